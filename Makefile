@@ -1,0 +1,50 @@
+# Every target makes its own virtual environment first: nothing else has to be installed.
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+CODE := multipath tests docs benchmarks
+# One torch thread per test worker: two workers on two cores.
+TEST_ENVIRONMENT := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint format types docs bench clean
+
+help:  ## Show the targets
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 16
+
+$(STAMP): pyproject.toml constraints.txt
+	@echo "Installing into $(VENV), once: a few minutes"
+	$(PYTHON) -m venv --clear $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check \
+		-c constraints.txt -e '.[applications,docs,dev]'
+	@touch $@
+
+demo: $(STAMP)  ## Train sound matching with four losses and compare them (minutes)
+	$(BIN)/python -m multipath.applications.demo
+
+test: lint types  ## Lint, types, tests and doctests
+	$(TEST_ENVIRONMENT) $(BIN)/python -m pytest -n 2
+
+lint: $(STAMP)  ## Check style and format
+	$(BIN)/python -m ruff check $(CODE)
+	$(BIN)/python -m ruff format --check $(CODE)
+
+format: $(STAMP)  ## Repair style and format
+	$(BIN)/python -m ruff check --fix $(CODE)
+	$(BIN)/python -m ruff format $(CODE)
+
+types: $(STAMP)  ## Check types, strictly
+	$(BIN)/python -m mypy
+
+docs: $(STAMP)  ## Build the documentation, warnings are errors
+	$(BIN)/python -m sphinx -W --keep-going -q -b html docs docs/_build/html
+	$(BIN)/python -m sphinx -W --keep-going -q -b doctest docs docs/_build/doctest
+	@echo "open docs/_build/html/index.html"
+
+bench: $(STAMP)  ## Time the losses, results in benchmarks/results
+	$(BIN)/python -m benchmarks.run
+
+clean:  ## Remove the environment and everything that was built
+	rm -rf $(VENV) build dist docs/_build .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	find multipath tests docs benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +

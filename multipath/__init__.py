@@ -1,0 +1,22 @@
+"""Train with a loss that is a mean over many paths at the price of a few of them."""
+
+from . import errors
+from .draws import Draw
+from .losses import GroupedLoss, PathDecomposedLoss
+from .paths import Path, PathTable
+from .stochastic import StochasticLoss
+from .transform_loss import Log1p, TransformLoss
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "Draw",
+    "GroupedLoss",
+    "Log1p",
+    "Path",
+    "PathDecomposedLoss",
+    "PathTable",
+    "StochasticLoss",
+    "TransformLoss",
+    "errors",
+]

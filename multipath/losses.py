@@ -1,0 +1,242 @@
+r"""The core abstraction: a loss that is a weighted mean over many paths.
+
+.. math:: L(x, y) = \sum_{p=0}^{P-1} w_p L_p(x, y), \qquad w_p = 1/P \text{ unless given.}
+
+A subclass says which paths there are and how to evaluate some of them; everything else in
+multipath (the full loss, groups, estimators, samplers, path-wise optimizers) follows from that.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Hashable, Iterable, Sequence
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+
+from .errors import ConfigurationError, InputError
+from .paths import GroupBy, Path, PathTable, check_indices
+
+Reduction = Literal["mean", "sum", "none"]
+Indices = Sequence[int] | Tensor
+
+
+class PathDecomposedLoss(nn.Module, ABC):
+    r"""A loss :math:`L = \sum_p w_p L_p` whose terms can be evaluated a few at a time.
+
+    Subclasses call ``super().__init__(paths)`` and define :meth:`path_losses`.
+
+    Args:
+        paths: The number P of paths, or a :class:`~multipath.PathTable` (or iterable of
+            :class:`~multipath.Path`) that describes them.
+        weights: :math:`w_p \ge 0`, shape (P,). Default: :math:`1/P` each.
+        reduction: What calling the loss does with the batch: ``"mean"``, ``"sum"`` or ``"none"``.
+
+    Raises:
+        ConfigurationError: If there is no path, the weights do not fit the paths, or the reduction
+            is unknown.
+
+    Example:
+        >>> class Quadratic(PathDecomposedLoss):  # L_p = (x - y - p)^2, averaged over p = 0, 1, 2
+        ...     def __init__(self):
+        ...         super().__init__(paths=3)
+        ...     def path_losses(self, input, target, indices):
+        ...         shift = torch.as_tensor(indices, dtype=input.dtype)[:, None]
+        ...         return (input - target - shift) ** 2
+        >>> loss = Quadratic()
+        >>> loss.path_losses(torch.tensor([1.0, 2.0]), torch.zeros(2), [0, 2])
+        tensor([[1., 4.],
+                [1., 0.]])
+        >>> loss(torch.tensor([1.0, 2.0]), torch.zeros(2), reduction="none")
+        tensor([0.6667, 1.6667])
+    """
+
+    def __init__(
+        self,
+        paths: int | Iterable[Path],
+        *,
+        weights: Sequence[float] | Tensor | None = None,
+        reduction: Reduction = "mean",
+    ) -> None:
+        super().__init__()
+        self.paths = paths if isinstance(paths, PathTable) else PathTable(paths)
+        self.weights = _check_weights(weights, len(self.paths))
+        self.reduction = _check_reduction(reduction)
+
+    @abstractmethod
+    def path_losses(self, input: Tensor, target: Tensor, indices: Indices) -> Tensor:
+        """The losses of the chosen paths, one row a path, one column a batch item.
+
+        Work shared between the paths asked for together is done once.
+
+        Args:
+            input: What is being trained, batch first.
+            target: What it should match, batch first.
+            indices: Which paths: any sequence of integers in [0, P), or an integer tensor.
+
+        Returns:
+            Tensor of shape (len(indices), batch).
+        """
+
+    def forward(self, input: Tensor, target: Tensor, reduction: Reduction | None = None) -> Tensor:
+        """The full loss: every path evaluated, weighted by ``weights``.
+
+        Args:
+            input: What is being trained, batch first.
+            target: What it should match, batch first.
+            reduction: Overrides the reduction given at construction.
+
+        Returns:
+            A scalar, or shape (batch,) with ``reduction="none"``.
+        """
+        values = self.evaluate(input, target, range(len(self.paths)))
+        return reduce_batch(self.weights.to(values) @ values, reduction or self.reduction)
+
+    def evaluate(self, input: Tensor, target: Tensor, indices: Indices) -> Tensor:
+        """:meth:`path_losses` with its arguments and its result checked.
+
+        Raises:
+            InputError: If an index is out of range, or ``path_losses`` returns anything but
+                (len(indices), batch) values.
+        """
+        chosen = check_indices(indices, len(self.paths))
+        values = self.path_losses(input, target, chosen)
+        if values.ndim != 2 or values.shape[0] != len(chosen):
+            raise InputError(
+                f"{type(self).__name__}.path_losses must return (number of paths, batch) = "
+                f"({len(chosen)}, batch) values, got shape {tuple(values.shape)}"
+            )
+        return values
+
+    def target_norms(self, target: Tensor, indices: Indices) -> Tensor:
+        r"""How loud each path of a target is, shape (len(indices), batch); no gradient needed.
+
+        Here :math:`\sqrt{L_p(0, y)}`, the distance from silence; transforms give the norm of their
+        coefficients. :class:`~multipath.samplers.Energy` turns it into probabilities.
+        """
+        with torch.no_grad():
+            return self.evaluate(torch.zeros_like(target), target, indices).abs().sqrt()
+
+    def grouped(self, by: GroupBy) -> GroupedLoss:
+        """The same loss with coarser paths: one draw then evaluates a whole group.
+
+        Args:
+            by: A metadata column (``"rate"``), a function from a path to its group, or a list of
+                lists of path keys or indices that holds every path once.
+
+        Returns:
+            A loss of the same value whose paths are the groups.
+
+        Raises:
+            InputError: If the column does not exist or the groups are not a partition.
+        """
+        return GroupedLoss(self, by)
+
+    def extra_repr(self) -> str:
+        """Shown by ``print``."""
+        return f"P={len(self.paths)}, reduction={self.reduction!r}"
+
+
+class GroupedLoss(PathDecomposedLoss):
+    r"""A loss seen through groups of its paths; made by :meth:`PathDecomposedLoss.grouped`.
+
+    Group g has weight :math:`W_g = \sum_{p \in g} w_p` and loss
+    :math:`L_g = \sum_{p \in g} (w_p / W_g) L_p`, so :math:`\sum_g W_g L_g = L` whatever the sizes.
+    Its members are evaluated together and share their work; its cost is the sum of theirs.
+
+    Args:
+        loss: The loss to group.
+        by: As in :meth:`PathDecomposedLoss.grouped`.
+
+    Example:
+        >>> from multipath.testing import QuadraticLoss
+        >>> loss = QuadraticLoss(4)
+        >>> halves = loss.grouped(by=[[0, 1, 2], [3]])
+        >>> x, y = torch.ones(1, 4), torch.zeros(1, 4)
+        >>> len(halves.paths), bool(torch.isclose(halves(x, y), loss(x, y)))
+        (2, True)
+    """
+
+    def __init__(self, loss: PathDecomposedLoss, by: GroupBy) -> None:
+        groups = loss.paths.group(by)
+        column = by if isinstance(by, str) else "group"
+        table = PathTable(
+            Path(
+                index,
+                key=label,
+                metadata={
+                    column: label,
+                    **_shared_metadata([loss.paths[member] for member in members]),
+                    "paths": len(members),
+                },
+                cost=sum(loss.paths[member].cost for member in members),
+            )
+            for index, (label, members) in enumerate(groups.items())
+        )
+        self.members: list[list[int]] = list(groups.values())
+        weights = torch.stack([loss.weights[members].sum() for members in self.members])
+        super().__init__(table, weights=weights, reduction=loss.reduction)
+        self.loss = loss
+
+    def path_losses(self, input: Tensor, target: Tensor, indices: Indices) -> Tensor:
+        """Weighted mean of the members' losses for each chosen group."""
+        chosen = [self.members[group] for group in check_indices(indices, len(self.paths))]
+        values = self.loss.evaluate(input, target, [path for members in chosen for path in members])
+        parts = values.split([len(members) for members in chosen])
+        return torch.stack([self._shares(m).to(v) @ v for m, v in zip(chosen, parts, strict=True)])
+
+    def target_norms(self, target: Tensor, indices: Indices) -> Tensor:
+        """Root of the weighted mean square of the members' norms."""
+        chosen = [self.members[group] for group in check_indices(indices, len(self.paths))]
+        norms = self.loss.target_norms(target, [path for members in chosen for path in members])
+        parts = norms.square().split([len(members) for members in chosen])
+        means = [self._shares(m).to(v) @ v for m, v in zip(chosen, parts, strict=True)]
+        return torch.stack(means).sqrt()
+
+    def _shares(self, members: list[int]) -> Tensor:
+        """w_p / W_g of each member; equal shares where the group weighs nothing."""
+        weights = self.loss.weights[members]
+        total = weights.sum()
+        return weights / total if total > 0 else torch.full_like(weights, 1 / len(members))
+
+
+def reduce_batch(values: Tensor, reduction: Reduction) -> Tensor:
+    """Apply a reduction to one value per batch item."""
+    match _check_reduction(reduction):
+        case "mean":
+            return values.mean()
+        case "sum":
+            return values.sum()
+        case _:
+            return values
+
+
+def _check_reduction(reduction: Any) -> Reduction:
+    if reduction not in ("mean", "sum", "none"):
+        raise ConfigurationError(f'reduction must be "mean", "sum" or "none", got {reduction!r}')
+    return reduction  # type: ignore[no-any-return]
+
+
+def _check_weights(weights: Sequence[float] | Tensor | None, n_paths: int) -> Tensor:
+    """Weights in float64 on the CPU: a float32 1/P would cost the estimators their exactness."""
+    if weights is None:
+        return torch.full((n_paths,), 1 / n_paths, dtype=torch.float64)
+    values = torch.as_tensor(weights, dtype=torch.float64).detach().cpu().clone()
+    if values.shape != (n_paths,):
+        raise ConfigurationError(
+            f"weights must have one entry per path, shape ({n_paths},), got {tuple(values.shape)}"
+        )
+    if not bool(torch.isfinite(values).all() and (values >= 0).all() and values.sum() > 0):
+        raise ConfigurationError("weights must be finite, not negative and not all zero")
+    return values
+
+
+def _shared_metadata(paths: Sequence[Path]) -> dict[str, Hashable]:
+    """The metadata on which all members of a group agree."""
+    first = paths[0].metadata
+    return {
+        name: value
+        for name, value in first.items()
+        if all(path.metadata.get(name) == value for path in paths)
+    }

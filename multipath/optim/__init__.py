@@ -1,0 +1,7 @@
+"""Path-wise optimizers: ``torch.optim.Optimizer`` subclasses with state per path."""
+
+from .base import PathwiseOptimizer
+from .padam import PAdam
+from .psaga import PSAGA
+
+__all__ = ["PSAGA", "PAdam", "PathwiseOptimizer"]

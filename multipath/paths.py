@@ -1,0 +1,292 @@
+"""Paths, the terms of a path-decomposed loss, and the table that lists them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from operator import index as to_int
+from typing import Any, overload
+
+import torch
+from torch import Tensor
+
+from .errors import ConfigurationError, InputError
+
+GroupBy = str | Callable[["Path"], Hashable] | Sequence[Sequence[Hashable]]
+
+
+@dataclass(frozen=True)
+class Path:
+    """One term of a path-decomposed loss.
+
+    Args:
+        index: Position of the path in its loss, from 0 to P - 1.
+        key: Name of the path, unique in its loss, e.g. ``(n2, n_fr)`` for joint time-frequency
+            scattering. Defaults to the index.
+        metadata: Anything that describes the path: rate in Hz, scale in cycles/octave, spin, ...
+        cost: Price of one evaluation relative to the other paths (> 0).
+
+    Example:
+        >>> Path(3, key=(2, 1), metadata={"rate": 4.0}).metadata["rate"]
+        4.0
+    """
+
+    index: int
+    key: Hashable = None
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+    cost: float = 1.0
+
+    def __post_init__(self) -> None:
+        """Fill in the default key and check the cost."""
+        if self.key is None:
+            object.__setattr__(self, "key", self.index)
+        if not 0.0 < self.cost < float("inf"):
+            raise ConfigurationError(
+                f"the cost of path {self.key} must be positive and finite, got {self.cost}"
+            )
+
+
+class PathTable(Sequence[Path]):
+    """The paths of a loss, in order: printable, filterable, indexable.
+
+    Args:
+        paths: A number P of anonymous paths of equal cost, or the paths themselves.
+
+    Raises:
+        ConfigurationError: If there is no path or two paths share a key.
+
+    Example:
+        >>> table = PathTable([
+        ...     Path(0, "slow", {"rate": 1.0}),
+        ...     Path(1, "medium", {"rate": 2.0}),
+        ...     Path(2, "fast", {"rate": 4.0}, cost=2.0),
+        ... ])
+        >>> print(table.filter(rate=(1.5, None)))
+        index  key     rate  cost
+            1  medium     2     1
+            2  fast       4     2
+        >>> table.filter(lambda path: path.cost < 2).indices
+        [0, 1]
+        >>> table.index_of("fast")
+        2
+    """
+
+    def __init__(self, paths: int | Iterable[Path]) -> None:
+        self._paths: tuple[Path, ...]
+        if isinstance(paths, Iterable):
+            self._paths = tuple(paths)
+        else:
+            self._paths = tuple(Path(index) for index in range(_positive_count(paths)))
+        if not self._paths:
+            raise ConfigurationError("a loss needs at least one path, got 0")
+        self._position = {path.key: i for i, path in enumerate(self._paths)}
+        if len(self._position) < len(self._paths):
+            seen: set[Hashable] = set()
+            twice = next(p.key for p in self._paths if p.key in seen or seen.add(p.key))  # type: ignore[func-returns-value]
+            raise ConfigurationError(f"path keys must be unique, got {twice!r} more than once")
+
+    def __len__(self) -> int:
+        """P, the number of paths."""
+        return len(self._paths)
+
+    @overload
+    def __getitem__(self, item: int) -> Path: ...
+    @overload
+    def __getitem__(self, item: slice) -> PathTable: ...
+    def __getitem__(self, item: int | slice) -> Path | PathTable:
+        """A path by position, or a table of a slice."""
+        return PathTable(self._paths[item]) if isinstance(item, slice) else self._paths[item]
+
+    def __iter__(self) -> Iterator[Path]:
+        """Iterate over the paths in order."""
+        return iter(self._paths)
+
+    def __eq__(self, other: object) -> bool:
+        """Tables are equal when their paths are."""
+        return isinstance(other, PathTable) and self._paths == other._paths
+
+    def __hash__(self) -> int:
+        """Hash of the keys (metadata may hold unhashable values)."""
+        return hash(tuple(path.key for path in self._paths))
+
+    @property
+    def indices(self) -> list[int]:
+        """Index of each path in its loss: 0 ... P - 1, or fewer after :meth:`filter`."""
+        return [path.index for path in self._paths]
+
+    @property
+    def keys(self) -> list[Hashable]:
+        """Key of each path."""
+        return [path.key for path in self._paths]
+
+    @property
+    def costs(self) -> Tensor:
+        """Relative cost of each path, float64 of shape (P,)."""
+        return torch.tensor([path.cost for path in self._paths], dtype=torch.float64)
+
+    def column(self, name: str) -> list[Any]:
+        """One metadata column (or ``"index"``, ``"key"``, ``"cost"``); ``None`` where absent.
+
+        Raises:
+            InputError: If no path has that column.
+        """
+        if name in ("index", "key", "cost"):
+            return [getattr(path, name) for path in self._paths]
+        if name not in self.columns:
+            known = ", ".join(("index", "key", "cost", *self.columns))
+            raise InputError(f"the paths have no column {name!r}; choose among {known}")
+        return [path.metadata.get(name) for path in self._paths]
+
+    @property
+    def columns(self) -> list[str]:
+        """Names of the metadata columns, in order of appearance."""
+        return list(dict.fromkeys(name for path in self._paths for name in path.metadata))
+
+    def index_of(self, key: Hashable) -> int:
+        """Index in the loss of the path with this key.
+
+        Raises:
+            InputError: If no path has that key.
+        """
+        if key not in self._position:
+            first = ", ".join(repr(path.key) for path in self._paths[:4])
+            raise InputError(f"no path has the key {key!r}; the first keys are {first}")
+        return self._paths[self._position[key]].index
+
+    def filter(self, where: Callable[[Path], bool] | None = None, **columns: Any) -> PathTable:
+        """The paths that satisfy every condition, with the indices they have in their loss.
+
+        Args:
+            where: A predicate on paths.
+            **columns: ``name=value`` keeps equal values; ``name=(low, high)`` keeps
+                low <= value <= high, where ``None`` leaves that side open.
+
+        Raises:
+            InputError: If a column does not exist or nothing is left.
+        """
+        kept = [path for path in self._paths if where is None or where(path)]
+        for name, wanted in columns.items():
+            chosen = {
+                path.index
+                for path, value in zip(self._paths, self.column(name), strict=True)
+                if _matches(value, wanted)
+            }
+            kept = [path for path in kept if path.index in chosen]
+        if not kept:
+            raise InputError(f"no path satisfies {columns or where}")
+        return PathTable(kept)
+
+    def group(self, by: GroupBy) -> dict[Hashable, list[int]]:
+        """Positions of the paths of each group, groups in order of first appearance.
+
+        Args:
+            by: A column name, a function from a path to its group, or the groups themselves as
+                lists of path keys (for anonymous paths: their indices).
+
+        Raises:
+            InputError: If the groups listed are not a partition of the paths.
+        """
+        groups: dict[Hashable, list[int]] = {}
+        if isinstance(by, str) or callable(by):
+            labels = self.column(by) if isinstance(by, str) else [by(path) for path in self._paths]
+            for position, label in enumerate(labels):
+                groups.setdefault(label, []).append(position)
+            return groups
+        for number, members in enumerate(by):
+            groups[number] = [self._position_of(member) for member in members]
+        listed = [position for members in groups.values() for position in members]
+        if sorted(listed) != list(range(len(self))) or not all(groups.values()):
+            missing = len(set(range(len(self))) - set(listed))
+            twice = len(listed) - len(set(listed))
+            raise InputError(
+                f"the groups must hold every path exactly once and none may be empty: {missing} "
+                f"of {len(self)} paths are missing, {twice} appear again"
+            )
+        return groups
+
+    def _position_of(self, member: Hashable) -> int:
+        """Position of a path named by key or, failing that, by index."""
+        if member in self._position:
+            return self._position[member]
+        if isinstance(member, int) and member in self.indices:
+            return self.indices.index(member)
+        raise InputError(f"no path has the key or index {member!r}")
+
+    def __repr__(self) -> str:
+        """One line: how many paths and which columns."""
+        return f"PathTable({len(self)} paths; columns: {', '.join(self.columns) or 'none'})"
+
+    def __str__(self) -> str:
+        """The whole table as aligned text."""
+        names = ["index", "key", *self.columns, "cost"]
+        cells = [names, *([_cell(path, name) for name in names] for path in self._paths)]
+        widths = [max(len(row[i]) for row in cells) for i in range(len(names))]
+        left = names.index("key")
+        lines = (
+            "  ".join(
+                cell.ljust(width) if i == left else cell.rjust(width)
+                for i, (cell, width) in enumerate(zip(row, widths, strict=True))
+            ).rstrip()
+            for row in cells
+        )
+        return "\n".join(lines)
+
+
+def check_indices(indices: Sequence[int] | Tensor, n_paths: int) -> list[int]:
+    """Path indices as a list of ints, whatever they came as.
+
+    Args:
+        indices: Any sequence of integers or an integer tensor of one dimension.
+        n_paths: P; indices must lie in [0, P).
+
+    Raises:
+        InputError: If they are not integers, not one-dimensional, empty or out of range.
+
+    Example:
+        >>> check_indices(torch.tensor([2, 0]), n_paths=3)
+        [2, 0]
+    """
+    try:
+        values = indices.tolist() if isinstance(indices, Tensor) else list(indices)
+        result = [to_int(value) for value in values]
+    except TypeError:
+        raise InputError(
+            f"path indices must be a sequence or 1-D tensor of integers, got {indices!r}"
+        ) from None
+    if not result:
+        raise InputError("path indices are empty; name at least one path")
+    outside = [index for index in result if not 0 <= index < n_paths]
+    if outside:
+        raise InputError(
+            f"path index {outside[0]} is out of range: the loss has {n_paths} paths, "
+            f"0 to {n_paths - 1}"
+        )
+    return result
+
+
+def _positive_count(count: Any) -> int:
+    try:
+        value = to_int(count)
+    except TypeError:
+        raise ConfigurationError(
+            f"paths must be a number of paths or the paths themselves, got {count!r}"
+        ) from None
+    if value < 1:
+        raise ConfigurationError(f"a loss needs at least one path, got {value}")
+    return value
+
+
+def _matches(value: Any, wanted: Any) -> bool:
+    if value is None:
+        return wanted is None
+    if isinstance(wanted, tuple) and len(wanted) == 2 and not isinstance(value, tuple):
+        low, high = wanted
+        return (low is None or value >= low) and (high is None or value <= high)
+    return bool(value == wanted)
+
+
+def _cell(path: Path, name: str) -> str:
+    value = getattr(path, name) if name in ("index", "key", "cost") else path.metadata.get(name)
+    if value is None:
+        return "-"
+    return f"{value:.4g}" if isinstance(value, float) else str(value)

@@ -1,0 +1,8 @@
+"""Samplers: which paths the next step evaluates."""
+
+from .base import Categorical, Sampler
+from .energy import Energy
+from .importance import Importance
+from .uniform import Uniform
+
+__all__ = ["Categorical", "Energy", "Importance", "Sampler", "Uniform"]

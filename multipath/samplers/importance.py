@@ -1,0 +1,58 @@
+"""Fixed probabilities given by the user."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from torch import Tensor
+
+from ..errors import ConfigurationError
+from ..paths import PathTable
+from .base import Categorical, as_probabilities
+
+
+class Importance(Categorical):
+    r"""Draws path p with the given probability :math:`\pi_p`, independently at each step.
+
+    With ``reweight=True`` (the default of :class:`~multipath.StochasticLoss`) the estimate is
+    unbiased as long as every :math:`\pi_p > 0`; with ``reweight=False`` it follows
+    :math:`\sum_p \pi_p L_p`, the paper's importance sampling.
+
+    Args:
+        probabilities: :math:`\pi`, shape (P,); not negative, sums to 1.
+
+    Raises:
+        ConfigurationError: If they are not a probability vector, or (when the sampler meets its
+            loss) their number differs from that of the paths.
+
+    Example:
+        >>> Importance([0.5, 0.5, 0.0]).unbiased
+        False
+
+    Source: SCRAPL (Mitcheltree et al., ICLR 2026), section 3.3 and equation 10.
+    """
+
+    def __init__(self, probabilities: Sequence[float] | Tensor) -> None:
+        self._probabilities = as_probabilities(probabilities)
+
+    @property
+    def probabilities(self) -> Tensor:
+        """The probabilities given."""
+        return self._probabilities
+
+    def bind(self, paths: PathTable) -> None:
+        """See :meth:`Sampler.bind`."""
+        if len(self._probabilities) != len(paths):
+            raise ConfigurationError(
+                f"got {len(self._probabilities)} probabilities for a loss with {len(paths)} paths"
+            )
+        super().bind(paths)
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """The probabilities."""
+        return {"probabilities": self._probabilities.clone()}
+
+    def load_state_dict(self, state: dict[str, Tensor]) -> None:
+        """Restore the probabilities."""
+        self._probabilities = as_probabilities(state["probabilities"])
+        self._cumulative = None

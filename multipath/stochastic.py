@@ -1,0 +1,248 @@
+"""An unbiased (or deliberately biased) estimate of a path-decomposed loss from a few paths."""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from .draws import Draw
+from .errors import ConfigurationError, DrawError
+from .losses import PathDecomposedLoss, reduce_batch
+from .paths import check_indices
+from .samplers import Sampler, Uniform
+
+
+class StochasticLoss(nn.Module):
+    r"""Estimates :math:`L = \sum_p w_p L_p` from ``n_draws`` paths drawn by a sampler.
+
+    .. math:: \hat L = \sum_{i=1}^{k} \frac{w_{p_i}}{k \pi_{p_i}} L_{p_i}
+        \qquad (\text{reweight=True: unbiased for any } \pi > 0)
+
+    With ``reweight=False`` every path counts :math:`P w_p / k` (1/k by default), which is the
+    paper's importance sampling: biased towards the paths that :math:`\pi` favours.
+
+    **Which forward draws.** In training mode, each forward draws anew, unless an optimizer is
+    linked (:meth:`link`; :class:`~multipath.optim.PAdam` and :class:`~multipath.optim.PSAGA` do it
+    themselves): then one draw serves until that optimizer has stepped, so gradient accumulation,
+    micro-batches and closures agree on the paths. In evaluation mode (``criterion.eval()``) the
+    full loss is computed; the training stream and :attr:`last_draw` are not touched.
+
+    **Randomness** comes from ``generator`` alone, on the CPU. Its state, the sampler's and a draw
+    not yet used are part of ``state_dict()``.
+
+    Args:
+        loss: The path-decomposed loss to estimate.
+        sampler: Chooses the paths. Default: :class:`~multipath.samplers.Uniform`.
+        n_draws: Paths per step, k, evaluated together with one backward.
+        reweight: Divide by the probability of each draw.
+        generator: A seed, a CPU generator, or None for a seed taken from torch's global generator
+            (so that ``torch.manual_seed`` governs it).
+        reduction: What to do with the batch: ``"mean"``, ``"sum"`` or ``"none"``. Default: that of
+            the loss.
+
+    Attributes:
+        last_draw: The :class:`~multipath.Draw` of the latest training forward, or None.
+
+    Raises:
+        ConfigurationError: If ``n_draws`` is not a positive integer, the sampler does not fit the
+            loss, or an argument has the wrong type.
+
+    Example:
+        >>> from multipath.testing import QuadraticLoss
+        >>> criterion = StochasticLoss(QuadraticLoss(8), n_draws=2, generator=0)
+        >>> x = torch.zeros(5, 8, requires_grad=True)
+        >>> criterion(x, torch.ones(5, 8)).backward()
+        >>> criterion.last_draw.indices.tolist()
+        [7, 5]
+
+    Source: SCRAPL (Mitcheltree et al., ICLR 2026), section 3 and proposition 3.1.
+    """
+
+    def __init__(
+        self,
+        loss: PathDecomposedLoss,
+        sampler: Sampler | None = None,
+        n_draws: int = 1,
+        reweight: bool = True,
+        generator: int | torch.Generator | None = None,
+        reduction: Any = None,
+    ) -> None:
+        super().__init__()
+        if not isinstance(loss, PathDecomposedLoss):
+            raise ConfigurationError(
+                f"loss must be a PathDecomposedLoss, got {type(loss).__name__}; wrap a transform "
+                "in TransformLoss"
+            )
+        if sampler is not None and not isinstance(sampler, Sampler):
+            raise ConfigurationError(
+                f"sampler must be a Sampler instance, e.g. Uniform(), got {sampler!r}"
+            )
+        if not isinstance(n_draws, int) or n_draws < 1:
+            raise ConfigurationError(f"n_draws must be a positive integer, got {n_draws!r}")
+        self.loss = loss
+        self.sampler = Uniform() if sampler is None else sampler
+        self.sampler.bind(loss.paths)
+        self.n_draws = n_draws
+        self.reweight = bool(reweight)
+        self.reduction = reduction or loss.reduction
+        self.generator = _make_generator(generator)
+        self.last_draw: Draw | None = None
+        self._pending: Draw | None = None
+        self._optimizer: weakref.ref[Optimizer] | None = None
+
+    @property
+    def unbiased(self) -> bool:
+        """Whether the expected value over draws is the full loss."""
+        return self.reweight and self.sampler.unbiased
+
+    def forward(self, input: Tensor, target: Tensor) -> Tensor:
+        """The estimate in training mode, the full loss in evaluation mode."""
+        if not self.training:
+            return reduce_batch(self.loss(input, target, reduction="none"), self.reduction)
+        if self._linked() is None:
+            draw = self.new_draw()
+        else:
+            self._pending = draw = self._pending or self.new_draw()
+        self.last_draw = draw
+        return self.estimate(input, target, draw)
+
+    def estimate(self, input: Tensor, target: Tensor, draw: Draw) -> Tensor:
+        """The estimate that a given draw makes; consumes no randomness."""
+        indices, weights = draw.merged()
+        values = self.loss.evaluate(input, target, indices)
+        return reduce_batch(weights.to(values) @ values, self.reduction)
+
+    def new_draw(self) -> Draw:
+        """Draw from the training stream."""
+        indices, probabilities = self.sampler.draw(self.n_draws, self.generator)
+        return self._weigh(indices, probabilities)
+
+    def make_draw(self, indices: Sequence[int] | Tensor) -> Draw:
+        """The draw that these paths would make, weighted as if the sampler had chosen them.
+
+        For diagnostics and for proofs of unbiasedness by enumeration.
+        """
+        chosen = torch.tensor(check_indices(indices, len(self.loss.paths)))
+        return self._weigh(chosen, self.sampler.probabilities[chosen])
+
+    def _weigh(self, indices: Tensor, probabilities: Tensor) -> Draw:
+        weights = self.loss.weights[indices]
+        scale = 1 / probabilities if self.reweight else float(len(self.loss.paths))
+        return Draw(indices, weights * scale / len(indices), probabilities)
+
+    def link(self, optimizer: Optimizer) -> None:
+        """Make one draw last until ``optimizer`` has stepped.
+
+        For plain optimizers; path-wise optimizers link themselves. Linking another optimizer
+        replaces the first.
+
+        Example:
+            >>> from multipath.testing import QuadraticLoss
+            >>> criterion = StochasticLoss(QuadraticLoss(64), generator=0)
+            >>> x = torch.zeros(1, 64, requires_grad=True)
+            >>> optimizer = torch.optim.SGD([x], lr=0.1)
+            >>> criterion.link(optimizer)
+            >>> paths = []
+            >>> for micro_batch in range(4):
+            ...     criterion(x, torch.ones(1, 64)).backward()
+            ...     paths.append(criterion.last_draw.indices.item())
+            >>> len(set(paths))
+            1
+        """
+        self.attach(optimizer)
+        this = weakref.ref(self)
+
+        def release(stepped: Optimizer, *_: Any) -> None:
+            criterion = this()
+            if criterion is not None and criterion._linked() is stepped:
+                criterion._pending = None
+
+        optimizer.register_step_post_hook(release)
+
+    def attach(self, optimizer: Optimizer) -> None:
+        """Link an optimizer that takes its draws itself with :meth:`take_draw`."""
+        self._optimizer = weakref.ref(optimizer)
+        self._pending = None
+
+    def take_draw(self, optimizer: Optimizer) -> Draw:
+        """Hand the draw of this step to the linked optimizer; the next forward draws anew.
+
+        Raises:
+            DrawError: If there is no draw, it was used already, or another optimizer is linked.
+        """
+        name = type(optimizer).__name__
+        if self._linked() is not optimizer:
+            raise DrawError(
+                f"{name}.step(): the criterion has since been linked to another optimizer; a "
+                "criterion serves one optimizer, make one criterion for each"
+            )
+        if self._pending is None:
+            reason = (
+                "no draw: the criterion has not been called in training mode"
+                if self.last_draw is None
+                else "a stale draw: the last one was used by the step before"
+            )
+            raise DrawError(
+                f"{name}.step() found {reason}. Call criterion(input, target).backward() before "
+                "every step, with the criterion in training mode (criterion.train())"
+            )
+        draw, self._pending = self._pending, None
+        return draw
+
+    def _linked(self) -> Optimizer | None:
+        return None if self._optimizer is None else self._optimizer()
+
+    def get_extra_state(self) -> dict[str, Any]:
+        """Generator, sampler and pending draw, for ``state_dict()``; loads with weights_only."""
+        return {
+            "generator": self.generator.get_state(),
+            "sampler": self.sampler.state_dict(),
+            "pending": None if self._pending is None else self._pending.state_dict(),
+            "last": None if self.last_draw is None else self.last_draw.state_dict(),
+        }
+
+    def set_extra_state(self, state: dict[str, Any]) -> None:
+        """Continue the training stream where the saved criterion was."""
+        self.generator.set_state(state["generator"].cpu())
+        self.sampler.load_state_dict(state["sampler"])
+        self._pending = None if state["pending"] is None else Draw(**state["pending"])
+        self.last_draw = None if state["last"] is None else Draw(**state["last"])
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Copies and pickles keep the stream but not the link to an optimizer."""
+        state = self.__dict__.copy()
+        state["generator"] = self.generator.get_state()
+        state["_optimizer"] = state["_pending"] = None
+        return state
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Rebuild the generator."""
+        super().__setstate__(state)  # type: ignore[no-untyped-call]
+        self.generator = torch.Generator()
+        self.generator.set_state(state["generator"])
+
+    def extra_repr(self) -> str:
+        """Shown by ``print``."""
+        return f"sampler={self.sampler}, n_draws={self.n_draws}, reweight={self.reweight}"
+
+
+def _make_generator(generator: int | torch.Generator | None) -> torch.Generator:
+    if isinstance(generator, torch.Generator):
+        if generator.device.type != "cpu":
+            raise ConfigurationError(
+                "the generator must live on the CPU, where draws are made identically for every "
+                f"device, got one on {generator.device}"
+            )
+        return generator
+    if generator is None:
+        generator = int(torch.empty((), dtype=torch.int64).random_().item())
+    if isinstance(generator, bool) or not isinstance(generator, int):
+        raise ConfigurationError(
+            f"generator must be a seed, a torch.Generator or None, got {generator!r}"
+        )
+    return torch.Generator().manual_seed(generator)

@@ -1,0 +1,8 @@
+"""Transforms: coefficients of signals, path by path."""
+
+from .base import Transform
+from .jtfs import JTFS
+from .scattering1d import Scattering1D
+from .stft import MultiResolutionSTFT
+
+__all__ = ["JTFS", "MultiResolutionSTFT", "Scattering1D", "Transform"]

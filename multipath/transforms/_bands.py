@@ -1,0 +1,170 @@
+"""Band-pass filtering and subsampling in the frequency domain, touching only the bins that count.
+
+A Morlet wavelet is a bump of a few per cent of the spectrum. Filtering a signal with it and
+keeping one sample in 2^level needs the bins under the bump alone, written from bin 0 of a spectrum
+of the subsampled length: a shift in frequency, that is a rotation of phase in time, which the
+modulus does not see. No full-length product, no full-length inverse transform.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from ._wavelets import Spectrum
+
+
+@dataclass(frozen=True)
+class Band:
+    """The bins where a filter is above a threshold.
+
+    Attributes:
+        start: First bin; negative or beyond the middle bin where the filter reaches there.
+        values: The filter from there on.
+        offset: Where the values begin in the buffer that holds the whole bank.
+    """
+
+    start: int
+    values: NDArray[np.float64]
+    offset: int = 0
+
+    @property
+    def stop(self) -> int:
+        """One past the last bin."""
+        return self.start + len(self.values)
+
+    def above(self, threshold: float) -> Band:
+        """The part of the band that exceeds a fraction of its peak."""
+        size = np.abs(self.values)
+        kept = np.flatnonzero(size > threshold * size.max())
+        first, last = int(kept[0]), int(kept[-1])
+        return Band(self.start + first, self.values[first : last + 1], self.offset + first)
+
+    def of(self, bank: Tensor) -> Tensor:
+        """The values as a view of the bank's buffer."""
+        return bank[self.offset : self.offset + len(self.values)]
+
+
+def find_band(spectrum: Spectrum, centre: float, threshold: float) -> Band:
+    """The band of a filter given on all bins, around its centre frequency (cycles/sample)."""
+    n = len(spectrum)
+    middle = round(centre * n)
+    around = np.arange(middle - n // 2, middle + n - n // 2)
+    return Band(int(around[0]), spectrum[around % n]).above(threshold)
+
+
+def concatenate(bands: Sequence[Band]) -> tuple[list[Band], NDArray[np.float64]]:
+    """Lay the bands of a bank one after the other in one array."""
+    offsets = np.cumsum([0, *(len(band.values) for band in bands)])
+    placed = [
+        Band(band.start, band.values, int(offset))
+        for band, offset in zip(bands, offsets, strict=False)
+    ]
+    return placed, np.concatenate([band.values for band in bands])
+
+
+class BandSplitter:
+    """Splits spectra of real signals into bands, grouped by subsampling level.
+
+    Args:
+        length: Number of samples of the signals (even).
+        bands: One band a wavelet.
+        levels: Subsampling exponent of each wavelet's output, non-decreasing.
+        bank: Values of all bands, in the working precision.
+    """
+
+    def __init__(
+        self,
+        length: int,
+        bands: Sequence[Band],
+        levels: Sequence[int],
+        bank: Tensor,
+    ) -> None:
+        self.length = length
+        self.below = max(0, -min(band.start for band in bands))
+        self.beyond = max(0, max(band.stop for band in bands) - length // 2 - 1)
+        self.groups: list[tuple[int, list[tuple[int, Tensor]]]] = []
+        for level in dict.fromkeys(levels):
+            rows = [
+                (
+                    band.start + self.below,
+                    # the inverse transform of the shorter spectrum divides by the shorter length
+                    band.of(bank) / 2**level,
+                )
+                for band, own in zip(bands, levels, strict=True)
+                if own == level
+            ]
+            self.groups.append((length >> level, rows))
+
+    def __call__(self, half_spectrum: Tensor) -> tuple[Tensor, ...]:
+        """Spectra (batch, bands of the level, subsampled length) for each level.
+
+        Args:
+            half_spectrum: ``rfft`` of the signals, shape (batch, length // 2 + 1).
+        """
+        parts = [half_spectrum]
+        if self.below:  # negative frequencies of a real signal mirror the positive ones
+            parts.insert(0, half_spectrum[:, 1 : self.below + 1].conj().flip(-1))
+        if self.beyond:
+            middle = self.length // 2
+            parts.append(half_spectrum[:, middle - self.beyond : middle].conj().flip(-1))
+        spectrum = torch.cat(parts, dim=-1).resolve_conj() if len(parts) > 1 else half_spectrum
+        bands: tuple[Tensor, ...] = _Split.apply(spectrum, self)  # type: ignore[no-untyped-call]
+        return bands
+
+    def split(self, spectrum: Tensor) -> tuple[Tensor, ...]:
+        """Multiply, shift and fold."""
+        outputs = []
+        for length, rows in self.groups:
+            output = spectrum.new_zeros(len(spectrum), len(rows), length)
+            for row, (start, values) in enumerate(rows):
+                for offset in range(0, len(values), length):  # one turn unless the band is wider
+                    part = values[offset : offset + length]
+                    source = spectrum[:, start + offset : start + offset + len(part)]
+                    output[:, row, : len(part)].addcmul_(source, part)
+            outputs.append(output)
+        return tuple(outputs)
+
+    def merge(self, outputs: Sequence[Tensor], width: int) -> Tensor:
+        """The adjoint of :meth:`split`."""
+        spectrum = outputs[0].new_zeros(len(outputs[0]), width)
+        for (length, rows), output in zip(self.groups, outputs, strict=True):
+            for row, (start, values) in enumerate(rows):
+                for offset in range(0, len(values), length):
+                    part = values[offset : offset + length]
+                    target = spectrum[:, start + offset : start + offset + len(part)]
+                    target.addcmul_(output[:, row, : len(part)], part)
+        return spectrum
+
+
+class _Split(torch.autograd.Function):
+    """:meth:`BandSplitter.split`; linear, so its backward is the adjoint, to any order."""
+
+    @staticmethod
+    def forward(ctx: Any, spectrum: Tensor, splitter: BandSplitter) -> tuple[Tensor, ...]:
+        ctx.splitter, ctx.width = splitter, spectrum.shape[-1]
+        return splitter.split(spectrum)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
+        merged: Tensor = _Merge.apply(ctx.splitter, ctx.width, *gradients)  # type: ignore[no-untyped-call]
+        return merged, None
+
+
+class _Merge(torch.autograd.Function):
+    """:meth:`BandSplitter.merge`, the backward of :class:`_Split`."""
+
+    @staticmethod
+    def forward(ctx: Any, splitter: BandSplitter, width: int, *outputs: Tensor) -> Tensor:
+        ctx.splitter = splitter
+        return splitter.merge(outputs, width)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
+        return (None, None, *_Split.apply(gradient, ctx.splitter))  # type: ignore[no-untyped-call]

@@ -1,0 +1,65 @@
+"""Wavelet analysis along log-frequency: matrices, since the axis is short."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ._filters import FilterBuffers
+from ._wavelets import Wavelet, decimation_matrix, low_pass, subsample
+
+# Output rows that the input reaches with less than this fraction of the peak are left out.
+NEGLIGIBLE = {torch.float32: 1e-8, torch.float64: 1e-17}
+
+
+class FrequencyFilters(FilterBuffers):
+    """Band-pass filters along log-frequency, and the averaging that follows their modulus.
+
+    Args:
+        wavelets: The low-pass (not averaged again) and then the wavelets, negative spins included.
+        length: Padded length of the log-frequency axis.
+        F: Averaging window in first-order wavelets.
+    """
+
+    def __init__(self, wavelets: Sequence[Wavelet], length: int, F: int) -> None:
+        super().__init__()
+        log2_stride = int(math.log2(F))
+        phi = low_pass(F).spectrum(length)
+        for n_fr, wavelet in enumerate(wavelets):
+            level = min(wavelet.j, log2_stride)
+            band_pass = decimation_matrix(wavelet.spectrum(length), 2**level)
+            smooth = np.eye(len(band_pass))
+            if n_fr:
+                stride = 2 ** (log2_stride - level)
+                smooth = decimation_matrix(subsample(phi, level), stride).real
+            self.register_filter(f"band_pass_{n_fr}", np.stack([band_pass.real, band_pass.imag]))
+            self.register_filter(f"smooth_{n_fr}", smooth)
+
+    def matrices(self, n_fr: int, n_rows: int, like: Tensor) -> tuple[Tensor, Tensor]:
+        """Matrices of band-pass (complex) and averaging (real) for one wavelet.
+
+        The axis is padded with zeros from ``n_rows`` on. Outputs far from the input's rows are
+        almost zero, up to nine in ten of them: neither is computed.
+
+        Args:
+            n_fr: Index of the wavelet.
+            n_rows: How many first-order wavelets the input holds.
+            like: A complex tensor of the precision and device wanted.
+        """
+        return self.derived((n_fr, n_rows), like, lambda: self._cut(n_fr, n_rows, like))
+
+    def _cut(self, n_fr: int, n_rows: int, like: Tensor) -> tuple[Tensor, Tensor]:
+        real, imaginary = self.get_buffer(f"band_pass_{n_fr}")[..., :n_rows]
+        size = torch.hypot(real, imaginary).amax(dim=1)
+        precision = like.real.dtype
+        kept = size > NEGLIGIBLE[precision] * size.max()
+        band_pass = torch.complex(real[kept], imaginary[kept])
+        smooth = self.get_buffer(f"smooth_{n_fr}")[:, kept]
+        return (
+            band_pass.to(device=like.device, dtype=like.dtype),
+            smooth.to(device=like.device, dtype=precision),
+        )

@@ -1,0 +1,215 @@
+"""Wavelet analysis along time, shared by the scattering transforms.
+
+First layer: moduli of band-passed signals. Second layer: band-passes of those moduli. Averaging:
+a low-pass filter that keeps one sample in 2^log2(T).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from ..errors import ConfigurationError
+from ._bands import Band, BandSplitter, concatenate, find_band
+from ._filters import FilterBuffers
+from ._wavelets import (
+    Wavelet,
+    decimation_matrix,
+    low_pass,
+    padded_length,
+    subsample,
+    wavelet_bank,
+)
+
+# Bins below this fraction of a wavelet's peak are left out, for float32 and float64.
+THRESHOLD = {torch.float32: 1e-7, torch.float64: 1e-16}
+
+BLOCK = 256  # samples averaged by one matrix product
+
+
+@dataclass(frozen=True)
+class ModulusLayer:
+    """First-layer moduli of some wavelets at one sampling rate.
+
+    Attributes:
+        level: One sample in 2^level is kept.
+        rows: Indices n1 of the wavelets.
+        moduli: Shape (batch, len(rows), padded length / 2^level).
+    """
+
+    level: int
+    rows: list[int]
+    moduli: Tensor
+
+    @cached_property
+    def spectra(self) -> Tensor:
+        """``rfft`` of the moduli, computed once however many second-layer wavelets ask."""
+        spectra: Tensor = torch.fft.rfft(self.moduli)
+        return spectra
+
+
+class TimeScattering(FilterBuffers):
+    """Filter banks over time and what is done with them.
+
+    Args:
+        n_samples: Length of the signals.
+        J: Octaves of both filter banks.
+        Q: Wavelets per octave of the first and second filter bank.
+        T: Averaging window in samples.
+        unpad: Keep only the output frames that lie within the signal.
+
+    Raises:
+        ConfigurationError: If a setting is out of range or the signal is too short for it.
+    """
+
+    def __init__(self, n_samples: int, J: int, Q: tuple[int, int], T: int, unpad: bool) -> None:
+        super().__init__()
+        self.phi: Tensor
+        _check_settings(n_samples, J, Q, T)
+        self.n_samples, self.J, self.Q, self.T, self.unpad = n_samples, J, Q, T, unpad
+        self.padded = padded_length(n_samples, T)
+        if self.padded < 2**J:
+            raise ConfigurationError(
+                f"signals of {n_samples} samples are too short for J={J}: wavelets of 2^{J} "
+                f"samples do not fit in the {self.padded} samples there are after padding; use "
+                f"J <= {int(math.log2(self.padded))}"
+            )
+        self.pad_left = (self.padded - n_samples) // 2
+        self.pad_right = self.padded - n_samples - self.pad_left
+        self.log2_stride = int(math.log2(T))
+        self.psi1 = wavelet_bank(J, Q[0])
+        self.psi2 = wavelet_bank(J, Q[1])
+        self._bands1 = self._design("psi1_bank", self.psi1)
+        self._bands2 = self._design("psi2_bank", self.psi2)
+        self.register_filter("phi", low_pass(T).spectrum(self.padded))
+
+    def _design(self, name: str, wavelets: Sequence[Wavelet]) -> list[Band]:
+        finest = THRESHOLD[torch.float64]
+        bands, bank = concatenate(
+            [find_band(w.spectrum(self.padded), w.xi, finest) for w in wavelets]
+        )
+        self.register_filter(name, bank)
+        return bands
+
+    @property
+    def stride(self) -> int:
+        """Samples between output frames."""
+        return 1 << self.log2_stride
+
+    def level(self, wavelet: Wavelet) -> int:
+        """Subsampling exponent of what a wavelet puts out: never coarser than the frames."""
+        return min(wavelet.j, self.log2_stride)
+
+    def first_layer(self, x: Tensor, rows: Sequence[int]) -> list[ModulusLayer]:
+        """Moduli of some first-order wavelets, grouped by sampling rate.
+
+        Args:
+            x: Signals, shape (batch, n_samples).
+            rows: Indices n1, increasing.
+        """
+        spectrum = torch.fft.rfft(self.pad(x))
+        splitter = self.derived(("split", tuple(rows)), x, lambda: self._splitter(rows, x))
+        layers, taken = [], 0
+        for bands in splitter(spectrum):
+            group = list(rows[taken : taken + bands.shape[1]])
+            taken += len(group)
+            moduli = torch.fft.ifft(bands).abs()
+            layers.append(ModulusLayer(self.level(self.psi1[group[0]]), group, moduli))
+        return layers
+
+    def second_layer(self, layers: Sequence[ModulusLayer], n2: int, rows: Sequence[int]) -> Tensor:
+        """Band-pass of first-layer moduli, complex, all rows at the rate of wavelet n2.
+
+        Args:
+            layers: From :meth:`first_layer`.
+            n2: Index of the second-order wavelet.
+            rows: Which n1, increasing; all must satisfy j1 < j2.
+
+        Returns:
+            Shape (batch, len(rows), padded length / 2^level), up to a rotation of phase that is
+            the same for every row.
+        """
+        wavelet = self.psi2[n2]
+        length = self.padded >> self.level(wavelet)
+        like = layers[0].moduli
+        band = self._bands2[n2].above(THRESHOLD[like.dtype])
+        values = self.derived(
+            ("psi2", n2), like, lambda: band.of(self.filter("psi2_bank", like)).clone()
+        )
+        wanted = set(rows)
+        parts = []
+        for layer in layers:
+            kept = [position for position, row in enumerate(layer.rows) if row in wanted]
+            if not kept:
+                continue
+            spectra = layer.spectra
+            if len(kept) < len(layer.rows):
+                contiguous = kept[-1] - kept[0] + 1 == len(kept)
+                spectra = spectra[:, kept[0] : kept[-1] + 1] if contiguous else spectra[:, kept]
+            # the inverse transform divides by its own, shorter, length
+            gain = length / (self.padded >> layer.level)
+            parts.append(_slice_spectrum(spectra, band) * (values * gain))
+        product = torch.cat(parts, dim=1)
+        if product.shape[-1] > length:  # wider than the band it is kept at: fold
+            product = F.pad(product, (0, -product.shape[-1] % length))
+            product = product.unflatten(-1, (-1, length)).sum(dim=-2)
+        modulated: Tensor = torch.fft.ifft(product, n=length)
+        return modulated
+
+    def average(self, moduli: Tensor, level: int) -> Tensor:
+        """Low-pass at width T, one output frame in 2^log2(T) samples.
+
+        Args:
+            moduli: Shape (..., padded length / 2^level).
+            level: Subsampling exponent of the input.
+        """
+        blocks = self.derived(("phi", level), moduli, lambda: self._averaging(level, moduli))
+        if len(blocks) == 1:
+            return moduli @ blocks[0]
+        # A product over tens of thousands of float32 samples would drift by 1e-4: sum blocks.
+        apart = moduli.reshape(-1, *blocks.shape[:2]).transpose(0, 1)
+        return (apart @ blocks).sum(dim=0).reshape(*moduli.shape[:-1], -1)
+
+    def pad(self, x: Tensor) -> Tensor:
+        """Mirror the signal at both ends, up to the padded length."""
+        return F.pad(x[:, None], (self.pad_left, self.pad_right), mode="reflect")[:, 0]
+
+    def _splitter(self, rows: Sequence[int], like: Tensor) -> BandSplitter:
+        bands = [self._bands1[n1].above(THRESHOLD[like.dtype]) for n1 in rows]
+        levels = [self.level(self.psi1[n1]) for n1 in rows]
+        return BandSplitter(self.padded, bands, levels, self.filter("psi1_bank", like))
+
+    def _averaging(self, level: int, like: Tensor) -> Tensor:
+        """Averaging matrix (input, output), cut into blocks of inputs."""
+        spectrum = subsample(self.phi.numpy(force=True), level)
+        matrix = decimation_matrix(spectrum, 2 ** (self.log2_stride - level)).real
+        if self.unpad:
+            first = -(-self.pad_left // self.stride)
+            last = -(-(self.pad_left + self.n_samples) // self.stride)
+            matrix = matrix[first:last]
+        blocks = matrix.T.reshape(-1, min(BLOCK, matrix.shape[1]), len(matrix))
+        return torch.as_tensor(blocks, dtype=like.dtype, device=like.device).contiguous()
+
+
+def _slice_spectrum(half_spectra: Tensor, band: Band) -> Tensor:
+    """The bins of a band from half spectra of real signals."""
+    if band.start >= 0:
+        return half_spectra[..., band.start : band.stop]
+    mirrored = half_spectra[..., 1 : 1 - band.start].conj().flip(-1)
+    return torch.cat([mirrored, half_spectra[..., : band.stop]], dim=-1)
+
+
+def _check_settings(n_samples: int, J: int, Q: tuple[int, int], T: int) -> None:
+    if J < 1 or min(Q) < 1:
+        raise ConfigurationError(f"J and Q must be at least 1, got J={J}, Q={Q}")
+    if not 1 <= T <= n_samples:
+        raise ConfigurationError(
+            f"the averaging window T must lie between 1 and the signal's length, got T={T} for "
+            f"{n_samples} samples; use a smaller T or longer signals"
+        )

@@ -1,0 +1,82 @@
+"""What a transform is: a path table and the coefficients of some of its paths."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Sequence
+
+import torch
+from torch import Tensor, nn
+
+from ..errors import InputError
+from ..paths import Path, PathTable
+
+
+class Transform(nn.Module, ABC):
+    """Maps a signal to coefficients, path by path.
+
+    Subclasses call ``super().__init__(paths)`` and define :meth:`coefficients`; wrap them in
+    :class:`~multipath.TransformLoss` to get a loss.
+
+    Args:
+        paths: The paths, as a number, a table or an iterable of :class:`~multipath.Path`.
+
+    Attributes:
+        signal_ndim: How many trailing dimensions make one signal: 1 for sound, 2 for images.
+
+    Example:
+        >>> class Differences(Transform):  # path p: the p-th finite difference
+        ...     def coefficients(self, x, indices):
+        ...         return [torch.diff(x, n=p).abs() for p in indices]
+        >>> Differences(3).coefficients(torch.tensor([1.0, 4.0, 9.0]), [1, 2])
+        [tensor([3., 5.]), tensor([2.])]
+    """
+
+    signal_ndim: int = 1
+
+    def __init__(self, paths: int | Iterable[Path]) -> None:
+        super().__init__()
+        self.paths = paths if isinstance(paths, PathTable) else PathTable(paths)
+
+    @abstractmethod
+    def coefficients(self, x: Tensor, indices: Sequence[int] | Tensor) -> list[Tensor]:
+        """Coefficients of the chosen paths; work they share is done once.
+
+        Args:
+            x: Signals of shape (..., T), float32 or float64, any batch shape.
+            indices: Which paths.
+
+        Returns:
+            One real tensor a path, of shape (..., *coefficients of that path).
+        """
+
+    def forward(self, x: Tensor) -> list[Tensor]:
+        """Coefficients of all paths."""
+        return self.coefficients(x, range(len(self.paths)))
+
+
+def check_signal(x: Tensor, n_samples: int | None = None, min_samples: int = 1) -> None:
+    """Refuse what is not a batch of real floating-point signals of the right length.
+
+    Raises:
+        InputError: Saying what was expected and what came.
+    """
+    if not isinstance(x, Tensor) or not x.is_floating_point():
+        kind = str(x.dtype) if isinstance(x, Tensor) else type(x).__name__
+        raise InputError(f"expected a real floating-point tensor of signals, got {kind}")
+    if x.ndim < 1 or 0 in x.shape:
+        raise InputError(f"expected signals of shape (..., T), none empty, got {tuple(x.shape)}")
+    if n_samples is not None and x.shape[-1] != n_samples:
+        raise InputError(
+            f"expected signals of {n_samples} samples, got {x.shape[-1]} in shape "
+            f"{tuple(x.shape)}; pad or cut them, or make a transform for that length"
+        )
+    if x.shape[-1] < min_samples:
+        raise InputError(
+            f"signals of {x.shape[-1]} samples are too short: at least {min_samples} are needed"
+        )
+
+
+def working_dtype(x: Tensor) -> torch.dtype:
+    """float32 for half precision (FFTs need it), otherwise the dtype of x."""
+    return torch.float32 if x.dtype in (torch.float16, torch.bfloat16) else x.dtype

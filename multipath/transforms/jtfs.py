@@ -1,0 +1,198 @@
+"""Joint time-frequency scattering."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from ..errors import ConfigurationError
+from ..paths import Path, PathTable, check_indices
+from ._frequency import FrequencyFilters
+from ._time import ModulusLayer, TimeScattering
+from ._wavelets import Wavelet, low_pass, wavelet_bank
+from .base import Transform, check_signal, working_dtype
+
+
+class JTFS(Transform):
+    r"""Joint time-frequency scattering: how a sound's spectrum moves, at many rates and scales.
+
+    With :math:`U_1(t, \lambda) = |x * \psi_\lambda|(t)` over log-frequency :math:`\lambda`
+    (J octaves, Q1 wavelets each), path (n2, n_fr) is
+
+    .. math:: \phi_{n_2, n_{fr}}(x) = \big| U_1 *_t \psi_{n_2} *_\lambda \psi_{n_{fr}} \big|
+        *_t \varphi_T *_\lambda \varphi_F
+
+    where :math:`\psi_{n_2}` selects a *rate* (temporal modulation, Hz) and
+    :math:`\psi_{n_{fr}}` a *scale* (modulation along log-frequency, cycles/octave) with a *spin*:
+    +1 for patterns that rise in frequency, -1 for those that fall, 0 for the low-pass
+    :math:`n_{fr} = 0`, which is not averaged by :math:`\varphi_F` again. The convolution over
+    :math:`\lambda` takes the wavelets with :math:`j_1 < j_2`, zero-padded.
+
+    Signals are mirrored at both ends. Coefficients of a path have shape
+    (..., log-frequency, time), with one sample in :math:`2^{\lfloor\log_2 F\rfloor}` wavelets and
+    one frame in :math:`2^{\lfloor\log_2 T\rfloor}` samples. Conventions are those of kymatio's
+    ``TimeFrequencyScattering`` (``out_type="array", format="joint"``), second order only.
+
+    Args:
+        n_samples: Length of the signals in samples.
+        J: Octaves of the temporal filter banks; the slowest wavelet spans 2^J samples.
+        Q: Wavelets per octave of the first and second temporal filter bank.
+        J_fr: Octaves of the filter bank over log-frequency.
+        Q_fr: Wavelets per octave of the filter bank over log-frequency.
+        T: Temporal averaging in samples. Default 2^J.
+        F: Averaging over log-frequency in wavelets (F / Q1 octaves). Default 2^J_fr.
+        unpad: Drop the frames of the mirrored ends, as kymatio does. With ``unpad=False``, as in
+            scrapl-loss, about half of the frames come from the mirror image, in which rising and
+            falling patterns change places, so spins can no longer be told apart.
+        sample_rate: In Hz; only used to express rates in the path table. Default 1.0
+            (cycles/sample).
+
+    Attributes:
+        paths: Columns ``rate`` (Hz), ``scale`` (cycles/octave), ``spin``, ``order``, ``n2``,
+            ``n_fr``; rates n2 in the outer loop, n_fr in the inner.
+
+    Raises:
+        ConfigurationError: If a setting is out of range, or the signal too short for J or T.
+
+    Example:
+        >>> transform = JTFS(n_samples=4096, J=8, Q=(8, 1), J_fr=3, Q_fr=1, T=512, F=8,
+        ...                  sample_rate=2048.0)
+        >>> len(transform.paths)
+        54
+        >>> print(transform.paths.filter(spin=1, rate=(20, 40)))
+        index  key      rate   scale  spin  order  n2  n_fr   cost
+           19  (5, 1)  22.4    2.8     1      2   5     1  1.065
+           20  (5, 2)  22.4    1.4     1      2   5     2  1.065
+           21  (5, 3)  22.4    0.7     1      2   5     3  1.065
+           22  (5, 4)  22.4   0.35     1      2   5     4  1.065
+        >>> x = torch.sin(0.1 * torch.arange(4096.0)).expand(2, 4096)
+        >>> [tuple(c.shape) for c in transform.coefficients(x, [0, 40])]
+        [(2, 17, 8), (2, 17, 8)]
+
+    Source: Andén, Lostanlen and Mallat, Joint time-frequency scattering, IEEE Transactions on
+    Signal Processing 67(14), 2019.
+    """
+
+    def __init__(
+        self,
+        n_samples: int,
+        J: int,
+        Q: tuple[int, int] = (8, 2),
+        J_fr: int = 3,
+        Q_fr: int = 2,
+        T: int | None = None,
+        F: int | None = None,
+        unpad: bool = True,
+        sample_rate: float = 1.0,
+    ) -> None:
+        time = TimeScattering(n_samples, J, Q, 2**J if T is None else T, unpad)
+        F = 2**J_fr if F is None else F
+        n_first = (J + 1) * Q[0]
+        if J_fr < 1 or Q_fr < 1 or not 1 <= F <= n_first:
+            raise ConfigurationError(
+                f"J_fr and Q_fr must be at least 1 and F between 1 and (J + 1) * Q1 = {n_first}, "
+                f"got J_fr={J_fr}, Q_fr={Q_fr}, F={F}"
+            )
+        # room for the averaging to fade out, and divisible by every subsampling factor
+        padded_fr = (n_first + 8 * min(F, 2**J_fr)) // 2**J_fr * 2**J_fr
+        log2_stride_fr = int(math.log2(F))
+        if padded_fr % 2**log2_stride_fr or padded_fr < len(time.psi1):
+            raise ConfigurationError(
+                f"J_fr={J_fr} and F={F} do not fit the {len(time.psi1)} first-order wavelets; "
+                "use a larger J_fr or a smaller F"
+            )
+        one_sided = wavelet_bank(J_fr, Q_fr)
+        psi_fr = [low_pass(2**J_fr), *one_sided, *(Wavelet(-w.xi, w.sigma) for w in one_sided)]
+        # first-order wavelets that each rate sees
+        members = [
+            [n1 for n1, first in enumerate(time.psi1) if first.j < second.j] for second in time.psi2
+        ]
+        super().__init__(_path_table(time, members, psi_fr, Q[0], sample_rate))
+        self.n_samples = n_samples
+        self.unpad = unpad
+        self.time = time
+        self._members = members
+        self.frequency = FrequencyFilters(psi_fr, padded_fr, F)
+
+    def coefficients(self, x: Tensor, indices: Sequence[int] | Tensor) -> list[Tensor]:
+        """Coefficients of the chosen paths, each of shape (..., log-frequency, time).
+
+        The first layer is computed once, the second once for each rate.
+
+        Args:
+            x: Signals, shape (..., n_samples), float32 or float64 (half precision is computed in
+                float32).
+            indices: Which paths.
+
+        Raises:
+            InputError: If the signals do not have n_samples samples, or an index is out of range.
+        """
+        check_signal(x, self.n_samples)
+        chosen = check_indices(indices, len(self.paths))
+        wanted: dict[int, list[int]] = {}
+        for index in dict.fromkeys(chosen):
+            path = self.paths[index].metadata
+            wanted.setdefault(path["n2"], []).append(path["n_fr"])
+        signals = x.reshape(-1, self.n_samples).to(working_dtype(x))
+        needed = max((self._members[n2] for n2 in wanted), key=len)
+        layers = self.time.first_layer(signals, needed)
+        found: dict[tuple[int, int], Tensor] = {}
+        for n2, scales in wanted.items():
+            for n_fr, value in zip(scales, self._rate(layers, n2, scales), strict=True):
+                found[n2, n_fr] = value.reshape(*x.shape[:-1], *value.shape[1:])
+        keys = [self.paths[index].key for index in chosen]
+        return [found[key] for key in keys]  # type: ignore[index]
+
+    def _rate(self, layers: Sequence[ModulusLayer], n2: int, scales: Sequence[int]) -> list[Tensor]:
+        """All chosen scales of one rate."""
+        rows = self._members[n2]
+        modulated = self.time.second_layer(layers, n2, rows)
+        filters = [self.frequency.matrices(n_fr, len(rows), like=modulated) for n_fr in scales]
+        moduli = (torch.cat([band_pass for band_pass, _ in filters]) @ modulated).abs()
+        averaged = self.time.average(moduli, self.time.level(self.time.psi2[n2]))
+        parts = averaged.split([len(band_pass) for band_pass, _ in filters], dim=1)
+        return [smooth @ part for (_, smooth), part in zip(filters, parts, strict=True)]
+
+    def extra_repr(self) -> str:
+        """Shown by ``print``."""
+        return f"n_samples={self.n_samples}, P={len(self.paths)}, unpad={self.unpad}"
+
+
+def _path_table(
+    time: TimeScattering,
+    members: Sequence[Sequence[int]],
+    psi_fr: Sequence[Wavelet],
+    Q1: int,
+    sample_rate: float,
+) -> PathTable:
+    rows = []
+    for n2, rate in enumerate(time.psi2):
+        if not members[n2]:
+            continue
+        for n_fr, scale in enumerate(psi_fr):
+            metadata = {
+                "rate": rate.xi * sample_rate,
+                "scale": abs(scale.xi) * Q1,
+                "spin": (scale.xi > 0) - (scale.xi < 0),
+                "order": 2,
+                "n2": n2,
+                "n_fr": n_fr,
+            }
+            rows.append((metadata, _cost(time, members[n2], n2)))
+    if not rows:
+        raise ConfigurationError(f"J={time.J} leaves no path: use a larger J")
+    mean = sum(cost for _, cost in rows) / len(rows)
+    return PathTable(
+        Path(index, (metadata["n2"], metadata["n_fr"]), metadata, cost / mean)
+        for index, (metadata, cost) in enumerate(rows)
+    )
+
+
+def _cost(time: TimeScattering, members: Sequence[int], n2: int) -> float:
+    """Samples that pass through Fourier transforms, times their logarithm: up to a factor."""
+    first = sum(time.padded >> time.level(time.psi1[n1]) for n1 in members)
+    second = len(members) * (time.padded >> time.level(time.psi2[n2]))
+    return (2 * first + 3 * second) * math.log2(time.padded)

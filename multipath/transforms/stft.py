@@ -1,0 +1,129 @@
+"""Spectrograms at several resolutions."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from ..errors import ConfigurationError, InputError
+from ..paths import Path, check_indices
+from ._filters import FilterBuffers
+from .base import Transform, check_signal, working_dtype
+
+
+class MultiResolutionSTFT(Transform):
+    r"""Magnitude spectrograms, one path a resolution.
+
+    .. math:: \phi_p(x)[f, t] = \big| \sum_n x[n]\, h_p[n - t H_p]\, e^{-2 \pi i f n / N_p} \big|
+
+    with Hann windows :math:`h_p`, hop :math:`H_p` and FFT size :math:`N_p`; frames are centred and
+    the signal mirrored at its ends, as in ``torch.stft``. Coefficients have shape
+    (..., frequency, time). The gradient is zero, not NaN, where a magnitude is zero.
+
+    Args:
+        fft_sizes: :math:`N_p` in samples, one a path. Default (1024, 2048, 512).
+        hop_sizes: :math:`H_p` in samples. Default a quarter of the window.
+        win_lengths: Lengths of the windows in samples, at most the FFT size. Default the FFT size.
+        window: ``"hann"``, or a function that makes one like ``torch.hamming_window``.
+        sample_rate: In Hz; only used in the path table.
+
+    Attributes:
+        paths: Columns ``fft_size``, ``hop_size``, ``win_length`` (samples) and ``bandwidth`` (Hz,
+            sample rate / win_length).
+
+    Raises:
+        ConfigurationError: If the lists differ in length or a size is out of range.
+
+    Example:
+        >>> transform = MultiResolutionSTFT(fft_sizes=[256, 512])
+        >>> [tuple(c.shape) for c in transform(torch.zeros(3, 2048))]
+        [(3, 129, 33), (3, 257, 17)]
+
+    Source: Yamamoto, Song and Kim, Parallel WaveGAN, ICASSP 2020; Engel et al., DDSP, ICLR 2020.
+    """
+
+    def __init__(
+        self,
+        fft_sizes: Sequence[int] = (1024, 2048, 512),
+        hop_sizes: Sequence[int] | None = None,
+        win_lengths: Sequence[int] | None = None,
+        window: Literal["hann"] | Callable[..., Tensor] = "hann",
+        sample_rate: float = 1.0,
+    ) -> None:
+        win_lengths = list(fft_sizes if win_lengths is None else win_lengths)
+        hops = [max(1, win // 4) for win in win_lengths] if hop_sizes is None else list(hop_sizes)
+        if not len(fft_sizes) == len(hops) == len(win_lengths):
+            raise ConfigurationError(
+                "fft_sizes, hop_sizes and win_lengths need one entry per resolution, got "
+                f"{len(fft_sizes)}, {len(hops)} and {len(win_lengths)}"
+            )
+        for fft, hop, win in zip(fft_sizes, hops, win_lengths, strict=True):
+            if not (fft >= win >= 1 and hop >= 1):
+                raise ConfigurationError(
+                    "each resolution needs fft_size >= win_length >= 1 and hop_size >= 1, got "
+                    f"fft_size={fft}, hop_size={hop}, win_length={win}"
+                )
+        work = [fft * fft.bit_length() / hop for fft, hop in zip(fft_sizes, hops, strict=True)]
+        super().__init__(
+            Path(
+                index,
+                key=f"fft{fft}-hop{hop}-win{win}",
+                metadata={
+                    "fft_size": fft,
+                    "hop_size": hop,
+                    "win_length": win,
+                    "bandwidth": sample_rate / win,
+                },
+                cost=cost * len(work) / sum(work),
+            )
+            for index, (fft, hop, win, cost) in enumerate(
+                zip(fft_sizes, hops, win_lengths, work, strict=True)
+            )
+        )
+        make_window = torch.hann_window if window == "hann" else window
+        if not callable(make_window):
+            raise ConfigurationError(f'window must be "hann" or a function, got {window!r}')
+        self.windows = FilterBuffers()
+        for index, win in enumerate(win_lengths):
+            self.windows.register_filter(
+                f"window_{index}", make_window(win, dtype=torch.float64).numpy()
+            )
+
+    def coefficients(self, x: Tensor, indices: Sequence[int] | Tensor) -> list[Tensor]:
+        """Magnitudes at the chosen resolutions, each of shape (..., frequency, time).
+
+        Args:
+            x: Signals, shape (..., T) with T more than half the largest FFT size asked for.
+            indices: Which resolutions.
+
+        Raises:
+            InputError: If the signals are too short, or an index is out of range.
+        """
+        check_signal(x)
+        signals = x.reshape(-1, x.shape[-1]).to(working_dtype(x))
+        found: dict[int, Tensor] = {}
+        chosen = check_indices(indices, len(self.paths))
+        for index in dict.fromkeys(chosen):
+            size = self.paths[index].metadata
+            if x.shape[-1] <= size["fft_size"] // 2:
+                raise InputError(
+                    f"signals of {x.shape[-1]} samples are too short for an FFT of "
+                    f"{size['fft_size']}: more than {size['fft_size'] // 2} are needed"
+                )
+            spectrum = torch.stft(
+                signals,
+                n_fft=size["fft_size"],
+                hop_length=size["hop_size"],
+                win_length=size["win_length"],
+                window=self.windows.filter(f"window_{index}", signals),
+                return_complex=True,
+            )
+            found[index] = spectrum.abs().reshape(*x.shape[:-1], *spectrum.shape[-2:])
+        return [found[index] for index in chosen]
+
+    def extra_repr(self) -> str:
+        """Shown by ``print``."""
+        return ", ".join(str(key) for key in self.paths.keys)
