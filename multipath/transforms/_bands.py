@@ -17,6 +17,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from ._analytic import inverse_planes
 from ._wavelets import Spectrum
 
 
@@ -70,7 +71,7 @@ def concatenate(bands: Sequence[Band]) -> tuple[list[Band], NDArray[np.float64]]
 
 
 class BandSplitter:
-    """Splits spectra of real signals into bands, grouped by subsampling level.
+    """Filters real signals with a bank of wavelets, each output at its own sampling rate.
 
     Args:
         length: Number of samples of the signals (even).
@@ -89,21 +90,20 @@ class BandSplitter:
         self.length = length
         self.below = max(0, -min(band.start for band in bands))
         self.beyond = max(0, max(band.stop for band in bands) - length // 2 - 1)
-        self.groups: list[tuple[int, list[tuple[int, Tensor]]]] = []
+        self.lengths: list[int] = []
+        self.groups: list[BandGroup] = []
         for level in dict.fromkeys(levels):
             rows = [
-                (
-                    band.start + self.below,
-                    # the inverse transform of the shorter spectrum divides by the shorter length
-                    band.of(bank) / 2**level,
-                )
+                # the inverse transform of the shorter spectrum divides by the shorter length
+                (band.start + self.below, band.of(bank) / 2**level)
                 for band, own in zip(bands, levels, strict=True)
                 if own == level
             ]
-            self.groups.append((length >> level, rows))
+            self.groups.append(rows)
+            self.lengths.append(length >> level)
 
-    def __call__(self, half_spectrum: Tensor) -> tuple[Tensor, ...]:
-        """Spectra (batch, bands of the level, subsampled length) for each level.
+    def __call__(self, half_spectrum: Tensor) -> list[Tensor]:
+        """Filtered signals of each level as planes (batch, 2, bands, subsampled length).
 
         Args:
             half_spectrum: ``rfft`` of the signals, shape (batch, length // 2 + 1).
@@ -115,56 +115,58 @@ class BandSplitter:
             middle = self.length // 2
             parts.append(half_spectrum[:, middle - self.beyond : middle].conj().flip(-1))
         spectrum = torch.cat(parts, dim=-1).resolve_conj() if len(parts) > 1 else half_spectrum
-        bands: tuple[Tensor, ...] = _Split.apply(spectrum, self)  # type: ignore[no-untyped-call]
-        return bands
+        bands: tuple[Tensor, ...] = _Split.apply(spectrum, self.groups)  # type: ignore[no-untyped-call]
+        return [inverse_planes(b, n) for b, n in zip(bands, self.lengths, strict=True)]
 
-    def split(self, spectrum: Tensor) -> tuple[Tensor, ...]:
-        """Multiply, shift and fold."""
-        outputs = []
-        for length, rows in self.groups:
-            output = spectrum.new_zeros(len(spectrum), len(rows), length)
-            for row, (start, values) in enumerate(rows):
-                for offset in range(0, len(values), length):  # one turn unless the band is wider
-                    part = values[offset : offset + length]
-                    source = spectrum[:, start + offset : start + offset + len(part)]
-                    output[:, row, : len(part)].addcmul_(source, part)
-            outputs.append(output)
-        return tuple(outputs)
 
-    def merge(self, outputs: Sequence[Tensor], width: int) -> Tensor:
-        """The adjoint of :meth:`split`."""
-        spectrum = outputs[0].new_zeros(len(outputs[0]), width)
-        for (length, rows), output in zip(self.groups, outputs, strict=True):
-            for row, (start, values) in enumerate(rows):
-                for offset in range(0, len(values), length):
-                    part = values[offset : offset + length]
-                    target = spectrum[:, start + offset : start + offset + len(part)]
-                    target.addcmul_(output[:, row, : len(part)], part)
-        return spectrum
+BandGroup = list[tuple[int, Tensor]]  # first bin and filter of each band kept at the same rate
+
+
+def _split(spectrum: Tensor, groups: Sequence[BandGroup]) -> tuple[Tensor, ...]:
+    """Bins under each band times the filter, one (batch, bands, widest band) tensor a group."""
+    outputs = []
+    for rows in groups:
+        widest = max(len(values) for _, values in rows)
+        output = spectrum.new_zeros(len(spectrum), len(rows), widest)
+        for row, (start, values) in enumerate(rows):
+            source = spectrum[:, start : start + len(values)]
+            torch.mul(source, values, out=output[:, row, : len(values)])
+        outputs.append(output)
+    return tuple(outputs)
+
+
+def _merge(outputs: Sequence[Tensor], groups: Sequence[BandGroup], width: int) -> Tensor:
+    """The adjoint of :func:`_split`."""
+    spectrum = outputs[0].new_zeros(len(outputs[0]), width)
+    for rows, output in zip(groups, outputs, strict=True):
+        for row, (start, values) in enumerate(rows):
+            target = spectrum[:, start : start + len(values)]
+            target.addcmul_(output[:, row, : len(values)], values)
+    return spectrum
 
 
 class _Split(torch.autograd.Function):
-    """:meth:`BandSplitter.split`; linear, so its backward is the adjoint, to any order."""
+    """:func:`_split`; linear, so its backward is the adjoint, to any order."""
 
     @staticmethod
-    def forward(ctx: Any, spectrum: Tensor, splitter: BandSplitter) -> tuple[Tensor, ...]:
-        ctx.splitter, ctx.width = splitter, spectrum.shape[-1]
-        return splitter.split(spectrum)
+    def forward(ctx: Any, spectrum: Tensor, groups: Sequence[BandGroup]) -> tuple[Tensor, ...]:
+        ctx.groups, ctx.width = groups, spectrum.shape[-1]
+        return _split(spectrum, groups)
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
-        merged: Tensor = _Merge.apply(ctx.splitter, ctx.width, *gradients)  # type: ignore[no-untyped-call]
+        merged: Tensor = _Merge.apply(ctx.groups, ctx.width, *gradients)  # type: ignore[no-untyped-call]
         return merged, None
 
 
 class _Merge(torch.autograd.Function):
-    """:meth:`BandSplitter.merge`, the backward of :class:`_Split`."""
+    """:func:`_merge`, the backward of :class:`_Split`."""
 
     @staticmethod
-    def forward(ctx: Any, splitter: BandSplitter, width: int, *outputs: Tensor) -> Tensor:
-        ctx.splitter = splitter
-        return splitter.merge(outputs, width)
+    def forward(ctx: Any, groups: Sequence[BandGroup], width: int, *outputs: Tensor) -> Tensor:
+        ctx.groups = groups
+        return _merge(outputs, groups, width)
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
-        return (None, None, *_Split.apply(gradient, ctx.splitter))  # type: ignore[no-untyped-call]
+        return (None, None, *_Split.apply(gradient, ctx.groups))  # type: ignore[no-untyped-call]

@@ -40,7 +40,7 @@ class FrequencyFilters(FilterBuffers):
             self.register_filter(f"smooth_{n_fr}", smooth)
 
     def matrices(self, n_fr: int, n_rows: int, like: Tensor) -> tuple[Tensor, Tensor]:
-        """Matrices of band-pass (complex) and averaging (real) for one wavelet.
+        """Matrices of band-pass and averaging for one wavelet.
 
         The axis is padded with zeros from ``n_rows`` on. Outputs far from the input's rows are
         almost zero, up to nine in ten of them: neither is computed.
@@ -48,18 +48,17 @@ class FrequencyFilters(FilterBuffers):
         Args:
             n_fr: Index of the wavelet.
             n_rows: How many first-order wavelets the input holds.
-            like: A complex tensor of the precision and device wanted.
+            like: A tensor of the precision and device wanted.
+
+        Returns:
+            Real and imaginary part of the band-pass, shape (2, kept, n_rows), and the averaging,
+            shape (log-frequency, kept).
         """
         return self.derived((n_fr, n_rows), like, lambda: self._cut(n_fr, n_rows, like))
 
     def _cut(self, n_fr: int, n_rows: int, like: Tensor) -> tuple[Tensor, Tensor]:
-        real, imaginary = self.get_buffer(f"band_pass_{n_fr}")[..., :n_rows]
-        size = torch.hypot(real, imaginary).amax(dim=1)
-        precision = like.real.dtype
-        kept = size > NEGLIGIBLE[precision] * size.max()
-        band_pass = torch.complex(real[kept], imaginary[kept])
-        smooth = self.get_buffer(f"smooth_{n_fr}")[:, kept]
-        return (
-            band_pass.to(device=like.device, dtype=like.dtype),
-            smooth.to(device=like.device, dtype=precision),
-        )
+        band_pass = self.filter(f"band_pass_{n_fr}", like)[..., :n_rows]
+        size = torch.hypot(*band_pass).amax(dim=1)
+        kept = size > NEGLIGIBLE[like.dtype] * size.max()
+        smooth = self.filter(f"smooth_{n_fr}", like)
+        return band_pass[:, kept].contiguous(), smooth[:, kept].contiguous()

@@ -16,6 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..errors import ConfigurationError
+from ._analytic import half_spectrum, inverse_planes, modulus
 from ._bands import Band, BandSplitter, concatenate, find_band
 from ._filters import FilterBuffers
 from ._wavelets import (
@@ -50,8 +51,7 @@ class ModulusLayer:
     @cached_property
     def spectra(self) -> Tensor:
         """``rfft`` of the moduli, computed once however many second-layer wavelets ask."""
-        spectra: Tensor = torch.fft.rfft(self.moduli)
-        return spectra
+        return half_spectrum(self.moduli)
 
 
 class TimeScattering(FilterBuffers):
@@ -113,18 +113,17 @@ class TimeScattering(FilterBuffers):
             x: Signals, shape (batch, n_samples).
             rows: Indices n1, increasing.
         """
-        spectrum = torch.fft.rfft(self.pad(x))
+        spectrum = half_spectrum(self.pad(x))
         splitter = self.derived(("split", tuple(rows)), x, lambda: self._splitter(rows, x))
         layers, taken = [], 0
-        for bands in splitter(spectrum):
-            group = list(rows[taken : taken + bands.shape[1]])
+        for planes in splitter(spectrum):
+            group = list(rows[taken : taken + planes.shape[2]])
             taken += len(group)
-            moduli = torch.fft.ifft(bands).abs()
-            layers.append(ModulusLayer(self.level(self.psi1[group[0]]), group, moduli))
+            layers.append(ModulusLayer(self.level(self.psi1[group[0]]), group, modulus(planes)))
         return layers
 
     def second_layer(self, layers: Sequence[ModulusLayer], n2: int, rows: Sequence[int]) -> Tensor:
-        """Band-pass of first-layer moduli, complex, all rows at the rate of wavelet n2.
+        """Band-pass of first-layer moduli, all rows at the rate of wavelet n2.
 
         Args:
             layers: From :meth:`first_layer`.
@@ -132,8 +131,8 @@ class TimeScattering(FilterBuffers):
             rows: Which n1, increasing; all must satisfy j1 < j2.
 
         Returns:
-            Shape (batch, len(rows), padded length / 2^level), up to a rotation of phase that is
-            the same for every row.
+            Real and imaginary plane, shape (batch, 2, len(rows), padded length / 2^level), up to
+            a rotation of phase that is the same for every row.
         """
         wavelet = self.psi2[n2]
         length = self.padded >> self.level(wavelet)
@@ -155,12 +154,7 @@ class TimeScattering(FilterBuffers):
             # the inverse transform divides by its own, shorter, length
             gain = length / (self.padded >> layer.level)
             parts.append(_slice_spectrum(spectra, band) * (values * gain))
-        product = torch.cat(parts, dim=1)
-        if product.shape[-1] > length:  # wider than the band it is kept at: fold
-            product = F.pad(product, (0, -product.shape[-1] % length))
-            product = product.unflatten(-1, (-1, length)).sum(dim=-2)
-        modulated: Tensor = torch.fft.ifft(product, n=length)
-        return modulated
+        return inverse_planes(torch.cat(parts, dim=1), length)
 
     def average(self, moduli: Tensor, level: int) -> Tensor:
         """Low-pass at width T, one output frame in 2^log2(T) samples.

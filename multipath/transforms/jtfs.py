@@ -10,6 +10,7 @@ from torch import Tensor
 
 from ..errors import ConfigurationError
 from ..paths import Path, PathTable, check_indices
+from ._analytic import modulus
 from ._frequency import FrequencyFilters
 from ._time import ModulusLayer, TimeScattering
 from ._wavelets import Wavelet, low_pass, wavelet_bank
@@ -151,9 +152,14 @@ class JTFS(Transform):
         rows = self._members[n2]
         modulated = self.time.second_layer(layers, n2, rows)
         filters = [self.frequency.matrices(n_fr, len(rows), like=modulated) for n_fr in scales]
-        moduli = (torch.cat([band_pass for band_pass, _ in filters]) @ modulated).abs()
-        averaged = self.time.average(moduli, self.time.level(self.time.psi2[n2]))
-        parts = averaged.split([len(band_pass) for band_pass, _ in filters], dim=1)
+        real, imaginary = torch.cat([band_pass for band_pass, _ in filters], dim=1)
+        # complex product on planes: (A + iB)(X + iY) = (AX - BY) + i(BX + AY)
+        product = torch.cat(
+            [torch.cat([real, -imaginary], dim=1), torch.cat([imaginary, real], dim=1)]
+        )
+        planes = (product @ modulated.flatten(1, 2)).unflatten(1, (2, -1))
+        averaged = self.time.average(modulus(planes), self.time.level(self.time.psi2[n2]))
+        parts = averaged.split([band_pass.shape[1] for band_pass, _ in filters], dim=1)
         return [smooth @ part for (_, smooth), part in zip(filters, parts, strict=True)]
 
     def extra_repr(self) -> str:

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from ..errors import ConfigurationError
 from ..paths import Path, PathTable, check_indices
+from ._analytic import modulus
 from ._time import ModulusLayer, TimeScattering
 from .base import Transform, check_signal, working_dtype
 
@@ -127,7 +128,7 @@ class Scattering1D(Transform):
     def _second_order(
         self, layers: Sequence[ModulusLayer], n2: int, rows: Sequence[int]
     ) -> dict[Any, Tensor]:
-        moduli = self.time.second_layer(layers, n2, rows).abs()
+        moduli = modulus(self.time.second_layer(layers, n2, rows))
         averaged = self.time.average(moduli, self.time.level(self.time.psi2[n2]))
         return {(n1, n2): averaged[:, i] for i, n1 in enumerate(rows)}
 
