@@ -21,7 +21,8 @@ Distance = Callable[[Tensor], Tensor]
 class Log1p:
     r"""The pointwise compression :math:`\rho(S) = \log(1 + S / \varepsilon)`.
 
-    It brings coefficients of very different size onto one scale.
+    It brings coefficients of very different size onto one scale. Negative coefficients (order 0 of
+    scattering) are compressed alike: :math:`\rho(-S) = -\rho(S)`.
 
     Args:
         eps: :math:`\varepsilon > 0`, the level below which it is linear. Default 1e-3, as in the
@@ -31,8 +32,8 @@ class Log1p:
         ConfigurationError: If eps is not positive.
 
     Example:
-        >>> Log1p(eps=1.0)(torch.tensor([0.0, 1.0]))
-        tensor([0.0000, 0.6931])
+        >>> Log1p(eps=1.0)(torch.tensor([0.0, 1.0, -1.0]))
+        tensor([ 0.0000,  0.6931, -0.6931])
     """
 
     def __init__(self, eps: float = 1e-3) -> None:
@@ -42,7 +43,9 @@ class Log1p:
 
     def __call__(self, coefficients: Tensor) -> Tensor:
         """Compress."""
-        return torch.log1p(coefficients / self.eps)
+        # relu's slope at 0 is 0, clamp's is 1: together they give 1 / eps there
+        positive = torch.log1p(coefficients.clamp_min(0) / self.eps)
+        return positive - torch.log1p(torch.relu(-coefficients) / self.eps)
 
     def __repr__(self) -> str:
         """Constructor call."""

@@ -1,0 +1,123 @@
+"""The path table: listing, filtering, grouping, and what it refuses."""
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from multipath import Path, PathTable
+from multipath.errors import ConfigurationError, InputError
+from multipath.paths import check_indices
+
+
+@pytest.fixture
+def table():
+    return PathTable(
+        Path(i, key=(i // 3, i % 3), metadata={"rate": 2.0**-i, "spin": i % 3 - 1}, cost=1.0 + i)
+        for i in range(6)
+    )
+
+
+def test_a_number_makes_anonymous_paths_of_equal_cost():
+    table = PathTable(3)
+    assert table.indices == table.keys == [0, 1, 2]
+    assert table.costs.tolist() == [1.0, 1.0, 1.0]
+    assert table.columns == []
+
+
+def test_columns_and_lookup(table):
+    assert table.column("spin") == [-1, 0, 1, -1, 0, 1]
+    assert table.column("key")[4] == (1, 1)
+    assert table.index_of((1, 2)) == 5
+    assert table[-1].cost == 6.0
+    assert table[1:3].indices == [1, 2]
+
+
+def test_filter_keeps_indices_of_the_whole_loss(table):
+    assert table.filter(spin=1).indices == [2, 5]
+    assert table.filter(rate=(0.1, 0.6)).indices == [1, 2, 3]
+    assert table.filter(rate=(None, 0.1)).indices == [4, 5]
+    assert table.filter(lambda path: path.cost > 3, spin=-1).indices == [3]
+    assert table.filter(spin=1).index_of((1, 2)) == 5
+
+
+def test_printing_shows_every_path_and_column(table):
+    lines = str(table).splitlines()
+    assert lines[0].split() == ["index", "key", "rate", "spin", "cost"]
+    assert len(lines) == 7
+    assert lines[3].split() == ["2", "(0,", "2)", "0.25", "1", "3"]
+    assert "6 paths" in repr(table)
+
+
+def test_grouping_by_column_function_and_list(table):
+    assert table.group("spin") == {-1: [0, 3], 0: [1, 4], 1: [2, 5]}
+    assert table.group(lambda path: path.key[0]) == {0: [0, 1, 2], 1: [3, 4, 5]}
+    assert table.group([[(0, 0), (1, 2)], [1, 2, 3, 4]]) == {0: [0, 5], 1: [1, 2, 3, 4]}
+
+
+@pytest.mark.parametrize(
+    ("groups", "message"),
+    [
+        ([[0, 1], [2, 3]], "2 of 6 paths are missing"),
+        ([[0, 1, 2], [2, 3, 4, 5]], "1 appear again"),
+        ([[0, 1, 2, 3, 4, 5], []], "none may be empty"),
+        ([[0, 17]], "no path has the key or index 17"),
+    ],
+)
+def test_groups_must_be_a_partition(table, groups, message):
+    with pytest.raises(InputError, match=message):
+        table.group(groups)
+
+
+@pytest.mark.parametrize(
+    ("paths", "message"),
+    [
+        (0, "at least one path, got 0"),
+        (-2, "at least one path, got -2"),
+        (1.5, "a number of paths or the paths themselves, got 1.5"),
+        ([], "at least one path, got 0"),
+        ([Path(0, "a"), Path(1, "a")], "unique, got 'a' more than once"),
+    ],
+)
+def test_refused_tables(paths, message):
+    with pytest.raises(ConfigurationError, match=message):
+        PathTable(paths)
+
+
+@pytest.mark.parametrize("cost", [0.0, -1.0, float("nan"), float("inf")])
+def test_refused_costs(cost):
+    with pytest.raises(ConfigurationError, match="must be positive and finite"):
+        Path(0, cost=cost)
+
+
+def test_unknown_columns_keys_and_empty_filters(table):
+    with pytest.raises(InputError, match="no column 'scale'; choose among index, key, cost, rate"):
+        table.column("scale")
+    with pytest.raises(InputError, match=r"no path has the key \(9, 9\)"):
+        table.index_of((9, 9))
+    with pytest.raises(InputError, match="no path satisfies"):
+        table.filter(spin=7)
+
+
+@given(st.lists(st.integers(0, 4), min_size=1))
+def test_indices_of_every_kind_mean_the_same(values):
+    assert check_indices(values, 5) == values
+    assert check_indices(tuple(values), 5) == values
+    assert check_indices(torch.tensor(values), 5) == values
+    assert check_indices(torch.tensor(values, dtype=torch.int32), 5) == values
+
+
+@pytest.mark.parametrize(
+    ("indices", "message"),
+    [
+        ([], "empty"),
+        ([5], "index 5 is out of range: the loss has 5 paths, 0 to 4"),
+        ([-1], "index -1 is out of range"),
+        ([0.5], "must be a sequence or 1-D tensor of integers"),
+        (torch.tensor(3), "must be a sequence or 1-D tensor of integers"),
+        (torch.zeros(2, 2, dtype=torch.int64), "must be a sequence or 1-D tensor of integers"),
+    ],
+)
+def test_refused_indices(indices, message):
+    with pytest.raises(InputError, match=message):
+        check_indices(indices, 5)
