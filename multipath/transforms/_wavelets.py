@@ -12,7 +12,6 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-import scipy.fft
 from numpy.typing import NDArray
 
 SIGMA0 = 0.1  # bandwidth of a low-pass filter of support T is SIGMA0 / T
@@ -42,19 +41,22 @@ class Wavelet:
         """
         reach = math.sqrt(-2 * self.sigma**2 * math.log(1e-7))
         periods = min(math.ceil(reach + 1), 5)
-        frequencies = np.arange(length) / length
+        vanishing = 39 * self.sigma  # beyond, the exponential is zero in float64
 
         def gaussian(centre: float) -> Spectrum:
             total = np.zeros(length)
             for period in range(1 - periods, periods):
-                total += np.exp(-((frequencies + period - centre) ** 2) / (2 * self.sigma**2))
+                first = min(max(0, math.floor((centre - period - vanishing) * length)), length)
+                last = max(first, min(length, math.ceil((centre - period + vanishing) * length)))
+                offsets = np.arange(first, last) / length + period - centre
+                total[first:last] += np.exp(-(offsets**2) / (2 * self.sigma**2))
             return total
 
         bump = gaussian(self.xi)
         if self.xi:
             low = gaussian(0.0)
             bump -= bump[0] / low[0] * low
-        normalised: Spectrum = bump / np.abs(scipy.fft.ifft(bump)).sum()
+        normalised: Spectrum = bump / np.abs(np.fft.ifft(bump)).sum()
         return normalised
 
 
@@ -90,7 +92,7 @@ def padded_length(n_samples: int, T: float) -> int:
 
     Mirroring cannot pad by more than the signal's own length, which bounds it.
     """
-    window = np.abs(scipy.fft.ifft(low_pass(T).spectrum(n_samples)))[: n_samples // 2]
+    window = np.abs(np.fft.ifft(low_pass(T).spectrum(n_samples)))[: n_samples // 2]
     rest = np.cumsum(window[::-1])[::-1]  # l1 norm of what lies beyond each time
     short = np.flatnonzero(rest <= 1e-3)
     support = int(short[0]) + 1 if len(short) else n_samples // 2
@@ -115,7 +117,7 @@ def decimation_matrix(spectrum: Spectrum, stride: int) -> NDArray[np.complex128]
         spectrum: The filter in the frequency domain, one bin per input sample.
         stride: Divides the input length.
     """
-    impulse = scipy.fft.ifft(spectrum)
+    impulse = np.fft.ifft(spectrum)
     n = len(spectrum)
     lag = np.arange(0, n, stride)[:, None] - np.arange(n)[None, :]
     matrix: NDArray[np.complex128] = impulse[lag % n]
