@@ -53,6 +53,6 @@ class Importance(Categorical):
         return {"probabilities": self._probabilities.clone()}
 
     def load_state_dict(self, state: dict[str, Tensor]) -> None:
-        """Restore the probabilities."""
-        self._probabilities = as_probabilities(state["probabilities"])
+        """Restore the probabilities, to the last bit."""
+        self._probabilities = state["probabilities"].cpu().clone()
         self._cumulative = None
