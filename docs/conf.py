@@ -1,0 +1,59 @@
+"""Configuration of Sphinx; `make docs` builds with warnings as errors."""
+
+import sys
+from importlib.metadata import version as distribution_version
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parent / "_ext"))
+
+project = "multipath"
+author = "multipath contributors"
+copyright = f"2026, {author}"
+release = version = distribution_version("multipath-loss")
+
+extensions = [
+    "sphinx.ext.autodoc",
+    "sphinx.ext.napoleon",  # Google style docstrings
+    "sphinx.ext.mathjax",
+    "sphinx.ext.doctest",
+    "sphinx.ext.viewcode",
+    "public_names",  # fails the build on an undocumented public name
+]
+exclude_patterns = ["_build"]
+html_theme = "furo"
+html_title = f"multipath {release}"
+
+autodoc_member_order = "bysource"
+autodoc_typehints_format = "short"
+autoclass_content = "class"
+napoleon_use_rtype = False
+
+# pytest runs the examples of docstrings; this builder runs those of the pages.
+doctest_test_doctest_blocks = ""
+doctest_global_setup = "import torch; torch.set_num_threads(1)"
+
+# A reference into the package must lead somewhere; those to other projects need the network.
+nitpicky = True
+nitpick_ignore_regex = [(r".*", r"(?!multipath(\.|$)).*")]
+
+# What the reference has to cover.
+public_modules = [
+    "multipath",
+    "multipath.errors",
+    "multipath.optim",
+    "multipath.samplers",
+    "multipath.testing",
+    "multipath.transforms",
+    "multipath.applications.audio",
+    "multipath.applications.callbacks",
+    "multipath.applications.chirplet",
+    "multipath.applications.cqt",
+    "multipath.applications.data",
+    "multipath.applications.distance",
+    "multipath.applications.encoder",
+    "multipath.applications.matching",
+    "multipath.applications.objectives",
+    "multipath.applications.presets",
+    "multipath.applications.run",
+    "multipath.applications.synthesizers",
+]
