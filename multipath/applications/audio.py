@@ -1,0 +1,147 @@
+"""Recordings in and out: read, check, resample and write mono waveforms."""
+
+from __future__ import annotations
+
+from math import gcd
+from pathlib import Path
+
+import numpy as np
+import soundfile
+import torch
+from numpy.typing import ArrayLike
+from scipy.signal import resample_poly
+from torch import Tensor
+
+from multipath.errors import InputError
+
+__all__ = ["SILENCE", "read_audio", "resample", "write_audio"]
+
+#: Largest deviation from the mean (full scale = 1) that still counts as silence: -120 dB.
+SILENCE = 1e-6
+
+
+def read_audio(path: str | Path, mono: bool = False) -> tuple[Tensor, int]:
+    """Read a recording and refuse what no distance can be computed of.
+
+    Args:
+        path: A file that libsndfile can read (WAV, FLAC, OGG, MP3, AIFF, ...).
+        mono: Mix several channels down to their mean instead of refusing them.
+
+    Returns:
+        The waveform, float32 of shape (T,) with full scale at 1, and its sample rate in Hz.
+
+    Raises:
+        InputError: If the file is missing, is not audio, is damaged, is empty, has several channels
+            (unless ``mono``), or holds NaN, infinite or only silent samples.
+
+    Example:
+        >>> from pathlib import Path
+        >>> from tempfile import TemporaryDirectory
+        >>> import torch
+        >>> with TemporaryDirectory() as folder:
+        ...     write_audio(Path(folder, "tone.wav"), torch.sin(0.1 * torch.arange(800)), 8000)
+        ...     waveform, sample_rate = read_audio(Path(folder, "tone.wav"))
+        >>> waveform.shape, waveform.dtype, sample_rate
+        (torch.Size([800]), torch.float32, 8000)
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise InputError(f"{path}: there is no such file; pass the path of a recording")
+    try:
+        channels, sample_rate = soundfile.read(path, dtype="float32", always_2d=True)
+    except (soundfile.LibsndfileError, OSError) as error:
+        raise InputError(
+            f"{path}: this is not a readable recording ({error}); pass a WAV, FLAC or OGG file"
+        ) from error
+    n_samples, n_channels = channels.shape
+    if n_samples == 0:
+        raise InputError(f"{path}: the recording is empty; it needs at least one sample")
+    if n_channels > 1 and not mono:
+        raise InputError(
+            f"{path}: expected one channel, got {n_channels}; pass --mono (mono=True) to mix them"
+        )
+    waveform = torch.from_numpy(channels.mean(axis=1))
+    check_waveform(waveform, str(path))
+    return waveform, int(sample_rate)
+
+
+def check_waveform(waveform: Tensor, name: str) -> None:
+    """Refuse NaN or infinite samples and silence.
+
+    Args:
+        waveform: Samples of shape (T,).
+        name: What the message calls the waveform.
+
+    Raises:
+        InputError: If a sample is not finite or the waveform is constant to within ``SILENCE``.
+    """
+    n_bad = int((~waveform.isfinite()).sum())
+    if n_bad:
+        raise InputError(
+            f"{name}: expected finite samples, got {n_bad} NaN or infinite ones out of "
+            f"{waveform.numel()}; repair or cut the recording"
+        )
+    if (waveform - waveform.mean()).abs().max() < SILENCE:
+        raise InputError(
+            f"{name}: the recording is silent (no sample leaves the mean by {SILENCE:g}); "
+            "a distance to silence says nothing about sound"
+        )
+
+
+def resample(waveform: Tensor, rate: int, new_rate: int) -> Tensor:
+    """Change the sample rate with a polyphase, zero-phase anti-aliasing filter.
+
+    Args:
+        waveform: Samples of shape (..., T).
+        rate: Sample rate of ``waveform`` (Hz).
+        new_rate: Sample rate to bring it to (Hz).
+
+    Returns:
+        Samples of shape (..., ceil(T * new_rate / rate)), of the same dtype.
+
+    Raises:
+        InputError: If a sample rate is not a positive integer.
+
+    Example:
+        >>> tone = torch.sin(torch.arange(4410) * 0.05)
+        >>> resample(tone, 44100, 22050).shape
+        torch.Size([2205])
+    """
+    for value in (rate, new_rate):
+        if value != int(value) or value <= 0:
+            raise InputError(f"a sample rate must be a positive whole number of Hz, got {value}")
+    if rate == new_rate:
+        return waveform
+    common = gcd(int(rate), int(new_rate))
+    samples = waveform.detach().cpu().numpy().astype(np.float64)
+    resampled = resample_poly(samples, int(new_rate) // common, int(rate) // common, axis=-1)
+    return torch.from_numpy(np.ascontiguousarray(resampled)).to(waveform)
+
+
+def write_audio(path: str | Path, waveform: Tensor | ArrayLike, sample_rate: int) -> None:
+    """Write a mono waveform as 32-bit float, so that no sample is clipped or rounded.
+
+    Args:
+        path: File to write; its suffix names the format (``.wav`` recommended).
+        waveform: Samples of shape (T,).
+        sample_rate: Sample rate (Hz).
+
+    Raises:
+        InputError: If ``waveform`` does not have shape (T,) or the file cannot be written.
+
+    Example:
+        >>> write_audio("tone.wav", torch.zeros(2, 100), 8000)
+        Traceback (most recent call last):
+        multipath.errors.InputError: expected a mono waveform of shape (T,), got shape (2, 100)
+    """
+    if isinstance(waveform, Tensor):
+        waveform = waveform.detach().cpu().numpy()
+    samples = np.asarray(waveform, dtype=np.float32)
+    if samples.ndim != 1:
+        raise InputError(f"expected a mono waveform of shape (T,), got shape {samples.shape}")
+    try:
+        soundfile.write(path, samples, int(sample_rate), subtype="FLOAT")
+    except (soundfile.LibsndfileError, OSError, TypeError, ValueError) as error:
+        raise InputError(
+            f"{path}: the recording cannot be written ({error}); check the folder and use .wav"
+        ) from error

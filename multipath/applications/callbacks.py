@@ -1,0 +1,121 @@
+"""What happens around the training steps: history, progress, reproducible dropout."""
+
+from __future__ import annotations
+
+import csv
+import statistics
+from collections.abc import Callable
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+import torch
+from lightning.pytorch import Callback, LightningModule, Trainer
+
+from .data import seeded
+
+Progress = Callable[[int, float | None], None]
+"""Called after each step with the number of steps done and the latest theta error, if any."""
+
+
+class History(Callback):
+    """Keeps one row a validation, rewrites ``metrics.csv``, and times the training steps.
+
+    It is part of the checkpoint: a resumed run carries its rows on.
+
+    Args:
+        file: Where the rows go.
+    """
+
+    def __init__(self, file: Path) -> None:
+        """See the class."""
+        self.file = file
+        self.rows: list[dict[str, float]] = []
+        self.durations: list[float] = []
+        self._losses: list[torch.Tensor] = []
+        self._started = 0.0
+
+    def on_train_batch_start(
+        self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int
+    ) -> None:
+        """Start the clock."""
+        self._started = perf_counter()
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Stop the clock and remember the loss."""
+        self.durations.append(perf_counter() - self._started)
+        self._losses.append(outputs["loss"].detach())
+
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Add a row."""
+        loss = float(torch.stack(self._losses).mean()) if self._losses else float("nan")
+        self._losses.clear()
+        errors = {
+            name.removeprefix("validation/"): float(value)
+            for name, value in trainer.callback_metrics.items()
+            if name.startswith("validation/")
+        }
+        self.rows.append({"step": trainer.global_step, "loss": loss, **errors})
+        self.write()
+
+    def write(self) -> None:
+        """Write every row to the file."""
+        if self.rows:
+            with self.file.open("w", newline="") as stream:
+                writer = csv.DictWriter(stream, fieldnames=list(self.rows[0]))
+                writer.writeheader()
+                writer.writerows(self.rows)
+
+    @property
+    def seconds_per_step(self) -> float:
+        """Mean over the steps; paths differ in cost, so a median would flatter."""
+        return statistics.fmean(self.durations)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Rows and durations so far."""
+        return {"rows": self.rows, "durations": self.durations}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Carry on."""
+        self.rows = list(state_dict["rows"])
+        self.durations = list(state_dict["durations"])
+
+
+class ReportProgress(Callback):
+    """Tells a function how far the training is.
+
+    Args:
+        report: The function.
+        history: Where the latest error stands.
+    """
+
+    def __init__(self, report: Progress, history: History) -> None:
+        """See the class."""
+        self.report = report
+        self.history = history
+
+    def on_train_batch_end(self, trainer: Trainer, *_: Any) -> None:
+        """Report."""
+        rows = self.history.rows
+        self.report(trainer.global_step, rows[-1]["theta"] if rows else None)
+
+
+class SeededSteps(Callback):
+    """Seeds torch's global generator before each step, so that dropout is a function of the step.
+
+    A resumed run then repeats what an uninterrupted one would have done. For use where the global
+    generator's state is put back afterwards.
+
+    Args:
+        seed: Seed of the run.
+    """
+
+    def __init__(self, seed: int) -> None:
+        """See the class."""
+        self.seed = seed
+
+    def on_train_batch_start(self, trainer: Trainer, *_: Any) -> None:
+        """Seed."""
+        torch.manual_seed(seeded(self.seed, "step", trainer.global_step).initial_seed())

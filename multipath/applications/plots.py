@@ -1,0 +1,120 @@
+"""Pictures of sound matching runs, as matplotlib figures; nothing global is touched."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import torch
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from torch import Tensor
+
+MIDDLE = 250.0
+"""Per mille error of always answering the middle of a uniform parameter range."""
+INK, FAINT = "#333333", "#9a9a9a"
+
+
+def plot_convergence(
+    curves: Mapping[str, Sequence[Mapping[str, float]]],
+    *,
+    untrained: float | None = None,
+    column: str = "theta",
+    colors: Mapping[str, str] | None = None,
+) -> Figure:
+    """Validation error over steps, one line for each named list of ``metrics.csv`` rows.
+
+    Names that share a prefix up to the first slash share a colour and a legend entry.
+
+    Args:
+        curves: Rows with ``step`` and ``column``.
+        untrained: Error at step 0, if known.
+        column: Which error.
+        colors: Colour of each prefix.
+    """
+    figure, axes = _figure(6.4, 3.8)
+    seen: dict[str, str] = {}
+    for name, rows in curves.items():
+        prefix = name.split("/")[0]
+        label = None if prefix in seen else prefix
+        seen.setdefault(prefix, (colors or {}).get(prefix, f"C{len(seen)}"))
+        steps = [row["step"] for row in rows]
+        errors = [row[column] for row in rows]
+        if untrained is not None:
+            steps, errors = [0.0, *steps], [untrained, *errors]
+        axes.plot(steps, errors, color=seen[prefix], label=label, linewidth=1.6, alpha=0.85)
+    axes.axhline(MIDDLE, color=FAINT, linewidth=1, linestyle=":", label="always the middle")
+    axes.set_xlabel("step")
+    axes.set_ylabel("error (per mille)")
+    axes.set_ylim(bottom=0)
+    axes.legend(frameon=False)
+    return figure
+
+
+def plot_estimates(
+    theta: Tensor, estimate: Tensor, names: Sequence[str], units: Sequence[str]
+) -> Figure:
+    """Estimated against true parameters of the test set, one panel a parameter.
+
+    Args:
+        theta: True parameters in physical units, shape (n, U).
+        estimate: Estimated parameters, same shape.
+        names: Names of the parameters.
+        units: Their units.
+    """
+    count = len(names)
+    figure = Figure(figsize=(3.6 * count, 3.6), layout="constrained")
+    for column, (name, unit) in enumerate(zip(names, units, strict=True)):
+        axes = figure.add_subplot(1, count, column + 1)
+        true, found = theta[:, column].tolist(), estimate[:, column].tolist()
+        low, high = min(true), max(true)
+        axes.plot([low, high], [low, high], color=FAINT, linewidth=1)
+        axes.scatter(true, found, s=9, alpha=0.6, linewidths=0)
+        axes.set_xlabel(f"true {name} ({unit})")
+        axes.set_ylabel(f"estimated {name} ({unit})")
+        axes.set_aspect("equal", adjustable="datalim")
+        _tidy(axes)
+    return figure
+
+
+def plot_pairs(targets: Tensor, reconstructions: Tensor) -> Figure:
+    """Constant-Q pictures of targets (above) and what the encoder makes of them (below).
+
+    Args:
+        targets: Pictures, shape (n, bins, frames).
+        reconstructions: The same.
+    """
+    count = len(targets)
+    figure = Figure(figsize=(2.6 * count, 3.6), layout="constrained")
+    top = float(torch.maximum(targets.max(), reconstructions.max()))
+    for row, (title, pictures) in enumerate(
+        {"target": targets, "reconstruction": reconstructions}.items()
+    ):
+        for column, picture in enumerate(pictures):
+            axes = figure.add_subplot(2, count, row * count + column + 1)
+            axes.imshow(
+                picture.numpy(), origin="lower", aspect="auto", cmap="magma", vmin=0.0, vmax=top
+            )
+            axes.set_xticks([])
+            axes.set_yticks([])
+            if column == 0:
+                axes.set_ylabel(title, color=INK)
+            if row == 1:
+                axes.set_xlabel("time", color=INK)
+            if row == 0:
+                axes.set_title(f"#{column}", fontsize=9, color=INK)
+    return figure
+
+
+def _figure(width: float, height: float) -> tuple[Figure, Axes]:
+    figure = Figure(figsize=(width, height), layout="constrained")
+    axes = figure.add_subplot()
+    _tidy(axes)
+    return figure, axes
+
+
+def _tidy(axes: Axes) -> None:
+    for side in ("top", "right"):
+        axes.spines[side].set_visible(False)
+    axes.grid(color="#eeeeee", linewidth=0.8)
+    axes.set_axisbelow(True)
+    axes.tick_params(colors=INK)

@@ -1,0 +1,119 @@
+"""Reading, checking, resampling and writing recordings."""
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+
+from multipath.applications.audio import check_waveform, read_audio, resample, write_audio
+from multipath.errors import InputError
+
+
+def tone(frequency: float, sample_rate: int, n_samples: int) -> torch.Tensor:
+    return torch.sin(2 * torch.pi * frequency * torch.arange(n_samples) / sample_rate)
+
+
+def test_written_samples_come_back_exactly(tmp_path):
+    waveform = 3.0 * torch.randn(1000, generator=torch.Generator().manual_seed(0))
+    write_audio(tmp_path / "noise.wav", waveform, 22050)
+    read, sample_rate = read_audio(tmp_path / "noise.wav")
+    assert sample_rate == 22050
+    assert torch.equal(read, waveform)  # beyond full scale too: nothing is clipped
+
+
+def test_sixteen_bit_recording_has_full_scale_one(tmp_path):
+    soundfile.write(tmp_path / "a.wav", np.array([16384, -32768], dtype=np.int16), 8000)
+    waveform, _ = read_audio(tmp_path / "a.wav")
+    assert waveform.tolist() == [0.5, -1.0]
+
+
+def test_stereo_is_refused_or_mixed_down(tmp_path):
+    left, right = tone(100, 8000, 500), tone(300, 8000, 500)
+    soundfile.write(tmp_path / "s.wav", torch.stack([left, right], 1).numpy(), 8000, "FLOAT")
+    with pytest.raises(InputError, match=r"s\.wav: expected one channel, got 2; pass --mono"):
+        read_audio(tmp_path / "s.wav")
+    mixed, _ = read_audio(tmp_path / "s.wav", mono=True)
+    torch.testing.assert_close(mixed, (left + right) / 2)
+
+
+def test_missing_file(tmp_path):
+    with pytest.raises(InputError, match=r"nowhere\.wav: there is no such file"):
+        read_audio(tmp_path / "nowhere.wav")
+    with pytest.raises(InputError, match="there is no such file"):
+        read_audio(tmp_path)
+
+
+@pytest.mark.parametrize("content", [b"", b"these are words", bytes(range(256)) * 8])
+def test_not_audio(tmp_path, content):
+    (tmp_path / "notes.wav").write_bytes(content)
+    with pytest.raises(InputError, match=r"notes\.wav: this is not a readable recording"):
+        read_audio(tmp_path / "notes.wav")
+
+
+def test_damaged_recording(tmp_path):
+    soundfile.write(tmp_path / "a.flac", tone(440, 8000, 8000).numpy(), 8000)
+    whole = (tmp_path / "a.flac").read_bytes()
+    (tmp_path / "a.flac").write_bytes(whole[:40])
+    with pytest.raises(InputError, match="not a readable recording"):
+        read_audio(tmp_path / "a.flac")
+
+
+def test_empty_recording(tmp_path):
+    write_audio(tmp_path / "a.wav", torch.zeros(0), 8000)
+    with pytest.raises(InputError, match="the recording is empty"):
+        read_audio(tmp_path / "a.wav")
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
+def test_bad_samples(tmp_path, value):
+    waveform = tone(440, 8000, 100)
+    waveform[[3, 7]] = value
+    write_audio(tmp_path / "a.wav", waveform, 8000)
+    with pytest.raises(InputError, match="expected finite samples, got 2 NaN or infinite"):
+        read_audio(tmp_path / "a.wav")
+
+
+@pytest.mark.parametrize("level", [0.0, 0.25])
+def test_silence_with_and_without_offset(tmp_path, level):
+    write_audio(tmp_path / "a.wav", torch.full((100,), level), 8000)
+    with pytest.raises(InputError, match="the recording is silent"):
+        read_audio(tmp_path / "a.wav")
+
+
+def test_a_quiet_recording_is_not_silent():
+    check_waveform(2e-6 * tone(440, 8000, 100), "quiet")
+
+
+@pytest.mark.parametrize(("rate", "new_rate"), [(44100, 22050), (8000, 12000), (44100, 48000)])
+def test_resampled_tone_is_the_tone_at_the_new_rate(rate, new_rate):
+    resampled = resample(tone(440, rate, rate), rate, new_rate)
+    assert resampled.shape == (new_rate,)
+    assert resampled.dtype == torch.float32
+    inner = slice(new_rate // 20, -new_rate // 20)  # away from the edges, where the filter sees 0
+    expected = tone(440, new_rate, new_rate)
+    assert (resampled - expected)[inner].abs().max() < 2e-3
+
+
+def test_resampling_down_removes_what_would_alias():
+    resampled = resample(tone(15000, 44100, 44100), 44100, 22050)
+    assert resampled[1000:-1000].abs().max() < 1e-2  # the filter stops at -45 dB
+
+
+def test_same_rate_changes_nothing():
+    waveform = tone(440, 8000, 100)
+    assert torch.equal(resample(waveform, 8000, 8000), waveform)
+
+
+@pytest.mark.parametrize("rate", [0, -8000, 44100.5])
+def test_impossible_rate(rate):
+    with pytest.raises(InputError, match=f"a sample rate must be a positive .*, got {rate}"):
+        resample(torch.zeros(10), 8000, rate)
+
+
+def test_writing_fails_with_a_reason(tmp_path):
+    with pytest.raises(InputError, match=r"expected a mono waveform .* got shape \(2, 10\)"):
+        write_audio(tmp_path / "a.wav", torch.zeros(2, 10), 8000)
+    with pytest.raises(InputError, match=r"a\.wav: the recording cannot be written"):
+        write_audio(tmp_path / "none" / "a.wav", torch.zeros(10), 8000)
+    with pytest.raises(InputError, match=r"a\.xyz: the recording cannot be written"):
+        write_audio(tmp_path / "a.xyz", torch.zeros(10), 8000)

@@ -1,0 +1,260 @@
+"""Reports of runs and of the demo, and the command line."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import soundfile
+import torch
+
+from multipath.applications import cli, demo
+from multipath.applications.plots import plot_convergence, plot_estimates, plot_pairs
+from multipath.applications.presets import JTFSSettings, preset
+from multipath.applications.run import run
+
+TINY = replace(
+    preset("quick", loss="mss"),
+    synth="<slow & fast>",  # must be escaped in the page
+    n_samples=1024,
+    max_shift=64,
+    n_targets=40,
+    batch_size=4,
+    steps=4,
+    validate_every=2,
+    channels=(4, 4, 4),
+    embedding=4,
+    jtfs=JTFSSettings(J=6, Q=(4, 1), J_fr=2, Q_fr=1, T=256, F=4),
+    fft_sizes=(64, 256),
+    energy_targets=8,
+)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory) -> Path:
+    path = tmp_path_factory.mktemp("run")
+    run(TINY, path)
+    return path
+
+
+def links(page: Path) -> list[str]:
+    return re.findall(r'(?:src|href)="([^"]+)"', page.read_text())
+
+
+def test_the_page_links_to_files_that_exist(folder):
+    found = links(folder / "report.html")
+    assert len(found) >= 3 + 2 * 4 + 3
+    assert all((folder / link).stat().st_size > 0 for link in found)
+    assert not [link for link in found if ":" in link]  # nothing is loaded from elsewhere
+
+
+def test_the_page_shows_the_numbers_of_the_run(folder):
+    page = (folder / "report.html").read_text()
+    summary = json.loads((folder / "summary.json").read_text())
+    for error in (*summary["theta_error"].values(), *summary["untrained_error"].values()):
+        assert f"{error:.0f}" in page
+    assert "&lt;slow &amp; fast&gt;" in page
+    assert "<slow" not in page
+
+
+def test_sounds_are_playable_pairs_at_a_common_gain(folder):
+    for i in range(4):
+        target, rate = soundfile.read(folder / "audio" / f"{i}_target.wav")
+        found, _ = soundfile.read(folder / "audio" / f"{i}_reconstruction.wav")
+        assert rate == 8192
+        assert len(target) == len(found) == 4096
+        assert max(abs(target).max(), abs(found).max()) == pytest.approx(0.9, abs=0.05)
+
+
+def test_convergence_plot_starts_at_the_untrained_error():
+    rows = [{"step": 10.0, "theta": 100.0}, {"step": 20.0, "theta": 50.0}]
+    figure = plot_convergence({"mss/0": rows, "mss/1": rows, "jtfs/0": rows}, untrained=240.0)
+    axes = figure.axes[0]
+    assert axes.lines[0].get_xydata().tolist() == [[0, 240], [10, 100], [20, 50]]
+    assert [text.get_text() for text in axes.get_legend().get_texts()] == [
+        "mss",
+        "jtfs",
+        "always the middle",
+    ]
+    assert axes.lines[0].get_color() == axes.lines[1].get_color() != axes.lines[2].get_color()
+
+
+def test_estimate_and_pair_plots_show_what_they_are_given():
+    theta = torch.tensor([[1.0, 3.0], [2.0, 4.0]])
+    figure = plot_estimates(theta, theta + 1, ("AM", "FM"), ("Hz", "octaves/s"))
+    points = figure.axes[1].collections[0].get_offsets()
+    assert points.tolist() == [[3.0, 4.0], [4.0, 5.0]]
+    assert figure.axes[0].get_xlabel() == "true AM (Hz)"
+    pictures = torch.arange(12.0).reshape(2, 2, 3)
+    shown = plot_pairs(pictures, 2 * pictures).axes
+    assert len(shown) == 4
+    assert shown[3].images[0].get_array().tolist() == (2 * pictures[1]).tolist()
+
+
+SUMMARIES = {
+    loss: [
+        {
+            "theta_error": {"theta": error + seed, "AM": 1.0, "FM": 2.0},
+            "untrained_error": {"theta": 250.0, "AM": 240.0, "FM": 260.0},
+            "seconds_per_step": 0.01,
+        }
+        for seed in (0, 10)
+    ]
+    for loss, error in {"mss": 300.0, "scrapl": 100.0, "kpaths": 50.0, "ploss": 30.0}.items()
+}
+
+
+def test_demo_rows_average_over_seeds():
+    rows = demo.make_rows(SUMMARIES)
+    assert [(row.name, row.mean) for row in rows] == [
+        ("untrained", 250.0),
+        ("mss", 305.0),
+        ("scrapl", 105.0),
+        ("kpaths", 55.0),
+        ("ploss", 35.0),
+    ]
+    assert rows[2].errors == [100.0, 110.0]
+    assert rows[2].milliseconds == pytest.approx(10.0)
+
+
+def test_demo_states_the_margin_of_the_worst_seed():
+    text = demo.describe_margin(demo.make_rows(SUMMARIES))
+    assert "at most 0.35 times" in text  # 110 / 310
+    assert "0.44 times the untrained" in text  # 110 / 250
+
+
+def test_demo_trains_in_workers_and_joins_their_reports(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(
+        demo, "preset", lambda name, loss, seed, steps: replace(TINY, loss=loss, seed=seed)
+    )
+    monkeypatch.setattr(demo, "DEMO_LOSSES", ("mss", "scrapl"))
+    monkeypatch.setattr(demo, "SLOWEST_FIRST", ("scrapl", "mss"))
+    threads = torch.get_num_threads()
+    summaries = demo.train_all(tmp_path, None, [0])
+    assert torch.get_num_threads() == threads
+    assert {loss: runs[0]["loss"] for loss, runs in summaries.items()} == {
+        "mss": "mss",
+        "scrapl": "scrapl",
+    }
+    assert {runs[0]["environment"]["threads"] for runs in summaries.values()} == {1}
+    rows = demo.make_rows(summaries)
+    monkeypatch.setattr(demo, "preset", preset)
+    page = demo.write_demo_report(tmp_path, summaries, rows, [0], 1.0)
+    assert "mss-0/report.html" in links(page)
+    assert all((tmp_path / link).stat().st_size > 0 for link in links(page))
+
+
+def test_demo_stops_at_the_first_failure(tmp_path, monkeypatch):
+    monkeypatch.setattr(
+        demo, "preset", lambda name, loss, seed, steps: replace(TINY, loss=loss, f0=900.0)
+    )
+    with pytest.raises(ValueError, match="lower f0 or the bandwidth"):
+        demo.train_all(tmp_path, None, [0])
+
+
+def call(capsys, *arguments: str) -> tuple[int, str, str]:
+    """Exit code, stdout and stderr of the command line."""
+    with pytest.raises(SystemExit) as ended:
+        cli.main(arguments)
+    out, err = capsys.readouterr()
+    return ended.value.code or 0, out, err
+
+
+def test_command_line_runs_and_says_where_the_report_is(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr("multipath.applications.commands.preset", lambda *_, **given: TINY)
+    code, out, _ = call(capsys, "match", "chirplet", "--loss", "mss", "--out", str(tmp_path / "a"))
+    assert code == 0
+    assert (tmp_path / "a" / "report.html").exists()
+    assert f"report: {tmp_path / 'a' / 'report.html'}" in out.replace("\n", "")
+    code, out, err = call(capsys, "match", "chirplet", "--out", str(tmp_path / "a"))
+    assert code == 2
+    assert err.startswith("multipath: ")
+    assert "holds a finished run" in err
+    assert err.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["match", "chirplet", "--loss", "nonsense"], "choose one of scrapl"),
+        (["match", "chirplet", "--synth", "nonsense"], "choose one of slow-slow"),
+        (["paths", "--preset", "nonsense"], "choose one of quick, paper"),
+        (["match", "chirplet", "--steps", "0"], "steps must be at least 1, got 0"),
+        (["match", "chirplet", "--resume", "--out", "nowhere"], "nothing to resume"),
+    ],
+)
+def test_user_errors_are_one_line_and_exit_code_2(arguments, message, capsys):
+    code, _, err = call(capsys, *arguments)
+    assert code == 2
+    assert message in err
+    assert err.count("\n") == 1
+    assert "Traceback" not in err
+
+
+def test_an_unwritable_folder_is_a_user_error(tmp_path, capsys):
+    (tmp_path / "file").write_text("")
+    code, _, err = call(capsys, "match", "chirplet", "--out", str(tmp_path / "file" / "run"))
+    assert code == 2
+    assert err.count("\n") == 1
+
+
+def test_interruption_has_its_exit_code(capsys, monkeypatch):
+    def interrupted(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("multipath.applications.run.run", interrupted)
+    code, _, err = call(capsys, "match", "chirplet", "--out", "unused")
+    assert code == 130
+    assert "--resume" in err
+
+
+def test_a_missing_extra_is_named_with_its_remedy(capsys, monkeypatch):
+    monkeypatch.setitem(sys.modules, "multipath.applications.run", None)
+    monkeypatch.delitem(sys.modules, "multipath.applications.run")
+    monkeypatch.setitem(sys.modules, "lightning.pytorch", None)
+    monkeypatch.setitem(sys.modules, "lightning", None)
+    code, _, err = call(capsys, "match", "chirplet", "--out", "unused")
+    assert code == 2
+    assert "lightning" in err
+    assert "pip install 'multipath-loss[applications]'" in err
+
+
+def test_bugs_keep_their_traceback(monkeypatch):
+    def broken(*_, **__):
+        raise ZeroDivisionError("a bug")
+
+    monkeypatch.setattr("multipath.applications.commands.preset", broken)
+    with pytest.raises(ZeroDivisionError, match="a bug"):
+        cli.main(["match", "chirplet"])
+
+
+def test_list_names_every_choice(capsys):
+    code, out, _ = call(capsys, "list")
+    assert code == 0
+    for name in ("scrapl", "kpaths", "jtfs", "mss", "ploss", "fast-fast", "quick", "paper"):
+        assert name in out
+
+
+def test_paths_prints_the_table(capsys):
+    code, out, _ = call(capsys, "paths")
+    assert code == 0
+    assert "rate" in out.splitlines()[0]
+    assert len(out.splitlines()) >= 256 or "255" in out
+
+
+def test_help_imports_nothing_slow():
+    script = (
+        "import sys\n"
+        "from multipath.applications import cli\n"
+        "try:\n    cli.main(['--help'])\nexcept SystemExit:\n    pass\n"
+        "slow = {'lightning', 'nnAudio', 'matplotlib', 'soundfile'} & set(sys.modules)\n"
+        "sys.exit(f'imported {slow}' if slow else 0)"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "match" in done.stdout
