@@ -12,6 +12,6 @@ def test_the_examples_run_in_order(capsys):
     assert len(examples[0].splitlines()) <= 20
     namespace = {}
     for example in examples:
-        exec(example, namespace)  # noqa: S102
+        exec(example, namespace)
     assert "cost" in capsys.readouterr().out  # the path table was printed
     assert namespace["criterion"](namespace["target"], 0 * namespace["target"]) > 0

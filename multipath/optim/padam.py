@@ -135,7 +135,8 @@ def direction(moments: dict[str, Any]) -> Tensor:
     """m_hat / sqrt(eps + v_hat) of a path, from its moments alone."""
     root = moments["root_mean_square"] / moments["correction2"]
     floor = torch.full((), moments["root_eps"], dtype=root.dtype, device=root.device)
-    return moments["mean"] / moments["correction1"] / torch.hypot(root, floor)
+    result: Tensor = moments["mean"] / moments["correction1"] / torch.hypot(root, floor)
+    return result
 
 
 def _faded(beta: float, elapsed: float) -> float:
