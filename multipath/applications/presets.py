@@ -199,8 +199,7 @@ QUICK = MatchConfig(
 """A minute or less on one CPU core. The signals last 2 s at 2048 Hz, and :math:`f_0` is the paper's
 512 Hz: the chirplet's two octaves end at the Nyquist frequency, where its window has fallen by
 108 dB. The fast AM range is the one octave of the authors' released configuration: over a chirplet
-this short, slower AM is less than one cycle. All losses share one learning rate and schedule:
-a half to a third of it, or twice, helps neither ``scrapl`` nor ``mss``."""
+this short, slower AM is less than one cycle. All losses share one learning rate and schedule."""
 
 PAPER = replace(
     QUICK,

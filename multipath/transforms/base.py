@@ -47,7 +47,7 @@ class Transform(nn.Module, ABC):
             indices: Which paths.
 
         Returns:
-            One real tensor a path, of shape (..., *coefficients of that path).
+            One real tensor a path; its leading dimensions are those of x before T.
         """
 
     def forward(self, x: Tensor) -> list[Tensor]:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from typing import TypeVar
 
 import torch
 from torch import Tensor
@@ -15,6 +16,11 @@ from ._frequency import FrequencyFilters
 from ._time import ModulusLayer, TimeScattering
 from ._wavelets import Wavelet, low_pass, wavelet_bank
 from .base import Transform, check_signal, working_dtype
+
+Item = TypeVar("Item")
+
+# Numbers made at once from one rate: scales in small groups keep memory low and caches warm.
+CHUNK = 2**22
 
 
 class JTFS(Transform):
@@ -150,21 +156,39 @@ class JTFS(Transform):
     def _rate(self, layers: Sequence[ModulusLayer], n2: int, scales: Sequence[int]) -> list[Tensor]:
         """All chosen scales of one rate."""
         rows = self._members[n2]
-        modulated = self.time.second_layer(layers, n2, rows)
+        level = self.time.level(self.time.psi2[n2])
+        modulated = self.time.second_layer(layers, n2, rows).flatten(1, 2)
         filters = [self.frequency.matrices(n_fr, len(rows), like=modulated) for n_fr in scales]
-        real, imaginary = torch.cat([band_pass for band_pass, _ in filters], dim=1)
-        # complex product on planes: (A + iB)(X + iY) = (AX - BY) + i(BX + AY)
-        product = torch.cat(
-            [torch.cat([real, -imaginary], dim=1), torch.cat([imaginary, real], dim=1)]
-        )
-        planes = (product @ modulated.flatten(1, 2)).unflatten(1, (2, -1))
-        averaged = self.time.average(modulus(planes), self.time.level(self.time.psi2[n2]))
-        parts = averaged.split([band_pass.shape[1] for band_pass, _ in filters], dim=1)
-        return [smooth @ part for (_, smooth), part in zip(filters, parts, strict=True)]
+        sizes = [band_pass[0].shape[0] * modulated[:, 0].numel() for band_pass, _ in filters]
+        found = []
+        for some in _batches(filters, sizes):
+            real, imaginary = torch.cat([band_pass for band_pass, _ in some], dim=1)
+            # complex product on planes: (A + iB)(X + iY) = (AX - BY) + i(BX + AY)
+            product = torch.cat(
+                [torch.cat([real, -imaginary], dim=1), torch.cat([imaginary, real], dim=1)]
+            )
+            planes = (product @ modulated).unflatten(1, (2, -1))
+            averaged = self.time.average(modulus(planes), level)
+            parts = averaged.split([band_pass.shape[1] for band_pass, _ in some], dim=1)
+            found += [smooth @ part for (_, smooth), part in zip(some, parts, strict=True)]
+        return found
 
     def extra_repr(self) -> str:
         """Shown by ``print``."""
         return f"n_samples={self.n_samples}, P={len(self.paths)}, unpad={self.unpad}"
+
+
+def _batches(items: Sequence[Item], sizes: Sequence[int]) -> Iterator[list[Item]]:
+    """Consecutive items whose sizes add up to CHUNK at most, or single ones that exceed it."""
+    batch: list[Item] = []
+    total = 0
+    for item, size in zip(items, sizes, strict=True):
+        if batch and total + size > CHUNK:
+            yield batch
+            batch, total = [], 0
+        batch.append(item)
+        total += size
+    yield batch
 
 
 def _path_table(

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from ..errors import ConfigurationError, InputError
 from ..paths import Path, check_indices
+from ._analytic import modulus
 from ._filters import FilterBuffers
 from .base import Transform, check_signal, working_dtype
 
@@ -121,7 +122,8 @@ class MultiResolutionSTFT(Transform):
                 window=self.windows.filter(f"window_{index}", signals),
                 return_complex=True,
             )
-            found[index] = spectrum.abs().reshape(*x.shape[:-1], *spectrum.shape[-2:])
+            magnitude = modulus(torch.view_as_real(spectrum).movedim(-1, 1))
+            found[index] = magnitude.reshape(*x.shape[:-1], *spectrum.shape[-2:])
         return [found[index] for index in chosen]
 
     def extra_repr(self) -> str:

@@ -204,6 +204,19 @@ def test_training_passes_over_every_target_once():
     assert not first.theta.equal(second.theta)
 
 
+def test_the_trainer_takes_one_batch_after_the_other_across_epochs(tmp_path):
+    seen: list[torch.Tensor] = []
+
+    class Watch(Callback):
+        def on_train_batch_start(self, trainer, module, batch, index) -> None:
+            seen.append(batch.theta)
+
+    run(TINY, tmp_path, callbacks=[Watch()])
+    targets = Targets(TINY, n_parameters=2)
+    assert len(seen) == TINY.steps
+    assert all(theta.equal(targets.training_batch(k).theta) for k, theta in enumerate(seen))
+
+
 def test_splits_are_disjoint_and_shifts_cover_their_range():
     targets = Targets(replace(TINY, n_targets=2000, max_shift=3), n_parameters=2)
     assert [len(theta) for theta in targets.theta.values()] == [1200, 400, 400]
