@@ -29,11 +29,30 @@ def inverse_planes(band: Tensor, length: int) -> Tensor:
     if width + 1 > length // 2:
         signal = torch.fft.ifft(band, n=length)
         return torch.stack([signal.real, signal.imag], dim=1)
-    # Bins 1 to width of a half spectrum: twice the real part comes out, and from -i times the
-    # band twice the imaginary part. Bin 0 must stay free since its imaginary part would be lost.
-    halves = torch.stack([band / 2, band * -0.5j], dim=1)
-    planes: Tensor = torch.fft.irfft(F.pad(halves, (1, length // 2 - width)), n=length)
+    halves: Tensor = _Halves.apply(band, length // 2 + 1)  # type: ignore[no-untyped-call]
+    planes: Tensor = torch.fft.irfft(halves, n=length)
     return planes
+
+
+class _Halves(torch.autograd.Function):
+    """Half spectra of the real and of the imaginary part of a signal whose spectrum is a band.
+
+    The band goes to bins 1 to width: twice the real part would come out, and from -i times the
+    band twice the imaginary part. Bin 0 must stay free since its imaginary part would be lost.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, band: Tensor, n_bins: int) -> Tensor:
+        ctx.width = band.shape[-1]
+        halves = band.new_zeros(len(band), 2, band.shape[1], n_bins)
+        torch.mul(band, 0.5, out=halves[:, 0, :, 1 : ctx.width + 1])
+        torch.mul(band, -0.5j, out=halves[:, 1, :, 1 : ctx.width + 1])
+        return halves
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
+        real, imaginary = gradient[..., 1 : ctx.width + 1].unbind(dim=1)
+        return 0.5 * real + 0.5j * imaginary, None
 
 
 def modulus(planes: Tensor) -> Tensor:
@@ -66,7 +85,7 @@ def half_spectrum(x: Tensor) -> Tensor:
 
 
 class _HalfSpectrum(torch.autograd.Function):
-    """The adjoint of a half spectrum is an unscaled inverse that counts inner bins once."""
+    """A half spectrum; its adjoint is a real inverse transform."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor) -> Tensor:
@@ -76,7 +95,9 @@ class _HalfSpectrum(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> Tensor:
-        inner = gradient[..., 1:-1] / 2
-        halved = torch.cat([gradient[..., :1], inner, gradient[..., -1:]], dim=-1)
+        # an unscaled inverse counts the inner bins twice, the first and the last once
+        halved = gradient / 2
+        halved[..., 0] *= 2
+        halved[..., -1] *= 2
         signal: Tensor = torch.fft.irfft(halved, n=ctx.length, norm="forward")
         return signal

@@ -94,8 +94,12 @@ class BandSplitter:
         self.groups: list[BandGroup] = []
         for level in dict.fromkeys(levels):
             rows = [
-                # the inverse transform of the shorter spectrum divides by the shorter length
-                (band.start + self.below, band.of(bank) / 2**level)
+                # twice each value, for real and imaginary part, see _as_real; the inverse
+                # transform of the shorter spectrum divides by the shorter length
+                (
+                    2 * (band.start + self.below),
+                    band.of(bank).repeat_interleave(2) / 2**level,
+                )
                 for band, own in zip(bands, levels, strict=True)
                 if own == level
             ]
@@ -125,24 +129,39 @@ BandGroup = list[tuple[int, Tensor]]  # first bin and filter of each band kept a
 def _split(spectrum: Tensor, groups: Sequence[BandGroup]) -> tuple[Tensor, ...]:
     """Bins under each band times the filter, one (batch, bands, widest band) tensor a group."""
     outputs = []
+    source = _as_real(spectrum)
     for rows in groups:
         widest = max(len(values) for _, values in rows)
-        output = spectrum.new_zeros(len(spectrum), len(rows), widest)
+        output = source.new_zeros(len(source), len(rows), widest)
         for row, (start, values) in enumerate(rows):
-            source = spectrum[:, start : start + len(values)]
-            torch.mul(source, values, out=output[:, row, : len(values)])
-        outputs.append(output)
+            stop = start + len(values)
+            torch.mul(source[:, start:stop], values, out=output[:, row, : len(values)])
+        outputs.append(_as_complex(output))
     return tuple(outputs)
 
 
 def _merge(outputs: Sequence[Tensor], groups: Sequence[BandGroup], width: int) -> Tensor:
     """The adjoint of :func:`_split`."""
     spectrum = outputs[0].new_zeros(len(outputs[0]), width)
+    target = _as_real(spectrum)
     for rows, output in zip(groups, outputs, strict=True):
+        source = _as_real(output)
         for row, (start, values) in enumerate(rows):
-            target = spectrum[:, start : start + len(values)]
-            target.addcmul_(output[:, row, : len(values)], values)
+            stop = start + len(values)
+            target[:, start:stop].addcmul_(source[:, row, : len(values)], values)
     return spectrum
+
+
+def _as_real(spectrum: Tensor) -> Tensor:
+    """Real and imaginary parts alternating along the last dimension.
+
+    A real filter times a complex spectrum would be cast to complex at each product.
+    """
+    return torch.view_as_real(spectrum.contiguous()).flatten(-2)
+
+
+def _as_complex(pairs: Tensor) -> Tensor:
+    return torch.view_as_complex(pairs.unflatten(-1, (-1, 2)))
 
 
 class _Split(torch.autograd.Function):
