@@ -73,9 +73,12 @@ class _Modulus(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> Tensor:
         planes, size = ctx.saved_tensors
-        # dividing first keeps the quotient within [-1, 1] for the smallest numbers
-        direction: Tensor = planes / size.clamp_min(torch.finfo(size.dtype).tiny)[:, None]
-        return direction * gradient[:, None]
+        # What is smaller counts as zero: its quotient would overflow.
+        safe = size.clamp_min(1e-30 if size.dtype == torch.float32 else 1e-200)
+        in_place = None if torch.is_grad_enabled() else safe  # unless differentiated again
+        ratio = torch.div(gradient, safe, out=in_place)
+        product: Tensor = planes * ratio[:, None]
+        return product
 
 
 def half_spectrum(x: Tensor) -> Tensor:
