@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Draw:
     r"""The paths of one step: :math:`\hat L = \sum_i \text{weights}_i L_{\text{indices}_i}`.
 
@@ -37,6 +37,11 @@ class Draw:
         distinct, inverse = self.indices.unique(return_inverse=True)
         total = torch.zeros(len(distinct), dtype=self.weights.dtype)
         return distinct, total.index_add(0, inverse, self.weights)
+
+    @classmethod
+    def from_state(cls, state: dict[str, Tensor]) -> Draw:
+        """The inverse of :meth:`state_dict`; draws live on the CPU wherever they were loaded."""
+        return cls(**{name: value.cpu() for name, value in state.items()})
 
     def state_dict(self) -> dict[str, Tensor]:
         """Tensors to save."""

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from .errors import ConfigurationError, InputError
-from .paths import GroupBy, Path, PathTable, check_indices
+from .paths import GroupBy, Path, PathTable, check_indices, complete_table
 
 Reduction = Literal["mean", "sum", "none"]
 Indices = Sequence[int] | Tensor
@@ -60,9 +60,9 @@ class PathDecomposedLoss(nn.Module, ABC):
         reduction: Reduction = "mean",
     ) -> None:
         super().__init__()
-        self.paths = paths if isinstance(paths, PathTable) else PathTable(paths)
+        self.paths = complete_table(paths)
         self.weights = _check_weights(weights, len(self.paths))
-        self.reduction = _check_reduction(reduction)
+        self.reduction = check_reduction(reduction)
 
     @abstractmethod
     def path_losses(self, input: Tensor, target: Tensor, indices: Indices) -> Tensor:
@@ -91,7 +91,7 @@ class PathDecomposedLoss(nn.Module, ABC):
             A scalar, or shape (batch,) with ``reduction="none"``.
         """
         values = self.evaluate(input, target, range(len(self.paths)))
-        return reduce_batch(self.weights.to(values) @ values, reduction or self.reduction)
+        return reduce_batch(weighted_sum(self.weights, values), reduction or self.reduction)
 
     def evaluate(self, input: Tensor, target: Tensor, indices: Indices) -> Tensor:
         """:meth:`path_losses` with its arguments and its result checked.
@@ -184,14 +184,15 @@ class GroupedLoss(PathDecomposedLoss):
         chosen = [self.members[group] for group in check_indices(indices, len(self.paths))]
         values = self.loss.evaluate(input, target, [path for members in chosen for path in members])
         parts = values.split([len(members) for members in chosen])
-        return torch.stack([self._shares(m).to(v) @ v for m, v in zip(chosen, parts, strict=True)])
+        pairs = zip(chosen, parts, strict=True)
+        return torch.stack([weighted_sum(self._shares(m), v) for m, v in pairs])
 
     def target_norms(self, target: Tensor, indices: Indices) -> Tensor:
         """Root of the weighted mean square of the members' norms."""
         chosen = [self.members[group] for group in check_indices(indices, len(self.paths))]
         norms = self.loss.target_norms(target, [path for members in chosen for path in members])
         parts = norms.square().split([len(members) for members in chosen])
-        means = [self._shares(m).to(v) @ v for m, v in zip(chosen, parts, strict=True)]
+        means = [weighted_sum(self._shares(m), v) for m, v in zip(chosen, parts, strict=True)]
         return torch.stack(means).sqrt()
 
     def _shares(self, members: list[int]) -> Tensor:
@@ -201,9 +202,14 @@ class GroupedLoss(PathDecomposedLoss):
         return weights / total if total > 0 else torch.full_like(weights, 1 / len(members))
 
 
+def weighted_sum(weights: Tensor, values: Tensor) -> Tensor:
+    """Weights (k,) times values (k, batch), summed; autocast would round a matrix product."""
+    return (weights.to(values)[:, None] * values).sum(dim=0)
+
+
 def reduce_batch(values: Tensor, reduction: Reduction) -> Tensor:
     """Apply a reduction to one value per batch item."""
-    match _check_reduction(reduction):
+    match check_reduction(reduction):
         case "mean":
             return values.mean()
         case "sum":
@@ -212,7 +218,8 @@ def reduce_batch(values: Tensor, reduction: Reduction) -> Tensor:
             return values
 
 
-def _check_reduction(reduction: Any) -> Reduction:
+def check_reduction(reduction: Any) -> Reduction:
+    """The reduction, if it is one."""
     if reduction not in ("mean", "sum", "none"):
         raise ConfigurationError(f'reduction must be "mean", "sum" or "none", got {reduction!r}')
     return reduction  # type: ignore[no-any-return]

@@ -33,7 +33,7 @@ class Path:
 
     index: int
     key: Hashable = None
-    metadata: Mapping[str, Any] = field(default_factory=dict)
+    metadata: Mapping[str, Any] = field(default_factory=dict, hash=False)
     cost: float = 1.0
 
     def __post_init__(self) -> None:
@@ -262,6 +262,23 @@ def check_indices(indices: Sequence[int] | Tensor, n_paths: int) -> list[int]:
             f"0 to {n_paths - 1}"
         )
     return result
+
+
+def complete_table(paths: int | Iterable[Path]) -> PathTable:
+    """The table of all the paths of a loss or a transform.
+
+    Raises:
+        ConfigurationError: If the index of a path is not its position, as after
+            :meth:`PathTable.filter`.
+    """
+    table = paths if isinstance(paths, PathTable) else PathTable(paths)
+    for position, path in enumerate(table):
+        if path.index != position:
+            raise ConfigurationError(
+                f"path {path.key!r} has index {path.index} at position {position}; the paths of a "
+                "loss are numbered from 0 without gaps (a filtered table is not)"
+            )
+    return table
 
 
 def _positive_count(count: Any) -> int:

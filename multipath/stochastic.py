@@ -12,7 +12,7 @@ from torch.optim import Optimizer
 
 from .draws import Draw
 from .errors import ConfigurationError, DrawError
-from .losses import PathDecomposedLoss, reduce_batch
+from .losses import PathDecomposedLoss, Reduction, check_reduction, reduce_batch, weighted_sum
 from .paths import check_indices
 from .samplers import Sampler, Uniform
 
@@ -70,7 +70,7 @@ class StochasticLoss(nn.Module):
         n_draws: int = 1,
         reweight: bool = True,
         generator: int | torch.Generator | None = None,
-        reduction: Any = None,
+        reduction: Reduction | None = None,
     ) -> None:
         super().__init__()
         if not isinstance(loss, PathDecomposedLoss):
@@ -89,7 +89,7 @@ class StochasticLoss(nn.Module):
         self.sampler.bind(loss.paths)
         self.n_draws = n_draws
         self.reweight = bool(reweight)
-        self.reduction = reduction or loss.reduction
+        self.reduction = loss.reduction if reduction is None else check_reduction(reduction)
         self.generator = _make_generator(generator)
         self.last_draw: Draw | None = None
         self._pending: Draw | None = None
@@ -98,7 +98,10 @@ class StochasticLoss(nn.Module):
     @property
     def unbiased(self) -> bool:
         """Whether the expected value over draws is the full loss."""
-        return self.reweight and self.sampler.unbiased
+        if self.reweight:
+            return self.sampler.unbiased
+        uniform = 1 / len(self.loss.paths)
+        return bool(((self.sampler.probabilities - uniform).abs() <= 1e-12 * uniform).all())
 
     def forward(self, input: Tensor, target: Tensor) -> Tensor:
         """The estimate in training mode, the full loss in evaluation mode."""
@@ -115,7 +118,7 @@ class StochasticLoss(nn.Module):
         """The estimate that a given draw makes; consumes no randomness."""
         indices, weights = draw.merged()
         values = self.loss.evaluate(input, target, indices)
-        return reduce_batch(weights.to(values) @ values, self.reduction)
+        return reduce_batch(weighted_sum(weights, values), self.reduction)
 
     def new_draw(self) -> Draw:
         """Draw from the training stream."""
@@ -166,8 +169,9 @@ class StochasticLoss(nn.Module):
 
     def attach(self, optimizer: Optimizer) -> None:
         """Link an optimizer that takes its draws itself with :meth:`take_draw`."""
+        if self._linked() not in (None, optimizer):
+            self._pending = None  # it was the other optimizer's; one just restored is kept
         self._optimizer = weakref.ref(optimizer)
-        self._pending = None
 
     def take_draw(self, optimizer: Optimizer) -> Draw:
         """Hand the draw of this step to the linked optimizer; the next forward draws anew.
@@ -201,17 +205,29 @@ class StochasticLoss(nn.Module):
         """Generator, sampler and pending draw, for ``state_dict()``; loads with weights_only."""
         return {
             "generator": self.generator.get_state(),
+            "kind": type(self.sampler).__name__,
+            "n_paths": len(self.loss.paths),
             "sampler": self.sampler.state_dict(),
             "pending": None if self._pending is None else self._pending.state_dict(),
             "last": None if self.last_draw is None else self.last_draw.state_dict(),
         }
 
     def set_extra_state(self, state: dict[str, Any]) -> None:
-        """Continue the training stream where the saved criterion was."""
+        """Continue the training stream where the saved criterion was.
+
+        Raises:
+            ConfigurationError: If it was saved with another kind of sampler or number of paths.
+        """
+        kind, n_paths = type(self.sampler).__name__, len(self.loss.paths)
+        if (state["kind"], state["n_paths"]) != (kind, n_paths):
+            raise ConfigurationError(
+                f"this state was saved with a {state['kind']} sampler over {state['n_paths']} "
+                f"paths and the criterion has {kind} over {n_paths}"
+            )
         self.generator.set_state(state["generator"].cpu())
         self.sampler.load_state_dict(state["sampler"])
-        self._pending = None if state["pending"] is None else Draw(**state["pending"])
-        self.last_draw = None if state["last"] is None else Draw(**state["last"])
+        self._pending = None if state["pending"] is None else Draw.from_state(state["pending"])
+        self.last_draw = None if state["last"] is None else Draw.from_state(state["last"])
 
     def __getstate__(self) -> dict[str, Any]:
         """Copies and pickles keep the stream but not the link to an optimizer."""

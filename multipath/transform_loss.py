@@ -128,6 +128,12 @@ class TransformLoss(PathDecomposedLoss):
             return torch.stack([self._distance(difference) for difference in differences])
         stacked = torch.stack(differences)  # one call for all paths where their shapes agree
         distances = self._distance(stacked.flatten(0, 1))
+        if distances.shape != (stacked.shape[0] * stacked.shape[1],):
+            raise InputError(
+                "the distance must return one distance for each of the "
+                f"{stacked.shape[0] * stacked.shape[1]} differences, got shape "
+                f"{tuple(distances.shape)}"
+            )
         return distances.reshape(stacked.shape[:2])
 
     def target_norms(self, target: Tensor, indices: Indices) -> Tensor:

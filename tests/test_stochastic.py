@@ -197,6 +197,36 @@ def test_a_draw_not_yet_used_survives_a_checkpoint(batch):
     assert drawn(other["criterion"], batch) == [before]
 
 
+def test_a_restored_draw_survives_linking_a_new_optimizer(batch):
+    x, _ = batch
+    saved = StochasticLoss(QuadraticLoss(10**4), generator=0)
+    optimizer = PAdam([x], paths=saved, lr=0.1)
+    (before,) = drawn(saved, batch)
+    restored = StochasticLoss(QuadraticLoss(10**4), generator=9)
+    restored.load_state_dict(saved.state_dict())
+    later = PAdam([x], paths=restored, lr=0.1)  # criterion first, optimizer second
+    assert drawn(restored, batch) == [before]
+    later.step()
+    optimizer.step()
+
+
+def test_states_of_another_criterion_are_refused():
+    uniform = StochasticLoss(QuadraticLoss(4), generator=0)
+    fixed = StochasticLoss(QuadraticLoss(4), Importance(PROBABILITIES), generator=0)
+    fewer = StochasticLoss(QuadraticLoss(3), generator=0)
+    with pytest.raises(ConfigurationError, match=r"Importance sampler over 4 .* has Uniform over 4"):
+        uniform.load_state_dict(fixed.state_dict())
+    with pytest.raises(ConfigurationError, match=r"Uniform sampler over 3 .* has Uniform over 4"):
+        uniform.load_state_dict(fewer.state_dict())
+
+
+def test_declared_bias():
+    assert StochasticLoss(QuadraticLoss(4)).unbiased
+    assert StochasticLoss(QuadraticLoss(4), reweight=False).unbiased
+    assert StochasticLoss(QuadraticLoss(4), Importance(PROBABILITIES)).unbiased
+    assert not StochasticLoss(QuadraticLoss(4), Importance([0.5, 0.5, 0.0, 0.0])).unbiased
+
+
 def test_probabilities_are_part_of_the_state():
     first = StochasticLoss(QuadraticLoss(4), Importance(PROBABILITIES), generator=0)
     second = StochasticLoss(QuadraticLoss(4), Importance([0.25] * 4), generator=0)
@@ -244,6 +274,7 @@ def test_the_optimizer_linked_last_owns_the_draws(batch):
         ({"n_draws": 0}, "n_draws must be a positive integer, got 0"),
         ({"n_draws": 1.5}, "n_draws must be a positive integer, got 1.5"),
         ({"sampler": Uniform}, "must be a Sampler instance"),
+        ({"reduction": "avg"}, '"mean", "sum" or "none", got .avg.'),
         ({"generator": "seed"}, "a seed, a torch.Generator or None"),
         ({"sampler": Importance([0.5, 0.5])}, "2 probabilities for a loss with 4 paths"),
     ],

@@ -9,7 +9,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from multipath import TransformLoss
+from multipath import PathTable, StochasticLoss, TransformLoss
 from multipath.errors import ConfigurationError, InputError
 from multipath.transforms import JTFS, MultiResolutionSTFT, Scattering1D, Transform
 
@@ -126,6 +126,74 @@ def test_first_and_second_derivatives(make):
 
     assert torch.autograd.gradcheck(energies, (x,))
     assert torch.autograd.gradgradcheck(energies, (x,))
+
+
+@pytest.mark.parametrize("make", [*list(TRANSFORMS.values())[:3], TRANSFORMS["mrstft"]])
+def test_second_derivatives_of_sounds_with_silences(make):
+    # Rounding leaves some moduli exactly zero there, where 1 / |z| must not be met.
+    transform = make()
+    burst = torch.zeros(N, dtype=torch.float64)
+    burst[400:600] = torch.hann_window(200, dtype=torch.float64) * noise(200, dtype=torch.float64)
+    gain = torch.ones((), dtype=torch.float64, requires_grad=True)
+    loss = TransformLoss(transform)
+
+    def slope(gain):
+        value = loss(torch.sin(gain * burst), burst)
+        return torch.autograd.grad(value, gain, create_graph=True)[0]
+
+    (curvature,) = torch.autograd.grad(slope(gain), gain)
+    step = 1e-5
+    above, below = ((1 + sign * step) * gain.detach() for sign in (1, -1))
+    difference = slope(above.requires_grad_()) - slope(below.requires_grad_())
+    assert curvature.item() == pytest.approx(difference.item() / (2 * step), rel=1e-4)
+
+
+@pytest.mark.parametrize("gain", [1e9, 1e20, 1e30])
+def test_large_gradients_at_silence_stay_finite(transform, gain):
+    x = torch.zeros(N, requires_grad=True)
+    sum(gain * c.sum() for c in transform(x)).backward()
+    assert torch.isfinite(x.grad).all()
+
+
+def test_an_evaluation_in_inference_mode_does_not_spoil_training():
+    for make in TRANSFORMS.values():
+        transform = make()
+        with torch.inference_mode():
+            transform(noise(2, N))
+        x = noise(2, N).requires_grad_()
+        sum(c.sum() for c in transform(x)).backward()
+        assert x.grad.abs().max() > 0
+
+
+def test_random_subsets_of_paths_do_not_fill_the_memory():
+    transform = TRANSFORMS["scattering1d"]()
+    transform(noise(N))
+    held = len(transform.time._derived)
+    generator = torch.Generator().manual_seed(0)
+    for _ in range(50):
+        chosen = torch.randperm(len(transform.paths), generator=generator)[:5]
+        transform.coefficients(noise(N), chosen)
+    assert len(transform.time._derived) == held
+
+
+def test_autocast_keeps_out_of_coefficients_and_losses(transform):
+    x, y = noise(2, N), noise(2, N, seed=1)
+    criterion = StochasticLoss(TransformLoss(transform), n_draws=3, generator=0)
+    expected, value = transform(x), criterion.estimate(x, y, criterion.make_draw([0, 1, 2]))
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        for a, b in zip(transform(x), expected, strict=True):
+            assert torch.equal(a, b)
+        assert torch.equal(criterion.estimate(x, y, criterion.make_draw([0, 1, 2])), value)
+
+
+def test_averaging_takes_memory_in_proportion_to_the_signal():
+    sizes = []
+    for n_samples in (2**14, 2**16):
+        transform = Scattering1D(n_samples, J=4, Q=(1, 1), T=64)
+        transform.coefficients(noise(n_samples), [0])
+        (average,) = (v for (k, *_), v in transform.time._derived.items() if k == ("phi", 0))
+        sizes.append(average.blocks.numel() + average.source.numel())
+    assert sizes[1] < 4.5 * sizes[0]
 
 
 @pytest.mark.parametrize("n_samples", [1021, 1000, 777])
@@ -321,3 +389,15 @@ def test_refused_settings(arguments, message):
         TransformLoss(Halves(2), **arguments)
     with pytest.raises(ConfigurationError, match=r"must be a multipath.transforms.Transform"):
         TransformLoss(torch.nn.Identity())
+
+
+def test_a_filtered_table_is_not_the_table_of_a_transform():
+    table = PathTable(4)
+    with pytest.raises(ConfigurationError, match="numbered from 0 without gaps"):
+        Halves(table[2:])
+
+
+def test_a_distance_must_keep_the_items_apart():
+    loss = TransformLoss(Halves(2), distance=lambda difference: difference.square().mean())
+    with pytest.raises(InputError, match=r"one distance for each of the 4 differences, got shape"):
+        loss(torch.ones(2, 8), torch.zeros(2, 8))

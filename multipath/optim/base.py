@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
-from ..errors import ConfigurationError
+from ..errors import ConfigurationError, DrawError, InputError
 from ..stochastic import StochasticLoss
 
 
@@ -82,18 +82,33 @@ class PathwiseOptimizer(Optimizer):
             What the closure returned, else None.
 
         Raises:
-            DrawError: If the criterion made no draw since the last step.
+            DrawError: If the criterion made no draw since the last step, or several.
+            InputError: If a gradient is sparse.
         """
         result = None
         if closure is not None:
             with torch.enable_grad():
                 result = closure()
+        with_gradient = [
+            (parameter, parameter.grad, group)
+            for group in self.param_groups
+            for parameter in group["params"]
+            if parameter.grad is not None
+        ]
+        if any(gradient.is_sparse for _, gradient, _ in with_gradient):
+            raise InputError(
+                f"{type(self).__name__} keeps dense state and got a sparse gradient; make the "
+                "layer dense, e.g. torch.nn.Embedding(..., sparse=False)"
+            )
         draw = self.criterion.take_draw(self)
+        if len(draw.indices) != 1:
+            raise DrawError(
+                f"{type(self).__name__}.step() takes one path at a time and the criterion drew "
+                f"{len(draw.indices)}; leave n_draws at 1 or group the paths"
+            )
         path, weight = int(draw.indices[0]), float(draw.weights[0])
-        for group in self.param_groups:
-            for parameter in group["params"]:
-                if parameter.grad is not None:
-                    self._step_parameter(parameter, parameter.grad, path, weight, group)
+        for parameter, gradient, group in with_gradient:
+            self._step_parameter(parameter, gradient, path, weight, group)
         return result
 
     def _step_parameter(
@@ -106,8 +121,6 @@ class PathwiseOptimizer(Optimizer):
     ) -> None:
         state = self.state[parameter]
         state["step"] = state.get("step", 0) + 1
-        if gradient.is_sparse:
-            raise ConfigurationError(f"{type(self).__name__} does not support sparse gradients")
         gradient = gradient.to(state_dtype(parameter))
         if group["maximize"]:
             gradient = -gradient
@@ -120,12 +133,39 @@ class PathwiseOptimizer(Optimizer):
         if plain is not None:
             parameter.add_(plain.to(parameter.dtype), alpha=-group["lr"])
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Copies and pickles keep the criterion, whose copy they are linked to."""
+        return {k: v for k, v in self.__dict__.items() if not k.startswith("_optimizer_")}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Link the copy of the criterion to the copy of the optimizer."""
+        super().__setstate__(state)
+        if "criterion" in state:
+            self.criterion.attach(self)
+
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Restore a saved state exactly.
 
         :meth:`torch.optim.Optimizer.load_state_dict` casts every tensor to the dtype of its
         parameter; here state may be wider than the parameter, so its own dtype is put back.
+
+        Raises:
+            ConfigurationError: If the state is of another kind of optimizer or of a loss with more
+                paths.
         """
+        for group in state_dict["param_groups"]:
+            unknown = set(self.defaults) ^ (set(group) & {*self.defaults, "adaptive"})
+            if unknown:
+                raise ConfigurationError(
+                    f"this state is not that of a {type(self).__name__}: it differs in "
+                    f"{', '.join(sorted(unknown))}"
+                )
+        visited = [path for state in state_dict["state"].values() for path in state["paths"]]
+        if visited and max(visited) >= self.n_paths:
+            raise ConfigurationError(
+                f"this state knows path {max(visited)} and the loss has {self.n_paths} paths; load "
+                "it into an optimizer for the loss that it was saved with"
+            )
         super().load_state_dict(state_dict)
         parameters = [p for group in self.param_groups for p in group["params"]]
         saved = [p for group in state_dict["param_groups"] for p in group["params"]]

@@ -27,7 +27,8 @@ class PSAGA(PathwiseOptimizer):
         \hat g_p &\leftarrow g_\text{cur}, \qquad \Gamma \leftarrow \Gamma \cup \{p\}
 
     with :math:`c_p` the weight of the draw: 1 as published, :math:`w_p / \pi_p` when the criterion
-    reweights (paths of unequal :math:`w_q` then count in proportion in :math:`g_\text{avg}`).
+    reweights. For a loss with weights :math:`w_q` of its own, :math:`g_\text{avg}` is the weighted
+    mean over :math:`\Gamma`, times :math:`\sum_q w_q`.
 
     The sum is kept running, in float64, so a step costs :math:`O(|w|)` whatever P is. The memory
     :math:`\hat g_p` is recomputed from the path's moments, so it takes no room: two numbers per
@@ -90,6 +91,7 @@ class PSAGA(PathwiseOptimizer):
         super().__init__(params, paths, defaults)
         # Relative weights P w_q: all 1 unless the loss weighs its paths
         self._shares = (paths.loss.weights * self.n_paths).tolist()
+        self._total = float(paths.loss.weights.sum())  # 1 unless the loss says otherwise
 
     def update(
         self, gradient: Tensor, state: dict[str, Any], path: int, group: dict[str, Any]
@@ -114,7 +116,7 @@ class PSAGA(PathwiseOptimizer):
             paths[path] = {"gradient": current}
 
         share = self._shares[path]
-        mean = (state["sum"] / (state["visited"] or 1.0)).to(current.dtype)
+        mean = (state["sum"] * (self._total / (state["visited"] or 1.0))).to(current.dtype)
         difference = current if memory is None else current - memory
         state["sum"].add_(difference, alpha=share)
         if not revisit:

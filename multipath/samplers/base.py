@@ -111,7 +111,7 @@ class Categorical(Sampler):
 
 
 def as_probabilities(values: Any) -> Tensor:
-    """Probabilities in float64, checked and normalised to sum to exactly 1.
+    """Probabilities in float64, checked and divided by their sum.
 
     Raises:
         ConfigurationError: If they are not a vector, are negative or not finite, or do not sum

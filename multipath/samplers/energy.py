@@ -42,7 +42,6 @@ class Energy(Importance):
                 "every path is silent: the targets hold no energy on any path; check that they "
                 "are not all zero"
             )
-        self.floor = floor
         super().__init__((1 - floor) * values / values.sum() + floor / len(values))
 
     @classmethod

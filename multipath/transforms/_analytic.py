@@ -73,12 +73,14 @@ class _Modulus(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> Tensor:
         planes, size = ctx.saved_tensors
-        # What is smaller counts as zero: its quotient would overflow.
-        safe = size.clamp_min(1e-30 if size.dtype == torch.float32 else 1e-200)
-        in_place = None if torch.is_grad_enabled() else safe  # unless differentiated again
-        ratio = torch.div(gradient, safe, out=in_place)
-        product: Tensor = planes * ratio[:, None]
-        return product
+        # Dividing first keeps the quotient within [-1, 1] for the smallest numbers. Where the
+        # modulus is exactly zero, dividing by infinity gives a zero that further derivatives keep.
+        silent = size == 0
+        safe = size.clamp_min(torch.finfo(size.dtype).tiny).masked_fill(silent, torch.inf)
+        direction: Tensor = planes / safe[:, None]
+        if torch.is_grad_enabled():  # to be differentiated again
+            return direction * gradient[:, None]
+        return direction.mul_(gradient[:, None])
 
 
 def half_spectrum(x: Tensor) -> Tensor:

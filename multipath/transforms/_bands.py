@@ -70,60 +70,61 @@ def concatenate(bands: Sequence[Band]) -> tuple[list[Band], NDArray[np.float64]]
     return placed, np.concatenate([band.values for band in bands])
 
 
-class BandSplitter:
-    """Filters real signals with a bank of wavelets, each output at its own sampling rate.
+@dataclass(frozen=True)
+class Filter:
+    """A band in working precision, ready to be applied.
 
-    Args:
-        length: Number of samples of the signals (even).
-        bands: One band a wavelet.
-        levels: Subsampling exponent of each wavelet's output, non-decreasing.
-        bank: Values of all bands, in the working precision.
+    Attributes:
+        band: Where it lies.
+        level: One sample in 2^level of its output is kept.
+        pairs: Its values, each twice, for real and imaginary part, see :func:`_as_real`; divided
+            by 2^level since the inverse transform of a shorter spectrum divides by less.
     """
 
-    def __init__(
-        self,
-        length: int,
-        bands: Sequence[Band],
-        levels: Sequence[int],
-        bank: Tensor,
-    ) -> None:
-        self.length = length
-        self.below = max(0, -min(band.start for band in bands))
-        self.beyond = max(0, max(band.stop for band in bands) - length // 2 - 1)
-        self.lengths: list[int] = []
-        self.groups: list[BandGroup] = []
-        for level in dict.fromkeys(levels):
-            rows = [
-                # twice each value, for real and imaginary part, see _as_real; the inverse
-                # transform of the shorter spectrum divides by the shorter length
-                (
-                    2 * (band.start + self.below),
-                    band.of(bank).repeat_interleave(2) / 2**level,
-                )
-                for band, own in zip(bands, levels, strict=True)
-                if own == level
-            ]
-            self.groups.append(rows)
-            self.lengths.append(length >> level)
+    band: Band
+    level: int
+    pairs: Tensor
 
-    def __call__(self, half_spectrum: Tensor) -> list[Tensor]:
-        """Filtered signals of each level as planes (batch, 2, bands, subsampled length).
-
-        Args:
-            half_spectrum: ``rfft`` of the signals, shape (batch, length // 2 + 1).
-        """
-        parts = [half_spectrum]
-        if self.below:  # negative frequencies of a real signal mirror the positive ones
-            parts.insert(0, half_spectrum[:, 1 : self.below + 1].conj().flip(-1))
-        if self.beyond:
-            middle = self.length // 2
-            parts.append(half_spectrum[:, middle - self.beyond : middle].conj().flip(-1))
-        spectrum = torch.cat(parts, dim=-1).resolve_conj() if len(parts) > 1 else half_spectrum
-        bands: tuple[Tensor, ...] = _Split.apply(spectrum, self.groups)  # type: ignore[no-untyped-call]
-        return [inverse_planes(b, n) for b, n in zip(bands, self.lengths, strict=True)]
+    @classmethod
+    def make(cls, band: Band, level: int, bank: Tensor) -> Filter:
+        """From the buffer that holds the bank, in working precision."""
+        return cls(band, level, band.of(bank).repeat_interleave(2) / 2**level)
 
 
-BandGroup = list[tuple[int, Tensor]]  # first bin and filter of each band kept at the same rate
+def split_bands(
+    half_spectrum: Tensor, length: int, filters: Sequence[Filter]
+) -> list[tuple[int, Tensor]]:
+    """Filter real signals with a bank of wavelets, each output at its own sampling rate.
+
+    Args:
+        half_spectrum: ``rfft`` of the signals, shape (batch, length // 2 + 1).
+        length: Number of samples of the signals (even).
+        filters: The wavelets, of non-decreasing level.
+
+    Returns:
+        For each level, the level and planes (batch, 2, wavelets, length / 2^level).
+    """
+    below = max(0, -min(f.band.start for f in filters))
+    beyond = max(0, max(f.band.stop for f in filters) - length // 2 - 1)
+    parts = [half_spectrum]
+    if below:  # negative frequencies of a real signal mirror the positive ones
+        parts.insert(0, half_spectrum[:, 1 : below + 1].conj().flip(-1))
+    if beyond:
+        parts.append(half_spectrum[:, length // 2 - beyond : length // 2].conj().flip(-1))
+    spectrum = torch.cat(parts, dim=-1).resolve_conj() if len(parts) > 1 else half_spectrum
+    levels = list(dict.fromkeys(f.level for f in filters))
+    groups: list[BandGroup] = [
+        [(2 * (f.band.start + below), f.pairs) for f in filters if f.level == level]
+        for level in levels
+    ]
+    bands: tuple[Tensor, ...] = _Split.apply(spectrum, groups)  # type: ignore[no-untyped-call]
+    return [
+        (level, inverse_planes(band, length >> level))
+        for level, band in zip(levels, bands, strict=True)
+    ]
+
+
+BandGroup = list[tuple[int, Tensor]]  # first number and filter of each band kept at the same rate
 
 
 def _split(spectrum: Tensor, groups: Sequence[BandGroup]) -> tuple[Tensor, ...]:

@@ -35,7 +35,9 @@ class FilterBuffers(nn.Module):
         """What ``make`` returns, remembered for the key and the dtype and device of a tensor."""
         full_key = (key, like.dtype, like.device)
         if full_key not in self._derived:
-            self._derived[full_key] = make()
+            # made in an evaluation under inference mode, they must still serve in training
+            with torch.inference_mode(False), torch.no_grad():
+                self._derived[full_key] = make()
         return self._derived[full_key]  # type: ignore[no-any-return]
 
     def filter(self, name: str, like: Tensor) -> Tensor:

@@ -17,11 +17,11 @@ from torch import Tensor
 
 from ..errors import ConfigurationError
 from ._analytic import half_spectrum, inverse_planes, modulus
-from ._bands import Band, BandSplitter, concatenate, find_band
+from ._average import StridedAverage
+from ._bands import Band, Filter, concatenate, find_band, split_bands
 from ._filters import FilterBuffers
 from ._wavelets import (
     Wavelet,
-    decimation_matrix,
     low_pass,
     padded_length,
     subsample,
@@ -30,8 +30,6 @@ from ._wavelets import (
 
 # Bins below this fraction of a wavelet's peak are left out, for float32 and float64.
 THRESHOLD = {torch.float32: 1e-7, torch.float64: 1e-16}
-
-BLOCK = 256  # samples averaged by one matrix product
 
 
 @dataclass(frozen=True)
@@ -113,13 +111,13 @@ class TimeScattering(FilterBuffers):
             x: Signals, shape (batch, n_samples).
             rows: Indices n1, increasing.
         """
-        spectrum = half_spectrum(self.pad(x))
-        splitter = self.derived(("split", tuple(rows)), x, lambda: self._splitter(rows, x))
+        filters = self.derived("psi1", x, lambda: self._first_filters(x))
+        bands = split_bands(half_spectrum(self.pad(x)), self.padded, [filters[n1] for n1 in rows])
         layers, taken = [], 0
-        for planes in splitter(spectrum):
+        for level, planes in bands:
             group = list(rows[taken : taken + planes.shape[2]])
             taken += len(group)
-            layers.append(ModulusLayer(self.level(self.psi1[group[0]]), group, modulus(planes)))
+            layers.append(ModulusLayer(level, group, modulus(planes)))
         return layers
 
     def second_layer(self, layers: Sequence[ModulusLayer], n2: int, rows: Sequence[int]) -> Tensor:
@@ -163,32 +161,28 @@ class TimeScattering(FilterBuffers):
             moduli: Shape (..., padded length / 2^level).
             level: Subsampling exponent of the input.
         """
-        blocks = self.derived(("phi", level), moduli, lambda: self._averaging(level, moduli))
-        if len(blocks) == 1:
-            return moduli @ blocks[0]
-        # A product over tens of thousands of float32 samples would drift by 1e-4: sum blocks.
-        apart = moduli.reshape(-1, *blocks.shape[:2]).transpose(0, 1)
-        return (apart @ blocks).sum(dim=0).reshape(*moduli.shape[:-1], -1)
+        average = self.derived(("phi", level), moduli, lambda: self._averaging(level, moduli))
+        return average(moduli)
 
     def pad(self, x: Tensor) -> Tensor:
         """Mirror the signal at both ends, up to the padded length."""
         return F.pad(x[:, None], (self.pad_left, self.pad_right), mode="reflect")[:, 0]
 
-    def _splitter(self, rows: Sequence[int], like: Tensor) -> BandSplitter:
-        bands = [self._bands1[n1].above(THRESHOLD[like.dtype]) for n1 in rows]
-        levels = [self.level(self.psi1[n1]) for n1 in rows]
-        return BandSplitter(self.padded, bands, levels, self.filter("psi1_bank", like))
+    def _first_filters(self, like: Tensor) -> list[Filter]:
+        bank = self.filter("psi1_bank", like)
+        return [
+            Filter.make(band.above(THRESHOLD[like.dtype]), self.level(wavelet), bank)
+            for band, wavelet in zip(self._bands1, self.psi1, strict=True)
+        ]
 
-    def _averaging(self, level: int, like: Tensor) -> Tensor:
-        """Averaging matrix (input, output), cut into blocks of inputs."""
-        spectrum = subsample(self.phi.numpy(force=True), level)
-        matrix = decimation_matrix(spectrum, 2 ** (self.log2_stride - level)).real
+    def _averaging(self, level: int, like: Tensor) -> StridedAverage:
+        first, last = 0, self.padded // self.stride
         if self.unpad:
             first = -(-self.pad_left // self.stride)
             last = -(-(self.pad_left + self.n_samples) // self.stride)
-            matrix = matrix[first:last]
-        blocks = matrix.T.reshape(-1, min(BLOCK, matrix.shape[1]), len(matrix))
-        return torch.as_tensor(blocks, dtype=like.dtype, device=like.device).contiguous()
+        spectrum = subsample(self.phi.numpy(force=True), level)
+        stride = 1 << (self.log2_stride - level)
+        return StridedAverage(spectrum, stride, range(first, last), like)
 
 
 def _slice_spectrum(half_spectra: Tensor, band: Band) -> Tensor:

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from functools import wraps
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from ..errors import InputError
-from ..paths import Path, PathTable
+from ..paths import Path, complete_table
+
+Coefficients = Callable[[Any, Tensor, Sequence[int] | Tensor], list[Tensor]]
 
 
 class Transform(nn.Module, ABC):
@@ -36,7 +40,7 @@ class Transform(nn.Module, ABC):
 
     def __init__(self, paths: int | Iterable[Path]) -> None:
         super().__init__()
-        self.paths = paths if isinstance(paths, PathTable) else PathTable(paths)
+        self.paths = complete_table(paths)
 
     @abstractmethod
     def coefficients(self, x: Tensor, indices: Sequence[int] | Tensor) -> list[Tensor]:
@@ -55,7 +59,19 @@ class Transform(nn.Module, ABC):
         return self.coefficients(x, range(len(self.paths)))
 
 
-def check_signal(x: Tensor, n_samples: int | None = None, min_samples: int = 1) -> None:
+def full_precision(method: Coefficients) -> Coefficients:
+    """Keep autocast out of a transform: half precision costs FFTs and long sums their accuracy."""
+
+    @wraps(method)
+    def coefficients(self: Any, x: Tensor, indices: Sequence[int] | Tensor) -> list[Tensor]:
+        device = x.device.type if isinstance(x, Tensor) else "cpu"
+        with torch.autocast(device, enabled=False):
+            return method(self, x, indices)
+
+    return coefficients
+
+
+def check_signal(x: Tensor, n_samples: int | None = None) -> None:
     """Refuse what is not a batch of real floating-point signals of the right length.
 
     Raises:
@@ -70,10 +86,6 @@ def check_signal(x: Tensor, n_samples: int | None = None, min_samples: int = 1) 
         raise InputError(
             f"expected signals of {n_samples} samples, got {x.shape[-1]} in shape "
             f"{tuple(x.shape)}; pad or cut them, or make a transform for that length"
-        )
-    if x.shape[-1] < min_samples:
-        raise InputError(
-            f"signals of {x.shape[-1]} samples are too short: at least {min_samples} are needed"
         )
 
 

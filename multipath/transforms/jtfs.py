@@ -15,7 +15,7 @@ from ._analytic import modulus
 from ._frequency import FrequencyFilters
 from ._time import ModulusLayer, TimeScattering
 from ._wavelets import Wavelet, low_pass, wavelet_bank
-from .base import Transform, check_signal, working_dtype
+from .base import Transform, check_signal, full_precision, working_dtype
 
 Item = TypeVar("Item")
 
@@ -124,6 +124,7 @@ class JTFS(Transform):
         self._members = members
         self.frequency = FrequencyFilters(psi_fr, padded_fr, F)
 
+    @full_precision
     def coefficients(self, x: Tensor, indices: Sequence[int] | Tensor) -> list[Tensor]:
         """Coefficients of the chosen paths, each of shape (..., log-frequency, time).
 

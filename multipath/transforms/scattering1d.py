@@ -12,7 +12,7 @@ from ..errors import ConfigurationError
 from ..paths import Path, PathTable, check_indices
 from ._analytic import modulus
 from ._time import ModulusLayer, TimeScattering
-from .base import Transform, check_signal, working_dtype
+from .base import Transform, check_signal, full_precision, working_dtype
 
 
 class Scattering1D(Transform):
@@ -84,6 +84,7 @@ class Scattering1D(Transform):
         self.unpad = unpad
         self.time = time
 
+    @full_precision
     def coefficients(self, x: Tensor, indices: Sequence[int] | Tensor) -> list[Tensor]:
         """Coefficients of the chosen paths, each of shape (..., time).
 

@@ -12,7 +12,7 @@ from ..errors import ConfigurationError, InputError
 from ..paths import Path, check_indices
 from ._analytic import modulus
 from ._filters import FilterBuffers
-from .base import Transform, check_signal, working_dtype
+from .base import Transform, check_signal, full_precision, working_dtype
 
 
 class MultiResolutionSTFT(Transform):
@@ -93,6 +93,7 @@ class MultiResolutionSTFT(Transform):
                 f"window_{index}", make_window(win, dtype=torch.float64).numpy()
             )
 
+    @full_precision
     def coefficients(self, x: Tensor, indices: Sequence[int] | Tensor) -> list[Tensor]:
         """Magnitudes at the chosen resolutions, each of shape (..., frequency, time).
 

@@ -1,0 +1,149 @@
+"""Life of a path-wise optimizer: copies, states, settings, and what it refuses."""
+
+import copy
+
+import pytest
+import torch
+
+from multipath import StochasticLoss
+from multipath.errors import ConfigurationError, DrawError, InputError
+from multipath.optim import PSAGA, PAdam
+from multipath.testing import QuadraticLoss
+
+
+def make(optimizer=PSAGA, n_paths=4, seed=0, weights=None, **options):
+    criterion = StochasticLoss(QuadraticLoss(n_paths, weights=weights), generator=seed)
+    x = torch.nn.Parameter(torch.ones(1, 2, dtype=torch.float64))
+    return criterion, x, optimizer([x], paths=criterion, lr=0.01, **options)
+
+
+def advance(criterion, x, optimizer, n=1):
+    for _ in range(n):
+        optimizer.zero_grad()
+        criterion(x, torch.zeros_like(x)).backward()
+        optimizer.step()
+
+
+@pytest.mark.parametrize("weights", [None, [2.0, 1.0, 1.0], [0.1, 0.0, 0.5]])
+def test_saga_follows_the_full_gradient_whatever_the_weights(weights):
+    criterion, x, optimizer = make(PSAGA, n_paths=3, weights=weights, adaptive=False, seed=1)
+    advance(criterion, x, optimizer, 40)
+    full = torch.autograd.grad(criterion.loss(x, torch.zeros_like(x)), x)[0]
+    expected = torch.zeros_like(x)
+    for path in range(3):  # expectation over the draws of the next step
+        trial_criterion, trial_x, trial = copy.deepcopy((criterion, x, optimizer))
+        draw = trial_criterion.make_draw([path])
+        trial.zero_grad()
+        trial_criterion.estimate(trial_x, torch.zeros_like(x), draw).backward()
+        trial_criterion._pending = draw
+        trial.step()
+        expected += (x - trial_x).detach() / 0.01 / 3
+    torch.testing.assert_close(expected, full, rtol=1e-10, atol=1e-12)
+
+
+@pytest.mark.parametrize("optimizer", [PAdam, PSAGA])
+def test_copies_go_on_by_themselves(optimizer):
+    triple = make(optimizer)
+    advance(*triple, 5)
+    twin = copy.deepcopy(triple)
+    advance(*triple, 5)
+    advance(*twin, 5)
+    assert torch.equal(triple[1], twin[1])
+    assert twin[2].param_groups[0]["params"][0] is twin[1]
+
+
+def test_maximize_climbs():
+    _, down, _ = first = make(PAdam)
+    _, up, _ = second = make(PAdam, maximize=True)
+    advance(*first)
+    advance(*second)
+    torch.testing.assert_close(down + up, torch.full_like(up, 2.0))
+
+
+def test_half_precision_parameters_keep_float32_state():
+    criterion = StochasticLoss(QuadraticLoss(2), generator=0)
+    x = torch.nn.Parameter(torch.ones(1, 2, dtype=torch.bfloat16))
+    optimizer = PSAGA([x], paths=criterion, lr=0.1)
+    advance(criterion, x, optimizer, 3)
+    (state,) = optimizer.state.values()
+    assert {m["mean"].dtype for m in state["paths"].values()} == {torch.float32}
+    restored = PSAGA([x], paths=criterion, lr=0.1)
+    restored.load_state_dict(optimizer.state_dict())
+    (again,) = restored.state.values()
+    assert again["sum"].dtype == torch.float64
+    assert torch.equal(again["sum"], state["sum"])
+
+
+def test_parameters_without_gradient_are_left_alone():
+    criterion = StochasticLoss(QuadraticLoss(2), generator=0)
+    x, idle = (torch.nn.Parameter(torch.ones(1, 2)) for _ in range(2))
+    optimizer = PAdam([x, idle], paths=criterion, lr=0.1, weight_decay=0.5)
+    advance(criterion, x, optimizer, 3)
+    assert torch.equal(idle, torch.ones(1, 2))
+    assert idle not in optimizer.state
+
+
+def test_groups_and_schedulers():
+    criterion = StochasticLoss(QuadraticLoss(3), generator=0)
+    x, y = (torch.nn.Parameter(torch.ones(1, 2)) for _ in range(2))
+    optimizer = PSAGA([{"params": [x]}, {"params": [y], "lr": 0.0}], paths=criterion, lr=0.1)
+    scheduler = torch.optim.lr_scheduler.OneCycleLR(optimizer, max_lr=[0.1, 0.0], total_steps=10)
+    for _ in range(9):
+        optimizer.zero_grad()
+        criterion(x + y, torch.zeros(1, 2)).backward()
+        optimizer.step()
+        scheduler.step()
+    assert torch.isfinite(x).all()
+    assert not torch.equal(x, torch.ones(1, 2))
+    assert torch.equal(y, torch.ones(1, 2))
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"lr": -1.0}, "lr must not be negative, got -1.0"),
+        ({"weight_decay": -1.0}, "weight_decay must not be negative"),
+        ({"eps": -1.0}, "eps must not be negative"),
+        ({"betas": (0.9, 1.0)}, "betas must be two numbers in"),
+        ({"betas": (0.9,)}, "betas must be two numbers in"),
+    ],
+)
+@pytest.mark.parametrize("optimizer", [PAdam, PSAGA])
+def test_refused_settings(optimizer, options, message):
+    criterion = StochasticLoss(QuadraticLoss(2))
+    with pytest.raises(ConfigurationError, match=message):
+        optimizer([torch.nn.Parameter(torch.ones(1))], paths=criterion, **options)
+
+
+def test_refused_criteria():
+    x = torch.nn.Parameter(torch.ones(1))
+    with pytest.raises(
+        ConfigurationError, match="that draws the paths, got Quad"
+    ):
+        PAdam([x], paths=QuadraticLoss(2))
+    criterion, x, optimizer = make()
+    criterion.n_draws = 2
+    with pytest.raises(DrawError, match="takes one path at a time and the criterion drew 2"):
+        advance(criterion, x, optimizer)
+
+
+def test_sparse_gradients_are_refused_before_anything_changes():
+    criterion = StochasticLoss(QuadraticLoss(2), generator=0)
+    layer = torch.nn.Embedding(3, 2, sparse=True)
+    optimizer = PAdam(layer.parameters(), paths=criterion)
+    criterion(layer(torch.tensor([1])), torch.zeros(1, 2)).backward()
+    for _ in range(2):  # the draw is not used up either
+        with pytest.raises(InputError, match="got a sparse gradient"):
+            optimizer.step()
+
+
+def test_states_of_other_optimizers_are_refused():
+    adam, saga, wider = make(PAdam), make(PSAGA), make(PSAGA, n_paths=9)
+    for triple in (adam, saga, wider):
+        advance(*triple, 12)
+    with pytest.raises(ConfigurationError, match="not that of a PSAGA: it differs in adaptive"):
+        saga[2].load_state_dict(adam[2].state_dict())
+    with pytest.raises(ConfigurationError, match="not that of a PAdam"):
+        adam[2].load_state_dict(saga[2].state_dict())
+    with pytest.raises(ConfigurationError, match=r"knows path \d and the loss has 4 paths"):
+        saga[2].load_state_dict(wider[2].state_dict())
