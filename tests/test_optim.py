@@ -117,9 +117,7 @@ def test_refused_settings(optimizer, options, message):
 
 def test_refused_criteria():
     x = torch.nn.Parameter(torch.ones(1))
-    with pytest.raises(
-        ConfigurationError, match="that draws the paths, got Quad"
-    ):
+    with pytest.raises(ConfigurationError, match="that draws the paths, got Quad"):
         PAdam([x], paths=QuadraticLoss(2))
     criterion, x, optimizer = make()
     criterion.n_draws = 2
