@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike
 from scipy.signal import resample_poly
 from torch import Tensor
 
-from multipath.errors import InputError
+from ..errors import InputError
 
 __all__ = ["SILENCE", "read_audio", "resample", "write_audio"]
 

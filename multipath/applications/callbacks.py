@@ -28,7 +28,6 @@ class History(Callback):
     """
 
     def __init__(self, file: Path) -> None:
-        """See the class."""
         self.file = file
         self.rows: list[dict[str, float]] = []
         self.durations: list[float] = []
@@ -92,7 +91,6 @@ class ReportProgress(Callback):
     """
 
     def __init__(self, report: Progress, history: History) -> None:
-        """See the class."""
         self.report = report
         self.history = history
 
@@ -113,7 +111,6 @@ class SeededSteps(Callback):
     """
 
     def __init__(self, seed: int) -> None:
-        """See the class."""
         self.seed = seed
 
     def on_train_batch_start(self, trainer: Trainer, *_: Any) -> None:

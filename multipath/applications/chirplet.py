@@ -76,7 +76,6 @@ class ChirpletSynth(nn.Module):
         sigma: float = 0.1,
         detach_window: bool = False,
     ) -> None:
-        """See the class."""
         super().__init__()
         self.ranges = _find_ranges(ranges)
         for name, value in {

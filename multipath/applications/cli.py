@@ -6,7 +6,9 @@ import sys
 from collections.abc import Sequence
 
 INSTALL = "pip install 'multipath-loss[applications]'"
-EXTRAS = {"auraloss", "jinja2", "lightning", "matplotlib", "nnAudio", "rich", "soundfile", "typer"}
+EXTRAS = {
+    *("jinja2", "lightning", "matplotlib", "nnAudio", "rich", "soundfile", "tensorboard", "typer")
+}
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -20,9 +22,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """
     given = list(sys.argv[1:] if arguments is None else arguments)
     try:
-        from .commands import complete
+        from .commands import app
 
-        complete(given)(args=given, prog_name="multipath")
+        app(args=given, prog_name="multipath")
     except KeyboardInterrupt:
         _exit(130, "interrupted")
     except ModuleNotFoundError as error:

@@ -4,13 +4,12 @@ What is slow to import is imported by the command that needs it, so that ``--hel
 """
 
 import sys
-from collections.abc import Sequence
-from importlib import import_module
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from .distance_command import distance
 from .presets import LOSSES, PRESETS, preset
 from .synthesizers import CHIRPLETS
 
@@ -26,6 +25,7 @@ match = typer.Typer(
     no_args_is_help=True,
 )
 app.add_typer(match, name="match")
+app.command()(distance)
 
 Preset = Annotated[str, typer.Option("--preset", help="quick (a CPU) or paper (a GPU).")]
 
@@ -102,17 +102,3 @@ def list_choices() -> None:
             f"  {name:14} {config.n_samples} samples at {config.sample_rate:g} Hz, "
             f"{config.steps} steps of {config.batch_size} sounds"
         )
-
-
-LATER = {"distance": "Compare two recordings, and show the paths that their distance comes from."}
-"""Commands that live in modules of their own, slow to import; each has ``register(app)``."""
-
-
-def complete(arguments: Sequence[str]) -> typer.Typer:
-    """The application with the ``LATER`` commands: real if called, else for the help only."""
-    for name, description in LATER.items():
-        if arguments[:1] == [name]:
-            import_module(f"multipath.applications.{name}").register(app)
-        else:
-            app.command(name, help=description)(lambda: None)
-    return app

@@ -41,7 +41,6 @@ class LogCQT(nn.Module):
         hop: int = 256,
         eps: float = 1e-3,
     ) -> None:
-        """See the class."""
         super().__init__()
         from nnAudio.features import CQT  # an extra, and slow to import
 

@@ -41,7 +41,7 @@ class Targets:
         n_parameters: Number U of synthesizer parameters.
 
     Example:
-        >>> from multipath.applications.presets import preset
+        >>> from .presets import preset
         >>> targets = Targets(preset("quick"), n_parameters=2)
         >>> {split: len(theta) for split, theta in targets.theta.items()}
         {'train': 960, 'validation': 320, 'test': 320}
@@ -50,7 +50,6 @@ class Targets:
     """
 
     def __init__(self, config: MatchConfig, n_parameters: int) -> None:
-        """See the class."""
         self.config = config
         generator = seeded(config.seed, "targets")
         theta = torch.rand(config.n_targets, n_parameters, generator=generator)
@@ -100,7 +99,6 @@ class TrainingBatches:
     """
 
     def __init__(self, targets: Targets, length: int, next_step: Callable[[], int]) -> None:
-        """See the class."""
         self.targets = targets
         self.length = length
         self.next_step = next_step

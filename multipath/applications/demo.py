@@ -216,6 +216,7 @@ def write_demo_report(
     }
     figure = plot_convergence(curves, untrained=rows[0].mean, colors=COLORS)
     figure.savefig(folder / "convergence.png", dpi=110)
+    first = next(iter(summaries.values()))[0]
     unsupervised = [row for row in rows[1:] if row.name != "ploss"]
     return render_page(
         folder / "report.html",
@@ -225,8 +226,8 @@ def write_demo_report(
         seeds=list(seeds),
         margin=describe_margin(rows),
         seconds=seconds,
-        config=preset("quick").to_dict(),
-        environment=next(iter(summaries.values()))[0]["environment"],
+        config=preset("quick", steps=first["steps"]).to_dict(),
+        environment=first["environment"],
     )
 
 

@@ -6,20 +6,17 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from math import log2
 from pathlib import Path as FilePath
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
-from multipath import Log1p, Path, PathTable
-from multipath.applications.audio import check_waveform
-from multipath.applications.distance_plot import plot_path_losses
-from multipath.errors import InputError
-from multipath.transforms import JTFS, MultiResolutionSTFT, Scattering1D, Transform
-
-if TYPE_CHECKING:
-    import typer
+from .. import Log1p, Path, PathTable
+from ..errors import InputError
+from ..transforms import JTFS, MultiResolutionSTFT, Scattering1D, Transform
+from .audio import check_waveform
+from .distance_plot import plot_path_losses
 
 __all__ = [
     "LEVELS",
@@ -29,7 +26,6 @@ __all__ = [
     "compare",
     "default_transform",
     "plot",
-    "register",
 ]
 
 MIN_SAMPLES = 256  # room for four octaves of wavelets
@@ -231,13 +227,6 @@ def plot(comparison: Comparison, picture: str | FilePath) -> None:
         f"relative {100 * comparison.relative:.1f} %"
     )
     plot_path_losses(comparison.paths, comparison.path_losses, title, picture)
-
-
-def register(app: typer.Typer) -> None:
-    """Add the command ``distance`` to a command line."""
-    from multipath.applications.distance_command import distance
-
-    app.command()(distance)
 
 
 def _check_mono(waveform: Tensor, name: str) -> Tensor:

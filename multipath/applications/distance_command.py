@@ -1,20 +1,21 @@
-"""The command ``multipath distance``."""
+"""The command ``multipath distance``; what is slow to import waits until it is called."""
 
 from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 from rich.console import Console
 from rich.table import Table
-from torch import Tensor
 
-from multipath.applications.audio import read_audio, resample
-from multipath.applications.distance import Comparison, compare, plot
-from multipath.applications.distance_plot import check_picture
-from multipath.errors import InputError
+from ..errors import InputError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from .distance import Comparison
 
 TOP = 10
 
@@ -57,6 +58,9 @@ def distance(
     ] = "rms",
 ) -> None:
     """Compare two recordings, and show the paths that their distance comes from."""
+    from .distance import compare, plot
+    from .distance_plot import check_picture
+
     if picture is not None:
         check_picture(picture)
     rate, (first, second), notes = _read_pair(a, b, mono, lower_rate, new_rate)
@@ -78,6 +82,8 @@ def _read_pair(
     a: Path, b: Path, mono: bool, lower_rate: bool, new_rate: int | None
 ) -> tuple[int, list[Tensor], list[str]]:
     """Both recordings at one sample rate, and what was done to bring them there."""
+    from .audio import read_audio, resample
+
     recordings = [read_audio(path, mono) for path in (a, b)]
     rates = [rate for _, rate in recordings]
     if rates[0] != rates[1] and not lower_rate and new_rate is None:

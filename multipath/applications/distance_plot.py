@@ -11,8 +11,8 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from multipath import PathTable
-from multipath.errors import InputError
+from .. import PathTable
+from ..errors import InputError
 
 _COLORS = "magma_r"
 

@@ -18,7 +18,6 @@ class ConvBlock(nn.Module):
     """Layer norm (without affine) over each channel's plane, 3x3 convolution, max pool, PReLU."""
 
     def __init__(self, inputs: int, outputs: int) -> None:
-        """See the class."""
         super().__init__()
         self.convolution = nn.Conv2d(inputs, outputs, kernel_size=3, padding=1)
         self.activation = nn.PReLU()
@@ -66,7 +65,6 @@ class Encoder(nn.Module):
         dropout: float = 0.5,
         initialization: str = "torch",
     ) -> None:
-        """See the class."""
         super().__init__()
         if min(n_parameters, embedding - 1, *channels, len(channels)) < 1:
             raise ConfigurationError(

@@ -33,7 +33,7 @@ class SoundMatching(LightningModule):
             generator: seed it.
 
     Example:
-        >>> from multipath.applications.presets import preset
+        >>> from .presets import preset
         >>> model = SoundMatching(preset("quick", loss="ploss"))
         >>> theta, estimate = model.estimate("test")
         >>> theta.shape == estimate.shape == (320, 2)
@@ -41,7 +41,6 @@ class SoundMatching(LightningModule):
     """
 
     def __init__(self, config: MatchConfig) -> None:
-        """See the class."""
         super().__init__()
         self.config = config
         self.synth = ChirpletSynth(

@@ -117,7 +117,6 @@ class RunFolder:
     """
 
     def __init__(self, root: Path) -> None:
-        """See the class."""
         self.root = root
         self.config = root / "config.json"
         self.metrics = root / "metrics.csv"
