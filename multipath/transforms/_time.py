@@ -20,6 +20,7 @@ from ._analytic import half_spectrum, inverse_planes, modulus
 from ._average import StridedAverage
 from ._bands import Band, Filter, concatenate, find_band, split_bands
 from ._filters import FilterBuffers
+from ._settings import check_scattering
 from ._wavelets import (
     Wavelet,
     low_pass,
@@ -69,7 +70,7 @@ class TimeScattering(FilterBuffers):
     def __init__(self, n_samples: int, J: int, Q: tuple[int, int], T: int, unpad: bool) -> None:
         super().__init__()
         self.phi: Tensor
-        _check_settings(n_samples, J, Q, T)
+        check_scattering(n_samples, J, Q, T)
         self.n_samples, self.J, self.Q, self.T, self.unpad = n_samples, J, Q, T, unpad
         self.padded = padded_length(n_samples, T)
         if self.padded < 2**J:
@@ -191,13 +192,3 @@ def _slice_spectrum(half_spectra: Tensor, band: Band) -> Tensor:
         return half_spectra[..., band.start : band.stop]
     mirrored = half_spectra[..., 1 : 1 - band.start].conj().flip(-1)
     return torch.cat([mirrored, half_spectra[..., : band.stop]], dim=-1)
-
-
-def _check_settings(n_samples: int, J: int, Q: tuple[int, int], T: int) -> None:
-    if J < 1 or min(Q) < 1:
-        raise ConfigurationError(f"J and Q must be at least 1, got J={J}, Q={Q}")
-    if not 1 <= T <= n_samples:
-        raise ConfigurationError(
-            f"the averaging window T must lie between 1 and the signal's length, got T={T} for "
-            f"{n_samples} samples; use a smaller T or longer signals"
-        )

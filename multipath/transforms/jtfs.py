@@ -13,6 +13,7 @@ from ..errors import ConfigurationError
 from ..paths import Path, PathTable, check_indices
 from ._analytic import modulus
 from ._frequency import FrequencyFilters
+from ._settings import check_integers, check_rate, wavelets_per_octave
 from ._time import ModulusLayer, TimeScattering
 from ._wavelets import Wavelet, low_pass, wavelet_bank
 from .base import Transform, check_signal, full_precision, working_dtype
@@ -46,7 +47,7 @@ class JTFS(Transform):
     Args:
         n_samples: Length of the signals in samples.
         J: Octaves of the temporal filter banks; the slowest wavelet spans 2^J samples.
-        Q: Wavelets per octave of the first and second temporal filter bank.
+        Q: Wavelets per octave of the first and second temporal filter bank; an int means (Q, 1).
         J_fr: Octaves of the filter bank over log-frequency.
         Q_fr: Wavelets per octave of the filter bank over log-frequency.
         T: Temporal averaging in samples. Default 2^J.
@@ -87,7 +88,7 @@ class JTFS(Transform):
         self,
         n_samples: int,
         J: int,
-        Q: tuple[int, int] = (8, 2),
+        Q: int | tuple[int, int] = (8, 2),
         J_fr: int = 3,
         Q_fr: int = 2,
         T: int | None = None,
@@ -95,8 +96,12 @@ class JTFS(Transform):
         unpad: bool = True,
         sample_rate: float = 1.0,
     ) -> None:
+        check_integers(J=J, J_fr=J_fr, Q_fr=Q_fr)
+        Q = wavelets_per_octave(Q, second=1)
+        check_rate(sample_rate)
         time = TimeScattering(n_samples, J, Q, 2**J if T is None else T, unpad)
         F = 2**J_fr if F is None else F
+        check_integers(F=F)
         n_first = (J + 1) * Q[0]
         if J_fr < 1 or Q_fr < 1 or not 1 <= F <= n_first:
             raise ConfigurationError(

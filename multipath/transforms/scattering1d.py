@@ -11,6 +11,7 @@ from torch import Tensor
 from ..errors import ConfigurationError
 from ..paths import Path, PathTable, check_indices
 from ._analytic import modulus
+from ._settings import check_integers, check_rate, wavelets_per_octave
 from ._time import ModulusLayer, TimeScattering
 from .base import Transform, check_signal, full_precision, working_dtype
 
@@ -70,7 +71,9 @@ class Scattering1D(Transform):
     ) -> None:
         if max_order not in (1, 2):
             raise ConfigurationError(f"max_order must be 1 or 2, got {max_order}")
-        Q = (Q, 1) if isinstance(Q, int) else Q
+        check_integers(J=J)
+        Q = wavelets_per_octave(Q, second=1)
+        check_rate(sample_rate)
         time = TimeScattering(n_samples, J, Q, 2**J if T is None else T, unpad)
         rows = list(_rows(time, max_order, sample_rate))
         mean = sum(cost for *_, cost in rows) / len(rows)
