@@ -61,8 +61,13 @@ class PathDecomposedLoss(nn.Module, ABC):
     ) -> None:
         super().__init__()
         self.paths = complete_table(paths)
-        self.weights = _check_weights(weights, len(self.paths))
+        self._path_weights = _check_weights(weights, len(self.paths))
         self.reduction = check_reduction(reduction)
+
+    @property
+    def path_weights(self) -> Tensor:
+        """:math:`w_p`, float64 of shape (P,) on the CPU."""
+        return self._path_weights
 
     @abstractmethod
     def path_losses(self, input: Tensor, target: Tensor, indices: Indices) -> Tensor:
@@ -80,7 +85,7 @@ class PathDecomposedLoss(nn.Module, ABC):
         """
 
     def forward(self, input: Tensor, target: Tensor, reduction: Reduction | None = None) -> Tensor:
-        """The full loss: every path evaluated, weighted by ``weights``.
+        """The full loss: every path evaluated, weighted by :attr:`path_weights`.
 
         Args:
             input: What is being trained, batch first.
@@ -91,21 +96,23 @@ class PathDecomposedLoss(nn.Module, ABC):
             A scalar, or shape (batch,) with ``reduction="none"``.
         """
         values = self.evaluate(input, target, range(len(self.paths)))
-        return reduce_batch(weighted_sum(self.weights, values), reduction or self.reduction)
+        return reduce_batch(weighted_sum(self.path_weights, values), reduction or self.reduction)
 
     def evaluate(self, input: Tensor, target: Tensor, indices: Indices) -> Tensor:
         """:meth:`path_losses` with its arguments and its result checked.
 
         Raises:
-            InputError: If an index is out of range, or ``path_losses`` returns anything but
-                (len(indices), batch) values.
+            InputError: If input and target differ in their first dimension, an index is out of
+                range, or ``path_losses`` returns anything but (len(indices), batch) values.
         """
         chosen = check_indices(indices, len(self.paths))
+        _check_batch(input, target)
         values = self.path_losses(input, target, chosen)
-        if values.ndim != 2 or values.shape[0] != len(chosen):
+        got = tuple(values.shape) if isinstance(values, Tensor) else type(values).__name__
+        if not isinstance(values, Tensor) or values.ndim != 2 or len(values) != len(chosen):
             raise InputError(
-                f"{type(self).__name__}.path_losses must return (number of paths, batch) = "
-                f"({len(chosen)}, batch) values, got shape {tuple(values.shape)}"
+                f"{type(self).__name__}.path_losses must return a tensor of (number of paths, "
+                f"batch) = ({len(chosen)}, batch) values, got {got}"
             )
         return values
 
@@ -175,7 +182,7 @@ class GroupedLoss(PathDecomposedLoss):
             for index, (label, members) in enumerate(groups.items())
         )
         self.members: list[list[int]] = list(groups.values())
-        weights = torch.stack([loss.weights[members].sum() for members in self.members])
+        weights = torch.stack([loss.path_weights[members].sum() for members in self.members])
         super().__init__(table, weights=weights, reduction=loss.reduction)
         self.loss = loss
 
@@ -197,9 +204,19 @@ class GroupedLoss(PathDecomposedLoss):
 
     def _shares(self, members: list[int]) -> Tensor:
         """w_p / W_g of each member; equal shares where the group weighs nothing."""
-        weights = self.loss.weights[members]
+        weights = self.loss.path_weights[members]
         total = weights.sum()
         return weights / total if total > 0 else torch.full_like(weights, 1 / len(members))
+
+
+def _check_batch(input: Any, target: Any) -> None:
+    """A target of another batch size would broadcast without a word."""
+    shapes = [tuple(x.shape) for x in (input, target) if isinstance(x, Tensor) and x.ndim]
+    if len(shapes) == 2 and shapes[0][0] != shapes[1][0]:
+        raise InputError(
+            f"input and target must have the same batch size, got shapes {shapes[0]} and "
+            f"{shapes[1]}"
+        )
 
 
 def weighted_sum(weights: Tensor, values: Tensor) -> Tensor:

@@ -75,6 +75,11 @@ class PathTable(Sequence[Path]):
         self._paths: tuple[Path, ...]
         if isinstance(paths, Iterable):
             self._paths = tuple(paths)
+            for path in self._paths:
+                if not isinstance(path, Path):
+                    raise ConfigurationError(
+                        f"paths must be a number of paths or Path objects, got {path!r}"
+                    )
         else:
             self._paths = tuple(Path(index) for index in range(_positive_count(paths)))
         if not self._paths:
@@ -192,7 +197,14 @@ class PathTable(Sequence[Path]):
             for position, label in enumerate(labels):
                 groups.setdefault(label, []).append(position)
             return groups
-        for number, members in enumerate(by):
+        try:
+            listed_groups = [_as_list(members) for members in by]
+        except TypeError:
+            raise InputError(
+                "paths are grouped by a column name, a function, or a list of lists of keys, got "
+                f"{by!r}"
+            ) from None
+        for number, members in enumerate(listed_groups):
             groups[number] = [self._position_of(member) for member in members]
         listed = [position for members in groups.values() for position in members]
         if sorted(listed) != list(range(len(self))) or not all(groups.values()):
@@ -246,6 +258,8 @@ def check_indices(indices: Sequence[int] | Tensor, n_paths: int) -> list[int]:
         >>> check_indices(torch.tensor([2, 0]), n_paths=3)
         [2, 0]
     """
+    if isinstance(indices, Tensor) and indices.dtype == torch.bool:
+        raise InputError("path indices came as a mask; pass mask.nonzero().flatten()")
     try:
         values = indices.tolist() if isinstance(indices, Tensor) else list(indices)
         result = [to_int(value) for value in values]
@@ -279,6 +293,10 @@ def complete_table(paths: int | Iterable[Path]) -> PathTable:
                 "loss are numbered from 0 without gaps (a filtered table is not)"
             )
     return table
+
+
+def _as_list(members: Any) -> list[Hashable]:
+    return members.tolist() if isinstance(members, Tensor) else list(members)
 
 
 def _positive_count(count: Any) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Sequence
+from numbers import Integral
 from typing import Any
 
 import torch
@@ -30,7 +31,9 @@ class StochasticLoss(nn.Module):
     linked (:meth:`link`; :class:`~multipath.optim.PAdam` and :class:`~multipath.optim.PSAGA` do it
     themselves): then one draw serves until that optimizer has stepped, so gradient accumulation,
     micro-batches and closures agree on the paths. In evaluation mode (``criterion.eval()``) the
-    full loss is computed; the training stream and :attr:`last_draw` are not touched.
+    full loss is computed and :attr:`last_draw` is not touched. A forward in training mode but
+    without gradients (``torch.no_grad()``) is an estimate, with draws from a stream of its own:
+    no evaluation ever touches the training stream.
 
     **Randomness** comes from ``generator`` alone, on the CPU. Its state, the sampler's and a draw
     not yet used are part of ``state_dict()``.
@@ -82,15 +85,18 @@ class StochasticLoss(nn.Module):
             raise ConfigurationError(
                 f"sampler must be a Sampler instance, e.g. Uniform(), got {sampler!r}"
             )
-        if not isinstance(n_draws, int) or n_draws < 1:
+        if not _is_whole(n_draws) or n_draws < 1:
             raise ConfigurationError(f"n_draws must be a positive integer, got {n_draws!r}")
         self.loss = loss
         self.sampler = Uniform() if sampler is None else sampler
         self.sampler.bind(loss.paths)
-        self.n_draws = n_draws
+        self.n_draws = int(n_draws)
         self.reweight = bool(reweight)
         self.reduction = loss.reduction if reduction is None else check_reduction(reduction)
         self.generator = _make_generator(generator)
+        self._evaluation_generator = torch.Generator().manual_seed(
+            (self.generator.initial_seed() + 1) % 2**63
+        )
         self.last_draw: Draw | None = None
         self._pending: Draw | None = None
         self._optimizer: weakref.ref[Optimizer] | None = None
@@ -101,16 +107,19 @@ class StochasticLoss(nn.Module):
         if self.reweight:
             return self.sampler.unbiased
         uniform = 1 / len(self.loss.paths)
-        return bool(((self.sampler.probabilities - uniform).abs() <= 1e-12 * uniform).all())
+        distance = (self.sampler.probabilities - uniform).abs().max()
+        return float(distance) <= 1e-12 * uniform
 
     def forward(self, input: Tensor, target: Tensor) -> Tensor:
         """The estimate in training mode, the full loss in evaluation mode."""
         if not self.training:
             return reduce_batch(self.loss(input, target, reduction="none"), self.reduction)
-        if self._linked() is None:
+        linked = self._linked() is not None
+        draw = self._pending if linked else None
+        if draw is None:
             draw = self.new_draw()
-        else:
-            self._pending = draw = self._pending or self.new_draw()
+            if linked and torch.is_grad_enabled():
+                self._pending = draw
         self.last_draw = draw
         return self.estimate(input, target, draw)
 
@@ -121,8 +130,9 @@ class StochasticLoss(nn.Module):
         return reduce_batch(weighted_sum(weights, values), self.reduction)
 
     def new_draw(self) -> Draw:
-        """Draw from the training stream."""
-        indices, probabilities = self.sampler.draw(self.n_draws, self.generator)
+        """Draw from the training stream, or without gradients from that of evaluations."""
+        generator = self.generator if torch.is_grad_enabled() else self._evaluation_generator
+        indices, probabilities = self.sampler.draw(self.n_draws, generator)
         return self._weigh(indices, probabilities)
 
     def make_draw(self, indices: Sequence[int] | Tensor) -> Draw:
@@ -134,7 +144,7 @@ class StochasticLoss(nn.Module):
         return self._weigh(chosen, self.sampler.probabilities[chosen])
 
     def _weigh(self, indices: Tensor, probabilities: Tensor) -> Draw:
-        weights = self.loss.weights[indices]
+        weights = self.loss.path_weights[indices]
         scale = 1 / probabilities if self.reweight else float(len(self.loss.paths))
         return Draw(indices, weights * scale / len(indices), probabilities)
 
@@ -205,6 +215,7 @@ class StochasticLoss(nn.Module):
         """Generator, sampler and pending draw, for ``state_dict()``; loads with weights_only."""
         return {
             "generator": self.generator.get_state(),
+            "evaluation_generator": self._evaluation_generator.get_state(),
             "kind": type(self.sampler).__name__,
             "n_paths": len(self.loss.paths),
             "sampler": self.sampler.state_dict(),
@@ -225,6 +236,7 @@ class StochasticLoss(nn.Module):
                 f"paths and the criterion has {kind} over {n_paths}"
             )
         self.generator.set_state(state["generator"].cpu())
+        self._evaluation_generator.set_state(state["evaluation_generator"].cpu())
         self.sampler.load_state_dict(state["sampler"])
         self._pending = None if state["pending"] is None else Draw.from_state(state["pending"])
         self.last_draw = None if state["last"] is None else Draw.from_state(state["last"])
@@ -232,15 +244,18 @@ class StochasticLoss(nn.Module):
     def __getstate__(self) -> dict[str, Any]:
         """Copies and pickles keep the stream but not the link to an optimizer."""
         state = self.__dict__.copy()
-        state["generator"] = self.generator.get_state()
+        for name in ("generator", "_evaluation_generator"):
+            state[name] = getattr(self, name).get_state()
         state["_optimizer"] = state["_pending"] = None
         return state
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        """Rebuild the generator."""
+        """Rebuild the generators."""
         super().__setstate__(state)  # type: ignore[no-untyped-call]
-        self.generator = torch.Generator()
-        self.generator.set_state(state["generator"])
+        for name in ("generator", "_evaluation_generator"):
+            generator = torch.Generator()
+            generator.set_state(state[name])
+            setattr(self, name, generator)
 
     def extra_repr(self) -> str:
         """Shown by ``print``."""
@@ -257,8 +272,14 @@ def _make_generator(generator: int | torch.Generator | None) -> torch.Generator:
         return generator
     if generator is None:
         generator = int(torch.empty((), dtype=torch.int64).random_().item())
-    if isinstance(generator, bool) or not isinstance(generator, int):
+    if not _is_whole(generator):
         raise ConfigurationError(
             f"generator must be a seed, a torch.Generator or None, got {generator!r}"
         )
-    return torch.Generator().manual_seed(generator)
+    if not -(2**63) <= generator < 2**64:
+        raise ConfigurationError(f"a seed must fit in 64 bits, got {generator}")
+    return torch.Generator().manual_seed(int(generator))
+
+
+def _is_whole(value: Any) -> bool:
+    return isinstance(value, Integral) and not isinstance(value, bool)

@@ -12,7 +12,7 @@ from torch import Tensor
 from .errors import ConfigurationError, InputError
 from .losses import Indices, PathDecomposedLoss, Reduction
 from .paths import check_indices
-from .transforms.base import Transform
+from .transforms.base import Transform, working_dtype
 
 Rho = Callable[[Tensor], Tensor]
 Distance = Callable[[Tensor], Tensor]
@@ -155,14 +155,15 @@ class TransformLoss(PathDecomposedLoss):
 
 
 def _check_pair(input: Tensor, target: Tensor) -> None:
-    for name in ("shape", "dtype", "device"):
-        got, wanted = getattr(input, name), getattr(target, name)
+    pairs = {
+        "shape": (tuple(input.shape), tuple(target.shape)),
+        # half precision, as autocast makes it, is computed in float32 anyway
+        "dtype": (working_dtype(input), working_dtype(target)),
+        "device": (input.device, target.device),
+    }
+    for name, (got, wanted) in pairs.items():
         if got != wanted:
-            as_text = tuple if name == "shape" else str
-            raise InputError(
-                f"input and target must have the same {name}, got {as_text(got)} and "
-                f"{as_text(wanted)}"
-            )
+            raise InputError(f"input and target must have the same {name}, got {got} and {wanted}")
 
 
 def _resolve_rho(rho: str | Rho | None, eps: float) -> Rho | None:

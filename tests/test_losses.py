@@ -143,6 +143,33 @@ def test_a_plug_in_that_returns_the_wrong_shape_is_told_so():
         Wrong(2)(X, Y)
 
 
+def test_batches_that_do_not_match_their_target():
+    for target in (Y[:1], torch.zeros(3)):  # the first would broadcast
+        with pytest.raises(InputError, match=r"same batch size, got shapes \(2,\) and"):
+            Toy()(X, target)
+    assert Toy()(X, torch.tensor(0.0)).ndim == 0  # a scalar target belongs to every item
+
+
+def test_a_loss_may_have_weights_of_its_own():
+    class Weighted(Toy):
+        def __init__(self):
+            super().__init__(3)
+            self.register_buffer("weights", torch.tensor([5.0, 6.0]))
+
+    torch.testing.assert_close(Weighted()(X, Y), Toy()(X, Y))
+    with pytest.raises(AttributeError):
+        Toy().path_weights = torch.ones(3)
+
+
+def test_path_losses_that_are_not_a_tensor():
+    class Listing(PathDecomposedLoss):
+        def path_losses(self, input, target, indices):
+            return [0.0 for _ in indices]
+
+    with pytest.raises(InputError, match=r"must return a tensor of .* got list"):
+        Listing(2)(X, Y)
+
+
 def test_path_losses_must_be_defined():
     with pytest.raises(TypeError, match="path_losses"):
         PathDecomposedLoss(3)

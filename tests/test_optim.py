@@ -105,6 +105,8 @@ def test_groups_and_schedulers():
         ({"weight_decay": -1.0}, "weight_decay must not be negative"),
         ({"eps": -1.0}, "eps must not be negative"),
         ({"betas": (0.9, 1.0)}, "betas must be two numbers in"),
+        ({"betas": 0.9}, "betas must be two numbers in"),
+        ({"lr": float("nan")}, "lr must not be negative, got nan"),
         ({"betas": (0.9,)}, "betas must be two numbers in"),
     ],
 )
@@ -123,6 +125,12 @@ def test_refused_criteria():
     criterion.n_draws = 2
     with pytest.raises(DrawError, match="takes one path at a time and the criterion drew 2"):
         advance(criterion, x, optimizer)
+
+
+def test_complex_parameters_are_refused():
+    weight = torch.nn.Parameter(torch.ones(1, dtype=torch.complex64))
+    with pytest.raises(ConfigurationError, match="does not support complex parameters"):
+        PAdam([weight], paths=StochasticLoss(QuadraticLoss(2)))
 
 
 def test_sparse_gradients_are_refused_before_anything_changes():

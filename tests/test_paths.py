@@ -53,6 +53,7 @@ def test_grouping_by_column_function_and_list(table):
     assert table.group("spin") == {-1: [0, 3], 0: [1, 4], 1: [2, 5]}
     assert table.group(lambda path: path.key[0]) == {0: [0, 1, 2], 1: [3, 4, 5]}
     assert table.group([[(0, 0), (1, 2)], [1, 2, 3, 4]]) == {0: [0, 5], 1: [1, 2, 3, 4]}
+    assert table.group(torch.arange(6).reshape(2, 3)) == {0: [0, 1, 2], 1: [3, 4, 5]}
 
 
 @pytest.mark.parametrize(
@@ -62,6 +63,8 @@ def test_grouping_by_column_function_and_list(table):
         ([[0, 1, 2], [2, 3, 4, 5]], "1 appear again"),
         ([[0, 1, 2, 3, 4, 5], []], "none may be empty"),
         ([[0, 17]], "no path has the key or index 17"),
+        (3, "a column name, a function, or a list of lists of keys, got 3"),
+        ([0, 1, 2, 3, 4, 5], "a list of lists of keys"),
     ],
 )
 def test_groups_must_be_a_partition(table, groups, message):
@@ -76,6 +79,7 @@ def test_groups_must_be_a_partition(table, groups, message):
         (-2, "at least one path, got -2"),
         (1.5, "a number of paths or the paths themselves, got 1.5"),
         ([], "at least one path, got 0"),
+        ("ab", "or Path objects, got 'a'"),
         ([Path(0, "a"), Path(1, "a")], "unique, got 'a' more than once"),
     ],
 )
@@ -114,6 +118,7 @@ def test_indices_of_every_kind_mean_the_same(values):
         ([5], "index 5 is out of range: the loss has 5 paths, 0 to 4"),
         ([-1], "index -1 is out of range"),
         ([0.5], "must be a sequence or 1-D tensor of integers"),
+        (torch.tensor([True, False]), r"mask; pass mask.nonzero\(\)"),
         (torch.tensor(3), "must be a sequence or 1-D tensor of integers"),
         (torch.zeros(2, 2, dtype=torch.int64), "must be a sequence or 1-D tensor of integers"),
     ],

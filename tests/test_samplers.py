@@ -71,6 +71,14 @@ def test_energy_measures_targets_without_gradients():
     torch.testing.assert_close(parts.probabilities, whole.probabilities, rtol=1e-6, atol=0)
 
 
+def test_energy_counts_the_weights_of_the_loss():
+    y = torch.randn(3, 2)
+    plain = Energy.from_targets(QuadraticLoss(3), [y], floor=0.0).probabilities
+    weights = torch.tensor([0.0, 1.0, 4.0], dtype=torch.float64)
+    weighted = Energy.from_targets(QuadraticLoss(3, weights=weights), [y], floor=0.0)
+    torch.testing.assert_close(weighted.probabilities, plain * weights / (plain * weights).sum())
+
+
 def test_unbiased_exactly_when_every_path_is_possible():
     assert Importance([0.5, 0.5]).unbiased
     assert not Importance([1.0, 0.0]).unbiased
@@ -87,6 +95,8 @@ def test_unbiased_exactly_when_every_path_is_possible():
         ([float("nan"), 1.0], "must be finite"),
         ([[0.5, 0.5]], r"vector of shape \(P,\), got \(1, 2\)"),
         ([], "vector of shape"),
+        ("ab", "must be numbers, one for each path, got 'ab'"),
+        (None, "must be numbers, one for each path, got None"),
     ],
 )
 def test_refused_probabilities(probabilities, message):
@@ -101,6 +111,16 @@ def test_refused_probabilities(probabilities, message):
         (lambda: Energy([1.0, -1.0]), ConfigurationError, "finite, non-negative"),
         (lambda: Energy([1.0], floor=1.5), ConfigurationError, r"floor must lie in \[0, 1\]"),
         (lambda: Energy.from_targets(QuadraticLoss(2), []), InputError, "no batch of targets"),
+        (
+            lambda: Energy.from_targets(QuadraticLoss(2), [(torch.ones(1, 1), 0)]),
+            InputError,
+            "got tuple; for pairs",
+        ),
+        (
+            lambda: Energy.from_targets(QuadraticLoss(2), [torch.full((1, 1), torch.nan)]),
+            InputError,
+            "NaN or infinite",
+        ),
         (lambda: Uniform().probabilities, ConfigurationError, "part of a StochasticLoss"),
     ],
 )

@@ -159,6 +159,38 @@ def test_evaluation_is_exact_and_leaves_the_stream_alone(batch):
     assert actual + drawn(interrupted, batch, 2) == expected
 
 
+@pytest.mark.parametrize("linked", [False, True])
+def test_estimates_without_gradients_leave_the_training_stream_alone(batch, linked):
+    x, _ = batch
+    expected = drawn(StochasticLoss(QuadraticLoss(10**3), generator=0), batch, 3)
+    criterion = StochasticLoss(QuadraticLoss(10**3), generator=0)
+    optimizer = torch.optim.SGD([x], lr=0.0)
+    if linked:
+        criterion.link(optimizer)
+    trained = []
+    for _ in range(3):
+        with torch.no_grad():
+            evaluated = drawn(criterion, batch, 3)
+        trained += drawn(criterion, batch)
+        with torch.no_grad():  # while a draw is pending, it is the one to look at
+            assert (drawn(criterion, batch) == trained[-1:]) == linked
+        optimizer.step()
+        assert len({tuple(path) for path in evaluated}) == 3
+    assert trained == expected
+
+
+def test_an_optimizer_does_not_step_on_an_evaluation(batch):
+    x, _ = batch
+    criterion = StochasticLoss(QuadraticLoss(4), generator=0)
+    optimizer = PAdam([x], paths=criterion, lr=0.1)
+    criterion(*batch).backward()
+    optimizer.step()
+    with torch.no_grad():
+        criterion(*batch)
+    with pytest.raises(DrawError, match="stale draw"):
+        optimizer.step()
+
+
 @pytest.mark.parametrize("reduction", ["mean", "sum", "none"])
 def test_reductions_in_both_modes(batch, reduction):
     criterion = StochasticLoss(QuadraticLoss(1, reduction=reduction), generator=0)
@@ -272,6 +304,8 @@ def test_the_optimizer_linked_last_owns_the_draws(batch):
     ("arguments", "message"),
     [
         ({"n_draws": 0}, "n_draws must be a positive integer, got 0"),
+        ({"n_draws": True}, "n_draws must be a positive integer, got True"),
+        ({"generator": 2**64}, "a seed must fit in 64 bits"),
         ({"n_draws": 1.5}, "n_draws must be a positive integer, got 1.5"),
         ({"sampler": Uniform}, "must be a Sampler instance"),
         ({"reduction": "avg"}, '"mean", "sum" or "none", got .avg.'),

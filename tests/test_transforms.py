@@ -184,6 +184,11 @@ def test_autocast_keeps_out_of_coefficients_and_losses(transform):
         for a, b in zip(transform(x), expected, strict=True):
             assert torch.equal(a, b)
         assert torch.equal(criterion.estimate(x, y, criterion.make_draw([0, 1, 2])), value)
+        linear = torch.nn.Linear(N, N)
+        loss = criterion(linear(x), y)  # a bfloat16 input beside a float32 target
+    assert loss.dtype == torch.float32
+    loss.backward()
+    assert torch.isfinite(linear.weight.grad).all()
 
 
 def test_averaging_takes_memory_in_proportion_to_the_signal():
@@ -301,6 +306,8 @@ def test_stft_magnitudes_and_zero_gradient_at_zero():
         (lambda: MultiResolutionSTFT([64], [16, 16]), "one entry per resolution, got 1, 2 and 1"),
         (lambda: MultiResolutionSTFT([64], [16], [128]), "fft_size=64, .* win_length=128"),
         (lambda: MultiResolutionSTFT([64], [0]), "hop_size=0"),
+        (lambda: MultiResolutionSTFT([64], [65]), "win_length >= hop_size.*hop_size=65"),
+        (lambda: MultiResolutionSTFT(64), r"must list the sizes, e.g. \[64\]"),
         (lambda: MultiResolutionSTFT([64], window="hamming"), '"hann" or a function'),
     ],
 )
@@ -333,8 +340,10 @@ def test_signals_too_short_for_an_fft():
 def test_batches_that_do_not_match_their_target():
     loss = TransformLoss(SHARED["jtfs"])
     x = torch.zeros(2, N)
-    with pytest.raises(InputError, match=r"same shape, got \(2, 1024\) and \(3, 1024\)"):
+    with pytest.raises(InputError, match=r"same batch size, got shapes \(2, 1024\) and \(3, 10"):
         loss(x, torch.zeros(3, N))
+    with pytest.raises(InputError, match=r"same shape, got \(2, 1024\) and \(2, 1, 1024\)"):
+        loss(x, torch.zeros(2, 1, N))
     with pytest.raises(InputError, match=r"same dtype, got torch\.float32 and torch\.float64"):
         loss(x, x.double())
 

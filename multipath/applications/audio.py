@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from math import gcd
 from pathlib import Path
 
@@ -48,11 +49,20 @@ def read_audio(path: str | Path, mono: bool = False) -> tuple[Tensor, int]:
     if not path.is_file():
         raise InputError(f"{path}: there is no such file; pass the path of a recording")
     try:
-        channels, sample_rate = soundfile.read(path, dtype="float32", always_2d=True)
+        with soundfile.SoundFile(path) as file:
+            channels, sample_rate = file.read(dtype="float32", always_2d=True), file.samplerate
+            log = file.extra_info
     except (soundfile.LibsndfileError, OSError) as error:
         raise InputError(
             f"{path}: this is not a readable recording ({error}); pass a WAV, FLAC or OGG file"
         ) from error
+    # libsndfile reads what there is of a file that was cut off, and only mentions it in its log
+    cut = re.search(r"data\s*:\s*(\d+)\s*\(should be (\d+)\)", log)
+    if cut and int(cut[2]) < int(cut[1]) < 0xFFFFFF00:  # streams declare the largest number
+        raise InputError(
+            f"{path}: the recording is cut off: it declares {cut[1]} bytes of sound and holds "
+            f"{cut[2]}; copy it again"
+        )
     n_samples, n_channels = channels.shape
     if n_samples == 0:
         raise InputError(f"{path}: the recording is empty; it needs at least one sample")

@@ -151,6 +151,12 @@ def compare(
         raise InputError(f"a sample rate must be positive, got {sample_rate}")
     recordings = [_check_mono(waveform, name) for waveform, name in ((a, "a"), (b, "b"))]
     lengths = [len(recording) for recording in recordings]
+    if min(lengths) < MIN_SAMPLES:
+        raise InputError(
+            f"{'ab'[lengths.index(min(lengths))]}: a recording of {min(lengths)} samples is too "
+            f"short for {transform if isinstance(transform, str) else type(transform).__name__}: "
+            f"at least {MIN_SAMPLES} are needed"
+        )
     n_samples = max(lengths)
     notes = []
     if lengths[0] != lengths[1]:

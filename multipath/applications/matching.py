@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.optim.lr_scheduler import LambdaLR
 from torch.utils.data import DataLoader
 
+from ..errors import InputError
 from .chirplet import ChirpletSynth
 from .cqt import LogCQT
 from .data import Batch, Targets, TrainingBatches
@@ -77,6 +78,11 @@ class SoundMatching(LightningModule):
             loss = self.criterion(theta, batch.theta)
         else:
             loss = self.criterion(self.synth(theta, batch.reconstruction_shift), sounds)
+        if not torch.isfinite(loss):
+            raise InputError(
+                f"the loss is {loss.item()} at step {self.global_step}: training has diverged; "
+                "lower the learning rate (--lr)"
+            )
         return loss
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:

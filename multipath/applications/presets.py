@@ -128,7 +128,7 @@ class MatchConfig:
                 f"n_targets = {self.n_targets} is too small: 60 % of it must fill a batch of "
                 f"{self.batch_size}"
             )
-        if self.learning_rate <= 0 or self.weight_decay < 0:
+        if not (0 < self.learning_rate < float("inf") and 0 <= self.weight_decay < float("inf")):
             raise ConfigurationError(
                 "learning_rate must be positive and weight_decay not negative, got "
                 f"{self.learning_rate} and {self.weight_decay}"

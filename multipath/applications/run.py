@@ -20,7 +20,7 @@ from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.loggers import TensorBoardLogger
 from torch import Tensor
 
-from ..errors import ConfigurationError
+from ..errors import ConfigurationError, InputError
 from .callbacks import History, Progress, ReportProgress, SeededSteps
 from .data import seeded
 from .environment import describe_environment
@@ -153,7 +153,12 @@ class RunFolder:
             raise ConfigurationError(
                 f"nothing to resume: {self.root} holds no run; start one without --resume"
             )
-        saved = MatchConfig.from_dict(json.loads(self.config.read_text())).to_dict()
+        try:
+            saved = MatchConfig.from_dict(json.loads(self.config.read_text())).to_dict()
+        except (ValueError, TypeError, KeyError, AttributeError) as error:
+            raise InputError(
+                f"{self.config} is damaged ({error}); start again with --overwrite"
+            ) from error
         now = config.to_dict()
         changed = [
             f"{key} was {saved[key]}, is {now[key]}" for key in now if now[key] != saved[key]
@@ -165,6 +170,12 @@ class RunFolder:
         if not self.checkpoint.exists():
             log.info("no checkpoint in %s yet: starting from the beginning", self.root)
             return None
+        try:
+            torch.load(self.checkpoint, map_location="meta", weights_only=False)
+        except Exception as error:  # whatever unpickling a damaged file may raise
+            raise InputError(
+                f"{self.checkpoint} is damaged; start again with --overwrite"
+            ) from error
         return self.checkpoint
 
 

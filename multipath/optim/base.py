@@ -50,6 +50,10 @@ class PathwiseOptimizer(Optimizer):
                 "draw one group, or use a plain optimizer such as torch.optim.AdamW"
             )
         super().__init__(params, defaults)
+        if any(p.is_complex() for group in self.param_groups for p in group["params"]):
+            raise ConfigurationError(
+                f"{name} does not support complex parameters; optimise torch.view_as_real of them"
+            )
         self.criterion = paths
         self.n_paths = len(paths.loss.paths)
         paths.attach(self)
@@ -193,7 +197,8 @@ def check_hyperparameters(
         raise ConfigurationError(f"weight_decay must not be negative, got {weight_decay}")
     if not eps >= 0.0:
         raise ConfigurationError(f"eps must not be negative, got {eps}")
-    if not (len(betas) == 2 and all(0.0 <= beta < 1.0 for beta in betas)):
+    pair = isinstance(betas, tuple | list) and len(betas) == 2
+    if not (pair and all(0.0 <= beta < 1.0 for beta in betas)):
         raise ConfigurationError(f"betas must be two numbers in [0, 1), got {betas}")
 
 

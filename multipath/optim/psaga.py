@@ -90,8 +90,8 @@ class PSAGA(PathwiseOptimizer):
         }
         super().__init__(params, paths, defaults)
         # Relative weights P w_q: all 1 unless the loss weighs its paths
-        self._shares = (paths.loss.weights * self.n_paths).tolist()
-        self._total = float(paths.loss.weights.sum())  # 1 unless the loss says otherwise
+        self._shares = (paths.loss.path_weights * self.n_paths).tolist()
+        self._total = float(paths.loss.path_weights.sum())  # 1 unless the loss says otherwise
 
     def update(
         self, gradient: Tensor, state: dict[str, Any], path: int, group: dict[str, Any]

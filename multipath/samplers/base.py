@@ -117,7 +117,12 @@ def as_probabilities(values: Any) -> Tensor:
         ConfigurationError: If they are not a vector, are negative or not finite, or do not sum
             to 1 within 1e-5.
     """
-    probabilities = torch.as_tensor(values, dtype=torch.float64).detach().cpu().clone()
+    try:
+        probabilities = torch.as_tensor(values, dtype=torch.float64).detach().cpu().clone()
+    except (TypeError, ValueError, RuntimeError):
+        raise ConfigurationError(
+            f"probabilities must be numbers, one for each path, got {values!r}"
+        ) from None
     if probabilities.ndim != 1 or not len(probabilities):
         raise ConfigurationError(
             f"probabilities must be a vector of shape (P,), got {tuple(probabilities.shape)}"

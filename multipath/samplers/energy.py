@@ -15,9 +15,10 @@ from .importance import Importance
 class Energy(Importance):
     r"""Draws loud paths more often: :math:`\pi_p = (1 - f)\, e_p / \sum_q e_q + f / P`.
 
-    :math:`e_p` is the norm of the target's coefficients on path p, averaged over some batches: no
-    gradient and no label is needed. Paths that are silent in the targets cost a full step each and
-    teach nothing; the uniform floor f keeps them possible, so reweighted estimates stay unbiased.
+    :math:`e_p` is the norm of the target's coefficients on path p, averaged over some batches,
+    times the weight :math:`w_p` of the path in the loss: no gradient and no label is needed. Paths
+    that are silent in the targets cost a full step each and teach nothing; the uniform floor f
+    keeps them possible, so reweighted estimates stay unbiased.
 
     Args:
         energies: :math:`e_p \ge 0`, shape (P,), not all zero.
@@ -56,7 +57,7 @@ class Energy(Importance):
             floor: See the class.
 
         Raises:
-            InputError: If there is no batch.
+            InputError: If there is no batch, or one that is not a tensor of finite numbers.
 
         Example:
             >>> from multipath.testing import QuadraticLoss
@@ -67,9 +68,16 @@ class Energy(Importance):
         total = torch.zeros(len(loss.paths), dtype=torch.float64)
         count = 0
         for batch in batches:
+            if not isinstance(batch, Tensor):
+                raise InputError(
+                    f"batches must be tensors of targets, got {type(batch).__name__}; for pairs "
+                    "pass (target for _, target in loader)"
+                )
             norms = loss.target_norms(batch, range(len(loss.paths)))
             total += norms.double().sum(dim=1).cpu()
             count += norms.shape[1]
         if not count:
             raise InputError("no batch of targets came; pass at least one")
-        return cls(total / count, floor)
+        if not bool(torch.isfinite(total).all()):
+            raise InputError("the targets hold NaN or infinite values; check the data")
+        return cls(loss.path_weights * total / count, floor)

@@ -12,6 +12,7 @@ from ..errors import ConfigurationError, InputError
 from ..paths import Path, check_indices
 from ._analytic import modulus
 from ._filters import FilterBuffers
+from ._settings import check_integers
 from .base import Transform, check_signal, full_precision, working_dtype
 
 
@@ -54,6 +55,8 @@ class MultiResolutionSTFT(Transform):
         window: Literal["hann"] | Callable[..., Tensor] = "hann",
         sample_rate: float = 1.0,
     ) -> None:
+        if isinstance(fft_sizes, int):
+            raise ConfigurationError(f"fft_sizes must list the sizes, e.g. [{fft_sizes}]")
         win_lengths = list(fft_sizes if win_lengths is None else win_lengths)
         hops = [max(1, win // 4) for win in win_lengths] if hop_sizes is None else list(hop_sizes)
         if not len(fft_sizes) == len(hops) == len(win_lengths):
@@ -62,9 +65,10 @@ class MultiResolutionSTFT(Transform):
                 f"{len(fft_sizes)}, {len(hops)} and {len(win_lengths)}"
             )
         for fft, hop, win in zip(fft_sizes, hops, win_lengths, strict=True):
-            if not (fft >= win >= 1 and hop >= 1):
+            check_integers(fft_size=fft, hop_size=hop, win_length=win)
+            if not fft >= win >= hop >= 1:
                 raise ConfigurationError(
-                    "each resolution needs fft_size >= win_length >= 1 and hop_size >= 1, got "
+                    "each resolution needs fft_size >= win_length >= hop_size >= 1, got "
                     f"fft_size={fft}, hop_size={hop}, win_length={win}"
                 )
         work = [fft * fft.bit_length() / hop for fft, hop in zip(fft_sizes, hops, strict=True)]

@@ -58,6 +58,15 @@ def test_damaged_recording(tmp_path):
         read_audio(tmp_path / "a.flac")
 
 
+@pytest.mark.parametrize("kept", [500, 8000])
+def test_a_recording_that_is_cut_off(tmp_path, kept):
+    write_audio(tmp_path / "cut.wav", tone(440, 8000, 4000), 8000)
+    content = (tmp_path / "cut.wav").read_bytes()
+    (tmp_path / "cut.wav").write_bytes(content[:kept])
+    with pytest.raises(InputError, match="is cut off: it declares 16000 bytes of sound"):
+        read_audio(tmp_path / "cut.wav")
+
+
 def test_empty_recording(tmp_path):
     write_audio(tmp_path / "a.wav", torch.zeros(0), 8000)
     with pytest.raises(InputError, match="the recording is empty"):

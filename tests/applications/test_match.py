@@ -345,3 +345,20 @@ def test_a_foreign_configuration_is_refused():
     del values["synth"]
     with pytest.raises(InputError, match=r"missing \['synth'\], unknown \['colour'\]"):
         MatchConfig.from_dict({**values, "colour": 1})
+
+
+@pytest.mark.parametrize("damaged", ["config.json", "checkpoints/last.ckpt"])
+def test_damaged_runs_are_not_resumed(damaged, tmp_path):
+    with pytest.raises(KeyboardInterrupt):
+        run(TINY, tmp_path, callbacks=[StopAt(6)])
+    file = tmp_path / damaged
+    file.write_bytes(file.read_bytes()[:100])
+    with pytest.raises(InputError, match=f"{file.name} is damaged.*start again with --overwrite"):
+        run(TINY, tmp_path, resume=True)
+
+
+def test_training_that_diverges_stops_with_a_reason(tmp_path):
+    with pytest.raises(InputError, match="training has diverged; lower the learning rate"):
+        run(replace(TINY, loss="mss", learning_rate=1e30), tmp_path)
+    with pytest.raises(ConfigurationError, match="learning_rate must be positive"):
+        replace(TINY, learning_rate=float("nan"))
