@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from .. import __version__
 from .distance_command import distance
 from .presets import LOSSES, PRESETS, preset
 from .synthesizers import CHIRPLETS
@@ -26,6 +27,23 @@ match = typer.Typer(
 )
 app.add_typer(match, name="match")
 app.command()(distance)
+
+
+def show_version(wanted: bool) -> None:
+    """Print the version and leave."""
+    if wanted:
+        print(f"multipath {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def common(
+    version: Annotated[
+        bool, typer.Option("--version", callback=show_version, is_eager=True, help="Show it.")
+    ] = False,
+) -> None:
+    """Train with a loss that is a mean over many paths at the price of a few of them."""
+
 
 Preset = Annotated[str, typer.Option("--preset", help="quick (a CPU) or paper (a GPU).")]
 

@@ -89,6 +89,7 @@ class Comparison:
             "paths": [
                 {
                     "index": item.path.index,
+                    "key": item.path.key,
                     "loss": item.loss,
                     "share": item.share,
                     **item.path.metadata,

@@ -80,7 +80,7 @@ def _draw_rate_scale(figure: Figure, paths: PathTable, values: NDArray[np.float6
     rows = _draw_plane(axes, paths.column("rate"), scales, values)
     axes.set_yticks(range(len(rows)), [f"{row:+.2g}" if row else "0" for row in rows], fontsize=7)
     axes.set_xlabel("rate (Hz)")
-    axes.set_ylabel("scale (cycles/octave), signed by spin")
+    axes.set_ylabel("scale (cycles/octave): + rising, − falling")
 
 
 def _draw_frequency_rate(figure: Figure, paths: PathTable, values: NDArray[np.float64]) -> None:
