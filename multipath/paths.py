@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from operator import index as to_int
@@ -86,8 +87,8 @@ class PathTable(Sequence[Path]):
             raise ConfigurationError("a loss needs at least one path, got 0")
         self._position = {path.key: i for i, path in enumerate(self._paths)}
         if len(self._position) < len(self._paths):
-            seen: set[Hashable] = set()
-            twice = next(p.key for p in self._paths if p.key in seen or seen.add(p.key))  # type: ignore[func-returns-value]
+            counts = Counter(path.key for path in self._paths)
+            twice = next(key for key, count in counts.items() if count > 1)
             raise ConfigurationError(f"path keys must be unique, got {twice!r} more than once")
 
     def __len__(self) -> int:
