@@ -49,7 +49,7 @@ class StochasticLoss(nn.Module):
             the loss.
 
     Attributes:
-        last_draw: The :class:`~multipath.Draw` of the latest training forward, or None.
+        last_draw: The :class:`~multipath.Draw` of the latest forward in training mode, or None.
 
     Raises:
         ConfigurationError: If ``n_draws`` is not a positive integer, the sampler does not fit the
@@ -111,7 +111,15 @@ class StochasticLoss(nn.Module):
         return float(distance) <= 1e-12 * uniform
 
     def forward(self, input: Tensor, target: Tensor) -> Tensor:
-        """The estimate in training mode, the full loss in evaluation mode."""
+        """The estimate in training mode, the full loss in evaluation mode.
+
+        Args:
+            input: What is being trained, batch first.
+            target: What it should match, batch first.
+
+        Returns:
+            A scalar, or shape (batch,) with ``reduction="none"``.
+        """
         if not self.training:
             return reduce_batch(self.loss(input, target, reduction="none"), self.reduction)
         linked = self._linked() is not None
@@ -124,7 +132,16 @@ class StochasticLoss(nn.Module):
         return self.estimate(input, target, draw)
 
     def estimate(self, input: Tensor, target: Tensor, draw: Draw) -> Tensor:
-        """The estimate that a given draw makes; consumes no randomness."""
+        """The estimate that a given draw makes; consumes no randomness.
+
+        Args:
+            input: As in :meth:`forward`.
+            target: As in :meth:`forward`.
+            draw: From :meth:`new_draw` or :meth:`make_draw`.
+
+        Returns:
+            As :meth:`forward`.
+        """
         indices, weights = draw.merged()
         values = self.loss.evaluate(input, target, indices)
         return reduce_batch(weighted_sum(weights, values), self.reduction)
@@ -139,6 +156,12 @@ class StochasticLoss(nn.Module):
         """The draw that these paths would make, weighted as if the sampler had chosen them.
 
         For diagnostics and for proofs of unbiasedness by enumeration.
+
+        Args:
+            indices: The paths, repeated as often as they are drawn.
+
+        Raises:
+            InputError: If an index is out of range.
         """
         chosen = torch.tensor(check_indices(indices, len(self.loss.paths)))
         return self._weigh(chosen, self.sampler.probabilities[chosen])
@@ -199,7 +222,7 @@ class StochasticLoss(nn.Module):
             reason = (
                 "no draw: the criterion has not been called in training mode"
                 if self.last_draw is None
-                else "a stale draw: the last one was used by the step before"
+                else "a stale draw: the last one was used by a step or made without gradients"
             )
             raise DrawError(
                 f"{name}.step() found {reason}. Call criterion(input, target).backward() before "

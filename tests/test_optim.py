@@ -147,7 +147,7 @@ def test_states_of_other_optimizers_are_refused():
     adam, saga, wider = make(PAdam), make(PSAGA), make(PSAGA, n_paths=9)
     for triple in (adam, saga, wider):
         advance(*triple, 12)
-    with pytest.raises(ConfigurationError, match="not that of a PSAGA: it differs in adaptive"):
+    with pytest.raises(ConfigurationError, match="not that of a PSAGA: it differs in sum, visited"):
         saga[2].load_state_dict(adam[2].state_dict())
     with pytest.raises(ConfigurationError, match="not that of a PAdam"):
         adam[2].load_state_dict(saga[2].state_dict())

@@ -152,12 +152,7 @@ def compare(
         raise InputError(f"a sample rate must be positive, got {sample_rate}")
     recordings = [_check_mono(waveform, name) for waveform, name in ((a, "a"), (b, "b"))]
     lengths = [len(recording) for recording in recordings]
-    if min(lengths) < MIN_SAMPLES:
-        raise InputError(
-            f"{'ab'[lengths.index(min(lengths))]}: a recording of {min(lengths)} samples is too "
-            f"short for {transform if isinstance(transform, str) else type(transform).__name__}: "
-            f"at least {MIN_SAMPLES} are needed"
-        )
+    _check_length(min(lengths), transform if isinstance(transform, str) else "comparing")
     n_samples = max(lengths)
     notes = []
     if lengths[0] != lengths[1]:
@@ -207,11 +202,7 @@ def default_transform(name: str, n_samples: int, sample_rate: float) -> Transfor
     """
     if name not in TRANSFORMS:
         raise InputError(f"transform must be one of {', '.join(TRANSFORMS)}, got {name!r}")
-    if n_samples < MIN_SAMPLES:
-        raise InputError(
-            f"a recording of {n_samples} samples is too short for {name}: at least {MIN_SAMPLES} "
-            "are needed"
-        )
+    _check_length(n_samples, name)
     return TRANSFORMS[name](n_samples, sample_rate)
 
 
@@ -234,6 +225,14 @@ def plot(comparison: Comparison, picture: str | FilePath) -> None:
         f"relative {100 * comparison.relative:.1f} %"
     )
     plot_path_losses(comparison.paths, comparison.path_losses, title, picture)
+
+
+def _check_length(n_samples: int, purpose: str) -> None:
+    if n_samples < MIN_SAMPLES:
+        raise InputError(
+            f"a recording of {n_samples} samples is too short for {purpose}: at least "
+            f"{MIN_SAMPLES} are needed"
+        )
 
 
 def _check_mono(waveform: Tensor, name: str) -> Tensor:

@@ -30,9 +30,15 @@ class PathwiseOptimizer(Optimizer):
         paths: The :class:`~multipath.StochasticLoss` that draws the paths, with ``n_draws=1``.
         defaults: Default hyperparameters of the parameter groups.
 
+    Attributes:
+        state_names: What the subclass keeps for each parameter: ``"step"``, ``"paths"`` (state by
+            path) and its own.
+
     Raises:
         ConfigurationError: If ``paths`` is not a StochasticLoss or draws several paths a step.
     """
+
+    state_names: frozenset[str] = frozenset({"step", "paths"})
 
     def __init__(
         self, params: Iterable[Any], paths: StochasticLoss, defaults: dict[str, Any]
@@ -157,14 +163,15 @@ class PathwiseOptimizer(Optimizer):
             ConfigurationError: If the state is of another kind of optimizer or of a loss with more
                 paths.
         """
-        for group in state_dict["param_groups"]:
-            unknown = set(self.defaults) ^ (set(group) & {*self.defaults, "adaptive"})
-            if unknown:
+        states = state_dict["state"].values()
+        for state in states:
+            differing = self.state_names ^ set(state)
+            if differing:
                 raise ConfigurationError(
                     f"this state is not that of a {type(self).__name__}: it differs in "
-                    f"{', '.join(sorted(unknown))}"
+                    f"{', '.join(sorted(differing))}"
                 )
-        visited = [path for state in state_dict["state"].values() for path in state["paths"]]
+        visited = [path for state in states for path in state["paths"]]
         if visited and max(visited) >= self.n_paths:
             raise ConfigurationError(
                 f"this state knows path {max(visited)} and the loss has {self.n_paths} paths; load "

@@ -31,7 +31,7 @@ class PAdam(PathwiseOptimizer):
 
     so moments fade with the time since the last visit, measured in passes over the P paths.
     The update is multiplied by the weight of the draw (:math:`w_p / \pi_p` when the criterion
-    reweights, else 1) and preceded by decoupled weight decay,
+    reweights, else :math:`P w_p`, by default 1) and preceded by decoupled weight decay,
     :math:`w \leftarrow (1 - \eta \lambda) w`.
 
     Warning:

@@ -26,9 +26,9 @@ class PSAGA(PathwiseOptimizer):
             - \eta\, \big(c_p\,(g_\text{cur} - \hat g_p) + g_\text{avg}\big) \\
         \hat g_p &\leftarrow g_\text{cur}, \qquad \Gamma \leftarrow \Gamma \cup \{p\}
 
-    with :math:`c_p` the weight of the draw: 1 as published, :math:`w_p / \pi_p` when the criterion
-    reweights. For a loss with weights :math:`w_q` of its own, :math:`g_\text{avg}` is the weighted
-    mean over :math:`\Gamma`, times :math:`\sum_q w_q`.
+    with :math:`c_p` the weight of the draw: 1 as published (:math:`P w_p` in general),
+    :math:`w_p / \pi_p` when the criterion reweights. For a loss with weights :math:`w_q` of its
+    own, :math:`g_\text{avg}` is the weighted mean over :math:`\Gamma`, times :math:`\sum_q w_q`.
 
     The sum is kept running, in float64, so a step costs :math:`O(|w|)` whatever P is. The memory
     :math:`\hat g_p` is recomputed from the path's moments, so it takes no room: two numbers per
@@ -66,6 +66,8 @@ class PSAGA(PathwiseOptimizer):
     Source: SCRAPL (Mitcheltree et al., ICLR 2026), Algorithm 1. The reference implementation
     divides the sum by :math:`|\Gamma| - 1` on revisits; this follows the paper.
     """
+
+    state_names = PathwiseOptimizer.state_names | {"sum", "visited"}
 
     def __init__(
         self,

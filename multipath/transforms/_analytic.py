@@ -76,7 +76,7 @@ class _Modulus(torch.autograd.Function):
         # Dividing first keeps the quotient within [-1, 1] for the smallest numbers. Where the
         # modulus is exactly zero, dividing by infinity gives a zero that further derivatives keep.
         silent = size == 0
-        safe = size.clamp_min(torch.finfo(size.dtype).tiny).masked_fill(silent, torch.inf)
+        safe = size.clamp_min(torch.finfo(size.dtype).tiny).masked_fill_(silent, torch.inf)
         direction: Tensor = planes / safe[:, None]
         if torch.is_grad_enabled():  # to be differentiated again
             return direction * gradient[:, None]

@@ -21,13 +21,7 @@ from ._average import StridedAverage
 from ._bands import Band, Filter, concatenate, find_band, split_bands
 from ._filters import FilterBuffers
 from ._settings import check_scattering
-from ._wavelets import (
-    Wavelet,
-    low_pass,
-    padded_length,
-    subsample,
-    wavelet_bank,
-)
+from ._wavelets import Wavelet, low_pass, padded_length, subsample, wavelet_bank
 
 # Bins below this fraction of a wavelet's peak are left out, for float32 and float64.
 THRESHOLD = {torch.float32: 1e-7, torch.float64: 1e-16}
@@ -136,10 +130,7 @@ class TimeScattering(FilterBuffers):
         wavelet = self.psi2[n2]
         length = self.padded >> self.level(wavelet)
         like = layers[0].moduli
-        band = self._bands2[n2].above(THRESHOLD[like.dtype])
-        values = self.derived(
-            ("psi2", n2), like, lambda: band.of(self.filter("psi2_bank", like)).clone()
-        )
+        band, values = self.derived(("psi2", n2), like, lambda: self._second_filter(n2, like))
         wanted = set(rows)
         parts = []
         for layer in layers:
@@ -175,6 +166,10 @@ class TimeScattering(FilterBuffers):
             Filter.make(band.above(THRESHOLD[like.dtype]), self.level(wavelet), bank)
             for band, wavelet in zip(self._bands1, self.psi1, strict=True)
         ]
+
+    def _second_filter(self, n2: int, like: Tensor) -> tuple[Band, Tensor]:
+        band = self._bands2[n2].above(THRESHOLD[like.dtype])
+        return band, band.of(self.filter("psi2_bank", like)).clone()
 
     def _averaging(self, level: int, like: Tensor) -> StridedAverage:
         first, last = 0, self.padded // self.stride

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
@@ -156,8 +156,8 @@ class JTFS(Transform):
         for n2, scales in wanted.items():
             for n_fr, value in zip(scales, self._rate(layers, n2, scales), strict=True):
                 found[n2, n_fr] = value.reshape(*x.shape[:-1], *value.shape[1:])
-        keys = [self.paths[index].key for index in chosen]
-        return [found[key] for key in keys]  # type: ignore[index]
+        keys: list[Any] = [self.paths[index].key for index in chosen]
+        return [found[key] for key in keys]
 
     def _rate(self, layers: Sequence[ModulusLayer], n2: int, scales: Sequence[int]) -> list[Tensor]:
         """All chosen scales of one rate."""
@@ -228,7 +228,7 @@ def _path_table(
 
 
 def _cost(time: TimeScattering, members: Sequence[int], n2: int) -> float:
-    """Samples that pass through Fourier transforms, times their logarithm: up to a factor."""
+    """Samples that pass through Fourier transforms."""
     first = sum(time.padded >> time.level(time.psi1[n1]) for n1 in members)
     second = len(members) * (time.padded >> time.level(time.psi2[n2]))
-    return (2 * first + 3 * second) * math.log2(time.padded)
+    return 2 * first + 3 * second

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -145,9 +144,9 @@ def _rows(
     time: TimeScattering, max_order: int, sample_rate: float
 ) -> Iterator[tuple[tuple[int, ...], dict[str, Any], float]]:
     """Key, metadata and cost of every path; the cost counts samples through Fourier transforms."""
-    whole = time.padded * math.log2(time.padded)
+    whole = time.padded
     yield (), {"order": 0}, whole
-    first = [(time.padded >> time.level(psi)) * math.log2(time.padded) for psi in time.psi1]
+    first = [time.padded >> time.level(psi) for psi in time.psi1]
     for n1, psi in enumerate(time.psi1):
         frequency = {"order": 1, "frequency": psi.xi * sample_rate, "n1": n1}
         yield (n1,), frequency, whole + first[n1]
@@ -163,5 +162,5 @@ def _rows(
                     "rate": slow.xi * sample_rate,
                     "n2": n2,
                 }
-                second = (time.padded >> time.level(slow)) * math.log2(time.padded)
+                second = time.padded >> time.level(slow)
                 yield (n1, n2), metadata, whole + 2 * first[n1] + second

@@ -12,7 +12,7 @@ from ..errors import ConfigurationError, InputError
 from ..paths import Path, check_indices
 from ._analytic import modulus
 from ._filters import FilterBuffers
-from ._settings import check_integers
+from ._settings import check_integers, check_rate
 from .base import Transform, check_signal, full_precision, working_dtype
 
 
@@ -55,6 +55,7 @@ class MultiResolutionSTFT(Transform):
         window: Literal["hann"] | Callable[..., Tensor] = "hann",
         sample_rate: float = 1.0,
     ) -> None:
+        check_rate(sample_rate)
         if isinstance(fft_sizes, int):
             raise ConfigurationError(f"fft_sizes must list the sizes, e.g. [{fft_sizes}]")
         win_lengths = list(fft_sizes if win_lengths is None else win_lengths)

@@ -18,27 +18,11 @@ from multipath.applications.data import Targets
 from multipath.applications.encoder import Encoder
 from multipath.applications.matching import SoundMatching, theta_errors
 from multipath.applications.objectives import build_criterion, linear_and_log, mean_absolute
-from multipath.applications.presets import LOSSES, JTFSSettings, MatchConfig, preset
+from multipath.applications.presets import LOSSES, MatchConfig, preset
 from multipath.applications.report import read_metrics
 from multipath.applications.run import run
 from multipath.errors import ConfigurationError, InputError
-
-TINY = replace(
-    preset("quick", loss="ploss"),
-    n_samples=1024,
-    max_shift=64,
-    n_targets=40,
-    batch_size=4,
-    steps=10,
-    validate_every=4,
-    channels=(4, 4, 4),
-    embedding=4,
-    dropout=0.3,
-    jtfs=JTFSSettings(J=6, Q=(4, 1), J_fr=2, Q_fr=1, T=256, F=4),
-    fft_sizes=(64, 256),
-    energy_targets=8,
-    n_draws=4,
-)
+from tests.applications.tiny import TINY
 
 
 @pytest.fixture(autouse=True)

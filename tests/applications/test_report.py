@@ -16,30 +16,24 @@ import torch
 import multipath
 from multipath.applications import cli, demo
 from multipath.applications.plots import plot_convergence, plot_estimates, plot_pairs
-from multipath.applications.presets import JTFSSettings, preset
+from multipath.applications.presets import preset
 from multipath.applications.run import run
+from tests.applications.tiny import TINY
 
-TINY = replace(
-    preset("quick", loss="mss"),
+TASK = replace(
+    TINY,
+    loss="mss",
     synth="<slow & fast>",  # must be escaped in the page
-    n_samples=1024,
-    max_shift=64,
-    n_targets=40,
-    batch_size=4,
     steps=4,
     validate_every=2,
-    channels=(4, 4, 4),
-    embedding=4,
-    jtfs=JTFSSettings(J=6, Q=(4, 1), J_fr=2, Q_fr=1, T=256, F=4),
-    fft_sizes=(64, 256),
-    energy_targets=8,
+    dropout=0.0,
 )
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory) -> Path:
     path = tmp_path_factory.mktemp("run")
-    run(TINY, path)
+    run(TASK, path)
     return path
 
 
@@ -131,7 +125,7 @@ def test_demo_states_the_margin_of_the_worst_seed():
 
 def test_demo_trains_in_workers_and_joins_their_reports(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(
-        demo, "preset", lambda name, loss, seed, steps: replace(TINY, loss=loss, seed=seed)
+        demo, "preset", lambda name, loss, seed, steps: replace(TASK, loss=loss, seed=seed)
     )
     monkeypatch.setattr(demo, "DEMO_LOSSES", ("mss", "scrapl"))
     monkeypatch.setattr(demo, "SLOWEST_FIRST", ("scrapl", "mss"))
@@ -152,7 +146,7 @@ def test_demo_trains_in_workers_and_joins_their_reports(tmp_path, monkeypatch, c
 
 def test_demo_stops_at_the_first_failure(tmp_path, monkeypatch):
     monkeypatch.setattr(
-        demo, "preset", lambda name, loss, seed, steps: replace(TINY, loss=loss, f0=900.0)
+        demo, "preset", lambda name, loss, seed, steps: replace(TASK, loss=loss, f0=900.0)
     )
     with pytest.raises(ValueError, match="lower f0 or the bandwidth"):
         demo.train_all(tmp_path, None, [0])
@@ -167,7 +161,7 @@ def call(capsys, *arguments: str) -> tuple[int, str, str]:
 
 
 def test_command_line_runs_and_says_where_the_report_is(tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr("multipath.applications.commands.preset", lambda *_, **given: TINY)
+    monkeypatch.setattr("multipath.applications.commands.preset", lambda *_, **given: TASK)
     code, out, _ = call(capsys, "match", "chirplet", "--loss", "mss", "--out", str(tmp_path / "a"))
     assert code == 0
     assert (tmp_path / "a" / "report.html").exists()
