@@ -9,7 +9,8 @@ from torch import Tensor
 from ._wavelets import Spectrum
 
 BLOCK = 256  # samples summed by one matrix product
-NEGLIGIBLE = {torch.float32: 1e-9, torch.float64: 1e-18}  # of the filter's peak
+# Fraction of the peak; in float64, just above the rounding of the inverse transform.
+NEGLIGIBLE = {torch.float32: 1e-9, torch.float64: 1e-15}
 
 
 class StridedAverage:

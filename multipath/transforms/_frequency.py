@@ -13,7 +13,7 @@ from ._filters import FilterBuffers
 from ._wavelets import Wavelet, decimation_matrix, low_pass, subsample
 
 # Output rows that the input reaches with less than this fraction of the peak are left out.
-NEGLIGIBLE = {torch.float32: 1e-8, torch.float64: 1e-17}
+NEGLIGIBLE = {torch.float32: 1e-8, torch.float64: 1e-15}
 
 
 class FrequencyFilters(FilterBuffers):

@@ -1,0 +1,31 @@
+"""Averaging by frames equals the plain circular convolution."""
+
+import pytest
+import torch
+
+from multipath.transforms._average import StridedAverage
+from multipath.transforms._wavelets import decimation_matrix, low_pass
+
+
+@pytest.mark.parametrize(
+    ("n", "support", "stride"),
+    [
+        (1024, 2, 32),  # the filter is shorter than a frame: only its neighbours are reached
+        (1024, 64, 64),
+        (1024, 512, 512),  # it is longer than the signal: every frame is reached
+        (256, 3, 1),
+        (2048, 700, 1024),  # frames are summed in blocks
+    ],
+)
+def test_frames_equal_the_dense_product(n, support, stride):
+    spectrum = low_pass(support).spectrum(n)
+    x = torch.randn(3, n, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    dense = torch.as_tensor(decimation_matrix(spectrum, stride).real) @ x.T
+    kept = range(1, n // stride)
+    actual = StridedAverage(spectrum, stride, kept, like=x)(x)
+    torch.testing.assert_close(actual, dense.T[:, 1:], rtol=0, atol=1e-14)
+
+
+def test_delays_out_of_reach_are_not_computed():
+    x = torch.zeros(1024, dtype=torch.float64)
+    assert StridedAverage(low_pass(2).spectrum(1024), 32, range(32), like=x).blocks.shape[2] < 5
