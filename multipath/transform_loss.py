@@ -121,8 +121,10 @@ class TransformLoss(PathDecomposedLoss):
         """
         chosen = check_indices(indices, len(self.paths))
         _check_pair(input, target)
-        predicted = self._features(input, chosen)
-        wanted = self._features(target, chosen)
+        coefficients = self.transform.coefficient_pairs(
+            self._flat(input), self._flat(target), chosen
+        )
+        predicted, wanted = (self._compressed(found) for found in coefficients)
         differences = [a - b for a, b in zip(predicted, wanted, strict=True)]
         if len({difference.shape for difference in differences}) > 1:
             return torch.stack([self._distance(difference) for difference in differences])
@@ -140,13 +142,14 @@ class TransformLoss(PathDecomposedLoss):
         r"""Norms :math:`\lVert \rho(\phi_p(y)) \rVert_2`, shape (len(indices), batch)."""
         chosen = check_indices(indices, len(self.paths))
         with torch.no_grad():
-            features = self._features(target, chosen)
+            features = self._compressed(self.transform.coefficients(self._flat(target), chosen))
         return torch.stack([torch.linalg.vector_norm(f.flatten(1), dim=1) for f in features])
 
-    def _features(self, x: Tensor, indices: list[int]) -> list[Tensor]:
-        """Rho of the coefficients, each (batch, ...), all leading dimensions in one batch."""
-        signal_shape = x.shape[x.ndim - self.transform.signal_ndim :]
-        coefficients = self.transform.coefficients(x.reshape(-1, *signal_shape), indices)
+    def _flat(self, x: Tensor) -> Tensor:
+        """All leading dimensions in one batch."""
+        return x.reshape(-1, *x.shape[x.ndim - self.transform.signal_ndim :])
+
+    def _compressed(self, coefficients: list[Tensor]) -> list[Tensor]:
         return coefficients if self.rho is None else [self.rho(c) for c in coefficients]
 
     def extra_repr(self) -> str:

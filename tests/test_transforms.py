@@ -168,6 +168,8 @@ def test_an_evaluation_in_inference_mode_does_not_spoil_training():
 def test_random_subsets_of_paths_do_not_fill_the_memory():
     transform = TRANSFORMS["scattering1d"]()
     transform(noise(N))
+    for index in range(len(transform.paths)):
+        transform.coefficients(noise(N), [index])
     held = len(transform.time._derived)
     generator = torch.Generator().manual_seed(0)
     for _ in range(50):

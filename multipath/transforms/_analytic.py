@@ -9,12 +9,11 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 
 def inverse_planes(band: Tensor, length: int) -> Tensor:
-    """Inverse transform of a spectrum that is zero beyond its first bins.
+    """Inverse transform of a spectrum that is zero beyond its first bins; differentiable twice.
 
     Args:
         band: Complex, shape (batch, rows, width): bins 0 to width - 1.
@@ -23,15 +22,21 @@ def inverse_planes(band: Tensor, length: int) -> Tensor:
     Returns:
         Shape (batch, 2, rows, length), real and imaginary plane, up to a rotation of phase.
     """
-    width = band.shape[-1]
-    if width > length:
-        band = F.pad(band, (0, -width % length)).unflatten(-1, (-1, length)).sum(dim=-2)
-    if width + 1 > length // 2:
-        signal = torch.fft.ifft(band, n=length)
-        return torch.stack([signal.real, signal.imag], dim=1)
-    halves: Tensor = _Halves.apply(band, length // 2 + 1)  # type: ignore[no-untyped-call]
-    planes: Tensor = torch.fft.irfft(halves, n=length)
-    return planes
+    step = oversampling(band.shape[-1], length)
+    halves: Tensor = _Halves.apply(band * step, step * length // 2 + 1)  # type: ignore[no-untyped-call]
+    planes: Tensor = torch.fft.irfft(halves, n=step * length)
+    return planes[..., ::step]
+
+
+def oversampling(width: int, length: int) -> int:
+    """How many times longer a transform must be for a band to lie below its middle bin.
+
+    Taking every so many samples of what comes out folds the spectrum.
+    """
+    step = 1
+    while width + 1 > step * length // 2:
+        step *= 2
+    return step
 
 
 class _Halves(torch.autograd.Function):
@@ -83,6 +88,17 @@ class _Modulus(torch.autograd.Function):
         return direction.mul_(gradient[:, None])
 
 
+def quick_modulus(planes: Tensor) -> Tensor:
+    """Modulus of (batch, 2, ...) planes of numbers whose squares are within range; no gradient."""
+    size = torch.mul(planes[:, 0], planes[:, 0])
+    return size.addcmul_(planes[:, 1], planes[:, 1]).sqrt_()
+
+
+def divide_by_modulus_(numerator: Tensor, size: Tensor) -> Tensor:
+    """Divide in place by a :func:`quick_modulus`, safe where the squares in it have vanished."""
+    return numerator.div_(size.clamp_min(torch.finfo(size.dtype).tiny ** 0.5))
+
+
 def half_spectrum(x: Tensor) -> Tensor:
     """``torch.fft.rfft``, with a real inverse transform as backward instead of a complex one."""
     result: Tensor = _HalfSpectrum.apply(x)  # type: ignore[no-untyped-call]
@@ -100,9 +116,15 @@ class _HalfSpectrum(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> Tensor:
-        # an unscaled inverse counts the inner bins twice, the first and the last once
-        halved = gradient / 2
-        halved[..., 0] *= 2
+        return adjoint_rfft(gradient, ctx.length)
+
+
+def adjoint_rfft(gradient: Tensor, length: int) -> Tensor:
+    """Gradient with respect to a real signal, from that of the first bins of its half spectrum."""
+    # an unscaled inverse counts the inner bins twice, the first and the middle one once
+    halved = gradient / 2
+    halved[..., 0] *= 2
+    if 2 * (halved.shape[-1] - 1) == length:
         halved[..., -1] *= 2
-        signal: Tensor = torch.fft.irfft(halved, n=ctx.length, norm="forward")
-        return signal
+    signal: Tensor = torch.fft.irfft(halved, n=length, norm="forward")
+    return signal

@@ -20,8 +20,9 @@ class StridedAverage:
 
     .. math:: y[u] = \sum_d \sum_i h[d s - i]\, x[(u - d) s + i],
 
-    a matrix product over i followed by a sum over the few delays d within reach of the filter. It
-    takes time and memory in proportion to the signal.
+    a matrix product over i (:meth:`project`, frame by frame) followed by a sum over the few delays
+    d within reach of the filter (:meth:`gather`). It takes time and memory in proportion to the
+    signal.
 
     Args:
         spectrum: The filter in the frequency domain, one bin per input sample.
@@ -40,12 +41,10 @@ class StridedAverage:
         reach = np.maximum(reach, np.roll(reach, 1))
         delays = delays[reach > NEGLIGIBLE[like.dtype] * reach.max()]
         weights = impulse[(delays[None, :] * stride - np.arange(stride)[:, None]) % n]
+        self.stride, self.n_frames, self.n_delays = stride, n_frames, len(delays)
+        self.weights = torch.as_tensor(weights, dtype=like.dtype, device=like.device)
         # A product over thousands of float32 samples would drift: sum blocks of a few hundred.
-        self.blocks = torch.as_tensor(
-            weights.reshape(-1, min(BLOCK, stride), len(delays)),
-            dtype=like.dtype,
-            device=like.device,
-        )
+        self.blocks = self.weights.reshape(-1, min(BLOCK, stride), len(delays))
         frames = (np.asarray(kept)[:, None] - delays[None, :]) % n_frames
         source = frames * len(delays) + np.arange(len(delays))
         self.source = torch.as_tensor(source.ravel(), device=like.device)
@@ -53,7 +52,28 @@ class StridedAverage:
 
     def __call__(self, x: Tensor) -> Tensor:
         """Average signals (..., samples) to (..., frames kept)."""
+        return self.gather(self.project(x))
+
+    def project(self, x: Tensor) -> Tensor:
+        """Weighted sums of frames (..., frames * stride), shape (..., frames, delays)."""
         frames = x.reshape(-1, *self.blocks.shape[:2]).transpose(0, 1)
-        products = (frames @ self.blocks).sum(dim=0)  # (all frames, delays)
-        terms = products.reshape(x.shape[:-1].numel(), -1).index_select(1, self.source)
-        return terms.reshape(*x.shape[:-1], self.n_kept, -1).sum(dim=-1)
+        products = (frames @ self.blocks).sum(dim=0)
+        return products.reshape(*x.shape[:-1], -1, self.n_delays)
+
+    def project_adjoint(self, gradient: Tensor) -> Tensor:
+        """The adjoint of :meth:`project`."""
+        frames: Tensor = gradient.reshape(-1, self.n_delays) @ self.weights.T
+        return frames.reshape(*gradient.shape[:-2], -1)
+
+    def gather(self, products: Tensor) -> Tensor:
+        """Outputs (..., frames kept) from all the weighted sums."""
+        terms = products.flatten(-2).index_select(-1, self.source)
+        averaged: Tensor = terms.unflatten(-1, (self.n_kept, -1)).sum(dim=-1)
+        return averaged
+
+    def gather_adjoint(self, gradient: Tensor) -> Tensor:
+        """The adjoint of :meth:`gather`."""
+        products = gradient.new_zeros(*gradient.shape[:-1], self.n_frames * self.n_delays)
+        terms = gradient[..., None].expand(*gradient.shape, self.n_delays).flatten(-2)
+        products[..., self.source] = terms  # each sum goes to one output at most
+        return products.reshape(*gradient.shape[:-1], self.n_frames, self.n_delays)

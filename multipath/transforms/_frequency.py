@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -14,6 +15,21 @@ from ._wavelets import Wavelet, decimation_matrix, low_pass, subsample
 
 # Output rows that the input reaches with less than this fraction of the peak are left out.
 NEGLIGIBLE = {torch.float32: 1e-8, torch.float64: 1e-15}
+
+
+@dataclass(frozen=True)
+class FrequencyBatch:
+    """Scales that are computed together.
+
+    Attributes:
+        scales: Indices n_fr.
+        mixing: Their band-pass filters, shape (2 * rows out, 2 * rows in): real and imaginary rows.
+        smooth: For each scale, the averaging (log-frequency, its rows out) behind the modulus.
+    """
+
+    scales: tuple[int, ...]
+    mixing: Tensor
+    smooth: list[Tensor]
 
 
 class FrequencyFilters(FilterBuffers):
@@ -39,21 +55,41 @@ class FrequencyFilters(FilterBuffers):
             self.register_filter(f"band_pass_{n_fr}", np.stack([band_pass.real, band_pass.imag]))
             self.register_filter(f"smooth_{n_fr}", smooth)
 
-    def matrices(self, n_fr: int, n_rows: int, like: Tensor) -> tuple[Tensor, Tensor]:
-        """Matrices of band-pass and averaging for one wavelet.
+    def batches(
+        self, scales: Sequence[int], n_rows: int, most: int, like: Tensor
+    ) -> Iterator[FrequencyBatch]:
+        """Some scales in batches of at most so many output rows (or of one scale).
 
         The axis is padded with zeros from ``n_rows`` on. Outputs far from the input's rows are
         almost zero, up to nine in ten of them: neither is computed.
 
         Args:
-            n_fr: Index of the wavelet.
+            scales: Indices n_fr of the wavelets.
             n_rows: How many first-order wavelets the input holds.
+            most: Output rows in a batch.
             like: A tensor of the precision and device wanted.
-
-        Returns:
-            Real and imaginary part of the band-pass, shape (2, kept, n_rows), and the averaging,
-            shape (log-frequency, kept).
         """
+        batch: list[int] = []
+        total = 0
+        for n_fr in scales:
+            size = self._matrices(n_fr, n_rows, like)[0].shape[1]
+            if batch and total + size > most:
+                yield self._batch(tuple(batch), n_rows, like)
+                batch, total = [], 0
+            batch.append(n_fr)
+            total += size
+        yield self._batch(tuple(batch), n_rows, like)
+
+    def _batch(self, scales: tuple[int, ...], n_rows: int, like: Tensor) -> FrequencyBatch:
+        matrices = [self._matrices(n_fr, n_rows, like) for n_fr in scales]
+        real, imaginary = torch.cat([band_pass for band_pass, _ in matrices], dim=1)
+        # complex product on planes: (A + iB)(X + iY) = (AX - BY) + i(BX + AY)
+        mixing = torch.cat(
+            [torch.cat([real, -imaginary], dim=1), torch.cat([imaginary, real], dim=1)]
+        )
+        return FrequencyBatch(scales, mixing, [smooth for _, smooth in matrices])
+
+    def _matrices(self, n_fr: int, n_rows: int, like: Tensor) -> tuple[Tensor, Tensor]:
         return self.derived((n_fr, n_rows), like, lambda: self._cut(n_fr, n_rows, like))
 
     def _cut(self, n_fr: int, n_rows: int, like: Tensor) -> tuple[Tensor, Tensor]:

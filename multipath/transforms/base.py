@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Sequence
 from functools import wraps
-from typing import Any
+from typing import Any, TypeVar, cast
 
 import torch
 from torch import Tensor, nn
@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from ..errors import InputError
 from ..paths import Path, complete_table
 
-Coefficients = Callable[[Any, Tensor, Sequence[int] | Tensor], list[Tensor]]
+Method = TypeVar("Method", bound=Callable[..., Any])
 
 
 class Transform(nn.Module, ABC):
@@ -54,21 +54,30 @@ class Transform(nn.Module, ABC):
             One real tensor a path; its leading dimensions are those of x before T.
         """
 
+    def coefficient_pairs(
+        self, x: Tensor, y: Tensor, indices: Sequence[int] | Tensor
+    ) -> tuple[list[Tensor], list[Tensor]]:
+        """Coefficients of two batches of signals, of which y is usually a target.
+
+        A transform that gains from treating both at once overrides this.
+        """
+        return self.coefficients(x, indices), self.coefficients(y, indices)
+
     def forward(self, x: Tensor) -> list[Tensor]:
         """Coefficients of all paths."""
         return self.coefficients(x, range(len(self.paths)))
 
 
-def full_precision(method: Coefficients) -> Coefficients:
+def full_precision(method: Method) -> Method:
     """Keep autocast out of a transform: half precision costs FFTs and long sums their accuracy."""
 
     @wraps(method)
-    def coefficients(self: Any, x: Tensor, indices: Sequence[int] | Tensor) -> list[Tensor]:
+    def in_full_precision(self: Any, x: Tensor, *arguments: Any) -> Any:
         device = x.device.type if isinstance(x, Tensor) else "cpu"
         with torch.autocast(device, enabled=False):
-            return method(self, x, indices)
+            return method(self, x, *arguments)
 
-    return coefficients
+    return cast(Method, in_full_precision)
 
 
 def check_signal(x: Tensor, n_samples: int | None = None) -> None:

@@ -4,27 +4,20 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from typing import Any, TypeVar
 
-import torch
 from torch import Tensor
 
 from ..errors import ConfigurationError
-from ..paths import Path, PathTable, check_indices
-from ._analytic import modulus
+from ..paths import Path, PathTable
 from ._frequency import FrequencyFilters
+from ._scattering import Scattering
 from ._settings import check_integers, check_rate, wavelets_per_octave
-from ._time import ModulusLayer, TimeScattering
+from ._tiles import tile_size
+from ._time import SpectrumLayer, TimeScattering
 from ._wavelets import Wavelet, low_pass, wavelet_bank
-from .base import Transform, check_signal, full_precision, working_dtype
-
-Item = TypeVar("Item")
-
-# Numbers made at once from one rate: scales in small groups keep memory low and caches warm.
-CHUNK = 2**22
 
 
-class JTFS(Transform):
+class JTFS(Scattering):
     r"""Joint time-frequency scattering: how a sound's spectrum moves, at many rates and scales.
 
     With :math:`U_1(t, \lambda) = |x * \psi_\lambda|(t)` over log-frequency :math:`\lambda`
@@ -66,6 +59,7 @@ class JTFS(Transform):
         ConfigurationError: If a setting is out of range, or the signal too short for J or T.
 
     Example:
+        >>> import torch
         >>> transform = JTFS(n_samples=4096, J=8, Q=(8, 1), J_fr=3, Q_fr=1, T=512, F=8,
         ...                  sample_rate=2048.0)
         >>> len(transform.paths)
@@ -122,79 +116,37 @@ class JTFS(Transform):
         members = [
             [n1 for n1, first in enumerate(time.psi1) if first.j < second.j] for second in time.psi2
         ]
-        super().__init__(_path_table(time, members, psi_fr, Q[0], sample_rate))
-        self.n_samples = n_samples
-        self.unpad = unpad
-        self.time = time
+        super().__init__(_path_table(time, members, psi_fr, Q[0], sample_rate), time)
         self._members = members
         self.frequency = FrequencyFilters(psi_fr, padded_fr, F)
 
-    @full_precision
-    def coefficients(self, x: Tensor, indices: Sequence[int] | Tensor) -> list[Tensor]:
-        """Coefficients of the chosen paths, each of shape (..., log-frequency, time).
-
-        The first layer is computed once, the second once for each rate.
-
-        Args:
-            x: Signals, shape (..., n_samples), float32 or float64 (half precision is computed in
-                float32).
-            indices: Which paths.
-
-        Raises:
-            InputError: If the signals do not have n_samples samples, or an index is out of range.
-        """
-        check_signal(x, self.n_samples)
-        chosen = check_indices(indices, len(self.paths))
-        wanted: dict[int, list[int]] = {}
-        for index in dict.fromkeys(chosen):
+    def _scatter(
+        self, x: Tensor, others: Tensor | None, indices: Sequence[int]
+    ) -> dict[int, Tensor]:
+        scales: dict[int, dict[int, int]] = {}
+        for index in indices:
             path = self.paths[index].metadata
-            wanted.setdefault(path["n2"], []).append(path["n_fr"])
-        signals = x.reshape(-1, self.n_samples).to(working_dtype(x))
-        needed = max((self._members[n2] for n2 in wanted), key=len)
-        layers = self.time.first_layer(signals, needed)
-        found: dict[tuple[int, int], Tensor] = {}
-        for n2, scales in wanted.items():
-            for n_fr, value in zip(scales, self._rate(layers, n2, scales), strict=True):
-                found[n2, n_fr] = value.reshape(*x.shape[:-1], *value.shape[1:])
-        keys: list[Any] = [self.paths[index].key for index in chosen]
-        return [found[key] for key in keys]
-
-    def _rate(self, layers: Sequence[ModulusLayer], n2: int, scales: Sequence[int]) -> list[Tensor]:
-        """All chosen scales of one rate."""
-        rows = self._members[n2]
-        level = self.time.level(self.time.psi2[n2])
-        modulated = self.time.second_layer(layers, n2, rows).flatten(1, 2)
-        filters = [self.frequency.matrices(n_fr, len(rows), like=modulated) for n_fr in scales]
-        sizes = [band_pass[0].shape[0] * modulated[:, 0].numel() for band_pass, _ in filters]
-        found = []
-        for some in _batches(filters, sizes):
-            real, imaginary = torch.cat([band_pass for band_pass, _ in some], dim=1)
-            # complex product on planes: (A + iB)(X + iY) = (AX - BY) + i(BX + AY)
-            product = torch.cat(
-                [torch.cat([real, -imaginary], dim=1), torch.cat([imaginary, real], dim=1)]
-            )
-            planes = (product @ modulated).unflatten(1, (2, -1))
-            averaged = self.time.average(modulus(planes), level)
-            parts = averaged.split([band_pass.shape[1] for band_pass, _ in some], dim=1)
-            found += [smooth @ part for (_, smooth), part in zip(some, parts, strict=True)]
+            scales.setdefault(path["n2"], {})[path["n_fr"]] = index
+        layers = self.time.first_layer(x, {n2: self._members[n2] for n2 in scales}, others=others)
+        found = {}
+        for n2, chosen in scales.items():
+            for n_fr, value in self._rate(layers, n2, list(chosen), n_kept=len(x)):
+                found[chosen[n_fr]] = value
         return found
 
-    def extra_repr(self) -> str:
-        """Shown by ``print``."""
-        return f"n_samples={self.n_samples}, P={len(self.paths)}, unpad={self.unpad}"
-
-
-def _batches(items: Sequence[Item], sizes: Sequence[int]) -> Iterator[list[Item]]:
-    """Consecutive items whose sizes add up to CHUNK at most, or single ones that exceed it."""
-    batch: list[Item] = []
-    total = 0
-    for item, size in zip(items, sizes, strict=True):
-        if batch and total + size > CHUNK:
-            yield batch
-            batch, total = [], 0
-        batch.append(item)
-        total += size
-    yield batch
+    def _rate(
+        self, layers: Sequence[SpectrumLayer], n2: int, scales: Sequence[int], n_kept: int
+    ) -> Iterator[tuple[int, Tensor]]:
+        """Coefficients (batch, log-frequency, frames) of some scales of one rate."""
+        rows = self._members[n2]
+        like = layers[0].spectra.real
+        # a tile holds one output frame of all rows at least
+        n_rows = tile_size(2 * self.time.stride >> self.time.level(self.time.psi2[n2]), like.device)
+        for some in self.frequency.batches(scales, len(rows), n_rows, like):
+            averaged = self.time.second_order(layers, n2, rows, n_kept, some.mixing)
+            parts = averaged.split([smooth.shape[1] for smooth in some.smooth], dim=1)
+            for n_fr, smooth, part in zip(some.scales, some.smooth, parts, strict=True):
+                yield n_fr, smooth @ part
 
 
 def _path_table(

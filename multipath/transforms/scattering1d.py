@@ -5,17 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from ..errors import ConfigurationError
-from ..paths import Path, PathTable, check_indices
-from ._analytic import modulus
+from ..paths import Path, PathTable
+from ._scattering import Scattering
 from ._settings import check_integers, check_rate, wavelets_per_octave
-from ._time import ModulusLayer, TimeScattering
-from .base import Transform, check_signal, full_precision, working_dtype
+from ._time import TimeScattering
 
 
-class Scattering1D(Transform):
+class Scattering1D(Scattering):
     r"""Scattering transform over time, orders 0, 1 and 2.
 
     .. math::
@@ -80,64 +80,34 @@ class Scattering1D(Transform):
             PathTable(
                 Path(index, key, metadata, cost / mean)
                 for index, (key, metadata, cost) in enumerate(rows)
-            )
+            ),
+            time,
         )
-        self.n_samples = n_samples
-        self.unpad = unpad
-        self.time = time
 
-    @full_precision
-    def coefficients(self, x: Tensor, indices: Sequence[int] | Tensor) -> list[Tensor]:
-        """Coefficients of the chosen paths, each of shape (..., time).
-
-        Each first-order wavelet is applied once, and each second-order wavelet once to all the
-        first-order moduli that ask for it.
-
-        Args:
-            x: Signals, shape (..., n_samples), float32 or float64 (half precision is computed in
-                float32).
-            indices: Which paths.
-
-        Raises:
-            InputError: If the signals do not have n_samples samples, or an index is out of range.
-        """
-        check_signal(x, self.n_samples)
-        keys: list[Any] = [
-            self.paths[index].key for index in check_indices(indices, len(self.paths))
-        ]
-        signals = x.reshape(-1, self.n_samples).to(working_dtype(x))
-        found: dict[Any, Tensor] = {}
-        if () in keys:
-            found[()] = self.time.average(self.time.pad(signals), level=0)
-        needed = sorted({key[0] for key in keys if key})
-        layers = self.time.first_layer(signals, needed) if needed else []
+    def _scatter(
+        self, x: Tensor, others: Tensor | None, indices: Sequence[int]
+    ) -> dict[int, Tensor]:
+        by_key: dict[Any, int] = {self.paths[index].key: index for index in indices}
+        found = {}
+        if () in by_key:
+            signals = x if others is None else torch.cat([x, others])
+            found[by_key[()]] = self.time.zeroth_order(signals)
+        first = sorted(key[0] for key in by_key if len(key) == 1)
+        partners: dict[int, list[int]] = {}
+        for n1, n2 in sorted(key for key in by_key if len(key) == 2):
+            partners.setdefault(n2, []).append(n1)
+        if not first and not partners:
+            return found
+        layers = self.time.first_layer(x, partners, averaged=first, others=others)
         for layer in layers:
-            averaged = [n1 for n1 in layer.rows if (n1,) in set(keys)]
-            if averaged:
-                found.update(self._first_order(layer, averaged))
-        partners: dict[int, set[int]] = {}
-        for key in keys:
-            if len(key) == 2:
-                partners.setdefault(key[1], set()).add(key[0])
+            positions = [i for i, n1 in enumerate(layer.rows) if (n1,) in by_key]
+            if positions:
+                averaged = self.time.first_order(layer)
+                found.update((by_key[(layer.rows[i],)], averaged[:, i]) for i in positions)
         for n2, rows in partners.items():
-            found.update(self._second_order(layers, n2, sorted(rows)))
-        return [found[key].reshape(*x.shape[:-1], -1) for key in keys]
-
-    def _first_order(self, layer: ModulusLayer, rows: Sequence[int]) -> dict[Any, Tensor]:
-        positions = [layer.rows.index(n1) for n1 in rows]
-        averaged = self.time.average(layer.moduli[:, positions], layer.level)
-        return {(n1,): averaged[:, i] for i, n1 in enumerate(rows)}
-
-    def _second_order(
-        self, layers: Sequence[ModulusLayer], n2: int, rows: Sequence[int]
-    ) -> dict[Any, Tensor]:
-        moduli = modulus(self.time.second_layer(layers, n2, rows))
-        averaged = self.time.average(moduli, self.time.level(self.time.psi2[n2]))
-        return {(n1, n2): averaged[:, i] for i, n1 in enumerate(rows)}
-
-    def extra_repr(self) -> str:
-        """Shown by ``print``."""
-        return f"n_samples={self.n_samples}, P={len(self.paths)}, unpad={self.unpad}"
+            averaged = self.time.second_order(layers, n2, rows, n_kept=len(x))
+            found.update((by_key[n1, n2], averaged[:, i]) for i, n1 in enumerate(rows))
+        return found
 
 
 def _rows(

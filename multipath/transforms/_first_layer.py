@@ -1,0 +1,232 @@
+"""The first layer of a scattering transform: from spectra of signals to spectra of moduli.
+
+Nearly all the time of a path goes here, so forward and adjoint are written by hand, tile by tile.
+Only the low bins of the moduli's spectra leave a tile, and for the gradient the direction of each
+analytic sample. Derivatives of the gradient go through the same steps in differentiable form.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ._analytic import divide_by_modulus_, half_spectrum, modulus, oversampling, quick_modulus
+from ._bands import Band
+from ._low_bins import LowBins
+from ._tiles import tile_size
+
+
+@dataclass(frozen=True)
+class WaveletGroup:
+    """Wavelets whose outputs are kept at the same rate, applied together.
+
+    All are shifted down in frequency by the same number of bins, so that one product fills the
+    spectra of all; together they rarely span more than the octave that their rate leaves room for.
+
+    Attributes:
+        length: Samples kept.
+        step: A longer transform, subsampled by this, makes room for a wider span.
+        first: The first bin under the wavelets.
+        values: Shape (wavelets, 2 * bins). Each value stands twice, for the real and the imaginary
+            part of a bin: a product of real and complex numbers would make the real ones complex.
+    """
+
+    length: int
+    step: int
+    first: int
+    values: Tensor
+
+    @classmethod
+    def design(
+        cls, bands: Sequence[Band], bank: Tensor, below: int, level: int, length: int
+    ) -> WaveletGroup:
+        """From the bands of some wavelets.
+
+        Args:
+            bands: The wavelets.
+            bank: The buffer that holds them, in working precision.
+            below: Negative bins in front of the spectra they will be applied to.
+            level: One sample in 2^level is kept.
+            length: Samples kept.
+        """
+        first, last = min(band.start for band in bands), max(band.stop for band in bands)
+        step = oversampling(last - first, length)
+        values = bank.new_zeros(len(bands), last - first)
+        for row, band in zip(values, bands, strict=True):
+            row[band.start - first : band.stop - first] = band.of(bank)
+        # a real inverse transform gives twice the real part, and divides by its own length
+        values = values.repeat_interleave(2, dim=1) * (step / 2 ** (level + 1))
+        return cls(length, step, first + below, values)
+
+    def of(self, rows: Sequence[int]) -> WaveletGroup:
+        """Some of the wavelets."""
+        return replace(self, values=take(self.values, rows, dim=0))
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+    def scratch(self, n_signals: int, like: Tensor) -> Tensor:
+        """Zeros that hold the half spectra of real and imaginary planes."""
+        return like.new_zeros(n_signals, 2, len(self), self.step * self.length + 2)
+
+    def analyse(self, sources: Tensor, scratch: Tensor) -> Tensor:
+        """Planes (signals, 2, wavelets, length) of band-passed signals.
+
+        Args:
+            sources: From :func:`as_sources`.
+            scratch: From :meth:`scratch`; zero where nothing is written.
+        """
+        source, place = self._slices()
+        torch.mul(sources[:, :, None, source], self.values, out=scratch[..., place])
+        planes: Tensor = torch.fft.irfft(as_complex(scratch), n=self.step * self.length)
+        return planes[..., :: self.step]
+
+    def synthesise(self, planes: Tensor, sources: Tensor) -> None:
+        """Add the adjoint of :meth:`analyse` to gradients with respect to the sources."""
+        if self.step > 1:
+            kept, planes = planes, planes.new_zeros(*planes.shape[:-1], self.step * self.length)
+            planes[..., :: self.step] = kept
+        source, place = self._slices()
+        bins = as_pairs(torch.fft.rfft(planes, norm="forward"))[..., place]
+        sources[..., source].add_((bins * self.values).sum(dim=2), alpha=2)
+
+    def _slices(self) -> tuple[slice, slice]:
+        """Where the span is in the sources and, from bin 1 on, in half spectra of planes.
+
+        Bin 0 could not hold an imaginary part.
+        """
+        width = self.values.shape[1]
+        return slice(2 * self.first, 2 * self.first + width), slice(2, 2 + width)
+
+
+def take(x: Tensor, positions: Sequence[int], dim: int) -> Tensor:
+    """Some rows of a tensor: a view where they follow one another; never an index on the host."""
+    first, last = positions[0], positions[-1]
+    if last - first + 1 == len(positions):
+        return x.narrow(dim, first, len(positions))
+    return torch.stack([x.select(dim, position) for position in positions], dim)
+
+
+def as_complex(pairs: Tensor) -> Tensor:
+    """Complex numbers from real and imaginary parts that alternate along the last dimension."""
+    return torch.view_as_complex(pairs.unflatten(-1, (-1, 2)))
+
+
+def as_pairs(numbers: Tensor) -> Tensor:
+    """Real and imaginary parts, alternating along the last dimension."""
+    return torch.view_as_real(numbers.contiguous()).flatten(-2)
+
+
+def as_sources(spectrum: Tensor) -> Tensor:
+    """Pairs of a spectrum and of -i times it: what real and imaginary planes are made from."""
+    return as_pairs(torch.stack([spectrum, -1j * spectrum], dim=1))
+
+
+def from_sources(gradient: Tensor) -> Tensor:
+    """The adjoint of :func:`as_sources`."""
+    real, imaginary = as_complex(gradient).unbind(dim=1)
+    return real + 1j * imaginary
+
+
+Plan = Sequence[tuple[WaveletGroup, LowBins]]
+
+
+def modulus_spectra(plan: Plan, spectrum: Tensor, others: Tensor | None = None) -> list[Tensor]:
+    """Low bins of the spectra of first-order moduli.
+
+    Args:
+        plan: Groups of wavelets, and the bins wanted from each.
+        spectrum: Spectra of signals, shape (batch, bins), see :func:`~._bands.extend`.
+        others: Spectra of more signals that no gradient is wanted of.
+
+    Returns:
+        For each group, shape (batch, wavelets, low bins); the batch holds all the signals.
+    """
+    spectra: tuple[Tensor, ...] = _ModulusSpectra.apply(plan, spectrum, others)  # type: ignore[no-untyped-call]
+    return list(spectra)
+
+
+class _ModulusSpectra(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any, plan: Plan, spectrum: Tensor, others: Tensor | None
+    ) -> tuple[Tensor, ...]:
+        ctx.plan = plan
+        batches = [as_sources(batch) for batch in (spectrum, others) if batch is not None]
+        outputs, directions = [], []
+        for group, low_bins in plan:
+            size = tile_size(2 * len(group) * group.length, spectrum.device)
+            scratch = group.scratch(min(size, max(map(len, batches))), batches[0])
+            parts = []
+            for batch, keep in zip(batches, (ctx.needs_input_grad[1], False), strict=False):
+                for tile in batch.split(size):
+                    planes = group.analyse(tile, scratch[: len(tile)])
+                    moduli = quick_modulus(planes)
+                    if keep:
+                        directions.append(divide_by_modulus_(planes, moduli[:, None]))
+                    parts.append(low_bins(moduli))
+            outputs.append(torch.cat(parts) if len(parts) > 1 else parts[0])
+        ctx.save_for_backward(spectrum, *directions)
+        return tuple(outputs)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[None, Tensor, None]:
+        spectrum, *directions = ctx.saved_tensors
+        n = len(spectrum)
+        gradients = tuple(gradient[:n] for gradient in gradients)
+        if torch.is_grad_enabled():
+            outputs = differentiable_modulus_spectra(ctx.plan, spectrum)
+            (result,) = torch.autograd.grad(outputs, spectrum, gradients, create_graph=True)
+            return None, result, None
+        found = torch.zeros_like(as_sources(spectrum))
+        remaining = iter(directions)
+        for (group, low_bins), gradient in zip(ctx.plan, gradients, strict=True):
+            start = 0
+            while start < n:
+                direction = next(remaining)
+                tile = slice(start, start + len(direction))
+                moduli = low_bins.adjoint(gradient[tile])
+                group.synthesise(direction * moduli[:, None], found[tile])
+                start = tile.stop
+        return None, from_sources(found), None
+
+
+def differentiable_modulus_spectra(plan: Plan, spectrum: Tensor) -> list[Tensor]:
+    """The same as :func:`modulus_spectra`, in steps that can be differentiated twice."""
+    return [
+        half_spectrum(modulus(_Analyse.apply(group, spectrum)))[..., : low_bins.n_bins]  # type: ignore[no-untyped-call]
+        for group, low_bins in plan
+    ]
+
+
+class _Analyse(torch.autograd.Function):
+    """Planes of band-passed signals; linear, so its backward is the adjoint, to any order."""
+
+    @staticmethod
+    def forward(ctx: Any, group: WaveletGroup, spectrum: Tensor) -> Tensor:
+        ctx.group, ctx.n_bins = group, spectrum.shape[-1]
+        sources = as_sources(spectrum)
+        return group.analyse(sources, group.scratch(len(sources), sources)).contiguous()
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[None, Tensor]:
+        return None, _Synthesise.apply(ctx.group, gradient, ctx.n_bins)  # type: ignore[no-untyped-call]
+
+
+class _Synthesise(torch.autograd.Function):
+    """The adjoint of :class:`_Analyse`."""
+
+    @staticmethod
+    def forward(ctx: Any, group: WaveletGroup, planes: Tensor, n_bins: int) -> Tensor:
+        ctx.group = group
+        sources = planes.new_zeros(len(planes), 2, 2 * n_bins)
+        group.synthesise(planes, sources)
+        return from_sources(sources)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[None, Tensor, None]:
+        return None, _Analyse.apply(ctx.group, gradient), None  # type: ignore[no-untyped-call]
