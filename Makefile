@@ -42,8 +42,8 @@ docs: $(STAMP)  ## Build the documentation, warnings are errors
 	$(BIN)/python -m sphinx -W --keep-going -q -b doctest docs docs/_build/doctest
 	@echo "open docs/_build/html/index.html"
 
-bench: $(STAMP)  ## Time the losses, results in benchmarks/results
-	$(BIN)/python -m benchmarks.run
+bench: $(STAMP)  ## Time the losses beside their peers: half an hour, or OPTIONS=--quick
+	$(BIN)/python -m benchmarks.run $(OPTIONS)
 
 clean:  ## Remove the environment and everything that was built
 	rm -rf $(VENV) build dist docs/_build .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -1,129 +1,212 @@
-"""Time forward + backward of the losses; write a table and its environment to benchmarks/results.
+"""Measure the losses side by side with their peers; write results as they come.
 
-python -m benchmarks.run --threads 1 --repeats 3
+python -m benchmarks.run --quick
 """
 
+from __future__ import annotations
+
 import argparse
-import json
-import platform
-from collections.abc import Callable
-from datetime import UTC, datetime
-from functools import partial
+import sys
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
-from statistics import median
+from typing import Any
 
-import torch
-from torch import Tensor
-from torch.utils.benchmark import Timer
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
-import multipath
-from multipath import StochasticLoss, TransformLoss
-from multipath.transforms import JTFS, MultiResolutionSTFT
+from .cases import Case
+from .environment import OUR_PACKAGES, PEER_PACKAGES, describe_machine
+from .groups import GROUPS, select
+from .measure import Asker, Record, measure
+from .peers import FOLDER, PeersUnavailableError, check_python, peers_python
+from .plan import FULL, QUICK, Plan
+from .process import NotMeasuredError, Workers
+from .report import RESULTS, write_report
+from .store import ResultsError, Store, reusable_peer
+from .tables import milliseconds, skipped, table
+from .targets import apply_to, target_rows
 
-RESULTS = Path(__file__).parent / "results"
-
-SETTINGS = {
-    "small": {"n_samples": 4096, "J": 10, "Q": (8, 2), "J_fr": 3, "Q_fr": 2, "T": 1024, "F": 8},
-    "granular": {"n_samples": 32768, "J": 12, "Q": (8, 2), "J_fr": 3, "Q_fr": 2, "T": 4096, "F": 8},
-}
-
-
-def make_losses(setting: str) -> dict[str, tuple[torch.nn.Module, int]]:
-    """The losses to time, by name, with the steps to average: paths differ much in price."""
-    full = TransformLoss(JTFS(**SETTINGS[setting]))
-    return {
-        "MRSTFT": (TransformLoss(MultiResolutionSTFT([512, 1024, 2048])), 4),
-        "JTFS, 1 path": (StochasticLoss(full, n_draws=1, generator=0), 16),
-        "JTFS, 8 paths": (StochasticLoss(full, n_draws=8, generator=0), 4),
-        f"JTFS, all {len(full.paths)} paths": (full, 1),
-    }
+FULL_CASE = "full/jtfs"
 
 
-def step(criterion: torch.nn.Module, x: Tensor, target: Tensor) -> None:
-    """Forward and backward down to the samples; a stochastic loss draws new paths each time."""
-    x.grad = None
-    criterion(x, target).backward()
-
-
-def measure(run: Callable[[], None], steps: int) -> float:
-    """Mean seconds of a step; torch's timer warms up with two more."""
-    threads = torch.get_num_threads()
-    return Timer("run()", globals={"run": run}, num_threads=threads).timeit(steps).mean
-
-
-def environment(threads: int) -> dict[str, str | int]:
-    """What the timings depend on."""
-    cpu = platform.processor() or "unknown"
-    cpuinfo = Path("/proc/cpuinfo")
-    if cpuinfo.is_file():
-        models = [line for line in cpuinfo.read_text().splitlines() if "model name" in line]
-        cpu = models[0].split(":")[1].strip() if models else cpu
-    return {
-        "date": datetime.now(UTC).isoformat(timespec="seconds"),
-        "multipath": multipath.__version__,
-        "torch": torch.__version__,
-        "python": platform.python_version(),
-        "system": platform.platform(),
-        "processor": cpu,
-        "threads": threads,
-    }
-
-
-def as_markdown(report: dict) -> str:
-    """A table of the timings, with the environment under it."""
-    lines = [
-        f"Forward + backward, batch {report['batch']}, setting `{report['setting']}` "
-        f"{SETTINGS[report['setting']]}, float32, {report['repeats']} interleaved repeats.",
-        "",
-        "| loss | median (ms) | least (ms) | most (ms) | ratio to MRSTFT |",
-        "|---|---:|---:|---:|---:|",
-    ]
-    reference = median(report["seconds"]["MRSTFT"])
-    for name, seconds in report["seconds"].items():
-        middle = median(seconds)
-        cells = [1e3 * middle, 1e3 * min(seconds), 1e3 * max(seconds)]
-        numbers = " | ".join(f"{value:.1f}" for value in cells)
-        lines.append(f"| {name} | {numbers} | {middle / reference:.1f} |")
-    lines += ["", *(f"- {name}: {value}" for name, value in report["environment"].items())]
-    return "\n".join(lines) + "\n"
-
-
-def main() -> None:
-    """Measure, print and write."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--setting", choices=SETTINGS, default="small", help="size of the JTFS")
+def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
+    """The command line."""
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.run",
+        description="Time multipath and its peers side by side.",
+    )
+    parser.add_argument("--quick", action="store_true", help="small sizes, about two minutes")
+    parser.add_argument(
+        "--only", nargs="+", choices=GROUPS, metavar="GROUP", help="measure these groups anew"
+    )
+    parser.add_argument("--list", action="store_true", help="show groups and cases, run nothing")
+    parser.add_argument("--resume", action="store_true", help="keep what the file holds already")
+    parser.add_argument("--out", type=Path, help="results file (.json); .md and .png beside it")
+    parser.add_argument("--threads", type=int, default=2, help="of torch, OpenMP and MKL")
     parser.add_argument("--batch", type=int, default=4)
-    parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
-    parser.add_argument("--out", type=Path, default=RESULTS, help="folder of the results")
-    options = parser.parse_args()
-    torch.set_num_threads(options.threads)
+    parser.add_argument("--peers-python", type=Path, help="interpreter that has the peers already")
+    parser.add_argument("--no-peers", action="store_true", help="measure multipath alone")
+    parser.add_argument(
+        "--reuse", type=Path, help="take kymatio's minutes-long full JTFS from this results file"
+    )
+    return parser.parse_args(arguments)
 
-    generator = torch.Generator().manual_seed(0)
-    shape = (options.batch, SETTINGS[options.setting]["n_samples"])
-    x = torch.randn(shape, generator=generator).requires_grad_()
-    target = torch.randn(shape, generator=generator)
-    losses = make_losses(options.setting)
-    seconds: dict[str, list[float]] = {name: [] for name in losses}
-    for repeat in range(options.repeats):
-        for name, (criterion, steps) in losses.items():  # interleaved: a slow minute hits all alike
-            run = partial(step, criterion, x, target)
-            seconds[name].append(measure(run, steps))
-        print(f"repeat {repeat + 1} of {options.repeats}", flush=True)
 
-    report = {
-        "setting": options.setting,
-        "batch": options.batch,
-        "repeats": options.repeats,
-        "seconds": seconds,
-        "environment": environment(options.threads),
+def find_peers(options: argparse.Namespace, console: Console) -> Path | str:
+    """The peers' interpreter, or the reason why there is none, which is also said."""
+    if options.no_peers:
+        return "left out on request"
+    try:
+        if options.peers_python:
+            return check_python(options.peers_python)
+        return peers_python(FOLDER, console.print)
+    except PeersUnavailableError as error:
+        reason = f"the peers are not available ({error})"
+        console.print(f"[yellow]{reason}: measuring multipath alone[/]", highlight=False)
+        return reason
+
+
+def describe(workers: Workers) -> dict[str, Any]:
+    """The environment of a run."""
+    found: dict[str, Any] = {"machine": describe_machine()}
+    for side, packages in (("ours", OUR_PACKAGES), ("peers", PEER_PACKAGES)):
+        try:
+            found[side] = workers.ask(side, {"do": "describe", "packages": packages})
+        except NotMeasuredError:
+            found[side] = {}
+    workers.rest()
+    return found
+
+
+def run(cases: Sequence[Case], store: Store, workers: Asker, console: Console) -> int:
+    """Measure all cases that the store lacks; returns how many of ours failed."""
+    failures = 0
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(bar_width=24),
+        TaskProgressColumn(),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=console) as progress:
+        task = progress.add_task("", total=sum(case.seconds for case in cases))
+        group = ""
+        for number, case in enumerate(cases, start=1):
+            if case.name in store:
+                progress.advance(task, case.seconds)
+                continue
+            if case.group != group:
+                workers.rest()  # every group starts with fresh processes
+            group = case.group
+            label = f"[{number}/{len(cases)}] {case.name}"
+            show = _announcer(progress, task, label)
+            record = measure(case, workers, show)
+            store.add(case.name, record)
+            write_report(store.data, store.path, with_picture=last_of_group(cases, case))
+            progress.advance(task, case.seconds)
+            progress.console.print(
+                f"{label}: {outcome(record)}", highlight=False, markup=False, soft_wrap=True
+            )
+            failures += sum(
+                contender.side == "ours" and record["contenders"][contender.name].get("failed", 0)
+                for contender in case.contenders
+            )
+    return failures
+
+
+def _announcer(progress: Progress, task: Any, label: str) -> Any:
+    return lambda name: progress.update(task, description=f"{label}, {name}".replace("[", r"\["))
+
+
+def last_of_group(cases: Sequence[Case], case: Case) -> bool:
+    """Pictures take a second: once a group is enough."""
+    return [other for other in cases if other.group == case.group][-1] is case
+
+
+def outcome(record: Record) -> str:
+    """One line for a terminal."""
+    parts = []
+    for name, found in record["contenders"].items():
+        if found.get("seconds"):
+            parts.append(f"{name} {milliseconds(found['seconds'])} ms")
+        elif "stages" in found:
+            last = found["stages"][-1]
+            peak = max(stage["peak_bytes"] for stage in last.values())
+            built = last["construct"]["seconds"]
+            parts.append(f"{name} constructed in {built:.2f} s, process of {peak / 1e6:.0f} MB")
+        elif "skipped" in found:
+            parts.append(f"{name} skipped: {found['skipped']}")
+        elif "rates" in found:
+            parts.append(f"copy {found['rates']['copy: bytes'] / 1e9:.1f} GB/s")
+    return "; ".join(parts)
+
+
+def without_full_peer(cases: Sequence[Case]) -> list[Case]:
+    """The cases without kymatio's full JTFS, which comes from an earlier run."""
+    return [
+        replace(case, contenders=tuple(c for c in case.contenders if not c.fresh))
+        if case.name == FULL_CASE
+        else case
+        for case in cases
+    ]
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Measure, write, and print how the targets fare."""
+    options = parse(arguments)
+    plan: Plan = replace(QUICK if options.quick else FULL, batch=options.batch)
+    cases = select(plan, options.only)
+    if options.list:
+        for case in cases:
+            names = ", ".join(contender.name for contender in case.contenders)
+            print(f"{case.name:32} about {case.seconds:4.0f} s: {names}")
+        return 0
+    console = Console(stderr=True)
+    path = options.out or RESULTS / ("quick.json" if options.quick else "full.json")
+    conditions = {
+        "setting": plan.setting,
+        "settings": plan.settings,
+        "batch": plan.batch,
+        "threads": options.threads,
     }
-    options.out.mkdir(parents=True, exist_ok=True)
-    table = as_markdown(report)
-    (options.out / f"{options.setting}.json").write_text(json.dumps(report, indent=1) + "\n")
-    (options.out / f"{options.setting}.md").write_text(table)
-    print(f"\n{table}\nwritten to {options.out}")
+    try:
+        store = Store(path, conditions, keep=options.resume or bool(options.only))
+        reused = reusable_peer(options.reuse, FULL_CASE) if options.reuse else None
+    except ResultsError as error:
+        console.print(f"[red]{error}[/]", highlight=False)
+        return 2
+    if not options.resume:
+        store.drop({case.group for case in cases})
+    if reused:
+        cases = without_full_peer(cases)
+    failures = 0
+    try:
+        with Workers(find_peers(options, console), options.threads) as workers:
+            store.begin(describe(workers))
+            failures = run(cases, store, workers, console)
+    except KeyboardInterrupt:
+        done = sum(case.name in store for case in cases)
+        console.print(f"interrupted: {done} of {len(cases)} cases are in {path}; go on: --resume")
+        return 130
+    finish(store, reused)
+    console.print(f"written: {path}, with .md and .png beside it", highlight=False)
+    if failures:
+        console.print(f"[red]{failures} measurements of multipath failed[/]: see the report's end")
+    return 1 if failures else 0
+
+
+def finish(store: Store, reused: dict[str, Any] | None) -> None:
+    """Complete the files and print the targets."""
+    results = store.data
+    if reused and FULL_CASE in store:
+        results["cases"][FULL_CASE]["contenders"]["kymatio"] = reused
+        store.write()
+    write_report(results, store.path)
+    if apply_to(results):
+        print(table(["target", "at least", "aim", "measured", "met"], target_rows(results)))
+    for line in skipped(results):
+        print(f"not measured {line}", file=sys.stderr)
 
 
 if __name__ == "__main__":
-    main()
+    raise SystemExit(main())

@@ -197,9 +197,13 @@ def test_averaging_takes_memory_in_proportion_to_the_signal():
     sizes = []
     for n_samples in (2**14, 2**16):
         transform = Scattering1D(n_samples, J=4, Q=(1, 1), T=64)
-        transform.coefficients(noise(n_samples), [0])
-        (average,) = (v for (k, *_), v in transform.time._derived.items() if k == ("phi", 0))
-        sizes.append(average.blocks.numel() + average.source.numel())
+        transform(noise(n_samples))
+        averages = [v for (k, *_), v in transform.time._derived.items() if k[0] == "phi"]
+        bins = [v for (k, *_), v in transform.time._derived.items() if k[0] == "phi bins"]
+        assert averages
+        assert bins
+        sizes.append(sum(a.blocks.numel() + a.source.numel() for a in averages))
+        sizes[-1] += sum(b.numel() for b in bins)
     assert sizes[1] < 4.5 * sizes[0]
 
 

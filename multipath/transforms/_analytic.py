@@ -88,10 +88,9 @@ class _Modulus(torch.autograd.Function):
         return direction.mul_(gradient[:, None])
 
 
-def quick_modulus(planes: Tensor) -> Tensor:
-    """Modulus of (batch, 2, ...) planes of numbers whose squares are within range; no gradient."""
-    size = torch.mul(planes[:, 0], planes[:, 0])
-    return size.addcmul_(planes[:, 1], planes[:, 1]).sqrt_()
+def quick_modulus(real: Tensor, imaginary: Tensor) -> Tensor:
+    """Modulus of numbers whose squares are within range; no gradient."""
+    return torch.mul(real, real).addcmul_(imaginary, imaginary).sqrt_()
 
 
 def divide_by_modulus_(numerator: Tensor, size: Tensor) -> Tensor:

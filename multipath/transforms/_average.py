@@ -50,30 +50,44 @@ class StridedAverage:
         self.source = torch.as_tensor(source.ravel(), device=like.device)
         self.n_kept = len(kept)
 
-    def __call__(self, x: Tensor) -> Tensor:
-        """Average signals (..., samples) to (..., frames kept)."""
-        return self.gather(self.project(x))
+    def __call__(self, x: Tensor, rows_first: bool) -> Tensor:
+        """Averages, shape (..., frames kept, rows).
 
-    def project(self, x: Tensor) -> Tensor:
-        """Weighted sums of frames (..., frames * stride), shape (..., frames, delays)."""
-        frames = x.reshape(-1, *self.blocks.shape[:2]).transpose(0, 1)
-        products = (frames @ self.blocks).sum(dim=0)
-        return products.reshape(*x.shape[:-1], -1, self.n_delays)
+        Args:
+            x: Shape (..., rows, samples) if the rows come first, else (..., samples, rows).
+            rows_first: Layout of x; either way the product reads x as it lies in memory.
+        """
+        return self.gather(self.project(x, rows_first))
 
-    def project_adjoint(self, gradient: Tensor) -> Tensor:
+    def project(self, x: Tensor, rows_first: bool) -> Tensor:
+        """Weighted sums of whole frames, shape (..., frames, delays, rows)."""
+        frames = (-1, len(self.blocks), self.blocks.shape[1])
+        products: Tensor
+        if rows_first:
+            products = (x.unflatten(-1, frames).transpose(-3, -2) @ self.blocks).sum(dim=-3)
+            return products.movedim(-3, -1)
+        products = self.blocks.mT @ x.unflatten(-2, frames)
+        return products.sum(dim=-3)
+
+    def project_adjoint(self, gradient: Tensor, rows_first: bool) -> Tensor:
         """The adjoint of :meth:`project`."""
-        frames: Tensor = gradient.reshape(-1, self.n_delays) @ self.weights.T
-        return frames.reshape(*gradient.shape[:-2], -1)
+        frames: Tensor
+        if rows_first:
+            frames = gradient.movedim(-1, -3) @ self.weights.mT
+            return frames.flatten(-2)
+        frames = self.weights @ gradient
+        return frames.flatten(-3, -2)
 
     def gather(self, products: Tensor) -> Tensor:
-        """Outputs (..., frames kept) from all the weighted sums."""
-        terms = products.flatten(-2).index_select(-1, self.source)
-        averaged: Tensor = terms.unflatten(-1, (self.n_kept, -1)).sum(dim=-1)
+        """Outputs (..., frames kept, rows) from all the weighted sums."""
+        terms = products.flatten(-3, -2).index_select(-2, self.source)
+        averaged: Tensor = terms.unflatten(-2, (self.n_kept, -1)).sum(dim=-2)
         return averaged
 
     def gather_adjoint(self, gradient: Tensor) -> Tensor:
         """The adjoint of :meth:`gather`."""
-        products = gradient.new_zeros(*gradient.shape[:-1], self.n_frames * self.n_delays)
-        terms = gradient[..., None].expand(*gradient.shape, self.n_delays).flatten(-2)
-        products[..., self.source] = terms  # each sum goes to one output at most
-        return products.reshape(*gradient.shape[:-1], self.n_frames, self.n_delays)
+        shape, n_rows = gradient.shape[:-2], gradient.shape[-1]
+        products = gradient.new_zeros(*shape, self.n_frames * self.n_delays, n_rows)
+        terms = gradient.repeat_interleave(self.n_delays, dim=-2)
+        products[..., self.source, :] = terms  # each sum goes to one output at most
+        return products.reshape(*shape, self.n_frames, self.n_delays, n_rows)

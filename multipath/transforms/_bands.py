@@ -85,11 +85,3 @@ def extend(half_spectrum: Tensor, below: int, beyond: int) -> Tensor:
     if beyond:
         parts.append(half_spectrum[..., n - 1 - beyond : n - 1].conj().flip(-1))
     return torch.cat(parts, dim=-1).resolve_conj() if len(parts) > 1 else half_spectrum
-
-
-def cut_band(half_spectrum: Tensor, band: Band) -> Tensor:
-    """The bins of a band from half spectra of real signals."""
-    if band.start >= 0:
-        return half_spectrum[..., band.start : band.stop]
-    mirrored = half_spectrum[..., 1 : 1 - band.start].conj().flip(-1)
-    return torch.cat([mirrored, half_spectrum[..., : band.stop]], dim=-1)

@@ -135,19 +135,22 @@ def from_sources(gradient: Tensor) -> Tensor:
 Plan = Sequence[tuple[WaveletGroup, LowBins]]
 
 
-def modulus_spectra(plan: Plan, spectrum: Tensor, others: Tensor | None = None) -> list[Tensor]:
+def modulus_spectra(
+    plan: Plan, spectrum: Tensor, others: Tensor | None = None
+) -> list[tuple[Tensor, Tensor]]:
     """Low bins of the spectra of first-order moduli.
 
     Args:
         plan: Groups of wavelets, and the bins wanted from each.
         spectrum: Spectra of signals, shape (batch, bins), see :func:`~._bands.extend`.
-        others: Spectra of more signals that no gradient is wanted of.
+        others: Spectra of more signals, of which no gradient is wanted.
 
     Returns:
-        For each group, shape (batch, wavelets, low bins); the batch holds all the signals.
+        For each group, shape (batch, wavelets, low bins), with gradient, of the signals; and
+        without of the signals and the others.
     """
-    spectra: tuple[Tensor, ...] = _ModulusSpectra.apply(plan, spectrum, others)  # type: ignore[no-untyped-call]
-    return list(spectra)
+    found: tuple[Tensor, ...] = _ModulusSpectra.apply(plan, spectrum, others)  # type: ignore[no-untyped-call]
+    return list(zip(found[: len(plan)], found[len(plan) :], strict=True))
 
 
 class _ModulusSpectra(torch.autograd.Function):
@@ -157,7 +160,7 @@ class _ModulusSpectra(torch.autograd.Function):
     ) -> tuple[Tensor, ...]:
         ctx.plan = plan
         batches = [as_sources(batch) for batch in (spectrum, others) if batch is not None]
-        outputs, directions = [], []
+        joint, directions = [], []
         for group, low_bins in plan:
             size = tile_size(2 * len(group) * group.length, spectrum.device)
             scratch = group.scratch(min(size, max(map(len, batches))), batches[0])
@@ -165,32 +168,39 @@ class _ModulusSpectra(torch.autograd.Function):
             for batch, keep in zip(batches, (ctx.needs_input_grad[1], False), strict=False):
                 for tile in batch.split(size):
                     planes = group.analyse(tile, scratch[: len(tile)])
-                    moduli = quick_modulus(planes)
+                    moduli = quick_modulus(planes[:, 0], planes[:, 1])
                     if keep:
                         directions.append(divide_by_modulus_(planes, moduli[:, None]))
                     parts.append(low_bins(moduli))
-            outputs.append(torch.cat(parts) if len(parts) > 1 else parts[0])
+            joint.append(torch.cat(parts) if len(parts) > 1 else parts[0])
         ctx.save_for_backward(spectrum, *directions)
-        return tuple(outputs)
+        ctx.mark_non_differentiable(*joint)
+        ctx.set_materialize_grads(False)
+        return (*(found[: len(spectrum)] for found in joint), *joint)
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[None, Tensor, None]:
         spectrum, *directions = ctx.saved_tensors
-        n = len(spectrum)
-        gradients = tuple(gradient[:n] for gradient in gradients)
         if torch.is_grad_enabled():
             outputs = differentiable_modulus_spectra(ctx.plan, spectrum)
-            (result,) = torch.autograd.grad(outputs, spectrum, gradients, create_graph=True)
+            used = [i for i, gradient in enumerate(gradients) if gradient is not None]
+            (result,) = torch.autograd.grad(
+                [outputs[i] for i in used],
+                spectrum,
+                [gradients[i] for i in used],
+                create_graph=True,
+            )
             return None, result, None
         found = torch.zeros_like(as_sources(spectrum))
         remaining = iter(directions)
-        for (group, low_bins), gradient in zip(ctx.plan, gradients, strict=True):
+        for (group, low_bins), gradient in zip(ctx.plan, gradients, strict=False):
             start = 0
-            while start < n:
+            while start < len(spectrum):
                 direction = next(remaining)
                 tile = slice(start, start + len(direction))
-                moduli = low_bins.adjoint(gradient[tile])
-                group.synthesise(direction * moduli[:, None], found[tile])
+                if gradient is not None:
+                    moduli = low_bins.adjoint(gradient[tile])
+                    group.synthesise(direction * moduli[:, None], found[tile])
                 start = tile.stop
         return None, from_sources(found), None
 

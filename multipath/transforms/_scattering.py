@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import torch
 from torch import Tensor
 
 from ..paths import Path, check_indices
-from ._time import TimeScattering
+from ._time import SpectrumLayer, TimeScattering
 from .base import Transform, check_signal, full_precision, working_dtype
+
+Finish = Callable[[Tensor], dict[int, Tensor]]
 
 
 class Scattering(Transform):
@@ -19,24 +21,77 @@ class Scattering(Transform):
     Args:
         paths: The path table.
         time: The filter banks over time.
+        zeroth: The path that is the averaged signal itself, if there is one.
     """
 
-    def __init__(self, paths: Iterable[Path], time: TimeScattering) -> None:
+    def __init__(
+        self, paths: Iterable[Path], time: TimeScattering, zeroth: int | None = None
+    ) -> None:
         super().__init__(paths)
         self.time = time
+        self._zeroth = zeroth
         self.n_samples, self.unpad = time.n_samples, time.unpad
 
     @abstractmethod
-    def _scatter(
+    def _first_layer(
         self, x: Tensor, others: Tensor | None, indices: Sequence[int]
-    ) -> dict[int, Tensor]:
-        """Coefficients (batch, ...) of distinct paths.
+    ) -> list[SpectrumLayer]:
+        """What the chosen paths need of the first layer.
 
         Args:
             x: Signals, shape (batch, n_samples), peaks near 1.
             others: More signals, of which no gradient is wanted; they follow x in the batch.
-            indices: Which paths, each once.
+            indices: Which paths.
         """
+
+    @abstractmethod
+    def _averages(
+        self, layers: Sequence[SpectrumLayer], indices: Sequence[int]
+    ) -> Iterator[tuple[Tensor, Finish]]:
+        """What comes out of the averaging over time, and what it becomes.
+
+        Args:
+            layers: From :meth:`_first_layer`.
+            indices: Which paths, each once.
+
+        Yields:
+            A tensor with the joint batch first, and a function that turns any part of that batch
+            into coefficients, by index.
+        """
+
+    def _scatter(
+        self, signals: Sequence[Tensor], indices: Sequence[int] | Tensor
+    ) -> list[list[Tensor]]:
+        """Coefficients of one batch, or of two of which the second wants no gradient."""
+        for x in signals:
+            check_signal(x, self.n_samples)
+        chosen = check_indices(indices, len(self.paths))
+        normalised, scales = zip(*(_normalise(x) for x in signals), strict=True)
+        distinct = list(dict.fromkeys(chosen))
+        others = normalised[1] if len(signals) > 1 else None
+        layers = self._first_layer(normalised[0], others, distinct)
+        found = self._finish(layers, [*scales], distinct)
+        if self._zeroth is not None and self._zeroth in distinct:
+            for values, x, scale in zip(found, normalised, scales, strict=True):
+                values[self._zeroth] = self.time.zeroth_order(x) * scale[:, None]
+        return [
+            [values[i].reshape(*x.shape[:-1], *values[i].shape[1:]) for i in chosen]
+            for values, x in zip(found, signals, strict=True)
+        ]
+
+    def _finish(
+        self, layers: Sequence[SpectrumLayer], scales: Sequence[Tensor], indices: Sequence[int]
+    ) -> list[dict[int, Tensor]]:
+        """Coefficients by index, for each batch."""
+        found: list[dict[int, Tensor]] = [{} for _ in scales]
+        for joint, finish in self._averages(layers, indices):
+            parts = joint.split([len(scale) for scale in scales])
+            for values, part, scale, with_gradient in zip(
+                found, parts, scales, (True, False), strict=False
+            ):
+                part = part if with_gradient else part.detach()
+                values.update(finish(part * scale[:, None, None]))
+        return found
 
     @full_precision
     def coefficients(self, x: Tensor, indices: Sequence[int] | Tensor) -> list[Tensor]:
@@ -50,14 +105,7 @@ class Scattering(Transform):
         Raises:
             InputError: If the signals do not have n_samples samples, or an index is out of range.
         """
-        check_signal(x, self.n_samples)
-        chosen = check_indices(indices, len(self.paths))
-        signals, scale = _normalise(x)
-        found = {
-            index: _restore(value, scale, x.shape[:-1])
-            for index, value in self._scatter(signals, None, list(dict.fromkeys(chosen))).items()
-        }
-        return [found[index] for index in chosen]
+        return self._scatter([x], indices)[0]
 
     @full_precision
     def coefficient_pairs(
@@ -69,18 +117,8 @@ class Scattering(Transform):
         """
         if y.requires_grad and torch.is_grad_enabled():
             return super().coefficient_pairs(x, y, indices)
-        check_signal(x, self.n_samples)
-        check_signal(y, self.n_samples)
-        chosen = check_indices(indices, len(self.paths))
-        signals, x_scale = _normalise(x)
-        others, y_scale = _normalise(y)
-        n = len(signals)
-        joint = self._scatter(signals, others, list(dict.fromkeys(chosen)))
-        of_x = {i: _restore(value[:n], x_scale, x.shape[:-1]) for i, value in joint.items()}
-        of_y = {
-            i: _restore(value[n:].detach(), y_scale, y.shape[:-1]) for i, value in joint.items()
-        }
-        return [of_x[i] for i in chosen], [of_y[i] for i in chosen]
+        of_x, of_y = self._scatter([x, y], indices)
+        return of_x, of_y
 
     def extra_repr(self) -> str:
         """Shown by ``print``."""
@@ -97,8 +135,3 @@ def _normalise(x: Tensor) -> tuple[Tensor, Tensor]:
     exponent = torch.frexp(signals.detach().abs().amax(dim=1)).exponent
     scale = torch.ldexp(torch.ones_like(signals[:, 0]), exponent.clamp(max=127))
     return signals / scale[:, None], scale
-
-
-def _restore(value: Tensor, scale: Tensor, batch_shape: torch.Size) -> Tensor:
-    scaled = value * scale.reshape(-1, *(1 for _ in value.shape[1:]))
-    return scaled.reshape(*batch_shape, *value.shape[1:])

@@ -24,114 +24,130 @@ class Branch:
     """What becomes of the first layer under one second-order wavelet.
 
     Attributes:
-        modulate: Band-passes moduli with that wavelet: from their spectra to planes (batch, 2,
-            rows, samples), differentiable twice.
-        mixing: Real matrix (2 * rows out, 2 * rows) on real and imaginary rows: a complex filter
-            bank along the rows. None leaves them as they are.
+        modulate: Band-passes moduli with that wavelet: from their spectra to real and imaginary
+            plane, shape (batch, 2, rows, samples), differentiable twice.
         average: What follows the modulus.
+        mixing: A complex filter bank along the rows, shape (2, 2 * rows, rows out): what real and
+            imaginary rows, one after the other, give to real and to imaginary rows out. None
+            leaves the rows as they are.
     """
 
     modulate: Callable[[Sequence[Tensor]], Tensor]
-    mixing: Tensor | None
     average: StridedAverage
+    mixing: Tensor | None = None
 
-    def rows_out(self, modulated: Tensor) -> int:
-        """How many rows come out of the mixing."""
-        return modulated.shape[2] if self.mixing is None else len(self.mixing) // 2
+    @property
+    def rows_first(self) -> bool:
+        """Layout: rows before samples, unless they are mixed.
 
-    def mix(self, modulated: Tensor) -> Tensor:
-        """Planes (batch, 2, rows out, samples)."""
+        Products of tall matrices, samples first, run two to three times as fast as flat ones.
+        """
+        return self.mixing is None
+
+    def modulated(self, spectra: Sequence[Tensor]) -> Tensor:
+        """Shape (batch, 2, rows, samples) or, rows not first, (batch, samples, 2, rows)."""
+        planes = self.modulate(spectra)
+        return planes if self.rows_first else planes.permute(0, 3, 1, 2).contiguous()
+
+    def mix(self, modulated: Tensor) -> tuple[Tensor, Tensor]:
+        """Real and imaginary plane, (batch, rows, samples) or (batch, samples, rows out)."""
         if self.mixing is None:
-            return modulated
-        mixed: Tensor = (self.mixing @ modulated.flatten(1, 2)).unflatten(1, (2, -1))
-        return mixed
+            return modulated[:, 0], modulated[:, 1]
+        rows = modulated.flatten(2)
+        return rows @ self.mixing[0], rows @ self.mixing[1]
 
-    def mix_adjoint(self, gradient: Tensor) -> Tensor:
+    def mix_adjoint(self, real: Tensor, imaginary: Tensor) -> Tensor:
         """The adjoint of :meth:`mix`."""
         if self.mixing is None:
-            return gradient
-        mixed: Tensor = (self.mixing.T @ gradient.flatten(1, 2)).unflatten(1, (2, -1))
-        return mixed
+            return torch.stack([real, imaginary], dim=1)
+        rows = real @ self.mixing[0].T
+        rows += imaginary @ self.mixing[1].T
+        pairs: Tensor = rows.unflatten(2, (2, -1))
+        return pairs
 
-    def tiles(self, modulated: Tensor) -> Iterator[tuple[slice, slice, slice]]:
-        """Signals, samples and frames to treat at once: many signals, or one and a part of it."""
-        n_signals, n_samples = len(modulated), modulated.shape[-1]
-        rows, stride = self.rows_out(modulated), self.average.stride
-        most = tile_numbers(modulated.device)
-        signals = max(1, most // (2 * rows * n_samples))
-        frames = min(n_samples // stride, max(1, most // (2 * rows * stride)))
-        for first in range(0, n_signals, signals):
-            for start in range(0, n_samples // stride, frames):
-                stop = min(start + frames, n_samples // stride)
-                yield (
-                    slice(first, first + signals),
-                    slice(start * stride, stop * stride),
-                    slice(start, stop),
-                )
+    def tiles(self, modulated: Tensor) -> Iterator[tuple[tuple[Any, ...], tuple[slice, slice]]]:
+        """What to treat at once: many signals, or one and some of its frames.
+
+        Yields:
+            Where it lies in what is modulated, and where in (signals, frames).
+        """
+        average = self.average
+        rows = modulated.shape[2] if self.mixing is None else self.mixing.shape[2]
+        most = tile_numbers(modulated.device) // (2 * rows)
+        signals = max(1, most // (average.n_frames * average.stride))
+        frames = min(average.n_frames, max(1, most // average.stride))
+        for first in range(0, len(modulated), signals):
+            for start in range(0, average.n_frames, frames):
+                stop = min(start + frames, average.n_frames)
+                samples = slice(start * average.stride, stop * average.stride)
+                some = slice(first, first + signals)
+                place = (some, ..., samples) if self.rows_first else (some, samples)
+                yield place, (some, slice(start, stop))
 
 
-def averaged_moduli(branch: Branch, spectra: Sequence[Tensor], n_kept: int) -> Tensor:
+def averaged_moduli(
+    branch: Branch, spectra: Sequence[Tensor], joint: Sequence[Tensor] | None = None
+) -> Tensor:
     """Average over time of the moduli at the end of a branch.
 
     Args:
         branch: The second-order wavelet and what follows it.
-        spectra: From the first layer, each (batch, rows, bins).
-        n_kept: Gradients are wanted of so many signals, the first ones in the batch.
+        spectra: From the first layer, each (batch, rows, bins), with gradient.
+        joint: The same followed by those of signals of which no gradient is wanted.
 
     Returns:
-        Shape (batch, rows out, frames kept).
+        Shape (batch, frames kept, rows out), of the joint batch if there is one.
     """
-    result: Tensor = _AveragedModuli.apply(branch, n_kept, *spectra)  # type: ignore[no-untyped-call]
+    joint = [s.detach() for s in spectra] if joint is None else joint
+    result: Tensor = _AveragedModuli.apply(branch, joint, *spectra)  # type: ignore[no-untyped-call]
     return result
 
 
 class _AveragedModuli(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, branch: Branch, n_kept: int, *spectra: Tensor) -> Tensor:
-        ctx.branch, ctx.n_kept = branch, n_kept
+    def forward(ctx: Any, branch: Branch, joint: Sequence[Tensor], *spectra: Tensor) -> Tensor:
+        ctx.branch = branch
         ctx.save_for_backward(*spectra)
         average = branch.average
-        modulated = branch.modulate(spectra)
-        products = modulated.new_empty(
-            len(modulated), branch.rows_out(modulated), average.n_frames, average.n_delays
-        )
-        for signals, samples, frames in branch.tiles(modulated):
-            moduli = quick_modulus(branch.mix(modulated[signals, ..., samples]))
-            products[signals, :, frames] = average.project(moduli)
-        return average.gather(products)
+        modulated = branch.modulated(joint)
+        products = []
+        for place, _ in branch.tiles(modulated):
+            moduli = quick_modulus(*branch.mix(modulated[place]))
+            products.append(average.project(moduli, branch.rows_first))
+        return average.gather(_joined(products, average.n_frames))
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         branch, average = ctx.branch, ctx.branch.average
-        all_spectra = ctx.saved_tensors
-        gradient = gradient[: ctx.n_kept]
-        twice = torch.is_grad_enabled()
+        saved = ctx.saved_tensors
+        gradient = gradient[: len(saved[0])]
+        if torch.is_grad_enabled():
+            real, imaginary = branch.mix(branch.modulated(saved))
+            moduli = modulus(torch.stack([real, imaginary], dim=1))
+            averaged = average(moduli, branch.rows_first)
+            return None, None, *torch.autograd.grad(averaged, saved, gradient, create_graph=True)
         with torch.enable_grad():
-            spectra = [spectrum[: ctx.n_kept] for spectrum in all_spectra]
-            if not twice:
-                spectra = [spectrum.detach().requires_grad_() for spectrum in spectra]
-            modulated = branch.modulate(spectra)
-            if twice:
-                outputs = average(modulus(branch.mix(modulated)))
-                found = torch.autograd.grad(outputs, all_spectra, gradient, create_graph=True)
-                return None, None, *found
-        largest = torch.finfo(gradient.dtype).max
+            spectra = [spectrum.detach().requires_grad_() for spectrum in saved]
+            modulated = branch.modulated(spectra)
         back = torch.empty_like(modulated)
         products = average.gather_adjoint(gradient)
-        with torch.no_grad():
-            for signals, samples, frames in branch.tiles(modulated):
-                planes = branch.mix(modulated[signals, ..., samples])
-                moduli = average.project_adjoint(products[signals, :, frames])
-                scale = divide_by_modulus_(moduli, quick_modulus(planes))
-                scale.clamp_(-largest, largest)  # where the modulus is zero, zero times this
-                back[signals, ..., samples] = branch.mix_adjoint(planes * scale[:, None])
-        found = torch.autograd.grad(modulated, spectra, back)
-        return None, None, *(_pad_batch(g, len(s)) for g, s in zip(found, all_spectra, strict=True))
+        largest = torch.finfo(gradient.dtype).max
+        for place, frames in branch.tiles(modulated):
+            real, imaginary = branch.mix(modulated.detach()[place])
+            moduli = average.project_adjoint(products[frames], branch.rows_first)
+            scale = divide_by_modulus_(moduli, quick_modulus(real, imaginary))
+            scale.clamp_(-largest, largest)  # zero times this where the modulus is zero
+            back[place] = branch.mix_adjoint(real * scale, imaginary * scale)
+        return None, None, *torch.autograd.grad(modulated, spectra, back)
 
 
-def _pad_batch(gradient: Tensor, n_signals: int) -> Tensor:
-    if len(gradient) == n_signals:
-        return gradient
-    padded = gradient.new_zeros(n_signals, *gradient.shape[1:])
-    padded[: len(gradient)] = gradient
-    return padded
+def _joined(products: Sequence[Tensor], n_frames: int) -> Tensor:
+    """Tiles of (signals, frames, ...) put together."""
+    if products[0].shape[1] == n_frames:
+        return torch.cat(list(products)) if len(products) > 1 else products[0]
+    per_signal = -(-n_frames // products[0].shape[1])
+    rows = [
+        torch.cat(list(products[i : i + per_signal]), dim=1)
+        for i in range(0, len(products), per_signal)
+    ]
+    return torch.cat(rows)

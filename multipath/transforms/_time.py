@@ -11,7 +11,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -19,9 +18,9 @@ from torch import Tensor
 from ..errors import ConfigurationError
 from ._analytic import half_spectrum, inverse_planes
 from ._average import StridedAverage
-from ._bands import Band, concatenate, cut_band, extend, find_band
+from ._bands import Band, concatenate, extend, find_band
 from ._filters import FilterBuffers
-from ._first_layer import WaveletGroup, as_pairs, modulus_spectra, take
+from ._first_layer import WaveletGroup, modulus_spectra, take
 from ._low_bins import LowBins
 from ._second_layer import Branch, averaged_moduli
 from ._settings import check_scattering
@@ -39,12 +38,16 @@ class SpectrumLayer:
     Attributes:
         level: One sample in 2^level is kept.
         rows: Indices n1 of the wavelets.
-        spectra: Shape (batch, len(rows), bins).
+        below: How many negative bins come first.
+        spectra: Shape (batch, len(rows), bins), with gradient.
+        joint: The same, without, followed by those of signals of which no gradient is wanted.
     """
 
     level: int
     rows: tuple[int, ...]
+    below: int
     spectra: Tensor
+    joint: Tensor
 
 
 @dataclass(frozen=True)
@@ -92,7 +95,7 @@ class TimeScattering(FilterBuffers):
         self._designs1 = self._design("psi1_bank", self.psi1)
         self._designs2 = self._design("psi2_bank", self.psi2)
         phi = low_pass(T).spectrum(self.padded)
-        self._low_pass = find_band(phi, 0.0, THRESHOLD[torch.float64])
+        self._design_phi = find_band(phi, 0.0, THRESHOLD[torch.float64])
         self.register_filter("phi", phi)
         keep_freed_memory()
         self._cut_bands: dict[torch.dtype, _Bands] = {}
@@ -129,7 +132,8 @@ class TimeScattering(FilterBuffers):
 
     def zeroth_order(self, x: Tensor) -> Tensor:
         """Averaged signals, shape (batch, frames)."""
-        return self._averaging(0, x)(self.pad(x))
+        bands = self._bands(x.dtype)
+        return self._low_pass(self._spectrum(x)[:, bands.below :], level=0)
 
     def first_layer(
         self,
@@ -144,42 +148,42 @@ class TimeScattering(FilterBuffers):
             x: Signals, shape (batch, n_samples).
             rates: The second-order wavelets n2 to come, and the n1 that each will be applied to.
             averaged: The n1 whose moduli will be averaged as they are.
-            others: More signals, of which no gradient is wanted; they follow x in the batch.
+            others: More signals, of which no gradient is wanted.
         """
         bands = self._bands(x.dtype)
         reach = dict.fromkeys(averaged, bands.low_pass.reach)
         for n2, rows in rates.items():
             needed = bands.second[n2].reach
             reach.update((n1, max(needed, reach.get(n1, 0))) for n1 in rows)
+        below = max([0, *(-bands.second[n2].start for n2 in rates)])
         groups = list(self._groups(reach, x.device))
         plan = [
             (self._group(level, rows, x), self._low_bins(level, n_bins, x))
             for level, rows, n_bins in groups
         ]
         with_gradient = self._spectrum(x)
-        spectra = modulus_spectra(
+        found = modulus_spectra(
             plan, with_gradient, None if others is None else self._spectrum(others)
         )
-        return [
-            SpectrumLayer(level, rows, found)
-            for (level, rows, _), found in zip(groups, spectra, strict=True)
-        ]
+        layers = []
+        for (level, rows, n_bins), (spectra, joint) in zip(groups, found, strict=True):
+            negative = min(below, n_bins - 1)
+            extended = extend(spectra, negative, 0), extend(joint, negative, 0)
+            layers.append(SpectrumLayer(level, rows, negative, *extended))
+        return layers
 
     def first_order(self, layer: SpectrumLayer) -> Tensor:
-        """Averaged moduli of one layer, shape (batch, rows, frames)."""
-        like = layer.spectra.real
-        reach = self._bands(like.dtype).low_pass.reach
-        n_bins = min(reach, layer.spectra.shape[-1])
-        matrix = self._low_pass_matrix(layer.level, n_bins, like)
-        averaged: Tensor = as_pairs(layer.spectra[..., :n_bins]) @ matrix
-        return averaged
+        """Averaged moduli of one layer, shape (batch, rows, frames), of the joint batch."""
+        spectra = layer.spectra
+        if len(layer.joint) > len(spectra):
+            spectra = torch.cat([spectra, layer.joint[len(spectra) :]])
+        return self._low_pass(spectra[..., layer.below :], layer.level)
 
     def second_order(
         self,
         layers: Sequence[SpectrumLayer],
         n2: int,
         rows: Sequence[int],
-        n_kept: int,
         mixing: Tensor | None = None,
     ) -> Tensor:
         """Averaged moduli behind second-order wavelet n2.
@@ -188,30 +192,45 @@ class TimeScattering(FilterBuffers):
             layers: From :meth:`first_layer`.
             n2: Index of the wavelet.
             rows: Which n1, increasing; all must satisfy j1 < j2.
-            n_kept: Gradients are wanted of so many signals, the first ones in the batch.
             mixing: Filters along the rows, see :class:`~._second_layer.Branch`.
 
         Returns:
-            Shape (batch, rows, frames), or as many rows as come out of the mixing.
+            Shape (joint batch, frames, rows), or as many rows as come out of the mixing.
         """
         wanted = frozenset(rows)
         used = [layer for layer in layers if not wanted.isdisjoint(layer.rows)]
-        like = used[0].spectra.real
+        like = used[0].joint.real
         band = self._bands(like.dtype).second[n2]
         level = self.level(self.psi2[n2])
         choices = [[i for i, n1 in enumerate(layer.rows) if n1 in wanted] for layer in used]
         # the inverse transform divides by its own, shorter, length
         values = [self._second_filter(n2, layer.level - level, like) for layer in used]
+        bins = [slice(layer.below + band.start, layer.below + band.stop) for layer in used]
 
         def modulate(spectra: Sequence[Tensor]) -> Tensor:
             parts = [
-                cut_band(take(found, kept, dim=1), band) * weights
-                for found, kept, weights in zip(spectra, choices, values, strict=True)
+                take(found, kept, dim=1)[..., span] * weights
+                for found, kept, span, weights in zip(spectra, choices, bins, values, strict=True)
             ]
             return inverse_planes(torch.cat(parts, dim=1), self.padded >> level)
 
-        branch = Branch(modulate, mixing, self._averaging(level, like))
-        return averaged_moduli(branch, [layer.spectra for layer in used], n_kept)
+        branch = Branch(modulate, self._averaging(level, like), mixing)
+        return averaged_moduli(
+            branch, [layer.spectra for layer in used], [layer.joint for layer in used]
+        )
+
+    def _low_pass(self, half_spectra: Tensor, level: int) -> Tensor:
+        """Averages of signals kept at one sample in 2^level, given by the bins of their spectra."""
+        like = half_spectra.real
+        n_bins = min(self._bands(like.dtype).low_pass.reach, (self.padded >> level + 1) + 1)
+        n_frames = self.padded // self.stride
+        # the filter reaches a little beyond the middle bin of what is kept of its output
+        step = 1
+        while n_bins > step * n_frames // 2 + 1:
+            step *= 2
+        weights = self._low_pass_bins(level, n_bins, step * n_frames, like)
+        frames: Tensor = torch.fft.irfft(half_spectra[..., :n_bins] * weights, n=step * n_frames)
+        return frames[..., step * self.frames.start : step * self.frames.stop : step]
 
     def _bands(self, dtype: torch.dtype) -> _Bands:
         """The filters' bands in a precision."""
@@ -221,7 +240,7 @@ class TimeScattering(FilterBuffers):
             self._cut_bands[dtype] = _Bands(
                 first=first,
                 second=[band.above(threshold) for band in self._designs2],
-                low_pass=self._low_pass.above(threshold),
+                low_pass=self._design_phi.above(threshold),
                 below=max(0, -min(band.start for band in first)),
                 beyond=max(0, max(band.stop for band in first) - self.padded // 2 - 1),
             )
@@ -280,18 +299,12 @@ class TimeScattering(FilterBuffers):
 
         return self.derived(("phi", level), like, make)
 
-    def _low_pass_matrix(self, level: int, n_bins: int, like: Tensor) -> Tensor:
+    def _low_pass_bins(self, level: int, n_bins: int, length: int, like: Tensor) -> Tensor:
+        """Bins of the low-pass filter, for an inverse transform that divides by another length."""
+
         def make() -> Tensor:
-            length = self.padded >> level
-            weights = subsample(self.phi.numpy(force=True), level)[:n_bins] / length
-            bins = np.arange(n_bins)
-            weights *= np.where((bins == 0) | (2 * bins == length), 1, 2)
-            turns = np.outer(bins, np.asarray(self.frames)) * (self.stride / self.padded)
-            waves = weights[:, None, None] * np.stack(
-                [np.cos(2 * np.pi * turns), -np.sin(2 * np.pi * turns)], axis=1
-            )
-            return torch.as_tensor(
-                waves.reshape(2 * n_bins, -1), dtype=like.dtype, device=like.device
-            )
+            weights = subsample(self.phi.numpy(force=True), level)[:n_bins]
+            weights *= length / (self.padded >> level)
+            return torch.as_tensor(weights, dtype=like.dtype, device=like.device)
 
         return self.derived(("phi bins", level, n_bins), like, make)

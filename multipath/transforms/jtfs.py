@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
+from functools import partial
 
 from torch import Tensor
 
 from ..errors import ConfigurationError
 from ..paths import Path, PathTable
-from ._frequency import FrequencyFilters
-from ._scattering import Scattering
+from ._frequency import FrequencyBatch, FrequencyFilters
+from ._scattering import Finish, Scattering
 from ._settings import check_integers, check_rate, wavelets_per_octave
 from ._tiles import tile_size
 from ._time import SpectrumLayer, TimeScattering
@@ -120,33 +121,39 @@ class JTFS(Scattering):
         self._members = members
         self.frequency = FrequencyFilters(psi_fr, padded_fr, F)
 
-    def _scatter(
+    def _first_layer(
         self, x: Tensor, others: Tensor | None, indices: Sequence[int]
-    ) -> dict[int, Tensor]:
+    ) -> list[SpectrumLayer]:
+        rates = {self.paths[index].metadata["n2"] for index in indices}
+        rows = {n2: self._members[n2] for n2 in sorted(rates)}
+        return self.time.first_layer(x, rows, others=others)
+
+    def _averages(
+        self, layers: Sequence[SpectrumLayer], indices: Sequence[int]
+    ) -> Iterator[tuple[Tensor, Finish]]:
         scales: dict[int, dict[int, int]] = {}
         for index in indices:
             path = self.paths[index].metadata
             scales.setdefault(path["n2"], {})[path["n_fr"]] = index
-        layers = self.time.first_layer(x, {n2: self._members[n2] for n2 in scales}, others=others)
-        found = {}
+        like = layers[0].joint.real
         for n2, chosen in scales.items():
-            for n_fr, value in self._rate(layers, n2, list(chosen), n_kept=len(x)):
-                found[chosen[n_fr]] = value
-        return found
+            rows = self._members[n2]
+            # a tile holds one output frame of all rows at least
+            samples = self.time.stride >> self.time.level(self.time.psi2[n2])
+            most = tile_size(2 * samples, like.device)
+            for batch in self.frequency.batches(list(chosen), len(rows), most, like):
+                averaged = self.time.second_order(layers, n2, rows, batch.mixing)
+                yield averaged, partial(_smooth, batch=batch, indices=chosen)
 
-    def _rate(
-        self, layers: Sequence[SpectrumLayer], n2: int, scales: Sequence[int], n_kept: int
-    ) -> Iterator[tuple[int, Tensor]]:
-        """Coefficients (batch, log-frequency, frames) of some scales of one rate."""
-        rows = self._members[n2]
-        like = layers[0].spectra.real
-        # a tile holds one output frame of all rows at least
-        n_rows = tile_size(2 * self.time.stride >> self.time.level(self.time.psi2[n2]), like.device)
-        for some in self.frequency.batches(scales, len(rows), n_rows, like):
-            averaged = self.time.second_order(layers, n2, rows, n_kept, some.mixing)
-            parts = averaged.split([smooth.shape[1] for smooth in some.smooth], dim=1)
-            for n_fr, smooth, part in zip(some.scales, some.smooth, parts, strict=True):
-                yield n_fr, smooth @ part
+
+def _smooth(averaged: Tensor, batch: FrequencyBatch, indices: dict[int, int]) -> dict[int, Tensor]:
+    """Average over log-frequency: coefficients (batch, log-frequency, frames) by index."""
+    found, start = {}, 0
+    for n_fr, smooth in zip(batch.scales, batch.smooth, strict=True):
+        stop = start + smooth.shape[1]
+        found[indices[n_fr]] = smooth @ averaged[..., start:stop].mT
+        start = stop
+    return found
 
 
 def _path_table(

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from functools import partial
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from ..errors import ConfigurationError
 from ..paths import Path, PathTable
-from ._scattering import Scattering
+from ._scattering import Finish, Scattering
 from ._settings import check_integers, check_rate, wavelets_per_octave
-from ._time import TimeScattering
+from ._time import SpectrumLayer, TimeScattering
 
 
 class Scattering1D(Scattering):
@@ -82,32 +82,42 @@ class Scattering1D(Scattering):
                 for index, (key, metadata, cost) in enumerate(rows)
             ),
             time,
+            zeroth=0,
         )
 
-    def _scatter(
+    def _first_layer(
         self, x: Tensor, others: Tensor | None, indices: Sequence[int]
-    ) -> dict[int, Tensor]:
-        by_key: dict[Any, int] = {self.paths[index].key: index for index in indices}
-        found = {}
-        if () in by_key:
-            signals = x if others is None else torch.cat([x, others])
-            found[by_key[()]] = self.time.zeroth_order(signals)
-        first = sorted(key[0] for key in by_key if len(key) == 1)
-        partners: dict[int, list[int]] = {}
-        for n1, n2 in sorted(key for key in by_key if len(key) == 2):
-            partners.setdefault(n2, []).append(n1)
-        if not first and not partners:
-            return found
-        layers = self.time.first_layer(x, partners, averaged=first, others=others)
+    ) -> list[SpectrumLayer]:
+        first, partners = self._requests(indices)
+        rates = {n2: sorted(rows) for n2, rows in partners.items()}
+        return self.time.first_layer(x, rates, averaged=sorted(first), others=others)
+
+    def _averages(
+        self, layers: Sequence[SpectrumLayer], indices: Sequence[int]
+    ) -> Iterator[tuple[Tensor, Finish]]:
+        first, partners = self._requests(indices)
         for layer in layers:
-            positions = [i for i, n1 in enumerate(layer.rows) if (n1,) in by_key]
-            if positions:
-                averaged = self.time.first_order(layer)
-                found.update((by_key[(layer.rows[i],)], averaged[:, i]) for i in positions)
+            if not first.keys().isdisjoint(layer.rows):
+                chosen = [first.get(n1) for n1 in layer.rows]
+                yield self.time.first_order(layer), partial(_rows_of, indices=chosen, dim=1)
         for n2, rows in partners.items():
-            averaged = self.time.second_order(layers, n2, rows, n_kept=len(x))
-            found.update((by_key[n1, n2], averaged[:, i]) for i, n1 in enumerate(rows))
-        return found
+            averaged = self.time.second_order(layers, n2, list(rows))
+            yield averaged, partial(_rows_of, indices=list(rows.values()), dim=2)
+
+    def _requests(self, indices: Sequence[int]) -> tuple[dict[int, int], dict[int, dict[int, int]]]:
+        """Paths of order 1 by n1, and of order 2 by n2 and n1."""
+        by_key: dict[Any, int] = {self.paths[index].key: index for index in indices}
+        first = {key[0]: index for key, index in by_key.items() if len(key) == 1}
+        partners: dict[int, dict[int, int]] = {}
+        for n1, n2 in sorted(key for key in by_key if len(key) == 2):
+            partners.setdefault(n2, {})[n1] = by_key[n1, n2]
+        return first, partners
+
+
+def _rows_of(averaged: Tensor, indices: Sequence[int | None], dim: int) -> dict[int, Tensor]:
+    """Rows of a tensor by index."""
+    rows = zip(indices, averaged.unbind(dim), strict=True)
+    return {index: row for index, row in rows if index is not None}
 
 
 def _rows(

@@ -1,0 +1,96 @@
+"""What is measured: a case is one comparison, a contender one side of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+Spec = dict[str, Any]
+Side = Literal["ours", "peers"]
+Kind = Literal["steps", "stages", "count", "throughput"]
+
+# Names of the contenders, as the tables show them.
+EXACT, REDUCED = "multipath exact", "multipath reduced"
+STFT, SCATTERING = "multipath MRSTFT", "multipath Scattering1D"
+SCRAPL, AURALOSS, KYMATIO = "scrapl-loss", "auraloss", "kymatio"
+
+# A step that takes longer is measured once, and its larger settings are not waited for.
+STEP_LIMIT = 20.0
+SECONDS_TO_PREPARE = 120.0
+
+
+@dataclass(frozen=True)
+class Contender:
+    """One side of a comparison.
+
+    Args:
+        name: As the tables show it.
+        side: Whose interpreter runs it.
+        spec: ``subject``, ``settings``, ``n_samples``, ``batch`` and the paths to take, see
+            :meth:`benchmarks.timing.Stepper.step`.
+        draws: Other paths at every repeat, in turn; each is warmed up before it is timed.
+        limit: Seconds of a step beyond which it is not repeated.
+        fresh: Run in a process of its own, which tells its memory too.
+        only_repeat: Take part in this repeat only, for steps that take minutes.
+        needs_bytes: Left out where less memory is free.
+    """
+
+    name: str
+    side: Side
+    spec: Spec
+    draws: tuple[Spec, ...] = ()
+    limit: float | None = None
+    fresh: bool = False
+    only_repeat: int | None = None
+    needs_bytes: float = 0.0
+
+    def takes_part(self, repeat: int) -> bool:
+        """Whether it is measured in this repeat."""
+        return self.only_repeat is None or repeat == self.only_repeat
+
+    def draw(self, repeat: int) -> tuple[Spec, bool]:
+        """The spec of a repeat, and whether it comes for the first time."""
+        turns = max(1, len(self.draws))
+        drawn = self.draws[repeat % turns] if self.draws else {}
+        return self.spec | drawn, repeat < turns
+
+    @property
+    def request(self) -> dict[str, Any]:
+        """What a worker needs for counting and for throughput."""
+        return {"spec": self.spec}
+
+    @property
+    def timeout(self) -> float | None:
+        """Seconds to wait for an answer: construction, and two steps within the limit."""
+        return None if self.limit is None else SECONDS_TO_PREPARE + 2 * self.limit
+
+
+@dataclass(frozen=True)
+class Case:
+    """One comparison.
+
+    Args:
+        name: ``group/what``, stable from version to version.
+        what: The same in words.
+        contenders: Who takes part, measured in turn.
+        repeats: Samples of each.
+        kind: ``steps`` are timed in the two lasting workers; ``stages`` in fresh processes, with
+            their memory; ``count`` and ``throughput`` belong to the floor.
+        steps: How many steps a fresh process runs.
+        facts: What tables and plots need to know: k, n2, N, ...
+        seconds: A rough guess of its duration, for the progress bar.
+    """
+
+    name: str
+    what: str
+    contenders: tuple[Contender, ...]
+    repeats: int = 1
+    kind: Kind = "steps"
+    steps: int = 1
+    facts: dict[str, Any] = field(default_factory=dict)
+    seconds: float = 10.0
+
+    @property
+    def group(self) -> str:
+        """The part of the name before the slash."""
+        return self.name.split("/", 1)[0]

@@ -1,0 +1,183 @@
+"""Sizes of a run, and the contenders that the groups pit against each other."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any, Literal
+
+from .cases import (
+    AURALOSS,
+    EXACT,
+    KYMATIO,
+    REDUCED,
+    SCATTERING,
+    SCRAPL,
+    STFT,
+    Contender,
+    Side,
+    Spec,
+)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Sizes of a run.
+
+    Args:
+        setting: Name of the JTFS setting.
+        settings: Constructor arguments of JTFS, the same for every library.
+        n_rates: Rates of that JTFS, numbered from ``first_rate``.
+        n_scales: Scales of each rate: P = n_rates n_scales, scales in the inner loop.
+        slow_rate: The rate whose floor is counted.
+        batch: Signals in a batch.
+        repeats: Samples of a short step; ``few`` of a long one, and
+            ``processes`` of what is measured in fresh processes.
+        n_sampled: Paths of the one-path group.
+        lengths: log2 of the numbers of samples of the growth group.
+        batches: Batch sizes of the growth group.
+        path_settings: What replaces entries of settings, for the growth with P.
+        seconds: Factor on the guessed durations.
+    """
+
+    setting: str
+    settings: dict[str, Any]
+    n_rates: int
+    n_scales: int
+    first_rate: int
+    slow_rate: int
+    batch: int = 4
+    repeats: int = 5
+    few: int = 3
+    processes: int = 3
+    n_sampled: int = 15
+    ks: tuple[int, ...] = (1, 2, 4, 8, 16, 32)
+    lengths: tuple[int, ...] = (12, 13, 14, 15, 16, 17, 18)
+    batches: tuple[int, ...] = (1, 2, 4, 8, 16, 32, 64)
+    batch_length: int = 13
+    path_settings: tuple[dict[str, Any], ...] = (
+        {"J": 6, "Q": (8, 1), "J_fr": 2, "Q_fr": 1, "F": 4},
+        {"J": 8, "Q": (8, 1), "J_fr": 3, "Q_fr": 1, "F": 8},
+        {"J": 10, "Q": (8, 1), "J_fr": 3, "Q_fr": 2, "F": 8},
+        {"J": 12, "Q": (8, 2), "J_fr": 3, "Q_fr": 2, "F": 8},
+        {"J": 12, "Q": (8, 4), "J_fr": 3, "Q_fr": 4, "F": 8},
+        {"J": 12, "Q": (8, 8), "J_fr": 3, "Q_fr": 6, "F": 8},
+    )
+    full_peer_bytes: float = 18e9
+    seconds: float = 1.0
+
+    @property
+    def n_paths(self) -> int:
+        """P."""
+        return self.n_rates * self.n_scales
+
+    def randomness(self, name: str) -> random.Random:
+        """The same draws in every run, others for every case."""
+        return random.Random(f"multipath benchmarks, {name}")
+
+    def spread_paths(self) -> list[int]:
+        """One random path in each of ``n_sampled`` equal stretches of the table: all rates."""
+        dice = self.randomness("one-path")
+        edges = [i * self.n_paths // self.n_sampled for i in range(self.n_sampled + 1)]
+        return [dice.randrange(a, b) for a, b in pairwise(edges)]
+
+    def random_paths(self, name: str, k: int, times: int) -> tuple[Spec, ...]:
+        """``times`` draws of k different paths."""
+        dice = self.randomness(name)
+        return tuple({"indices": sorted(dice.sample(range(self.n_paths), k))} for _ in range(times))
+
+    def jtfs(
+        self,
+        sampling: Literal["exact", "reduced"] = "exact",
+        draws: Sequence[Spec] = (),
+        settings: dict[str, Any] | None = None,
+        batch: int | None = None,
+        limit: float | None = None,
+        **spec: Any,
+    ) -> Contender:
+        """A contender of ours; its settings are the plan's where not given."""
+        chosen = self.settings if settings is None else settings
+        extra = {} if sampling == "exact" else {"sampling": sampling}
+        whole = self.spec("jtfs", {**chosen, **extra}, batch) | spec
+        name = EXACT if sampling == "exact" else REDUCED
+        return Contender(name, "ours", whole, tuple(draws), limit)
+
+    def peer_path(
+        self,
+        draws: Sequence[Spec] = (),
+        settings: dict[str, Any] | None = None,
+        batch: int | None = None,
+        limit: float | None = None,
+        **spec: Any,
+    ) -> Contender:
+        """scrapl-loss on the same paths."""
+        whole = self.spec("scrapl", self.settings if settings is None else settings, batch) | spec
+        return Contender(SCRAPL, "peers", whole, tuple(draws), limit)
+
+    def scattering1d(self, side: Side) -> Contender:
+        """All paths of the scattering over time, ours or kymatio's."""
+        settings = {key: self.settings[key] for key in ("n_samples", "J", "Q", "T")}
+        subject = "scattering1d" if side == "ours" else "kymatio-scattering1d"
+        name = SCATTERING if side == "ours" else KYMATIO
+        return Contender(name, side, self.spec(subject, settings))
+
+    def stft(self, side: Side) -> Contender:
+        """The multi-resolution STFT loss, ours or auraloss's."""
+        subject, name = ("mrstft", STFT) if side == "ours" else ("auraloss", AURALOSS)
+        spec = self.spec(subject, {}) | {"n_samples": self.settings["n_samples"]}
+        return Contender(name, side, spec)
+
+    def full_peer(self) -> Contender:
+        """kymatio's whole JTFS: minutes and gigabytes, so once and in a process of its own."""
+        return Contender(
+            KYMATIO,
+            "peers",
+            self.spec("kymatio-jtfs", self.settings),
+            fresh=True,
+            only_repeat=self.few // 2,  # between the repeats of ours
+            needs_bytes=self.full_peer_bytes,
+        )
+
+    def spec(self, subject: str, settings: dict[str, Any], batch: int | None = None) -> Spec:
+        """What a worker needs to know."""
+        n_samples = settings.get("n_samples", self.settings["n_samples"])
+        return {
+            "subject": subject,
+            "settings": settings,
+            "n_samples": n_samples,
+            "batch": self.batch if batch is None else batch,
+        }
+
+
+FULL = Plan(
+    setting="granular",
+    settings={
+        "n_samples": 32768, "J": 12, "Q": (8, 2), "J_fr": 3, "Q_fr": 2, "T": 4096, "F": 8,
+    },
+    n_rates=21,
+    n_scales=15,
+    first_rate=4,
+    slow_rate=14,
+)  # fmt: skip
+
+QUICK = Plan(
+    setting="quick",
+    settings={"n_samples": 4096, "J": 8, "Q": (8, 1), "J_fr": 3, "Q_fr": 1, "T": 512, "F": 8},
+    n_rates=6,
+    n_scales=9,
+    first_rate=3,
+    slow_rate=6,
+    repeats=3,
+    few=2,
+    processes=1,
+    n_sampled=4,
+    ks=(1, 4, 16),
+    lengths=(11, 12),
+    batches=(1, 4),
+    batch_length=11,
+    path_settings=FULL.path_settings[1:3],
+    full_peer_bytes=4e9,
+    seconds=0.1,
+)

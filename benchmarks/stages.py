@@ -1,0 +1,111 @@
+"""Memory and seconds of a loss by stage, in a process that does nothing else.
+
+Stages are import, construction and steps. The kernel's peak is reset before each stage where it
+can be (Linux), so that what construction needed for a moment does not hide what a step needs.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import gc
+import resource
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from .subjects import SUBJECTS
+from .timing import chosen_paths, signals, timed_step, with_tuples
+
+STATUS = Path("/proc/self/status")
+CLEAR_REFERENCES = Path("/proc/self/clear_refs")
+
+
+def run_stages(spec: dict[str, Any], steps: int) -> dict[str, dict[str, float]]:
+    """Seconds, peak and remaining bytes of ``import``, ``construct``, ``step 1``, ``step 2`` ..."""
+    subject = SUBJECTS[spec["subject"]]
+    stages: dict[str, dict[str, float]] = {}
+
+    def load() -> None:
+        subject.load()
+        touch_torch()
+
+    _staged(stages, "import", load)
+    loss = _staged(stages, "construct", lambda: subject.construct(with_tuples(spec["settings"])))
+    if steps:
+        x, y = signals(spec)
+        indices = chosen_paths(spec, loss.n_paths)
+        for number in range(1, steps + 1):
+            _staged(stages, f"step {number}", lambda: timed_step(loss, x, y, indices))
+    return stages
+
+
+def _staged(stages: dict[str, dict[str, float]], name: str, action: Callable[[], Any]) -> Any:
+    reset_peak()
+    start = time.perf_counter()
+    result = action()
+    seconds = time.perf_counter() - start
+    peak = peak_bytes()
+    give_back()
+    stages[name] = {"seconds": seconds, "peak_bytes": peak, "rest_bytes": resident_bytes()}
+    return result
+
+
+def touch_torch() -> None:
+    """Load what torch loads on first use (FFT and BLAS kernels, autograd), not any loss's doing."""
+    import torch
+
+    x = torch.zeros(64, 64, requires_grad=True)
+    spectrum = torch.view_as_real(torch.fft.rfft(x @ x))
+    back = torch.fft.irfft(torch.view_as_complex(spectrum))
+    (back.square().sum() + spectrum.square().sum().sqrt()).backward()
+
+
+def give_back() -> None:
+    """Return freed memory to the system, so that what remains is what is held."""
+    gc.collect()
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+    if trim is not None:
+        trim(0)
+
+
+def reset_peak() -> None:
+    """Forget the peak so far, where the system can."""
+    if CLEAR_REFERENCES.exists():
+        CLEAR_REFERENCES.write_text("5")
+
+
+def peak_bytes() -> int:
+    """Most memory resident at once since the last reset."""
+    high = _status("VmHWM")
+    if high is not None:
+        return high
+    unit = 1 if sys.platform == "darwin" else 1024
+    return unit * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+
+
+def resident_bytes() -> int:
+    """Memory resident now; the peak where the system does not say."""
+    now = _status("VmRSS")
+    return peak_bytes() if now is None else now
+
+
+def _status(field: str) -> int | None:
+    if not STATUS.exists():
+        return None
+    for line in STATUS.read_text().splitlines():
+        if line.startswith(f"{field}:"):
+            return 1024 * int(line.split()[1])
+    return None
+
+
+def above_filters(stages: dict[str, dict[str, float]]) -> float | None:
+    """Bytes that the steps needed on top of what import and construction left behind."""
+    peaks = [stage["peak_bytes"] for name, stage in stages.items() if name.startswith("step")]
+    return max(peaks) - stages["construct"]["rest_bytes"] if peaks else None
+
+
+def process_peak(stages: dict[str, dict[str, float]]) -> float:
+    """Most bytes that the process ever held."""
+    return max(stage["peak_bytes"] for stage in stages.values())
