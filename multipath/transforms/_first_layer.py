@@ -7,7 +7,7 @@ analytic sample. Derivatives of the gradient go through the same steps in differ
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -25,20 +25,21 @@ class WaveletGroup:
     """Wavelets whose outputs are kept at the same rate, applied together.
 
     All are shifted down in frequency by the same number of bins, so that one product fills the
-    spectra of all; together they rarely span more than the octave that their rate leaves room for.
+    spectra of all: together they rarely span more than the octave that their rate leaves room for.
+    If they do, each is shifted by its own.
 
     Attributes:
         length: Samples kept.
-        step: A longer transform, subsampled by this, makes room for a wider span.
-        first: The first bin under the wavelets.
+        step: A longer transform, subsampled by this, makes room for a wide wavelet.
         values: Shape (wavelets, 2 * bins). Each value stands twice, for the real and the imaginary
             part of a bin: a product of real and complex numbers would make the real ones complex.
+        firsts: For each wavelet, the bin that the values start from; or one for all.
     """
 
     length: int
     step: int
-    first: int
     values: Tensor
+    firsts: tuple[int, ...]
 
     @classmethod
     def design(
@@ -54,17 +55,25 @@ class WaveletGroup:
             length: Samples kept.
         """
         first, last = min(band.start for band in bands), max(band.stop for band in bands)
-        step = oversampling(last - first, length)
-        values = bank.new_zeros(len(bands), last - first)
-        for row, band in zip(values, bands, strict=True):
-            row[band.start - first : band.stop - first] = band.of(bank)
+        widest = max(len(band.values) for band in bands)
+        together = oversampling(last - first, length) == oversampling(widest, length)
+        width = last - first if together else widest
+        step = oversampling(width, length)
+        # none starts so late that its row of values would end behind the spectra
+        firsts = [first if together else min(band.start, last - width) for band in bands]
+        values = bank.new_zeros(len(bands), width)
+        for row, start, band in zip(values, firsts, bands, strict=True):
+            row[band.start - start : band.stop - start] = band.of(bank)
         # a real inverse transform gives twice the real part, and divides by its own length
         values = values.repeat_interleave(2, dim=1) * (step / 2 ** (level + 1))
-        return cls(length, step, first + below, values)
+        places = [start + below for start in (firsts[:1] if together else firsts)]
+        return cls(length, step, values, tuple(places))
 
     def of(self, rows: Sequence[int]) -> WaveletGroup:
         """Some of the wavelets."""
-        return replace(self, values=take(self.values, rows, dim=0))
+        together = len(self.firsts) == 1
+        firsts = self.firsts if together else tuple(self.firsts[row] for row in rows)
+        return replace(self, values=take(self.values, rows, dim=0), firsts=firsts)
 
     def __len__(self) -> int:
         return len(self.values)
@@ -80,8 +89,10 @@ class WaveletGroup:
             sources: From :func:`as_sources`.
             scratch: From :meth:`scratch`; zero where nothing is written.
         """
-        source, place = self._slices()
-        torch.mul(sources[:, :, None, source], self.values, out=scratch[..., place])
+        for rows, source, place in self._spans():
+            torch.mul(
+                sources[:, :, None, source], self.values[rows], out=scratch[:, :, rows, place]
+            )
         planes: Tensor = torch.fft.irfft(as_complex(scratch), n=self.step * self.length)
         return planes[..., :: self.step]
 
@@ -90,17 +101,20 @@ class WaveletGroup:
         if self.step > 1:
             kept, planes = planes, planes.new_zeros(*planes.shape[:-1], self.step * self.length)
             planes[..., :: self.step] = kept
-        source, place = self._slices()
-        bins = as_pairs(torch.fft.rfft(planes, norm="forward"))[..., place]
-        sources[..., source].add_((bins * self.values).sum(dim=2), alpha=2)
+        bins = as_pairs(torch.fft.rfft(planes, norm="forward"))
+        for rows, source, place in self._spans():
+            band = (bins[:, :, rows, place] * self.values[rows]).sum(dim=2)
+            sources[..., source].add_(band, alpha=2)
 
-    def _slices(self) -> tuple[slice, slice]:
-        """Where the span is in the sources and, from bin 1 on, in half spectra of planes.
+    def _spans(self) -> Iterator[tuple[slice, slice, slice]]:
+        """Rows that start from the same bin, where that is in the sources and in half spectra.
 
-        Bin 0 could not hold an imaginary part.
+        Those are filled from bin 1 on: bin 0 could not hold an imaginary part.
         """
         width = self.values.shape[1]
-        return slice(2 * self.first, 2 * self.first + width), slice(2, 2 + width)
+        for row, first in enumerate(self.firsts):
+            rows = slice(row, row + 1) if len(self.firsts) > 1 else slice(None)
+            yield rows, slice(2 * first, 2 * first + width), slice(2, 2 + width)
 
 
 def take(x: Tensor, positions: Sequence[int], dim: int) -> Tensor:

@@ -28,6 +28,7 @@ from ._tiles import keep_freed_memory, tile_size
 from ._wavelets import Wavelet, low_pass, padded_length, subsample, wavelet_bank
 
 # Bins below this fraction of a wavelet's peak are left out, for float32 and float64.
+FIRST_POINTS, SECOND_POINTS = 23.0, 12.0
 THRESHOLD = {torch.float32: 1e-7, torch.float64: 1e-16}
 
 
@@ -75,11 +76,20 @@ class TimeScattering(FilterBuffers):
         ConfigurationError: If a setting is out of range or the signal is too short for it.
     """
 
-    def __init__(self, n_samples: int, J: int, Q: tuple[int, int], T: int, unpad: bool) -> None:
+    def __init__(
+        self,
+        n_samples: int,
+        J: int,
+        Q: tuple[int, int],
+        T: int,
+        unpad: bool,
+        sampling: str = "exact",
+    ) -> None:
         super().__init__()
         self.phi: Tensor
         check_scattering(n_samples, J, Q, T)
         self.n_samples, self.J, self.Q, self.T, self.unpad = n_samples, J, Q, T, unpad
+        self.sampling = sampling
         self.padded = padded_length(n_samples, T)
         if self.padded < 2**J:
             raise ConfigurationError(
@@ -97,6 +107,8 @@ class TimeScattering(FilterBuffers):
         phi = low_pass(T).spectrum(self.padded)
         self._design_phi = find_band(phi, 0.0, THRESHOLD[torch.float64])
         self.register_filter("phi", phi)
+        self.levels1 = [self._first_level(wavelet) for wavelet in self.psi1]
+        self.levels2 = [self._level(wavelet, SECOND_POINTS) for wavelet in self.psi2]
         keep_freed_memory()
         self._cut_bands: dict[torch.dtype, _Bands] = {}
 
@@ -107,6 +119,29 @@ class TimeScattering(FilterBuffers):
         )
         self.register_filter(name, bank)
         return bands
+
+    def _level(self, wavelet: Wavelet, points: float) -> int:
+        """Subsampling exponent of what a wavelet puts out: never coarser than the frames."""
+        level = wavelet.j
+        if self.sampling == "reduced":
+            level = max(level, math.floor(-math.log2(points * wavelet.sigma)))
+        return min(level, self.log2_stride)
+
+    def _first_level(self, wavelet: Wavelet) -> int:
+        """The same, fine enough for the second-order wavelets that will be applied to it."""
+        threshold = THRESHOLD[torch.float32]
+        reach = max(
+            (
+                band.above(threshold).reach
+                for band, second in zip(self._designs2, self.psi2, strict=True)
+                if wavelet.j < second.j
+            ),
+            default=1,
+        )
+        level = self._level(wavelet, FIRST_POINTS)
+        while level > min(wavelet.j, self.log2_stride) and reach > (self.padded >> level + 1) + 1:
+            level -= 1
+        return level
 
     @property
     def stride(self) -> int:
@@ -121,10 +156,6 @@ class TimeScattering(FilterBuffers):
         return range(
             -(-self.pad_left // self.stride), -(-(self.pad_left + self.n_samples) // self.stride)
         )
-
-    def level(self, wavelet: Wavelet) -> int:
-        """Subsampling exponent of what a wavelet puts out: never coarser than the frames."""
-        return min(wavelet.j, self.log2_stride)
 
     def pad(self, x: Tensor) -> Tensor:
         """Mirror the signal at both ends, up to the padded length."""
@@ -201,7 +232,7 @@ class TimeScattering(FilterBuffers):
         used = [layer for layer in layers if not wanted.isdisjoint(layer.rows)]
         like = used[0].joint.real
         band = self._bands(like.dtype).second[n2]
-        level = self.level(self.psi2[n2])
+        level = self.levels2[n2]
         choices = [[i for i, n1 in enumerate(layer.rows) if n1 in wanted] for layer in used]
         # the inverse transform divides by its own, shorter, length
         values = [self._second_filter(n2, layer.level - level, like) for layer in used]
@@ -235,7 +266,7 @@ class TimeScattering(FilterBuffers):
     def _bands(self, dtype: torch.dtype) -> _Bands:
         """The filters' bands in a precision."""
         if dtype not in self._cut_bands:
-            threshold = THRESHOLD[dtype]
+            threshold = THRESHOLD[torch.float32 if self.sampling == "reduced" else dtype]
             first = [band.above(threshold) for band in self._designs1]
             self._cut_bands[dtype] = _Bands(
                 first=first,
@@ -254,7 +285,7 @@ class TimeScattering(FilterBuffers):
         self, reach: Mapping[int, int], device: torch.device
     ) -> Iterator[tuple[int, tuple[int, ...], int]]:
         """Level, wavelets and bins wanted, a tile at most at a time."""
-        for level, members in groupby(sorted(reach), key=lambda n1: self.level(self.psi1[n1])):
+        for level, members in groupby(sorted(reach), key=self.levels1.__getitem__):
             rows = tuple(members)
             length = self.padded >> level
             n_bins = min(max(reach[n1] for n1 in rows), length // 2 + 1)
@@ -263,7 +294,7 @@ class TimeScattering(FilterBuffers):
                 yield level, rows[start : start + size], n_bins
 
     def _group(self, level: int, rows: Sequence[int], like: Tensor) -> WaveletGroup:
-        members = [n1 for n1, psi in enumerate(self.psi1) if self.level(psi) == level]
+        members = [n1 for n1, other in enumerate(self.levels1) if other == level]
         bands = self._bands(like.dtype)
         group = self.derived(
             ("psi1", level),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from functools import partial
+from typing import Literal
 
 from torch import Tensor
 
@@ -89,12 +90,13 @@ class JTFS(Scattering):
         T: int | None = None,
         F: int | None = None,
         unpad: bool = True,
+        sampling: Literal["exact", "reduced"] = "exact",
         sample_rate: float = 1.0,
     ) -> None:
         check_integers(J=J, J_fr=J_fr, Q_fr=Q_fr)
         Q = wavelets_per_octave(Q, second=1)
         check_rate(sample_rate)
-        time = TimeScattering(n_samples, J, Q, 2**J if T is None else T, unpad)
+        time = TimeScattering(n_samples, J, Q, 2**J if T is None else T, unpad, sampling)
         F = 2**J_fr if F is None else F
         check_integers(F=F)
         n_first = (J + 1) * Q[0]
@@ -139,7 +141,7 @@ class JTFS(Scattering):
         for n2, chosen in scales.items():
             rows = self._members[n2]
             # a tile holds one output frame of all rows at least
-            samples = self.time.stride >> self.time.level(self.time.psi2[n2])
+            samples = self.time.stride >> self.time.levels2[n2]
             most = tile_size(2 * samples, like.device)
             for batch in self.frequency.batches(list(chosen), len(rows), most, like):
                 averaged = self.time.second_order(layers, n2, rows, batch.mixing)
@@ -188,6 +190,6 @@ def _path_table(
 
 def _cost(time: TimeScattering, members: Sequence[int], n2: int) -> float:
     """Samples that pass through Fourier transforms."""
-    first = sum(time.padded >> time.level(time.psi1[n1]) for n1 in members)
-    second = len(members) * (time.padded >> time.level(time.psi2[n2]))
+    first = sum(time.padded >> time.levels1[n1] for n1 in members)
+    second = len(members) * (time.padded >> time.levels2[n2])
     return 2 * first + 3 * second

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, Literal
 
 from torch import Tensor
 
@@ -66,6 +66,7 @@ class Scattering1D(Scattering):
         T: int | None = None,
         max_order: int = 2,
         unpad: bool = True,
+        sampling: Literal["exact", "reduced"] = "exact",
         sample_rate: float = 1.0,
     ) -> None:
         if max_order not in (1, 2):
@@ -73,7 +74,7 @@ class Scattering1D(Scattering):
         check_integers(J=J)
         Q = wavelets_per_octave(Q, second=1)
         check_rate(sample_rate)
-        time = TimeScattering(n_samples, J, Q, 2**J if T is None else T, unpad)
+        time = TimeScattering(n_samples, J, Q, 2**J if T is None else T, unpad, sampling)
         rows = list(_rows(time, max_order, sample_rate))
         mean = sum(cost for *_, cost in rows) / len(rows)
         super().__init__(
@@ -126,7 +127,7 @@ def _rows(
     """Key, metadata and cost of every path; the cost counts samples through Fourier transforms."""
     whole = time.padded
     yield (), {"order": 0}, whole
-    first = [time.padded >> time.level(psi) for psi in time.psi1]
+    first = [time.padded >> level for level in time.levels1]
     for n1, psi in enumerate(time.psi1):
         frequency = {"order": 1, "frequency": psi.xi * sample_rate, "n1": n1}
         yield (n1,), frequency, whole + first[n1]
@@ -142,5 +143,5 @@ def _rows(
                     "rate": slow.xi * sample_rate,
                     "n2": n2,
                 }
-                second = time.padded >> time.level(slow)
+                second = time.padded >> time.levels2[n2]
                 yield (n1, n2), metadata, whole + 2 * first[n1] + second
