@@ -5,6 +5,7 @@ from .draws import Draw
 from .losses import GroupedLoss, PathDecomposedLoss
 from .paths import Path, PathTable
 from .stochastic import StochasticLoss
+from .target_cache import TargetCache
 from .transform_loss import Log1p, TransformLoss
 
 __version__ = "0.1.0"
@@ -17,6 +18,7 @@ __all__ = [
     "PathDecomposedLoss",
     "PathTable",
     "StochasticLoss",
+    "TargetCache",
     "TransformLoss",
     "errors",
 ]

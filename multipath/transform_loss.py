@@ -12,6 +12,7 @@ from torch import Tensor
 from .errors import ConfigurationError, InputError
 from .losses import Indices, PathDecomposedLoss, Reduction
 from .paths import check_indices
+from .target_cache import TargetCache
 from .transforms.base import Transform, working_dtype
 
 Rho = Callable[[Tensor], Tensor]
@@ -74,6 +75,7 @@ class TransformLoss(PathDecomposedLoss):
         eps: The :math:`\varepsilon` of ``rho="log1p"``.
         weights: :math:`w_p`, default 1/P.
         reduction: Over the batch: ``"mean"``, ``"sum"`` or ``"none"``.
+        cache: Keeps what the paths of a target share, see :class:`TargetCache`.
 
     Raises:
         ConfigurationError: If an argument is unknown or of the wrong type.
@@ -97,6 +99,7 @@ class TransformLoss(PathDecomposedLoss):
         eps: float = 1e-3,
         weights: Tensor | None = None,
         reduction: Reduction = "mean",
+        cache: TargetCache | None = None,
     ) -> None:
         if not isinstance(transform, Transform):
             raise ConfigurationError(
@@ -104,6 +107,7 @@ class TransformLoss(PathDecomposedLoss):
             )
         super().__init__(transform.paths, weights=weights, reduction=reduction)
         self.transform = transform
+        self.cache = cache
         self.rho = _resolve_rho(rho, eps)
         self.distance = distance
         self._distance = _resolve_distance(distance, n_paths=len(self.paths))
@@ -121,10 +125,9 @@ class TransformLoss(PathDecomposedLoss):
         """
         chosen = check_indices(indices, len(self.paths))
         _check_pair(input, target)
-        coefficients = self.transform.coefficient_pairs(
-            self._flat(input), self._flat(target), chosen
+        predicted, wanted = map(
+            self._compressed, self._both(self._flat(input), self._flat(target), chosen)
         )
-        predicted, wanted = (self._compressed(found) for found in coefficients)
         differences = [a - b for a, b in zip(predicted, wanted, strict=True)]
         if len({difference.shape for difference in differences}) > 1:
             return torch.stack([self._distance(difference) for difference in differences])
@@ -144,6 +147,17 @@ class TransformLoss(PathDecomposedLoss):
         with torch.no_grad():
             features = self._compressed(self.transform.coefficients(self._flat(target), chosen))
         return torch.stack([torch.linalg.vector_norm(f.flatten(1), dim=1) for f in features])
+
+    def _both(
+        self, input: Tensor, target: Tensor, indices: list[int]
+    ) -> tuple[list[Tensor], list[Tensor]]:
+        if self.cache is None or not self.cache.active or target.requires_grad:
+            return self.transform.coefficient_pairs(input, target, indices)
+        prepared = self.cache.prepared(self.transform, target)
+        return (
+            self.transform.coefficients(input, indices),
+            self.transform.finish(prepared, indices),
+        )
 
     def _flat(self, x: Tensor) -> Tensor:
         """All leading dimensions in one batch."""

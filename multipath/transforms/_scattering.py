@@ -33,16 +33,8 @@ class Scattering(Transform):
         self.n_samples, self.unpad = time.n_samples, time.unpad
 
     @abstractmethod
-    def _first_layer(
-        self, x: Tensor, others: Tensor | None, indices: Sequence[int]
-    ) -> list[SpectrumLayer]:
-        """What the chosen paths need of the first layer.
-
-        Args:
-            x: Signals, shape (batch, n_samples), peaks near 1.
-            others: More signals, of which no gradient is wanted; they follow x in the batch.
-            indices: Which paths.
-        """
+    def _requests(self, indices: Sequence[int]) -> tuple[dict[int, list[int]], list[int]]:
+        """What paths need of the first layer: the rows of each rate n2, and rows for order 1."""
 
     @abstractmethod
     def _averages(
@@ -51,7 +43,7 @@ class Scattering(Transform):
         """What comes out of the averaging over time, and what it becomes.
 
         Args:
-            layers: From :meth:`_first_layer`.
+            layers: From :meth:`TimeScattering.first_layer`.
             indices: Which paths, each once.
 
         Yields:
@@ -69,7 +61,7 @@ class Scattering(Transform):
         normalised, scales = zip(*(_normalise(x) for x in signals), strict=True)
         distinct = list(dict.fromkeys(chosen))
         others = normalised[1] if len(signals) > 1 else None
-        layers = self._first_layer(normalised[0], others, distinct)
+        layers = self.time.first_layer(normalised[0], *self._requests(distinct), others=others)
         found = self._finish(layers, [*scales], distinct)
         if self._zeroth is not None and self._zeroth in distinct:
             for values, x, scale in zip(found, normalised, scales, strict=True):
@@ -119,6 +111,29 @@ class Scattering(Transform):
             return super().coefficient_pairs(x, y, indices)
         of_x, of_y = self._scatter([x, y], indices)
         return of_x, of_y
+
+    @full_precision
+    def prepare(self, x: Tensor) -> list[Tensor]:
+        """The scale, the averaged signal and the first layer of signals (batch, n_samples)."""
+        check_signal(x, self.n_samples)
+        signals, scale = _normalise(x)
+        layers = self.time.first_layer(signals, *self._requests(range(len(self.paths))))
+        return [scale, self.time.zeroth_order(signals), *(layer.joint for layer in layers)]
+
+    def finish(self, prepared: Sequence[Tensor], indices: Sequence[int] | Tensor) -> list[Tensor]:
+        """:meth:`coefficients` of signals that have been prepared, without gradient."""
+        chosen = check_indices(indices, len(self.paths))
+        scale, zeroth, *spectra = prepared
+        layout = self.time.layout(*self._requests(range(len(self.paths))), zeroth)
+        layers = [
+            SpectrumLayer(level, rows, below, joint, joint)
+            for (level, rows, _, below), joint in zip(layout, spectra, strict=True)
+        ]
+        with torch.no_grad():
+            (found,) = self._finish(layers, [scale], list(dict.fromkeys(chosen)))
+            if self._zeroth is not None:
+                found[self._zeroth] = zeroth * scale[:, None]
+        return [found[index] for index in chosen]
 
     def extra_repr(self) -> str:
         """Shown by ``print``."""

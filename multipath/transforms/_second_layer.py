@@ -38,22 +38,17 @@ class Branch:
 
     @property
     def rows_first(self) -> bool:
-        """Layout: rows before samples, unless they are mixed.
+        """Layout of what :meth:`mix` returns: rows before samples, unless they are mixed.
 
-        Products of tall matrices, samples first, run two to three times as fast as flat ones.
+        Products that come out tall, samples first, run two to three times as fast as flat ones.
         """
         return self.mixing is None
-
-    def modulated(self, spectra: Sequence[Tensor]) -> Tensor:
-        """Shape (batch, 2, rows, samples) or, rows not first, (batch, samples, 2, rows)."""
-        planes = self.modulate(spectra)
-        return planes if self.rows_first else planes.permute(0, 3, 1, 2).contiguous()
 
     def mix(self, modulated: Tensor) -> tuple[Tensor, Tensor]:
         """Real and imaginary plane, (batch, rows, samples) or (batch, samples, rows out)."""
         if self.mixing is None:
             return modulated[:, 0], modulated[:, 1]
-        rows = modulated.flatten(2)
+        rows = modulated.flatten(1, 2).mT
         return rows @ self.mixing[0], rows @ self.mixing[1]
 
     def mix_adjoint(self, real: Tensor, imaginary: Tensor) -> Tensor:
@@ -62,7 +57,7 @@ class Branch:
             return torch.stack([real, imaginary], dim=1)
         rows = real @ self.mixing[0].T
         rows += imaginary @ self.mixing[1].T
-        pairs: Tensor = rows.unflatten(2, (2, -1))
+        pairs: Tensor = rows.mT.unflatten(1, (2, -1))
         return pairs
 
     def tiles(self, modulated: Tensor) -> Iterator[tuple[tuple[Any, ...], tuple[slice, slice]]]:
@@ -81,8 +76,7 @@ class Branch:
                 stop = min(start + frames, average.n_frames)
                 samples = slice(start * average.stride, stop * average.stride)
                 some = slice(first, first + signals)
-                place = (some, ..., samples) if self.rows_first else (some, samples)
-                yield place, (some, slice(start, stop))
+                yield (some, ..., samples), (some, slice(start, stop))
 
 
 def averaged_moduli(
@@ -109,7 +103,7 @@ class _AveragedModuli(torch.autograd.Function):
         ctx.branch = branch
         ctx.save_for_backward(*spectra)
         average = branch.average
-        modulated = branch.modulated(joint)
+        modulated = branch.modulate(joint)
         products = []
         for place, _ in branch.tiles(modulated):
             moduli = quick_modulus(*branch.mix(modulated[place]))
@@ -122,13 +116,13 @@ class _AveragedModuli(torch.autograd.Function):
         saved = ctx.saved_tensors
         gradient = gradient[: len(saved[0])]
         if torch.is_grad_enabled():
-            real, imaginary = branch.mix(branch.modulated(saved))
+            real, imaginary = branch.mix(branch.modulate(saved))
             moduli = modulus(torch.stack([real, imaginary], dim=1))
             averaged = average(moduli, branch.rows_first)
             return None, None, *torch.autograd.grad(averaged, saved, gradient, create_graph=True)
         with torch.enable_grad():
             spectra = [spectrum.detach().requires_grad_() for spectrum in saved]
-            modulated = branch.modulated(spectra)
+            modulated = branch.modulate(spectra)
         back = torch.empty_like(modulated)
         products = average.gather_adjoint(gradient)
         largest = torch.finfo(gradient.dtype).max

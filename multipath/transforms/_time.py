@@ -27,8 +27,11 @@ from ._settings import check_scattering
 from ._tiles import keep_freed_memory, tile_size
 from ._wavelets import Wavelet, low_pass, padded_length, subsample, wavelet_bank
 
-# Bins below this fraction of a wavelet's peak are left out, for float32 and float64.
+# Reduced sampling: samples kept per bandwidth (standard deviation) of a wavelet. A first-order
+# wavelet spans 11 to THRESHOLD; its modulus, and what aliases of it, about twice that. A second
+# modulus is averaged at once, so that more of it may alias.
 FIRST_POINTS, SECOND_POINTS = 23.0, 12.0
+# Bins below this fraction of a wavelet's peak are left out, for float32 and float64.
 THRESHOLD = {torch.float32: 1e-7, torch.float64: 1e-16}
 
 
@@ -71,6 +74,7 @@ class TimeScattering(FilterBuffers):
         Q: Wavelets per octave of the first and second filter bank.
         T: Averaging window in samples.
         unpad: Keep only the output frames that lie within the signal.
+        sampling: ``"exact"``, at the sampling rates of kymatio, or ``"reduced"``.
 
     Raises:
         ConfigurationError: If a setting is out of range or the signal is too short for it.
@@ -88,6 +92,8 @@ class TimeScattering(FilterBuffers):
         super().__init__()
         self.phi: Tensor
         check_scattering(n_samples, J, Q, T)
+        if sampling not in ("exact", "reduced"):
+            raise ConfigurationError(f'sampling must be "exact" or "reduced", got {sampling!r}')
         self.n_samples, self.J, self.Q, self.T, self.unpad = n_samples, J, Q, T, unpad
         self.sampling = sampling
         self.padded = padded_length(n_samples, T)
@@ -181,27 +187,35 @@ class TimeScattering(FilterBuffers):
             averaged: The n1 whose moduli will be averaged as they are.
             others: More signals, of which no gradient is wanted.
         """
-        bands = self._bands(x.dtype)
-        reach = dict.fromkeys(averaged, bands.low_pass.reach)
-        for n2, rows in rates.items():
-            needed = bands.second[n2].reach
-            reach.update((n1, max(needed, reach.get(n1, 0))) for n1 in rows)
-        below = max([0, *(-bands.second[n2].start for n2 in rates)])
-        groups = list(self._groups(reach, x.device))
+        layout = self.layout(rates, averaged, x)
         plan = [
             (self._group(level, rows, x), self._low_bins(level, n_bins, x))
-            for level, rows, n_bins in groups
+            for level, rows, n_bins, _ in layout
         ]
         with_gradient = self._spectrum(x)
         found = modulus_spectra(
             plan, with_gradient, None if others is None else self._spectrum(others)
         )
         layers = []
-        for (level, rows, n_bins), (spectra, joint) in zip(groups, found, strict=True):
-            negative = min(below, n_bins - 1)
-            extended = extend(spectra, negative, 0), extend(joint, negative, 0)
-            layers.append(SpectrumLayer(level, rows, negative, *extended))
+        for (level, rows, _, below), (spectra, joint) in zip(layout, found, strict=True):
+            extended = extend(spectra, below, 0), extend(joint, below, 0)
+            layers.append(SpectrumLayer(level, rows, below, *extended))
         return layers
+
+    def layout(
+        self, rates: Mapping[int, Sequence[int]], averaged: Sequence[int], like: Tensor
+    ) -> list[tuple[int, tuple[int, ...], int, int]]:
+        """Level, rows, and bins from 0 on and below, of each layer of :meth:`first_layer`."""
+        bands = self._bands(like.dtype)
+        reach = dict.fromkeys(averaged, bands.low_pass.reach)
+        for n2, rows in rates.items():
+            needed = bands.second[n2].reach
+            reach.update((n1, max(needed, reach.get(n1, 0))) for n1 in rows)
+        below = max([0, *(-bands.second[n2].start for n2 in rates)])
+        return [
+            (level, rows, n_bins, min(below, n_bins - 1))
+            for level, rows, n_bins in self._groups(reach, like.device)
+        ]
 
     def first_order(self, layer: SpectrumLayer) -> Tensor:
         """Averaged moduli of one layer, shape (batch, rows, frames), of the joint batch."""

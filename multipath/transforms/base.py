@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import InputError
-from ..paths import Path, complete_table
+from ..paths import Path, check_indices, complete_table
 
 Method = TypeVar("Method", bound=Callable[..., Any])
 
@@ -62,6 +62,23 @@ class Transform(nn.Module, ABC):
         A transform that gains from treating both at once overrides this.
         """
         return self.coefficients(x, indices), self.coefficients(y, indices)
+
+    def prepare(self, x: Tensor) -> list[Tensor]:
+        """What the paths of some signals share, to be kept for signals that will come again.
+
+        Here the coefficients of all paths; a transform with a costly common part returns that.
+
+        Args:
+            x: Signals, shape (batch, T).
+
+        Returns:
+            Tensors with the batch first.
+        """
+        return self.coefficients(x, range(len(self.paths)))
+
+    def finish(self, prepared: Sequence[Tensor], indices: Sequence[int] | Tensor) -> list[Tensor]:
+        """:meth:`coefficients` of signals that have been prepared, without gradient."""
+        return [prepared[index] for index in check_indices(indices, len(self.paths))]
 
     def forward(self, x: Tensor) -> list[Tensor]:
         """Coefficients of all paths."""

@@ -35,6 +35,8 @@ class Scattering1D(Scattering):
         T: Averaging window in samples. Default 2^J.
         max_order: 1 or 2.
         unpad: Drop the frames of the mirrored ends, as kymatio does.
+        sampling: ``"exact"`` or, with about half of the samples, ``"reduced"``; see
+            :class:`JTFS`.
         sample_rate: In Hz; only used in the path table. Default 1.0 (cycles/sample).
 
     Attributes:
@@ -86,17 +88,14 @@ class Scattering1D(Scattering):
             zeroth=0,
         )
 
-    def _first_layer(
-        self, x: Tensor, others: Tensor | None, indices: Sequence[int]
-    ) -> list[SpectrumLayer]:
-        first, partners = self._requests(indices)
-        rates = {n2: sorted(rows) for n2, rows in partners.items()}
-        return self.time.first_layer(x, rates, averaged=sorted(first), others=others)
+    def _requests(self, indices: Sequence[int]) -> tuple[dict[int, list[int]], list[int]]:
+        first, partners = self._by_order(indices)
+        return {n2: sorted(rows) for n2, rows in partners.items()}, sorted(first)
 
     def _averages(
         self, layers: Sequence[SpectrumLayer], indices: Sequence[int]
     ) -> Iterator[tuple[Tensor, Finish]]:
-        first, partners = self._requests(indices)
+        first, partners = self._by_order(indices)
         for layer in layers:
             if not first.keys().isdisjoint(layer.rows):
                 chosen = [first.get(n1) for n1 in layer.rows]
@@ -105,7 +104,7 @@ class Scattering1D(Scattering):
             averaged = self.time.second_order(layers, n2, list(rows))
             yield averaged, partial(_rows_of, indices=list(rows.values()), dim=2)
 
-    def _requests(self, indices: Sequence[int]) -> tuple[dict[int, int], dict[int, dict[int, int]]]:
+    def _by_order(self, indices: Sequence[int]) -> tuple[dict[int, int], dict[int, dict[int, int]]]:
         """Paths of order 1 by n1, and of order 2 by n2 and n1."""
         by_key: dict[Any, int] = {self.paths[index].key: index for index in indices}
         first = {key[0]: index for key, index in by_key.items() if len(key) == 1}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Literal
 
 import torch
@@ -10,9 +11,10 @@ from torch import Tensor
 
 from ..errors import ConfigurationError, InputError
 from ..paths import Path, check_indices
-from ._analytic import modulus
 from ._filters import FilterBuffers
+from ._frames import Frames, magnitudes
 from ._settings import check_integers, check_rate
+from ._tiles import keep_freed_memory
 from .base import Transform, check_signal, full_precision, working_dtype
 
 
@@ -92,6 +94,7 @@ class MultiResolutionSTFT(Transform):
         make_window = torch.hann_window if window == "hann" else window
         if not callable(make_window):
             raise ConfigurationError(f'window must be "hann" or a function, got {window!r}')
+        keep_freed_memory()
         self.windows = FilterBuffers()
         for index, win in enumerate(win_lengths):
             self.windows.register_filter(
@@ -120,16 +123,15 @@ class MultiResolutionSTFT(Transform):
                     f"signals of {x.shape[-1]} samples are too short for an FFT of "
                     f"{size['fft_size']}: more than {size['fft_size'] // 2} are needed"
                 )
-            spectrum = torch.stft(
-                signals,
-                n_fft=size["fft_size"],
-                hop_length=size["hop_size"],
-                win_length=size["win_length"],
-                window=self.windows.filter(f"window_{index}", signals),
-                return_complex=True,
+            name = f"window_{index}"
+            window = self.windows.derived(
+                name, signals, partial(self.windows.filter, name, signals)
             )
-            magnitude = modulus(torch.view_as_real(spectrum).movedim(-1, 1))
-            found[index] = magnitude.reshape(*x.shape[:-1], *spectrum.shape[-2:])
+            half = size["fft_size"] // 2
+            padded = torch.nn.functional.pad(signals, (half, half), mode="reflect")
+            frames = Frames(size["fft_size"], size["hop_size"], size["win_length"])
+            values = magnitudes(padded, window, frames)
+            found[index] = values.reshape(*x.shape[:-1], *values.shape[1:])
         return [found[index] for index in chosen]
 
     def extra_repr(self) -> str:

@@ -1,0 +1,155 @@
+"""Short-time spectra: from signals to the magnitudes of their frames, and back for gradients.
+
+Forward and adjoint are written by hand, tile by tile. All that is kept for a gradient is the
+direction of each bin, and nothing where none is wanted. Derivatives of the gradient go through the
+same steps in differentiable form.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ._analytic import half_spectrum, modulus
+from ._tiles import tile_size
+
+
+@dataclass(frozen=True)
+class Frames:
+    """Where frames lie in a signal, in samples.
+
+    A window shorter than the FFT lies in the middle of its frame, but is transformed from the
+    first sample on: that turns phases, not magnitudes.
+
+    Attributes:
+        fft_size: Length of a frame.
+        hop_size: From one frame to the next.
+        win_length: Samples that the window leaves of a frame.
+    """
+
+    fft_size: int
+    hop_size: int
+    win_length: int
+
+    @property
+    def n_bins(self) -> int:
+        """Bins from zero to half the sample rate."""
+        return self.fft_size // 2 + 1
+
+    @property
+    def _before(self) -> int:
+        """Samples of a frame in front of its window."""
+        return (self.fft_size - self.win_length) // 2
+
+    def split(self, signals: Tensor) -> Tensor:
+        """Frames under their windows, a view of shape (batch, frames, win_length)."""
+        after = self.fft_size - self.win_length - self._before
+        inner = signals[:, self._before : signals.shape[1] - after]
+        return inner.unfold(1, self.win_length, self.hop_size)
+
+    def merge(self, frames: Tensor, length: int) -> Tensor:
+        """The adjoint of :meth:`split`: overlapping frames added up.
+
+        Cut at multiples of the hop, frames become pieces that only meet pieces of other frames.
+        """
+        count, hop = frames.shape[1], self.hop_size
+        pieces = frames.split(hop, dim=2)
+        rows = frames.new_zeros(len(frames), count + len(pieces) - 1, hop)
+        for row, piece in enumerate(pieces):
+            rows[:, row : row + count, : piece.shape[2]] += piece
+        covered = (count - 1) * hop + self.win_length
+        signals = frames.new_zeros(len(frames), length)
+        signals[:, self._before : self._before + covered] = rows.flatten(1)[:, :covered]
+        return signals
+
+    def unpaired(self, bins: Tensor) -> Tensor:
+        """View of the bins that a real spectrum holds once: zero, and the middle one if even."""
+        return bins[..., :: self.fft_size // 2] if self.fft_size % 2 == 0 else bins[..., :1]
+
+
+def magnitudes(signals: Tensor, window: Tensor, frames: Frames) -> Tensor:
+    """Magnitudes of windowed frames; the gradient is zero, not NaN, where one is zero.
+
+    Args:
+        signals: Shape (batch, samples), at least one frame long.
+        window: Shape (win_length,).
+        frames: Where the frames are.
+
+    Returns:
+        Shape (batch, bins, frames), laid out in memory frame by frame.
+    """
+    result: Tensor = _Magnitudes.apply(signals, window, frames)  # type: ignore[no-untyped-call]
+    return result
+
+
+class _Magnitudes(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, signals: Tensor, window: Tensor, frames: Frames) -> Tensor:
+        ctx.frames = frames
+        views = frames.split(signals)
+        scale = _scale(signals)
+        count, bins, win = views.shape[1], frames.n_bins, frames.win_length
+        found = signals.new_empty(len(signals), count, bins)
+        size = min(len(signals), tile_size(2 * bins * count, signals.device))
+        # allocated once: only the samples under the windows change from tile to tile
+        padded = signals.new_empty(size, count, frames.fft_size)
+        padded[..., win:] = 0
+        directions = []
+        for part, view, gain in zip(
+            found.split(size), views.split(size), scale.split(size), strict=True
+        ):
+            tile = padded[: len(part)]
+            torch.mul(view, window / gain[:, None, None], out=tile[..., :win])
+            spectrum = torch.fft.rfft(tile)
+            squares = torch.view_as_real(spectrum).square()
+            torch.add(squares[..., 0], squares[..., 1], out=part).sqrt_()
+            if ctx.needs_input_grad[0]:
+                # safe where squares have vanished: they are small beside the peak, not the smallest
+                inverse = part.clamp_min(torch.finfo(part.dtype).tiny ** 0.5).reciprocal_()
+                directions.append(spectrum.mul_(inverse))
+            part.mul_(gain[:, None, None])
+        ctx.save_for_backward(signals, window, *directions)
+        return found.transpose(1, 2)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
+        signals, window, *directions = ctx.saved_tensors
+        frames: Frames = ctx.frames
+        if torch.is_grad_enabled():  # to be differentiated again
+            (result,) = torch.autograd.grad(
+                differentiable_magnitudes(signals, window, frames),
+                signals,
+                gradient,
+                create_graph=True,
+            )
+            return result, None, None
+        tiles = gradient.transpose(1, 2).split([len(direction) for direction in directions])
+        parts = []
+        for tile, direction in zip(tiles, directions, strict=True):
+            spectrum = direction * tile
+            # an unscaled inverse counts all others twice, which the halved window makes good
+            frames.unpaired(spectrum).mul_(2)
+            views = torch.fft.irfft(spectrum, n=frames.fft_size, norm="forward")
+            views = views[..., : frames.win_length].mul_(window / 2)
+            parts.append(frames.merge(views, signals.shape[1]))
+        return torch.cat(parts) if len(parts) > 1 else parts[0], None, None
+
+
+def differentiable_magnitudes(signals: Tensor, window: Tensor, frames: Frames) -> Tensor:
+    """The same as :func:`magnitudes`, in steps that can be differentiated twice."""
+    views = frames.split(signals) * window
+    padded = torch.nn.functional.pad(views, (0, frames.fft_size - frames.win_length))
+    planes = torch.view_as_real(half_spectrum(padded)).movedim(-1, 1)
+    return modulus(planes).transpose(1, 2)
+
+
+def _scale(signals: Tensor) -> Tensor:
+    """Powers of two, shape (batch,), that bring peaks near 1 and their squares within range."""
+    # so that windows divided by them stay well within range as well
+    limit = int(0.8 * math.log2(torch.finfo(signals.dtype).max))
+    exponent = torch.frexp(signals.detach().abs().amax(dim=1)).exponent
+    return torch.ldexp(torch.ones_like(signals[:, 0]), exponent.clamp(-limit, limit))

@@ -1,0 +1,163 @@
+"""Targets that come again cost less and give the same."""
+
+import copy
+import re
+
+import pytest
+import torch
+
+from multipath import StochasticLoss, TargetCache, TransformLoss
+from multipath.errors import ConfigurationError, InputError
+from multipath.transforms import JTFS, MultiResolutionSTFT, Scattering1D
+
+N = 1024
+TRANSFORMS = {
+    "jtfs": lambda: JTFS(N, J=5, Q=(4, 1), J_fr=2, Q_fr=1, T=64, F=4),
+    "scattering1d": lambda: Scattering1D(N, J=5, Q=(4, 1), T=64),
+    "mrstft": lambda: MultiResolutionSTFT([64, 128]),
+}
+
+
+def sounds(n, seed=0):
+    return torch.randn(n, N, generator=torch.Generator().manual_seed(seed))
+
+
+@pytest.fixture(params=TRANSFORMS)
+def transform(request):
+    return TRANSFORMS[request.param]()
+
+
+def test_the_same_values_and_gradients_as_without(transform):
+    cache = TargetCache(max_bytes=10**8)
+    plain, cached = TransformLoss(transform), TransformLoss(transform, cache=cache)
+    target = sounds(3)
+    indices = [0, len(transform.paths) - 1]
+    gradients = []
+    for epoch in range(2):
+        for loss in (plain, cached):
+            x = sounds(3, seed=1).requires_grad_()
+            with cache.keyed(["a", "b", "c"]):
+                values = loss.path_losses(x, target, indices)
+            values.sum().backward()
+            gradients.append((values.detach(), x.grad))
+        assert (cache.misses, cache.hits) == (3, 3 * epoch)
+    for values, gradient in gradients[1:]:
+        torch.testing.assert_close(values, gradients[0][0], rtol=1e-5, atol=0)
+        torch.testing.assert_close(gradient, gradients[0][1], rtol=1e-4, atol=1e-6)
+
+
+def test_items_are_found_in_other_batches_and_orders():
+    cache = TargetCache(max_bytes=10**8)
+    loss = TransformLoss(TRANSFORMS["jtfs"](), cache=cache)
+    x, target = sounds(4, seed=1), sounds(4)
+    for chosen in ([0, 1], [3, 1, 0], [2, 3]):
+        with cache.keyed(torch.tensor(chosen)):
+            value = loss.path_losses(x[chosen], target[chosen], [3])
+        expected = TransformLoss(loss.transform).path_losses(x[chosen], target[chosen], [3])
+        torch.testing.assert_close(value, expected, rtol=1e-5, atol=0)
+    assert (cache.misses, cache.hits) == (4, 3)
+
+
+def test_first_layer_is_not_computed_again(monkeypatch):
+    cache = TargetCache(max_bytes=10**8)
+    loss = TransformLoss(TRANSFORMS["jtfs"](), cache=cache)
+    target = sounds(2)
+    with cache.keyed([0, 1]):
+        loss.path_losses(target, target, [0])
+    seen = []
+    first_layer = loss.transform.time.first_layer
+
+    def count(x, *args, others=None, **kwargs):
+        seen.append(len(x) + (0 if others is None else len(others)))
+        return first_layer(x, *args, others=others, **kwargs)
+
+    monkeypatch.setattr(loss.transform.time, "first_layer", count)
+    with cache.keyed([0, 1]):
+        loss.path_losses(target, target, [5])
+    assert seen == [2]  # the input's alone
+
+
+def test_nothing_is_kept_outside_of_keyed():
+    cache = TargetCache(max_bytes=10**8)
+    loss = TransformLoss(TRANSFORMS["scattering1d"](), cache=cache)
+    with cache.keyed([0, 1]):
+        pass
+    loss(sounds(2, seed=1), sounds(2))
+    assert len(cache) == 0
+    assert not cache.active
+
+
+def test_never_more_bytes_than_allowed_and_the_oldest_go_first():
+    target = sounds(6)
+    probe = TargetCache(max_bytes=10**9)
+    transform = TRANSFORMS["scattering1d"]()
+    with probe.keyed([0]):
+        probe.prepared(transform, target[:1])
+    cache = TargetCache(max_bytes=int(3.5 * probe.size))
+    for key in (0, 1, 2, 0, 3, 4):  # 0 is used again before 3 and 4 come
+        with cache.keyed([key]):
+            cache.prepared(transform, target[key : key + 1])
+        assert cache.size <= cache.max_bytes
+    assert list(cache._items) == [0, 3, 4]
+    small = TargetCache(max_bytes=10)
+    with small.keyed([0]):
+        small.prepared(transform, target[:1])
+    assert len(small) == 0
+
+
+def test_a_key_stands_for_one_target():
+    cache = TargetCache(max_bytes=10**8)
+    loss = TransformLoss(TRANSFORMS["jtfs"](), cache=cache)
+    with cache.keyed(["kick"]):
+        loss(sounds(1, seed=1), sounds(1))
+        with pytest.raises(InputError, match="the target under key 'kick' is not the one"):
+            loss(sounds(1, seed=1), 0.5 * sounds(1))
+    cache.clear()
+    with cache.keyed(["kick"]):
+        loss(sounds(1, seed=1), 0.5 * sounds(1))
+
+
+def test_as_many_keys_as_targets():
+    cache = TargetCache(max_bytes=10**8)
+    loss = TransformLoss(TRANSFORMS["jtfs"](), cache=cache)
+    message = re.escape("expected a key for each of the 2 targets, got ['kick']")
+    with cache.keyed(["kick"]), pytest.raises(InputError, match=message):
+        loss(sounds(2, seed=1), sounds(2))
+
+
+def test_a_cache_serves_one_transform():
+    cache = TargetCache(max_bytes=10**8)
+    with cache.keyed([0]):
+        cache.prepared(TRANSFORMS["jtfs"](), sounds(1))
+        with pytest.raises(ConfigurationError, match="serves another transform"):
+            cache.prepared(TRANSFORMS["jtfs"](), sounds(1))
+
+
+def test_bytes_must_be_positive():
+    with pytest.raises(ConfigurationError, match="max_bytes must be positive, got 0"):
+        TargetCache(max_bytes=0)
+
+
+def test_another_precision_is_computed_anew():
+    cache = TargetCache(max_bytes=10**8)
+    loss = TransformLoss(TRANSFORMS["jtfs"](), cache=cache)
+    target = sounds(1)
+    with cache.keyed([0]):
+        loss(target, target)
+        value = loss(2 * target.double(), target.double())
+    expected = TransformLoss(loss.transform)(2 * target.double(), target.double())
+    torch.testing.assert_close(value, expected, rtol=1e-12, atol=0)
+
+
+def test_through_estimators_and_copies():
+    cache = TargetCache(max_bytes=10**8)
+    loss = TransformLoss(TRANSFORMS["jtfs"](), cache=cache)
+    criterion = StochasticLoss(loss, generator=0)
+    plain = StochasticLoss(TransformLoss(loss.transform), generator=0)
+    x, target = sounds(2, seed=1), sounds(2)
+    for _ in range(3):
+        with cache.keyed([0, 1]):
+            value = criterion(x, target)
+        torch.testing.assert_close(value, plain(x, target), rtol=1e-5, atol=0)
+    assert len(copy.deepcopy(loss).cache) == 0
+    assert "2 targets" in repr(cache)
