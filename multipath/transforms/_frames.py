@@ -94,7 +94,7 @@ class _Magnitudes(torch.autograd.Function):
         scale = _scale(signals)
         count, bins, win = views.shape[1], frames.n_bins, frames.win_length
         found = signals.new_empty(len(signals), count, bins)
-        size = min(len(signals), tile_size(2 * bins * count, signals.device))
+        size = min(len(signals), tile_size(count * bins, signals.device))
         # allocated once: only the samples under the windows change from tile to tile
         padded = signals.new_empty(size, count, frames.fft_size)
         padded[..., win:] = 0

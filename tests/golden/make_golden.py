@@ -1,8 +1,9 @@
-"""Golden values of the scattering transforms, computed once with their reference implementations.
+"""Golden values of the transforms, computed once with their reference implementations.
 
 The reference needs an environment of its own; it is never a dependency of the tests:
 
-    python3.11 -m venv peers && peers/bin/pip install torch==2.13.0 scrapl-loss==0.1.0
+    python3.11 -m venv peers
+    peers/bin/pip install torch==2.13.0 scrapl-loss==0.1.0 auraloss==0.4.0
     peers/bin/python tests/golden/make_golden.py        # five minutes, 2 GB of memory
 
 `scrapl-loss` gives single, padded JTFS paths (`unpad=False`); the kymatio vendored inside it gives
@@ -32,6 +33,11 @@ the input: `gradients`.
 
 `scattering1d_<setting>.npz`: the same fields, with `keys` ((), (n1,), (n1, n2)) of shape (P, 2)
 padded by -1, `xi`, `j` (P, 2) padded by NaN, and `values` (len(stored), time), unpadded, complete.
+
+`mrstft.npz` holds magnitudes as auraloss's STFTLoss computes them, of noise and a tone of
+`frequency` cycles per sample in one signal. Of resolution i: `shape_<i>` (frequency, time),
+`values_<i>`, every `entry_stride`-th magnitude from the first in C order, and `gradient_<i>`, that
+of their sum with respect to the input, every 8th sample.
 """
 
 import json
@@ -42,6 +48,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from auraloss.freq import STFTLoss
 from scrapl import SCRAPLLoss  # also puts the vendored kymatio on the path: import it first
 
 from kymatio.torch import Scattering1D, TimeFrequencyScattering  # isort: skip
@@ -56,6 +63,11 @@ SEEDS = {"small": 11, "granular": 12, "tr808": 13}
 TARGET_SEED = 21
 # Coprime with both axes of a padded path, so that the subset walks over all rows and columns.
 ENTRY_STRIDES = {"small": 1, "granular": 1, "tr808": 25}
+RESOLUTIONS = {
+    "fft_sizes": [1024, 2048, 512, 300],  # three as auraloss has them, one that fills its frames
+    "hop_sizes": [120, 240, 50, 77],
+    "win_lengths": [600, 1200, 240, 300],
+}
 
 
 def noise(seed, n_samples):
@@ -214,6 +226,31 @@ def make_scattering1d(name):
     }
 
 
+def make_mrstft():
+    n_samples, seed, frequency, entry_stride = 8192, 14, 0.0731, 37
+    tone = np.cos(2 * np.pi * frequency * np.arange(n_samples)).astype(np.float32)
+    x = torch.from_numpy(noise(seed, n_samples) + tone)[None]
+    peers = {name: version(name) for name in ("auraloss", "torch", "numpy")}
+    arrays = {
+        "settings": json.dumps(RESOLUTIONS),
+        "versions": json.dumps({**peers, "python": platform.python_version()}),
+        "seed": seed,
+        "n_samples": n_samples,
+        "frequency": frequency,
+        "input_head": x[0, :8].numpy(),
+        "entry_stride": entry_stride,
+    }
+    for index, sizes in enumerate(zip(*RESOLUTIONS.values(), strict=True)):
+        leaf = x.clone().requires_grad_()
+        with torch.enable_grad():
+            magnitude, _phase = STFTLoss(*sizes).stft(leaf)
+            (gradient,) = torch.autograd.grad(magnitude.sum(), leaf)
+        arrays[f"shape_{index}"] = np.array(magnitude.shape[1:])
+        arrays[f"values_{index}"] = magnitude.detach().flatten()[::entry_stride].numpy()
+        arrays[f"gradient_{index}"] = gradient[0, ::8].numpy()
+    return arrays
+
+
 def main():
     logging.disable(logging.INFO)
     torch.set_num_threads(1)
@@ -228,6 +265,9 @@ def main():
                 f" {file.stat().st_size / 1e3:.0f} kB",
                 flush=True,
             )
+    file = HERE / "mrstft.npz"
+    np.savez_compressed(file, **make_mrstft())
+    print(f"{file.name}: {file.stat().st_size / 1e3:.0f} kB", flush=True)
 
 
 if __name__ == "__main__":
