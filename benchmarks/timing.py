@@ -16,8 +16,10 @@ if TYPE_CHECKING:
 # Losses kept constructed: enough for the contenders of one case, few enough to bound memory.
 KEPT = 4
 # Shorter steps are repeated until they fill this many seconds, and their mean is the sample.
-BURST_SECONDS = 0.05
+BURST_SECONDS = 0.15
 MOST_STEPS = 50
+# Steps that take longer than this are not preceded by one that does not count.
+LONG_STEP_SECONDS = 2.0
 # The other process's threads spin on for a moment after its step: let them fall asleep.
 PAUSE_SECONDS = 0.02
 
@@ -46,12 +48,12 @@ class Stepper:
         return loss, seconds
 
     def step(self, spec: dict[str, Any], warm_up: bool, limit: float | None) -> dict[str, Any]:
-        """Time one step, after a first one that does not count where ``warm_up`` asks for it.
+        """Time some steps, after one that does not count: caches belong to who ran before.
 
         Args:
             spec: ``subject``, ``settings``, ``batch``, and ``indices`` (path indices), ``at``
                 (positions in [0, 1) among the paths) or neither (all paths).
-            warm_up: Whether to run a first step for caches to fill and for a burst to be sized.
+            warm_up: Whether this is the first time, when even a long step is preceded by another.
             limit: If the first step takes more seconds than this, it stays the only one.
 
         Returns:
@@ -62,12 +64,12 @@ class Stepper:
         indices = chosen_paths(spec, loss.n_paths)
         x, y = signals(spec)
         reply = {"construct_seconds": construct_seconds, "paths": loss.n_paths}
-        count = 1
-        if warm_up:
-            first = timed_step(loss, x, y, indices)
-            if limit is not None and first > limit:
-                return reply | {"seconds": first, "too_slow": True}
-            count = min(MOST_STEPS, 1 + int(BURST_SECONDS / max(first, 1e-6)))
+        first = timed_step(loss, x, y, indices)
+        if warm_up and limit is not None and first > limit:
+            return reply | {"seconds": first, "too_slow": True}
+        if first > LONG_STEP_SECONDS and not warm_up:
+            return reply | {"seconds": first}
+        count = min(MOST_STEPS, 1 + int(BURST_SECONDS / max(first, 1e-6)))
         time.sleep(PAUSE_SECONDS)
         total = sum(timed_step(loss, x, y, indices) for _ in range(count))
         return reply | {"seconds": total / count}

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import groupby
 from typing import Any
 
 import torch
@@ -24,16 +25,16 @@ from ._tiles import tile_size
 class WaveletGroup:
     """Wavelets whose outputs are kept at the same rate, applied together.
 
-    All are shifted down in frequency by the same number of bins, so that one product fills the
-    spectra of all: together they rarely span more than the octave that their rate leaves room for.
-    If they do, each is shifted by its own.
+    Neighbours are shifted down in frequency by the same number of bins, so that one product fills
+    the spectra of as many as fit: most often of all, since they rarely span more than the octave
+    that their rate leaves room for.
 
     Attributes:
         length: Samples kept.
         step: A longer transform, subsampled by this, makes room for a wide wavelet.
         values: Shape (wavelets, 2 * bins). Each value stands twice, for the real and the imaginary
             part of a bin: a product of real and complex numbers would make the real ones complex.
-        firsts: For each wavelet, the bin that the values start from; or one for all.
+        firsts: For each wavelet, the bin that its values start from.
     """
 
     length: int
@@ -45,7 +46,7 @@ class WaveletGroup:
     def design(
         cls, bands: Sequence[Band], bank: Tensor, below: int, level: int, length: int
     ) -> WaveletGroup:
-        """From the bands of some wavelets.
+        """From the bands of some wavelets, highest frequency first.
 
         Args:
             bands: The wavelets.
@@ -54,25 +55,27 @@ class WaveletGroup:
             level: One sample in 2^level is kept.
             length: Samples kept.
         """
-        first, last = min(band.start for band in bands), max(band.stop for band in bands)
-        widest = max(len(band.values) for band in bands)
-        together = oversampling(last - first, length) == oversampling(widest, length)
-        width = last - first if together else widest
-        step = oversampling(width, length)
-        # none starts so late that its row of values would end behind the spectra
-        firsts = [first if together else min(band.start, last - width) for band in bands]
+        step = oversampling(max(len(band.values) for band in bands), length)
+        runs: list[list[Band]] = []
+        for band in bands:
+            if runs and oversampling(_span(runs[-1] + [band]), length) <= step:
+                runs[-1].append(band)
+            else:
+                runs.append([band])
+        width = max(_span(run) for run in runs)
+        # no run starts so late that its values would end behind those of all
+        latest = max(band.stop for band in bands) - width
+        firsts = [min(latest, *(band.start for band in run)) for run in runs for _ in run]
         values = bank.new_zeros(len(bands), width)
-        for row, start, band in zip(values, firsts, bands, strict=True):
-            row[band.start - start : band.stop - start] = band.of(bank)
+        for row, first, band in zip(values, firsts, bands, strict=True):
+            row[band.start - first : band.stop - first] = band.of(bank)
         # a real inverse transform gives twice the real part, and divides by its own length
         values = values.repeat_interleave(2, dim=1) * (step / 2 ** (level + 1))
-        places = [start + below for start in (firsts[:1] if together else firsts)]
-        return cls(length, step, values, tuple(places))
+        return cls(length, step, values, tuple(first + below for first in firsts))
 
     def of(self, rows: Sequence[int]) -> WaveletGroup:
         """Some of the wavelets."""
-        together = len(self.firsts) == 1
-        firsts = self.firsts if together else tuple(self.firsts[row] for row in rows)
+        firsts = tuple(self.firsts[row] for row in rows)
         return replace(self, values=take(self.values, rows, dim=0), firsts=firsts)
 
     def __len__(self) -> int:
@@ -112,9 +115,15 @@ class WaveletGroup:
         Those are filled from bin 1 on: bin 0 could not hold an imaginary part.
         """
         width = self.values.shape[1]
-        for row, first in enumerate(self.firsts):
-            rows = slice(row, row + 1) if len(self.firsts) > 1 else slice(None)
+        row = 0
+        for first, run in groupby(self.firsts):
+            rows = slice(row, row + len(list(run)))
             yield rows, slice(2 * first, 2 * first + width), slice(2, 2 + width)
+            row = rows.stop
+
+
+def _span(bands: Sequence[Band]) -> int:
+    return max(band.stop for band in bands) - min(band.start for band in bands)
 
 
 def take(x: Tensor, positions: Sequence[int], dim: int) -> Tensor:
@@ -173,19 +182,19 @@ class _ModulusSpectra(torch.autograd.Function):
         ctx: Any, plan: Plan, spectrum: Tensor, others: Tensor | None
     ) -> tuple[Tensor, ...]:
         ctx.plan = plan
-        batches = [as_sources(batch) for batch in (spectrum, others) if batch is not None]
+        wanted = len(spectrum) if ctx.needs_input_grad[1] else 0
+        sources = as_sources(spectrum if others is None else torch.cat([spectrum, others]))
         joint, directions = [], []
         for group, low_bins in plan:
             size = tile_size(2 * len(group) * group.length, spectrum.device)
-            scratch = group.scratch(min(size, max(map(len, batches))), batches[0])
+            scratch = group.scratch(min(size, len(sources)), sources)
             parts = []
-            for batch, keep in zip(batches, (ctx.needs_input_grad[1], False), strict=False):
-                for tile in batch.split(size):
-                    planes = group.analyse(tile, scratch[: len(tile)])
-                    moduli = quick_modulus(planes[:, 0], planes[:, 1])
-                    if keep:
-                        directions.append(divide_by_modulus_(planes, moduli[:, None]))
-                    parts.append(low_bins(moduli))
+            for tile, n_kept in _tiles(sources, size, wanted):
+                planes = group.analyse(tile, scratch[: len(tile)])
+                moduli = quick_modulus(planes[:, 0], planes[:, 1])
+                if n_kept:
+                    directions.append(divide_by_modulus_(planes[:n_kept], moduli[:n_kept, None]))
+                parts.append(low_bins(moduli))
             joint.append(torch.cat(parts) if len(parts) > 1 else parts[0])
         ctx.save_for_backward(spectrum, *directions)
         ctx.mark_non_differentiable(*joint)
@@ -217,6 +226,19 @@ class _ModulusSpectra(torch.autograd.Function):
                     group.synthesise(direction * moduli[:, None], found[tile])
                 start = tile.stop
         return None, from_sources(found), None
+
+
+def _tiles(sources: Tensor, size: int, wanted: int) -> Iterator[tuple[Tensor, int]]:
+    """Signals in tiles, and of how many in each a gradient is wanted: all, none, or all there are.
+
+    Directions are kept in place of planes; a tile half kept would be kept as a whole.
+    """
+    if len(sources) <= size:
+        yield sources, wanted
+        return
+    for part, n_kept in ((sources[:wanted], size), (sources[wanted:], 0)):
+        for tile in part.split(size) if len(part) else ():
+            yield tile, min(n_kept, len(tile))
 
 
 def differentiable_modulus_spectra(plan: Plan, spectrum: Tensor) -> list[Tensor]:

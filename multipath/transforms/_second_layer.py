@@ -16,7 +16,7 @@ from torch import Tensor
 
 from ._analytic import divide_by_modulus_, modulus, quick_modulus
 from ._average import StridedAverage
-from ._tiles import tile_numbers
+from ._tiles import tile_size
 
 
 @dataclass(frozen=True)
@@ -27,6 +27,7 @@ class Branch:
         modulate: Band-passes moduli with that wavelet: from their spectra to real and imaginary
             plane, shape (batch, 2, rows, samples), differentiable twice.
         average: What follows the modulus.
+        rows: How many rows come out of the modulation.
         mixing: A complex filter bank along the rows, shape (2, 2 * rows, rows out): what real and
             imaginary rows, one after the other, give to real and to imaginary rows out. None
             leaves the rows as they are.
@@ -34,6 +35,7 @@ class Branch:
 
     modulate: Callable[[Sequence[Tensor]], Tensor]
     average: StridedAverage
+    rows: int
     mixing: Tensor | None = None
 
     @property
@@ -60,23 +62,21 @@ class Branch:
         pairs: Tensor = rows.mT.unflatten(1, (2, -1))
         return pairs
 
-    def tiles(self, modulated: Tensor) -> Iterator[tuple[tuple[Any, ...], tuple[slice, slice]]]:
-        """What to treat at once: many signals, or one and some of its frames.
+    def batches(self, n_signals: int, device: torch.device) -> Iterator[slice]:
+        """Signals to treat at once: as many as fit into a tile, or one."""
+        rows = max(self.rows, 0 if self.mixing is None else self.mixing.shape[2])
+        size = tile_size(2 * rows * self.average.n_frames * self.average.stride, device)
+        for first in range(0, n_signals, size):
+            yield slice(first, min(first + size, n_signals))
 
-        Yields:
-            Where it lies in what is modulated, and where in (signals, frames).
-        """
-        average = self.average
-        rows = modulated.shape[2] if self.mixing is None else self.mixing.shape[2]
-        most = tile_numbers(modulated.device) // (2 * rows)
-        signals = max(1, most // (average.n_frames * average.stride))
-        frames = min(average.n_frames, max(1, most // average.stride))
-        for first in range(0, len(modulated), signals):
-            for start in range(0, average.n_frames, frames):
-                stop = min(start + frames, average.n_frames)
-                samples = slice(start * average.stride, stop * average.stride)
-                some = slice(first, first + signals)
-                yield (some, ..., samples), (some, slice(start, stop))
+    def tiles(self, modulated: Tensor) -> Iterator[tuple[slice, slice]]:
+        """Frames to treat at once, a tile of rows out, and the samples that they are made of."""
+        rows = self.rows if self.mixing is None else self.mixing.shape[2]
+        stride, n_frames = self.average.stride, self.average.n_frames
+        size = tile_size(2 * rows * stride * len(modulated), modulated.device)
+        for start in range(0, n_frames, size):
+            stop = min(start + size, n_frames)
+            yield slice(start, stop), slice(start * stride, stop * stride)
 
 
 def averaged_moduli(
@@ -103,45 +103,50 @@ class _AveragedModuli(torch.autograd.Function):
         ctx.branch = branch
         ctx.save_for_backward(*spectra)
         average = branch.average
-        modulated = branch.modulate(joint)
-        products = []
-        for place, _ in branch.tiles(modulated):
-            moduli = quick_modulus(*branch.mix(modulated[place]))
-            products.append(average.project(moduli, branch.rows_first))
-        return average.gather(_joined(products, average.n_frames))
+        found = []
+        for batch in branch.batches(len(joint[0]), joint[0].device):
+            modulated = branch.modulate([spectrum[batch] for spectrum in joint])
+            products = [
+                average.project(
+                    quick_modulus(*branch.mix(modulated[..., samples])), branch.rows_first
+                )
+                for _, samples in branch.tiles(modulated)
+            ]
+            found.append(average.gather(_joined(products, dim=1)))
+        return _joined(found, dim=0)
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
-        branch, average = ctx.branch, ctx.branch.average
+        branch = ctx.branch
         saved = ctx.saved_tensors
         gradient = gradient[: len(saved[0])]
         if torch.is_grad_enabled():
             real, imaginary = branch.mix(branch.modulate(saved))
             moduli = modulus(torch.stack([real, imaginary], dim=1))
-            averaged = average(moduli, branch.rows_first)
+            averaged = branch.average(moduli, branch.rows_first)
             return None, None, *torch.autograd.grad(averaged, saved, gradient, create_graph=True)
-        with torch.enable_grad():
-            spectra = [spectrum.detach().requires_grad_() for spectrum in saved]
-            modulated = branch.modulate(spectra)
-        back = torch.empty_like(modulated)
-        products = average.gather_adjoint(gradient)
-        largest = torch.finfo(gradient.dtype).max
-        for place, frames in branch.tiles(modulated):
-            real, imaginary = branch.mix(modulated.detach()[place])
-            moduli = average.project_adjoint(products[frames], branch.rows_first)
-            scale = divide_by_modulus_(moduli, quick_modulus(real, imaginary))
-            scale.clamp_(-largest, largest)  # zero times this where the modulus is zero
-            back[place] = branch.mix_adjoint(real * scale, imaginary * scale)
-        return None, None, *torch.autograd.grad(modulated, spectra, back)
+        batches = branch.batches(len(gradient), gradient.device)
+        found = [_adjoint(branch, [s[batch] for s in saved], gradient[batch]) for batch in batches]
+        return None, None, *(_joined(parts, dim=0) for parts in zip(*found, strict=True))
 
 
-def _joined(products: Sequence[Tensor], n_frames: int) -> Tensor:
-    """Tiles of (signals, frames, ...) put together."""
-    if products[0].shape[1] == n_frames:
-        return torch.cat(list(products)) if len(products) > 1 else products[0]
-    per_signal = -(-n_frames // products[0].shape[1])
-    rows = [
-        torch.cat(list(products[i : i + per_signal]), dim=1)
-        for i in range(0, len(products), per_signal)
-    ]
-    return torch.cat(rows)
+def _adjoint(branch: Branch, spectra: Sequence[Tensor], gradient: Tensor) -> tuple[Tensor, ...]:
+    """Gradients with respect to the spectra of some signals."""
+    average = branch.average
+    with torch.enable_grad():
+        inputs = [spectrum.detach().requires_grad_() for spectrum in spectra]
+        modulated = branch.modulate(inputs)
+    back = torch.empty_like(modulated)
+    products = average.gather_adjoint(gradient)
+    largest = torch.finfo(gradient.dtype).max
+    for frames, samples in branch.tiles(modulated):
+        real, imaginary = branch.mix(modulated.detach()[..., samples])
+        moduli = average.project_adjoint(products[:, frames], branch.rows_first)
+        scale = divide_by_modulus_(moduli, quick_modulus(real, imaginary))
+        scale.clamp_(-largest, largest)  # zero times this where the modulus is zero
+        back[..., samples] = branch.mix_adjoint(real * scale, imaginary * scale)
+    return torch.autograd.grad(modulated, inputs, back)
+
+
+def _joined(parts: Sequence[Tensor], dim: int) -> Tensor:
+    return torch.cat(list(parts), dim=dim) if len(parts) > 1 else parts[0]

@@ -259,7 +259,7 @@ class TimeScattering(FilterBuffers):
             ]
             return inverse_planes(torch.cat(parts, dim=1), self.padded >> level)
 
-        branch = Branch(modulate, self._averaging(level, like), mixing)
+        branch = Branch(modulate, self._averaging(level, like), sum(map(len, choices)), mixing)
         return averaged_moduli(
             branch, [layer.spectra for layer in used], [layer.joint for layer in used]
         )
