@@ -16,6 +16,7 @@ from multipath.transforms._first_layer import (
     modulus_spectra,
 )
 from multipath.transforms._low_bins import LowBins
+from multipath.transforms._modulation import Modulation, Part
 from multipath.transforms._second_layer import Branch, averaged_moduli
 from multipath.transforms._wavelets import Wavelet, low_pass
 
@@ -218,16 +219,14 @@ SAMPLES, ROWS, OUT = 64, 5, 7
 
 
 def branch_of(mixed):
-    """Planes are real and imaginary parts of two spectra each times its own weights."""
-    weights = noise(3, 1, SAMPLES, dtype=torch.complex128)
-
-    def modulate(spectra):
-        rows = torch.fft.ifft(torch.cat(list(spectra), dim=1) * weights[0])
-        return torch.stack([rows.real, rows.imag], dim=1)
-
+    """Some rows of two layers, some of their bins."""
+    parts = [
+        Part([0, 1], slice(3, 23), noise(20)),
+        Part([0, 2, 3], slice(1, 21), noise(20, seed=2)),
+    ]
     average = StridedAverage(low_pass(12).spectrum(SAMPLES), 8, range(1, 7), like=DOUBLE)
     mixing = noise(2, 2 * ROWS, OUT, seed=4) if mixed else None
-    return Branch(modulate, average, ROWS, mixing)
+    return Branch(Modulation(parts, SAMPLES), average, mixing)
 
 
 def plain_average(branch, spectra):
@@ -241,9 +240,7 @@ def plain_average(branch, spectra):
 
 
 def two_spectra(n, seed=0):
-    return [
-        noise(n, rows, SAMPLES, seed=seed + rows, dtype=torch.complex128) for rows in (2, ROWS - 2)
-    ]
+    return [noise(n, rows, 30, seed=seed + rows, dtype=torch.complex128) for rows in (2, 4)]
 
 
 @pytest.mark.parametrize("tile", [1, 500, 1000, 2**12, 2**21])

@@ -28,6 +28,18 @@ def inverse_planes(band: Tensor, length: int) -> Tensor:
     return planes[..., ::step]
 
 
+def inverse_planes_adjoint(gradient: Tensor, width: int) -> Tensor:
+    """The adjoint of :func:`inverse_planes`, for a band so wide."""
+    length = gradient.shape[-1]
+    step = oversampling(width, length)
+    if step > 1:
+        kept, gradient = gradient, gradient.new_zeros(*gradient.shape[:-1], step * length)
+        gradient[..., ::step] = kept
+    bins: Tensor = torch.fft.rfft(gradient, norm="forward")
+    real, imaginary = bins[..., 1 : width + 1].unbind(dim=1)
+    return (real + 1j * imaginary) * step
+
+
 def oversampling(width: int, length: int) -> int:
     """How many times longer a transform must be for a band to lie below its middle bin.
 

@@ -7,7 +7,7 @@ same steps in differentiable form.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,6 +16,7 @@ from torch import Tensor
 
 from ._analytic import divide_by_modulus_, modulus, quick_modulus
 from ._average import StridedAverage
+from ._modulation import Modulation
 from ._tiles import tile_size
 
 
@@ -24,18 +25,15 @@ class Branch:
     """What becomes of the first layer under one second-order wavelet.
 
     Attributes:
-        modulate: Band-passes moduli with that wavelet: from their spectra to real and imaginary
-            plane, shape (batch, 2, rows, samples), differentiable twice.
+        modulate: Band-passes moduli with that wavelet.
         average: What follows the modulus.
-        rows: How many rows come out of the modulation.
         mixing: A complex filter bank along the rows, shape (2, 2 * rows, rows out): what real and
             imaginary rows, one after the other, give to real and to imaginary rows out. None
             leaves the rows as they are.
     """
 
-    modulate: Callable[[Sequence[Tensor]], Tensor]
+    modulate: Modulation
     average: StridedAverage
-    rows: int
     mixing: Tensor | None = None
 
     @property
@@ -64,14 +62,14 @@ class Branch:
 
     def batches(self, n_signals: int, device: torch.device) -> Iterator[slice]:
         """Signals to treat at once: as many as fit into a tile, or one."""
-        rows = max(self.rows, 0 if self.mixing is None else self.mixing.shape[2])
+        rows = max(self.modulate.rows, 0 if self.mixing is None else self.mixing.shape[2])
         size = tile_size(2 * rows * self.average.n_frames * self.average.stride, device)
         for first in range(0, n_signals, size):
             yield slice(first, min(first + size, n_signals))
 
     def tiles(self, modulated: Tensor) -> Iterator[tuple[slice, slice]]:
         """Frames to treat at once, a tile of rows out, and the samples that they are made of."""
-        rows = self.rows if self.mixing is None else self.mixing.shape[2]
+        rows = self.modulate.rows if self.mixing is None else self.mixing.shape[2]
         stride, n_frames = self.average.stride, self.average.n_frames
         size = tile_size(2 * rows * stride * len(modulated), modulated.device)
         for start in range(0, n_frames, size):
@@ -130,22 +128,20 @@ class _AveragedModuli(torch.autograd.Function):
         return None, None, *(_joined(parts, dim=0) for parts in zip(*found, strict=True))
 
 
-def _adjoint(branch: Branch, spectra: Sequence[Tensor], gradient: Tensor) -> tuple[Tensor, ...]:
+def _adjoint(branch: Branch, spectra: Sequence[Tensor], gradient: Tensor) -> list[Tensor]:
     """Gradients with respect to the spectra of some signals."""
     average = branch.average
-    with torch.enable_grad():
-        inputs = [spectrum.detach().requires_grad_() for spectrum in spectra]
-        modulated = branch.modulate(inputs)
+    modulated = branch.modulate(spectra)
     back = torch.empty_like(modulated)
     products = average.gather_adjoint(gradient)
     largest = torch.finfo(gradient.dtype).max
     for frames, samples in branch.tiles(modulated):
-        real, imaginary = branch.mix(modulated.detach()[..., samples])
+        real, imaginary = branch.mix(modulated[..., samples])
         moduli = average.project_adjoint(products[:, frames], branch.rows_first)
         scale = divide_by_modulus_(moduli, quick_modulus(real, imaginary))
         scale.clamp_(-largest, largest)  # zero times this where the modulus is zero
         back[..., samples] = branch.mix_adjoint(real * scale, imaginary * scale)
-    return torch.autograd.grad(modulated, inputs, back)
+    return branch.modulate.adjoint(back, spectra)
 
 
 def _joined(parts: Sequence[Tensor], dim: int) -> Tensor:

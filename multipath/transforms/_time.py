@@ -16,12 +16,13 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..errors import ConfigurationError
-from ._analytic import half_spectrum, inverse_planes
+from ._analytic import half_spectrum
 from ._average import StridedAverage
 from ._bands import Band, concatenate, extend, find_band
 from ._filters import FilterBuffers
-from ._first_layer import WaveletGroup, modulus_spectra, take
+from ._first_layer import WaveletGroup, modulus_spectra
 from ._low_bins import LowBins
+from ._modulation import Modulation, Part
 from ._second_layer import Branch, averaged_moduli
 from ._settings import check_scattering
 from ._tiles import keep_freed_memory, tile_size
@@ -247,19 +248,17 @@ class TimeScattering(FilterBuffers):
         like = used[0].joint.real
         band = self._bands(like.dtype).second[n2]
         level = self.levels2[n2]
-        choices = [[i for i, n1 in enumerate(layer.rows) if n1 in wanted] for layer in used]
-        # the inverse transform divides by its own, shorter, length
-        values = [self._second_filter(n2, layer.level - level, like) for layer in used]
-        bins = [slice(layer.below + band.start, layer.below + band.stop) for layer in used]
-
-        def modulate(spectra: Sequence[Tensor]) -> Tensor:
-            parts = [
-                take(found, kept, dim=1)[..., span] * weights
-                for found, kept, span, weights in zip(spectra, choices, bins, values, strict=True)
-            ]
-            return inverse_planes(torch.cat(parts, dim=1), self.padded >> level)
-
-        branch = Branch(modulate, self._averaging(level, like), sum(map(len, choices)), mixing)
+        parts = [
+            Part(
+                rows=[i for i, n1 in enumerate(layer.rows) if n1 in wanted],
+                bins=slice(layer.below + band.start, layer.below + band.stop),
+                # the inverse transform divides by its own, shorter, length
+                weights=self._second_filter(n2, layer.level - level, like),
+            )
+            for layer in used
+        ]
+        modulation = Modulation(parts, self.padded >> level)
+        branch = Branch(modulation, self._averaging(level, like), mixing)
         return averaged_moduli(
             branch, [layer.spectra for layer in used], [layer.joint for layer in used]
         )
