@@ -95,7 +95,7 @@ def readme_section(results: Results) -> str:
     n_samples = common["settings"]["n_samples"]
     parts = [
         f"One step (forward, target, backward to the samples) at batch {common['batch']} of "
-        f"{n_samples} samples, medians of one run side by side: {run['machine']['processor']}, "
+        f"{n_samples} samples, medians, measured side by side: {run['machine']['processor']}, "
         f"{_threads(results)}, torch {run['ours'].get('torch')}, {run['date'][:10]}.",
         table(["one step", "ms", "that is"], rows),
     ]
@@ -103,7 +103,7 @@ def readme_section(results: Results) -> str:
     if costs:
         parts.append(costs)
     parts.append(
-        "All numbers, how they grow, and the floor under them: "
+        "All numbers: "
         "[benchmarks/results/full.md](benchmarks/results/full.md). `make bench` measures yours."
     )
     return "\n\n".join(part.strip() for part in parts) + "\n"
