@@ -125,13 +125,14 @@ class TransformLoss(PathDecomposedLoss):
         """
         chosen = check_indices(indices, len(self.paths))
         _check_pair(input, target)
-        predicted, wanted = map(
-            self._compressed, self._both(self._flat(input), self._flat(target), chosen)
-        )
-        differences = [a - b for a, b in zip(predicted, wanted, strict=True)]
-        if len({difference.shape for difference in differences}) > 1:
-            return torch.stack([self._distance(difference) for difference in differences])
-        stacked = torch.stack(differences)  # one call for all paths where their shapes agree
+        predicted, wanted = self._both(self._flat(input), self._flat(target), chosen)
+        if len({coefficients.shape for coefficients in predicted}) > 1:
+            differences = self._compressed(predicted), self._compressed(wanted)
+            pairs = zip(*differences, strict=True)
+            return torch.stack([self._distance(a - b) for a, b in pairs])
+        # one call for all paths where their shapes agree
+        ours, theirs = self._compressed([torch.stack(predicted), torch.stack(wanted)])
+        stacked = ours - theirs
         distances = self._distance(stacked.flatten(0, 1))
         if distances.shape != (stacked.shape[0] * stacked.shape[1],):
             raise InputError(

@@ -220,9 +220,11 @@ SAMPLES, ROWS, OUT = 64, 5, 7
 
 def branch_of(mixed):
     """Some rows of two layers, some of their bins."""
+    halves = [noise(20) / 2, noise(20, seed=2) / 2]
+    first, second = (torch.stack([half + 0j, -1j * half])[:, None] for half in halves)
     parts = [
-        Part([0, 1], slice(3, 23), noise(20)),
-        Part([0, 2, 3], slice(1, 21), noise(20, seed=2)),
+        Part(0, [0, 1], slice(3, 23), first),
+        Part(1, [0, 2, 3], slice(1, 21), second),
     ]
     average = StridedAverage(low_pass(12).spectrum(SAMPLES), 8, range(1, 7), like=DOUBLE)
     mixing = noise(2, 2 * ROWS, OUT, seed=4) if mixed else None
@@ -230,7 +232,11 @@ def branch_of(mixed):
 
 
 def plain_average(branch, spectra):
-    real, imaginary = branch.modulate(spectra).unbind(1)
+    first, second = (2 * part.weights[0] for part in branch.modulate.parts)
+    bands = torch.cat([spectra[0][:, :2, 3:23] * first, spectra[1][:, [0, 2, 3], 1:21] * second], 1)
+    bands = torch.nn.functional.pad(bands, (1, 0))  # bin 0 stays free
+    analytic = torch.fft.ifft(bands, n=SAMPLES, norm="forward")
+    real, imaginary = analytic.real, analytic.imag
     if branch.mixing is not None:
         stacked = torch.cat([real, imaginary], dim=1)
         real, imaginary = (matrix.T @ stacked for matrix in branch.mixing)
@@ -256,7 +262,7 @@ def test_averages_of_moduli(tile, mixed, extra, monkeypatch):
             torch.cat([s.detach(), more[:extra]])
             for s, more in zip(spectra, two_spectra(3, seed=10), strict=True)
         ]
-    actual = averaged_moduli(branch, spectra, joint)
+    (actual,) = averaged_moduli([branch], spectra, joint)
     assert_near(actual.detach(), plain_average(branch, joint or spectra).detach())
     weight = noise(*actual.shape)
     expected = torch.autograd.grad((plain_average(branch, spectra) * weight[:3]).sum(), spectra)
@@ -265,6 +271,24 @@ def test_averages_of_moduli(tile, mixed, extra, monkeypatch):
             (actual * weight).sum(), spectra, create_graph=create_graph, retain_graph=True
         )
         for a, b in zip(found, expected, strict=True):
+            assert_near(a.detach(), b)
+
+
+def test_gradients_of_several_branches_add_up():
+    branches = [branch_of(mixed) for mixed in (False, True, False)]
+    spectra = [s.requires_grad_() for s in two_spectra(3)]
+    first, second, _ = averaged_moduli(branches, spectra)  # the third one gets no gradient
+    weights = [noise(*first.shape), noise(*second.shape)]
+    actual = (first * weights[0]).sum() + (second * weights[1]).sum()
+    expected = sum(
+        (plain_average(branch, spectra) * weight).sum()
+        for branch, weight in zip(branches, weights, strict=False)
+    )
+    assert_near(actual.detach(), expected.detach())
+    for create_graph in (True, False):
+        found = torch.autograd.grad(actual, spectra, create_graph=create_graph, retain_graph=True)
+        wanted = torch.autograd.grad(expected, spectra, retain_graph=True)
+        for a, b in zip(found, wanted, strict=True):
             assert_near(a.detach(), b)
 
 

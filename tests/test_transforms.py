@@ -202,7 +202,7 @@ def test_averaging_takes_memory_in_proportion_to_the_signal():
         bins = [v for (k, *_), v in transform.time._derived.items() if k[0] == "phi bins"]
         assert averages
         assert bins
-        sizes.append(sum(a.blocks.numel() + a.source.numel() for a in averages))
+        sizes.append(sum(a.parts.numel() + a.shapes.numel() + a.source.numel() for a in averages))
         sizes[-1] += sum(b.numel() for b in bins)
     assert sizes[1] < 4.5 * sizes[0]
 

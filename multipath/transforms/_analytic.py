@@ -6,6 +6,7 @@ than complex inverse transforms and interleaved complex arithmetic.
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import torch
@@ -20,24 +21,13 @@ def inverse_planes(band: Tensor, length: int) -> Tensor:
         length: Number of samples out; a wider band is folded, as subsampling does.
 
     Returns:
-        Shape (batch, 2, rows, length), real and imaginary plane, up to a rotation of phase.
+        Shape (batch, 2, rows, length), real and imaginary plane, up to a rotation of phase, not
+        divided by anything.
     """
     step = oversampling(band.shape[-1], length)
-    halves: Tensor = _Halves.apply(band * step, step * length // 2 + 1)  # type: ignore[no-untyped-call]
-    planes: Tensor = torch.fft.irfft(halves, n=step * length)
+    halves: Tensor = _Halves.apply(band, step * length // 2 + 1)  # type: ignore[no-untyped-call]
+    planes: Tensor = torch.fft.irfft(halves, n=step * length, norm="forward")
     return planes[..., ::step]
-
-
-def inverse_planes_adjoint(gradient: Tensor, width: int) -> Tensor:
-    """The adjoint of :func:`inverse_planes`, for a band so wide."""
-    length = gradient.shape[-1]
-    step = oversampling(width, length)
-    if step > 1:
-        kept, gradient = gradient, gradient.new_zeros(*gradient.shape[:-1], step * length)
-        gradient[..., ::step] = kept
-    bins: Tensor = torch.fft.rfft(gradient, norm="forward")
-    real, imaginary = bins[..., 1 : width + 1].unbind(dim=1)
-    return (real + 1j * imaginary) * step
 
 
 def oversampling(width: int, length: int) -> int:
@@ -51,6 +41,34 @@ def oversampling(width: int, length: int) -> int:
     return step
 
 
+def stuffed(x: Tensor, step: int) -> Tensor:
+    """The adjoint of taking every so many samples: zeros between them."""
+    if step == 1:
+        return x
+    longer = x.new_zeros(*x.shape[:-1], step * x.shape[-1])
+    longer[..., ::step] = x
+    return longer
+
+
+def peak_scale(signals: Tensor) -> Tensor:
+    """Powers of two, shape (batch,), that signals (batch, samples) divided by peak near 1 with.
+
+    Dividing by them rounds nothing, and brings the squares of all that matters within range.
+    """
+    # filters divided by them stay well within range as well
+    limit = int(0.8 * math.log2(torch.finfo(signals.dtype).max))
+    exponent = torch.frexp(signals.detach().abs().amax(dim=1)).exponent
+    return torch.ldexp(torch.ones_like(signals[:, 0]), exponent.clamp(-limit, limit))
+
+
+def half_spectra(like: Tensor, rows: int, width: int, n_bins: int) -> Tensor:
+    """Room (batch, 2, rows, n_bins) for half spectra: zero but in bins 1 to width, not yet set."""
+    halves = like.new_empty(len(like), 2, rows, n_bins)
+    halves[..., :1] = 0
+    halves[..., width + 1 :] = 0
+    return halves
+
+
 class _Halves(torch.autograd.Function):
     """Half spectra of the real and of the imaginary part of a signal whose spectrum is a band.
 
@@ -61,7 +79,7 @@ class _Halves(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, band: Tensor, n_bins: int) -> Tensor:
         ctx.width = band.shape[-1]
-        halves = band.new_zeros(len(band), 2, band.shape[1], n_bins)
+        halves = half_spectra(band, band.shape[1], ctx.width, n_bins)
         torch.mul(band, 0.5, out=halves[:, 0, :, 1 : ctx.width + 1])
         torch.mul(band, -0.5j, out=halves[:, 1, :, 1 : ctx.width + 1])
         return halves

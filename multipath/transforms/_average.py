@@ -8,7 +8,7 @@ from torch import Tensor
 
 from ._wavelets import Spectrum
 
-BLOCK = 256  # samples summed by one matrix product
+LONGEST_BLOCK, SHORTEST_BLOCK = 256, 16  # samples summed by one matrix product
 # Fraction of the peak; in float64, just above the rounding of the inverse transform.
 NEGLIGIBLE = {torch.float32: 1e-9, torch.float64: 1e-15}
 
@@ -20,9 +20,15 @@ class StridedAverage:
 
     .. math:: y[u] = \sum_d \sum_i h[d s - i]\, x[(u - d) s + i],
 
-    a matrix product over i (:meth:`project`, frame by frame) followed by a sum over the few delays
-    d within reach of the filter (:meth:`gather`). It takes time and memory in proportion to the
-    signal.
+    a sum over i (:meth:`project`, frame by frame) followed by a sum over the few delays d within
+    reach of the filter (:meth:`gather`). Within a block of a sixteenth of a frame, h is almost a
+    polynomial, whatever the delay: a handful of orthonormal shapes :math:`v_r` hold what all
+    delays need,
+
+    .. math:: h[d s - (b B + j)] = \sum_r C_d[b, r]\, v_r[j],
+
+    so that the input is read by one product with a few rows. Time and memory are in proportion to
+    the signal.
 
     Args:
         spectrum: The filter in the frequency domain, one bin per input sample.
@@ -42,9 +48,18 @@ class StridedAverage:
         delays = delays[reach > NEGLIGIBLE[like.dtype] * reach.max()]
         weights = impulse[(delays[None, :] * stride - np.arange(stride)[:, None]) % n]
         self.stride, self.n_frames, self.n_delays = stride, n_frames, len(delays)
-        self.weights = torch.as_tensor(weights, dtype=like.dtype, device=like.device)
-        # A product over thousands of float32 samples would drift: sum blocks of a few hundred.
-        self.blocks = self.weights.reshape(-1, min(BLOCK, stride), len(delays))
+        block = min(stride, max(SHORTEST_BLOCK, min(LONGEST_BLOCK, stride // 16)))
+        # all delays and blocks side by side: (block, blocks * delays)
+        table = weights.reshape(-1, block, len(delays)).swapaxes(0, 1).reshape(block, -1)
+        shapes, sizes, _ = np.linalg.svd(table, full_matrices=False)
+        shapes = shapes[:, sizes > NEGLIGIBLE[like.dtype] * sizes[0]]
+        parts = (shapes.T @ table).reshape(shapes.shape[1], -1, len(delays)).swapaxes(0, 1)
+        self.block = block
+        self.shapes = torch.as_tensor(shapes, dtype=like.dtype, device=like.device)
+        # (blocks * shapes, delays)
+        self.parts = torch.as_tensor(
+            parts.reshape(-1, len(delays)), dtype=like.dtype, device=like.device
+        )
         frames = (np.asarray(kept)[:, None] - delays[None, :]) % n_frames
         source = frames * len(delays) + np.arange(len(delays))
         self.source = torch.as_tensor(source.ravel(), device=like.device)
@@ -61,22 +76,26 @@ class StridedAverage:
 
     def project(self, x: Tensor, rows_first: bool) -> Tensor:
         """Weighted sums of whole frames, shape (..., frames, delays, rows)."""
-        frames = (-1, len(self.blocks), self.blocks.shape[1])
         products: Tensor
         if rows_first:
-            products = (x.unflatten(-1, frames).transpose(-3, -2) @ self.blocks).sum(dim=-3)
+            products = x.unflatten(-1, (-1, self.block)) @ self.shapes
+            products = products.flatten(-2).unflatten(-1, (-1, len(self.parts))) @ self.parts
             return products.movedim(-3, -1)
-        products = self.blocks.mT @ x.unflatten(-2, frames)
-        return products.sum(dim=-3)
+        products = self.shapes.mT @ x.unflatten(-2, (-1, self.block))
+        products = products.flatten(-3, -2).unflatten(-2, (-1, len(self.parts)))
+        return self.parts.mT @ products
 
     def project_adjoint(self, gradient: Tensor, rows_first: bool) -> Tensor:
         """The adjoint of :meth:`project`."""
-        frames: Tensor
+        samples: Tensor
+        blocks = (-1, self.shapes.shape[1])
         if rows_first:
-            frames = gradient.movedim(-1, -3) @ self.weights.mT
-            return frames.flatten(-2)
-        frames = self.weights @ gradient
-        return frames.flatten(-3, -2)
+            frames = (gradient.movedim(-1, -3) @ self.parts.mT).flatten(-2)
+            samples = frames.unflatten(-1, blocks) @ self.shapes.mT
+            return samples.flatten(-2)
+        frames = (self.parts @ gradient).flatten(-3, -2)
+        samples = self.shapes @ frames.unflatten(-2, blocks)
+        return samples.flatten(-3, -2)
 
     def gather(self, products: Tensor) -> Tensor:
         """Outputs (..., frames kept, rows) from all the weighted sums."""

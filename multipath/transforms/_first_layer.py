@@ -15,7 +15,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ._analytic import divide_by_modulus_, half_spectrum, modulus, oversampling, quick_modulus
+from ._analytic import (
+    divide_by_modulus_,
+    half_spectrum,
+    modulus,
+    oversampling,
+    quick_modulus,
+    stuffed,
+)
 from ._bands import Band
 from ._low_bins import LowBins
 from ._tiles import tile_size
@@ -82,8 +89,11 @@ class WaveletGroup:
         return len(self.values)
 
     def scratch(self, n_signals: int, like: Tensor) -> Tensor:
-        """Zeros that hold the half spectra of real and imaginary planes."""
-        return like.new_zeros(n_signals, 2, len(self), self.step * self.length + 2)
+        """Room for the half spectra of real and imaginary planes, zero but where bands will be."""
+        halves = like.new_empty(n_signals, 2, len(self), self.step * self.length + 2)
+        halves[..., :2] = 0
+        halves[..., 2 + self.values.shape[1] :] = 0
+        return halves
 
     def analyse(self, sources: Tensor, scratch: Tensor) -> Tensor:
         """Planes (signals, 2, wavelets, length) of band-passed signals.
@@ -101,10 +111,7 @@ class WaveletGroup:
 
     def synthesise(self, planes: Tensor, sources: Tensor) -> None:
         """Add the adjoint of :meth:`analyse` to gradients with respect to the sources."""
-        if self.step > 1:
-            kept, planes = planes, planes.new_zeros(*planes.shape[:-1], self.step * self.length)
-            planes[..., :: self.step] = kept
-        bins = as_pairs(torch.fft.rfft(planes, norm="forward"))
+        bins = as_pairs(torch.fft.rfft(stuffed(planes, self.step), norm="forward"))
         for rows, source, place in self._spans():
             band = (bins[:, :, rows, place] * self.values[rows]).sum(dim=2)
             sources[..., source].add_(band, alpha=2)

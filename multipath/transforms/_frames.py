@@ -7,14 +7,13 @@ same steps in differentiable form.
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from ._analytic import half_spectrum, modulus
+from ._analytic import half_spectrum, modulus, peak_scale
 from ._tiles import tile_size
 
 
@@ -91,7 +90,7 @@ class _Magnitudes(torch.autograd.Function):
     def forward(ctx: Any, signals: Tensor, window: Tensor, frames: Frames) -> Tensor:
         ctx.frames = frames
         views = frames.split(signals)
-        scale = _scale(signals)
+        scale = peak_scale(signals)
         count, bins, win = views.shape[1], frames.n_bins, frames.win_length
         found = signals.new_empty(len(signals), count, bins)
         size = min(len(signals), tile_size(count * bins, signals.device))
@@ -145,11 +144,3 @@ def differentiable_magnitudes(signals: Tensor, window: Tensor, frames: Frames) -
     padded = torch.nn.functional.pad(views, (0, frames.fft_size - frames.win_length))
     planes = torch.view_as_real(half_spectrum(padded)).movedim(-1, 1)
     return modulus(planes).transpose(1, 2)
-
-
-def _scale(signals: Tensor) -> Tensor:
-    """Powers of two, shape (batch,), that bring peaks near 1 and their squares within range."""
-    # so that windows divided by them stay well within range as well
-    limit = int(0.8 * math.log2(torch.finfo(signals.dtype).max))
-    exponent = torch.frexp(signals.detach().abs().amax(dim=1)).exponent
-    return torch.ldexp(torch.ones_like(signals[:, 0]), exponent.clamp(-limit, limit))

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from ._analytic import inverse_planes, inverse_planes_adjoint
+from ._analytic import half_spectra, inverse_planes, oversampling, stuffed
 from ._first_layer import take
 
 
@@ -17,14 +17,21 @@ class Part:
     """What one layer of spectra gives to the band-pass.
 
     Attributes:
+        layer: Which layer.
         rows: Which rows of the layer.
         bins: The bins under the wavelet.
-        weights: The wavelet there.
+        weights: What real and imaginary plane are made from, shape (2, 1, bins): half the wavelet
+            there and -i times that, complex.
     """
 
+    layer: int
     rows: Sequence[int]
     bins: slice
     weights: Tensor
+
+    def of(self, spectra: Sequence[Tensor]) -> Tensor:
+        """What the wavelet is applied to."""
+        return take(spectra[self.layer], self.rows, dim=1)[..., self.bins]
 
 
 @dataclass(frozen=True)
@@ -32,7 +39,7 @@ class Modulation:
     """Spectra of layers in, real and imaginary plane (batch, 2, rows, samples) out.
 
     Attributes:
-        parts: One for each layer; their rows follow one another.
+        parts: Their rows follow one another; the wavelet has the same number of bins in each.
         length: Samples out.
     """
 
@@ -44,26 +51,45 @@ class Modulation:
         """Rows out."""
         return sum(len(part.rows) for part in self.parts)
 
+    @property
+    def width(self) -> int:
+        """Bins of the wavelet."""
+        return self.parts[0].weights.shape[-1]
+
     def __call__(self, spectra: Sequence[Tensor]) -> Tensor:
-        """Apply; differentiable twice."""
-        bands = [
-            take(spectrum, part.rows, dim=1)[..., part.bins] * part.weights
-            for spectrum, part in zip(spectra, self.parts, strict=True)
-        ]
+        """Apply, for no gradient."""
+        step = oversampling(self.width, self.length)
+        like = spectra[self.parts[0].layer]
+        halves = half_spectra(like, self.rows, self.width, step * self.length // 2 + 1)
+        for part, rows in self._rows():
+            out = halves[:, :, rows, 1 : self.width + 1]
+            torch.mul(part.of(spectra)[:, None], part.weights, out=out)
+        planes: Tensor = torch.fft.irfft(halves, n=step * self.length, norm="forward")
+        return planes[..., ::step]
+
+    def differentiable(self, spectra: Sequence[Tensor]) -> Tensor:
+        """The same, in steps that can be differentiated twice."""
+        bands = [part.of(spectra) * (2 * part.weights[0]) for part in self.parts]
         return inverse_planes(torch.cat(bands, dim=1), self.length)
 
-    def adjoint(self, gradient: Tensor, spectra: Sequence[Tensor]) -> list[Tensor]:
-        """Gradients with respect to spectra of the shapes given, from that of the planes."""
-        band = inverse_planes_adjoint(gradient, len(self.parts[0].weights))
-        bands = band.split([len(part.rows) for part in self.parts], dim=1)
-        found = []
-        for spectrum, part, rows in zip(spectra, self.parts, bands, strict=True):
-            back = torch.zeros_like(spectrum, memory_format=torch.contiguous_format)
-            first, last = part.rows[0], part.rows[-1]
+    def add_adjoint(self, gradient: Tensor, spectra: Sequence[Tensor]) -> None:
+        """Add to gradients with respect to the spectra, from that of the planes."""
+        step = oversampling(self.width, self.length)
+        bins: Tensor = torch.fft.rfft(stuffed(gradient, step))
+        real, imaginary = bins[..., 1 : self.width + 1].unbind(dim=1)
+        band = torch.add(real, imaginary, alpha=1j)
+        for part, rows in self._rows():
+            half, (first, *_, last) = part.weights[0], (part.rows[0], *part.rows)
+            into = spectra[part.layer][..., part.bins]
             if last - first + 1 == len(part.rows):
-                torch.mul(rows, part.weights, out=back[:, first : last + 1, part.bins])
+                into[:, first : last + 1].addcmul_(band[:, rows], half, value=2)
             else:
-                for place, row in zip(part.rows, rows.unbind(1), strict=True):
-                    torch.mul(row, part.weights, out=back[:, place, part.bins])
-            found.append(back)
-        return found
+                for place, row in zip(part.rows, band[:, rows].unbind(1), strict=True):
+                    into[:, place].addcmul_(row, half[0], value=2)
+
+    def _rows(self) -> Iterator[tuple[Part, slice]]:
+        """Which rows out come from each part."""
+        first = 0
+        for part in self.parts:
+            yield part, slice(first, first + len(part.rows))
+            first += len(part.rows)

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from ..paths import Path, check_indices
+from ._analytic import peak_scale
 from ._time import SpectrumLayer, TimeScattering
 from .base import Transform, check_signal, full_precision, working_dtype
 
@@ -67,7 +68,7 @@ class Scattering(Transform):
             for values, x, scale in zip(found, normalised, scales, strict=True):
                 values[self._zeroth] = self.time.zeroth_order(x) * scale[:, None]
         return [
-            [values[i].reshape(*x.shape[:-1], *values[i].shape[1:]) for i in chosen]
+            [_batched(values[i], x.shape[:-1]) for i in chosen]
             for values, x in zip(found, signals, strict=True)
         ]
 
@@ -141,12 +142,12 @@ class Scattering(Transform):
 
 
 def _normalise(x: Tensor) -> tuple[Tensor, Tensor]:
-    """Signals (batch, samples) with peaks between 1/2 and 1, and the powers of two they lost.
-
-    Scattering commutes with a change of scale. After this one, which rounds nothing, the squares
-    of all that matters are within the range of float32.
-    """
+    """Signals (batch, samples) with peaks near 1, and scales that scattering commutes with."""
     signals = x.reshape(-1, x.shape[-1]).to(working_dtype(x))
-    exponent = torch.frexp(signals.detach().abs().amax(dim=1)).exponent
-    scale = torch.ldexp(torch.ones_like(signals[:, 0]), exponent.clamp(max=127))
+    scale = peak_scale(signals)
     return signals / scale[:, None], scale
+
+
+def _batched(values: Tensor, shape: torch.Size) -> Tensor:
+    """Values (batch, ...) with the leading dimensions that the signals came with."""
+    return values if len(shape) == 1 else values.reshape(*shape, *values.shape[1:])

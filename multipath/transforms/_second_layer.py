@@ -7,7 +7,7 @@ same steps in differentiable form.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -78,58 +78,81 @@ class Branch:
 
 
 def averaged_moduli(
-    branch: Branch, spectra: Sequence[Tensor], joint: Sequence[Tensor] | None = None
-) -> Tensor:
-    """Average over time of the moduli at the end of a branch.
+    branches: Sequence[Branch], spectra: Sequence[Tensor], joint: Sequence[Tensor] | None = None
+) -> list[Tensor]:
+    """Averages over time of the moduli at the ends of branches.
+
+    All branches together are one step of the gradient, so that what they give to the same spectra
+    is added up in place.
 
     Args:
-        branch: The second-order wavelet and what follows it.
+        branches: Second-order wavelets and what follows them.
         spectra: From the first layer, each (batch, rows, bins), with gradient.
         joint: The same followed by those of signals of which no gradient is wanted.
 
     Returns:
-        Shape (batch, frames kept, rows out), of the joint batch if there is one.
+        For each branch, shape (batch, frames kept, rows out), of the joint batch if there is one.
     """
     joint = [s.detach() for s in spectra] if joint is None else joint
-    result: Tensor = _AveragedModuli.apply(branch, joint, *spectra)  # type: ignore[no-untyped-call]
-    return result
+    result: Iterable[Tensor] = _AveragedModuli.apply(branches, joint, *spectra)  # type: ignore[no-untyped-call]
+    return list(result)
 
 
 class _AveragedModuli(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, branch: Branch, joint: Sequence[Tensor], *spectra: Tensor) -> Tensor:
-        ctx.branch = branch
+    def forward(
+        ctx: Any, branches: Sequence[Branch], joint: Sequence[Tensor], *spectra: Tensor
+    ) -> tuple[Tensor, ...]:
+        ctx.branches = branches
         ctx.save_for_backward(*spectra)
-        average = branch.average
-        found = []
-        for batch in branch.batches(len(joint[0]), joint[0].device):
-            modulated = branch.modulate([spectrum[batch] for spectrum in joint])
-            products = [
-                average.project(
-                    quick_modulus(*branch.mix(modulated[..., samples])), branch.rows_first
-                )
-                for _, samples in branch.tiles(modulated)
-            ]
-            found.append(average.gather(_joined(products, dim=1)))
-        return _joined(found, dim=0)
+        ctx.set_materialize_grads(False)
+        return tuple(_average(branch, joint) for branch in branches)
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
-        branch = ctx.branch
+    def backward(ctx: Any, *gradients: Tensor | None) -> tuple[Tensor | None, ...]:
         saved = ctx.saved_tensors
-        gradient = gradient[: len(saved[0])]
+        wanted = [
+            (branch, gradient[: len(saved[0])])
+            for branch, gradient in zip(ctx.branches, gradients, strict=True)
+            if gradient is not None
+        ]
         if torch.is_grad_enabled():
-            real, imaginary = branch.mix(branch.modulate(saved))
-            moduli = modulus(torch.stack([real, imaginary], dim=1))
-            averaged = branch.average(moduli, branch.rows_first)
-            return None, None, *torch.autograd.grad(averaged, saved, gradient, create_graph=True)
-        batches = branch.batches(len(gradient), gradient.device)
-        found = [_adjoint(branch, [s[batch] for s in saved], gradient[batch]) for batch in batches]
-        return None, None, *(_joined(parts, dim=0) for parts in zip(*found, strict=True))
+            averages = [_differentiable_average(branch, saved) for branch, _ in wanted]
+            found = torch.autograd.grad(
+                averages, saved, [g for _, g in wanted], create_graph=True, allow_unused=True
+            )
+            return None, None, *found
+        found = [torch.zeros_like(s, memory_format=torch.contiguous_format) for s in saved]
+        for branch, gradient in wanted:
+            for batch in branch.batches(len(gradient), gradient.device):
+                parts = [s[batch] for s in saved]
+                _add_adjoint(branch, parts, gradient[batch], [f[batch] for f in found])
+        return None, None, *found
 
 
-def _adjoint(branch: Branch, spectra: Sequence[Tensor], gradient: Tensor) -> list[Tensor]:
-    """Gradients with respect to the spectra of some signals."""
+def _average(branch: Branch, joint: Sequence[Tensor]) -> Tensor:
+    average = branch.average
+    found = []
+    for batch in branch.batches(len(joint[0]), joint[0].device):
+        modulated = branch.modulate([spectrum[batch] for spectrum in joint])
+        products = [
+            average.project(quick_modulus(*branch.mix(modulated[..., samples])), branch.rows_first)
+            for _, samples in branch.tiles(modulated)
+        ]
+        found.append(average.gather(_joined(products, dim=1)))
+    return _joined(found, dim=0)
+
+
+def _differentiable_average(branch: Branch, spectra: Sequence[Tensor]) -> Tensor:
+    """The same, in steps that can be differentiated twice."""
+    real, imaginary = branch.mix(branch.modulate.differentiable(spectra))
+    return branch.average(modulus(torch.stack([real, imaginary], dim=1)), branch.rows_first)
+
+
+def _add_adjoint(
+    branch: Branch, spectra: Sequence[Tensor], gradient: Tensor, found: Sequence[Tensor]
+) -> None:
+    """Add to gradients with respect to the spectra of some signals."""
     average = branch.average
     modulated = branch.modulate(spectra)
     back = torch.empty_like(modulated)
@@ -141,7 +164,7 @@ def _adjoint(branch: Branch, spectra: Sequence[Tensor], gradient: Tensor) -> lis
         scale = divide_by_modulus_(moduli, quick_modulus(real, imaginary))
         scale.clamp_(-largest, largest)  # zero times this where the modulus is zero
         back[..., samples] = branch.mix_adjoint(real * scale, imaginary * scale)
-    return branch.modulate.adjoint(back, spectra)
+    branch.modulate.add_adjoint(back, found)
 
 
 def _joined(parts: Sequence[Tensor], dim: int) -> Tensor:

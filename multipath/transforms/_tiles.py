@@ -6,7 +6,7 @@ import torch
 
 # Numbers in a tile. On a processor, few enough to stay in its cache, enough to keep every core
 # busy; an accelerator wants few launches instead.
-CPU_TILE = 2**21
+CPU_TILE = 2**20
 ACCELERATOR_TILE = 2**27
 # The largest block that teaches glibc's allocator to keep memory, in bytes.
 KEPT_BLOCK = 2**25 - 2**12

@@ -225,42 +225,49 @@ class TimeScattering(FilterBuffers):
             spectra = torch.cat([spectra, layer.joint[len(spectra) :]])
         return self._low_pass(spectra[..., layer.below :], layer.level)
 
-    def second_order(
+    def branch(
         self,
         layers: Sequence[SpectrumLayer],
         n2: int,
         rows: Sequence[int],
         mixing: Tensor | None = None,
-    ) -> Tensor:
-        """Averaged moduli behind second-order wavelet n2.
+    ) -> Branch:
+        """What becomes of the first layer under second-order wavelet n2.
 
         Args:
             layers: From :meth:`first_layer`.
             n2: Index of the wavelet.
             rows: Which n1, increasing; all must satisfy j1 < j2.
             mixing: Filters along the rows, see :class:`~._second_layer.Branch`.
-
-        Returns:
-            Shape (joint batch, frames, rows), or as many rows as come out of the mixing.
         """
         wanted = frozenset(rows)
-        used = [layer for layer in layers if not wanted.isdisjoint(layer.rows)]
-        like = used[0].joint.real
+        like = layers[0].joint.real
         band = self._bands(like.dtype).second[n2]
         level = self.levels2[n2]
         parts = [
             Part(
+                layer=number,
                 rows=[i for i, n1 in enumerate(layer.rows) if n1 in wanted],
                 bins=slice(layer.below + band.start, layer.below + band.stop),
-                # the inverse transform divides by its own, shorter, length
-                weights=self._second_filter(n2, layer.level - level, like),
+                weights=self._second_filter(n2, layer.level, like),
             )
-            for layer in used
+            for number, layer in enumerate(layers)
+            if not wanted.isdisjoint(layer.rows)
         ]
         modulation = Modulation(parts, self.padded >> level)
-        branch = Branch(modulation, self._averaging(level, like), mixing)
+        return Branch(modulation, self._averaging(level, like), mixing)
+
+    def second_order(
+        self, layers: Sequence[SpectrumLayer], branches: Sequence[Branch]
+    ) -> list[Tensor]:
+        """Averaged moduli behind second-order wavelets.
+
+        Returns:
+            For each branch, shape (joint batch, frames, rows), or as many rows as come out of the
+            mixing.
+        """
         return averaged_moduli(
-            branch, [layer.spectra for layer in used], [layer.joint for layer in used]
+            branches, [layer.spectra for layer in layers], [layer.joint for layer in layers]
         )
 
     def _low_pass(self, half_spectra: Tensor, level: int) -> Tensor:
@@ -328,13 +335,15 @@ class TimeScattering(FilterBuffers):
             ("low bins", length, n_bins), like, lambda: LowBins(length, n_bins, like)
         )
 
-    def _second_filter(self, n2: int, octaves: int, like: Tensor) -> Tensor:
-        band = self._bands(like.dtype).second[n2]
-        return self.derived(
-            ("psi2", n2, octaves),
-            like,
-            lambda: torch.mul(band.of(self.filter("psi2_bank", like)), 2.0**octaves),
-        )
+    def _second_filter(self, n2: int, level: int, like: Tensor) -> Tensor:
+        """Weights of a :class:`~._modulation.Part`, for spectra of one sample in 2^level."""
+
+        def make() -> Tensor:
+            values = self._bands(like.dtype).second[n2].of(self.filter("psi2_bank", like))
+            halves = values / (2 * (self.padded >> level))
+            return torch.stack([halves + 0j, -1j * halves])[:, None]
+
+        return self.derived(("psi2", n2, level), like, make)
 
     def _averaging(self, level: int, like: Tensor) -> StridedAverage:
         def make() -> StridedAverage:

@@ -141,14 +141,16 @@ class JTFS(Scattering):
             path = self.paths[index].metadata
             scales.setdefault(path["n2"], {})[path["n_fr"]] = index
         like = layers[0].joint.real
+        branches, finishes = [], []
         for n2, chosen in scales.items():
             rows = self._members[n2]
             # a tile holds one output frame of all rows at least
             samples = self.time.stride >> self.time.levels2[n2]
             most = tile_size(2 * samples, like.device)
             for batch in self.frequency.batches(list(chosen), len(rows), most, like):
-                averaged = self.time.second_order(layers, n2, rows, batch.mixing)
-                yield averaged, partial(_smooth, batch=batch, indices=chosen)
+                branches.append(self.time.branch(layers, n2, rows, batch.mixing))
+                finishes.append(partial(_smooth, batch=batch, indices=chosen))
+        yield from zip(self.time.second_order(layers, branches), finishes, strict=True)
 
 
 def _smooth(averaged: Tensor, batch: FrequencyBatch, indices: dict[int, int]) -> dict[int, Tensor]:

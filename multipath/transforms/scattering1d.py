@@ -100,8 +100,9 @@ class Scattering1D(Scattering):
             if not first.keys().isdisjoint(layer.rows):
                 chosen = [first.get(n1) for n1 in layer.rows]
                 yield self.time.first_order(layer), partial(_rows_of, indices=chosen, dim=1)
-        for n2, rows in partners.items():
-            averaged = self.time.second_order(layers, n2, list(rows))
+        branches = [self.time.branch(layers, n2, list(rows)) for n2, rows in partners.items()]
+        averages = self.time.second_order(layers, branches)
+        for averaged, rows in zip(averages, partners.values(), strict=True):
             yield averaged, partial(_rows_of, indices=list(rows.values()), dim=2)
 
     def _by_order(self, indices: Sequence[int]) -> tuple[dict[int, int], dict[int, dict[int, int]]]:
