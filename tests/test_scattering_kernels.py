@@ -168,8 +168,8 @@ PLAN = ["a wide one", "coarse", "wide, apart"]
 def first_layer():
     groups, below, beyond = designed(*PLAN)
     plan = [
-        (group, LowBins(group.length, n_bins, like=DOUBLE))
-        for group, n_bins in zip(groups, (9, 9, 17), strict=True)
+        (group, LowBins(group.length, n_bins, like=DOUBLE), negative)
+        for group, n_bins, negative in zip(groups, (9, 9, 17), (0, 3, 1), strict=True)
     ]
     return plan, [extend(torch.fft.rfft(noise(5, PADDED, seed=s)), below, beyond) for s in (0, 1)]
 
@@ -301,7 +301,7 @@ def test_tiles_cover_every_frame_once(mixed, monkeypatch):
         frames = torch.zeros(3, 8)
         samples = torch.zeros(3, SAMPLES)
         for batch in branch.batches(3, frames.device):
-            modulated = branch.modulate([spectrum[batch] for spectrum in two_spectra(3)])
+            modulated = branch.modulate(two_spectra(3), batch)
             for some, made_of in branch.tiles(modulated):
                 frames[batch, some] += 1
                 samples[batch, made_of] += 1

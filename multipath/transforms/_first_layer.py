@@ -23,7 +23,7 @@ from ._analytic import (
     quick_modulus,
     stuffed,
 )
-from ._bands import Band
+from ._bands import Band, extend
 from ._low_bins import LowBins
 from ._tiles import tile_size
 
@@ -162,7 +162,8 @@ def from_sources(gradient: Tensor) -> Tensor:
     return real + 1j * imaginary
 
 
-Plan = Sequence[tuple[WaveletGroup, LowBins]]
+# Groups of wavelets, the bins wanted from each, and how many negative ones in front of them.
+Plan = Sequence[tuple[WaveletGroup, LowBins, int]]
 
 
 def modulus_spectra(
@@ -171,13 +172,13 @@ def modulus_spectra(
     """Low bins of the spectra of first-order moduli.
 
     Args:
-        plan: Groups of wavelets, and the bins wanted from each.
+        plan: What to compute.
         spectrum: Spectra of signals, shape (batch, bins), see :func:`~._bands.extend`.
         others: Spectra of more signals, of which no gradient is wanted.
 
     Returns:
-        For each group, shape (batch, wavelets, low bins), with gradient, of the signals; and
-        without of the signals and the others.
+        For each group, shape (batch, wavelets, bins), with gradient, of the signals; and without of
+        the signals and the others.
     """
     found: tuple[Tensor, ...] = _ModulusSpectra.apply(plan, spectrum, others)  # type: ignore[no-untyped-call]
     return list(zip(found[: len(plan)], found[len(plan) :], strict=True))
@@ -192,17 +193,20 @@ class _ModulusSpectra(torch.autograd.Function):
         wanted = len(spectrum) if ctx.needs_input_grad[1] else 0
         sources = as_sources(spectrum if others is None else torch.cat([spectrum, others]))
         joint, directions = [], []
-        for group, low_bins in plan:
+        for group, low_bins, below in plan:
             size = tile_size(2 * len(group) * group.length, spectrum.device)
             scratch = group.scratch(min(size, len(sources)), sources)
-            parts = []
-            for tile, n_kept in _tiles(sources, size, wanted):
-                planes = group.analyse(tile, scratch[: len(tile)])
+            bins = spectrum.new_empty(len(sources), len(group), below + low_bins.n_bins)
+            for tile, n_kept in _tiles(len(sources), size, wanted):
+                planes = group.analyse(sources[tile], scratch[: tile.stop - tile.start])
                 moduli = quick_modulus(planes[:, 0], planes[:, 1])
                 if n_kept:
                     directions.append(divide_by_modulus_(planes[:n_kept], moduli[:n_kept, None]))
-                parts.append(low_bins(moduli))
-            joint.append(torch.cat(parts) if len(parts) > 1 else parts[0])
+                bins[tile, :, below:] = low_bins(moduli)
+            if below:  # they mirror the others
+                mirrored = bins[..., below + 1 : 2 * below + 1].flip(-1)
+                torch.conj_physical(mirrored, out=bins[..., :below])
+            joint.append(bins)
         ctx.save_for_backward(spectrum, *directions)
         ctx.mark_non_differentiable(*joint)
         ctx.set_materialize_grads(False)
@@ -223,7 +227,11 @@ class _ModulusSpectra(torch.autograd.Function):
             return None, result, None
         found = torch.zeros_like(as_sources(spectrum))
         remaining = iter(directions)
-        for (group, low_bins), gradient in zip(ctx.plan, gradients, strict=False):
+        for (group, low_bins, below), gradient in zip(ctx.plan, gradients, strict=False):
+            if gradient is not None and below:
+                mirrored = gradient[..., :below].conj().flip(-1)
+                gradient = gradient[..., below:].clone()
+                gradient[..., 1 : below + 1] += mirrored
             start = 0
             while start < len(spectrum):
                 direction = next(remaining)
@@ -235,24 +243,29 @@ class _ModulusSpectra(torch.autograd.Function):
         return None, from_sources(found), None
 
 
-def _tiles(sources: Tensor, size: int, wanted: int) -> Iterator[tuple[Tensor, int]]:
+def _tiles(n_signals: int, size: int, wanted: int) -> Iterator[tuple[slice, int]]:
     """Signals in tiles, and of how many in each a gradient is wanted: all, none, or all there are.
 
     Directions are kept in place of planes; a tile half kept would be kept as a whole.
     """
-    if len(sources) <= size:
-        yield sources, wanted
+    if n_signals <= size:
+        yield slice(0, n_signals), wanted
         return
-    for part, n_kept in ((sources[:wanted], size), (sources[wanted:], 0)):
-        for tile in part.split(size) if len(part) else ():
-            yield tile, min(n_kept, len(tile))
+    for first, last in ((0, wanted), (wanted, n_signals)):
+        for start in range(first, last, size):
+            stop = min(start + size, last)
+            yield slice(start, stop), stop - start if first < wanted else 0
 
 
 def differentiable_modulus_spectra(plan: Plan, spectrum: Tensor) -> list[Tensor]:
     """The same as :func:`modulus_spectra`, in steps that can be differentiated twice."""
     return [
-        half_spectrum(modulus(_Analyse.apply(group, spectrum)))[..., : low_bins.n_bins]  # type: ignore[no-untyped-call]
-        for group, low_bins in plan
+        extend(
+            half_spectrum(modulus(_Analyse.apply(group, spectrum)))[..., : low_bins.n_bins],  # type: ignore[no-untyped-call]
+            below,
+            0,
+        )
+        for group, low_bins, below in plan
     ]
 
 

@@ -57,7 +57,7 @@ class LowBins:
         """Low bins of (batch, rows, L), shape (batch, rows, K)."""
         if not self.n_frames:
             whole: Tensor = torch.fft.rfft(x)
-            return whole[..., : self.n_bins].contiguous()  # let go of the rest
+            return whole[..., : self.n_bins]
         # Long float32 sums of moduli would drown their fluctuations in the rounding of their mean:
         # what is summed is the rest after a constant near the mean, which bin 0 gets back.
         level = x[..., :: self.n_frames].mean(dim=-1, keepdim=True)

@@ -12,6 +12,9 @@ from ._analytic import half_spectra, inverse_planes, oversampling, stuffed
 from ._first_layer import take
 
 
+ALL = slice(None)
+
+
 @dataclass(frozen=True)
 class Part:
     """What one layer of spectra gives to the band-pass.
@@ -29,9 +32,9 @@ class Part:
     bins: slice
     weights: Tensor
 
-    def of(self, spectra: Sequence[Tensor]) -> Tensor:
+    def of(self, spectra: Sequence[Tensor], signals: slice = ALL) -> Tensor:
         """What the wavelet is applied to."""
-        return take(spectra[self.layer], self.rows, dim=1)[..., self.bins]
+        return take(spectra[self.layer][signals, :, self.bins], self.rows, dim=1)
 
 
 @dataclass(frozen=True)
@@ -56,14 +59,14 @@ class Modulation:
         """Bins of the wavelet."""
         return self.parts[0].weights.shape[-1]
 
-    def __call__(self, spectra: Sequence[Tensor]) -> Tensor:
-        """Apply, for no gradient."""
+    def __call__(self, spectra: Sequence[Tensor], signals: slice = ALL) -> Tensor:
+        """Apply to some of the signals, for no gradient."""
         step = oversampling(self.width, self.length)
-        like = spectra[self.parts[0].layer]
+        like = spectra[self.parts[0].layer][signals]
         halves = half_spectra(like, self.rows, self.width, step * self.length // 2 + 1)
         for part, rows in self._rows():
             out = halves[:, :, rows, 1 : self.width + 1]
-            torch.mul(part.of(spectra)[:, None], part.weights, out=out)
+            torch.mul(part.of(spectra, signals)[:, None], part.weights, out=out)
         planes: Tensor = torch.fft.irfft(halves, n=step * self.length, norm="forward")
         return planes[..., ::step]
 
@@ -72,15 +75,17 @@ class Modulation:
         bands = [part.of(spectra) * (2 * part.weights[0]) for part in self.parts]
         return inverse_planes(torch.cat(bands, dim=1), self.length)
 
-    def add_adjoint(self, gradient: Tensor, spectra: Sequence[Tensor]) -> None:
-        """Add to gradients with respect to the spectra, from that of the planes."""
+    def add_adjoint(
+        self, gradient: Tensor, spectra: Sequence[Tensor], signals: slice = ALL
+    ) -> None:
+        """Add to gradients with respect to the spectra, from that of the planes of some signals."""
         step = oversampling(self.width, self.length)
         bins: Tensor = torch.fft.rfft(stuffed(gradient, step))
         real, imaginary = bins[..., 1 : self.width + 1].unbind(dim=1)
         band = torch.add(real, imaginary, alpha=1j)
         for part, rows in self._rows():
             half, (first, *_, last) = part.weights[0], (part.rows[0], *part.rows)
-            into = spectra[part.layer][..., part.bins]
+            into = spectra[part.layer][signals, :, part.bins]
             if last - first + 1 == len(part.rows):
                 into[:, first : last + 1].addcmul_(band[:, rows], half, value=2)
             else:

@@ -125,8 +125,7 @@ class _AveragedModuli(torch.autograd.Function):
         found = [torch.zeros_like(s, memory_format=torch.contiguous_format) for s in saved]
         for branch, gradient in wanted:
             for batch in branch.batches(len(gradient), gradient.device):
-                parts = [s[batch] for s in saved]
-                _add_adjoint(branch, parts, gradient[batch], [f[batch] for f in found])
+                _add_adjoint(branch, saved, gradient[batch], found, batch)
         return None, None, *found
 
 
@@ -134,7 +133,7 @@ def _average(branch: Branch, joint: Sequence[Tensor]) -> Tensor:
     average = branch.average
     found = []
     for batch in branch.batches(len(joint[0]), joint[0].device):
-        modulated = branch.modulate([spectrum[batch] for spectrum in joint])
+        modulated = branch.modulate(joint, batch)
         products = [
             average.project(quick_modulus(*branch.mix(modulated[..., samples])), branch.rows_first)
             for _, samples in branch.tiles(modulated)
@@ -150,11 +149,15 @@ def _differentiable_average(branch: Branch, spectra: Sequence[Tensor]) -> Tensor
 
 
 def _add_adjoint(
-    branch: Branch, spectra: Sequence[Tensor], gradient: Tensor, found: Sequence[Tensor]
+    branch: Branch,
+    spectra: Sequence[Tensor],
+    gradient: Tensor,
+    found: Sequence[Tensor],
+    signals: slice,
 ) -> None:
-    """Add to gradients with respect to the spectra of some signals."""
+    """Add to gradients with respect to the spectra, from that of the averages of some signals."""
     average = branch.average
-    modulated = branch.modulate(spectra)
+    modulated = branch.modulate(spectra, signals)
     back = torch.empty_like(modulated)
     products = average.gather_adjoint(gradient)
     largest = torch.finfo(gradient.dtype).max
@@ -164,7 +167,7 @@ def _add_adjoint(
         scale = divide_by_modulus_(moduli, quick_modulus(real, imaginary))
         scale.clamp_(-largest, largest)  # zero times this where the modulus is zero
         back[..., samples] = branch.mix_adjoint(real * scale, imaginary * scale)
-    branch.modulate.add_adjoint(back, found)
+    branch.modulate.add_adjoint(back, found, signals)
 
 
 def _joined(parts: Sequence[Tensor], dim: int) -> Tensor:

@@ -190,18 +190,17 @@ class TimeScattering(FilterBuffers):
         """
         layout = self.layout(rates, averaged, x)
         plan = [
-            (self._group(level, rows, x), self._low_bins(level, n_bins, x))
-            for level, rows, n_bins, _ in layout
+            (self._group(level, rows, x), self._low_bins(level, n_bins, x), below)
+            for level, rows, n_bins, below in layout
         ]
         with_gradient = self._spectrum(x)
         found = modulus_spectra(
             plan, with_gradient, None if others is None else self._spectrum(others)
         )
-        layers = []
-        for (level, rows, _, below), (spectra, joint) in zip(layout, found, strict=True):
-            extended = extend(spectra, below, 0), extend(joint, below, 0)
-            layers.append(SpectrumLayer(level, rows, below, *extended))
-        return layers
+        return [
+            SpectrumLayer(level, rows, below, *spectra)
+            for (level, rows, _, below), spectra in zip(layout, found, strict=True)
+        ]
 
     def layout(
         self, rates: Mapping[int, Sequence[int]], averaged: Sequence[int], like: Tensor
