@@ -11,7 +11,6 @@ from torch import Tensor
 from ._analytic import half_spectra, inverse_planes, oversampling, stuffed
 from ._first_layer import take
 
-
 ALL = slice(None)
 
 

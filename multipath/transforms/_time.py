@@ -28,12 +28,13 @@ from ._settings import check_scattering
 from ._tiles import keep_freed_memory, tile_size
 from ._wavelets import Wavelet, low_pass, padded_length, subsample, wavelet_bank
 
-# Reduced sampling: samples kept per bandwidth (standard deviation) of a wavelet. A first-order
-# wavelet spans 11 to THRESHOLD; its modulus, and what aliases of it, about twice that. A second
-# modulus is averaged at once, so that more of it may alias.
-FIRST_POINTS, SECOND_POINTS = 23.0, 12.0
 # Bins below this fraction of a wavelet's peak are left out, for float32 and float64.
 THRESHOLD = {torch.float32: 1e-7, torch.float64: 1e-16}
+# Reduced sampling leaves out more, and keeps so many samples per bandwidth (standard deviation) of
+# a wavelet. A first-order wavelet spans 9.6, and a half spectrum must hold it; its modulus, and
+# what aliases of it, spans twice that. A second modulus is averaged at once, so more may alias.
+REDUCED_THRESHOLD = 1e-5
+FIRST_POINTS, SECOND_POINTS = 19.5, 12.0
 
 
 @dataclass(frozen=True)
@@ -136,7 +137,7 @@ class TimeScattering(FilterBuffers):
 
     def _first_level(self, wavelet: Wavelet) -> int:
         """The same, fine enough for the second-order wavelets that will be applied to it."""
-        threshold = THRESHOLD[torch.float32]
+        threshold = THRESHOLD[torch.float32] if self.sampling == "exact" else REDUCED_THRESHOLD
         reach = max(
             (
                 band.above(threshold).reach
@@ -285,7 +286,7 @@ class TimeScattering(FilterBuffers):
     def _bands(self, dtype: torch.dtype) -> _Bands:
         """The filters' bands in a precision."""
         if dtype not in self._cut_bands:
-            threshold = THRESHOLD[torch.float32 if self.sampling == "reduced" else dtype]
+            threshold = THRESHOLD[dtype] if self.sampling == "exact" else REDUCED_THRESHOLD
             first = [band.above(threshold) for band in self._designs1]
             self._cut_bands[dtype] = _Bands(
                 first=first,

@@ -53,7 +53,7 @@ class JTFS(Scattering):
         sampling: ``"exact"`` keeps every wavelet's output at the sampling rate that kymatio gives
             it, so that coefficients agree to float32 accuracy. ``"reduced"`` keeps half of the
             samples, still more than the bandwidth of each wavelet. On noise, chirps and drums,
-            coefficients then differ by up to 2e-4 of their norm in the median over paths and 7e-3
+            coefficients then differ by up to 6e-4 of their norm in the median over paths and 1e-2
             in the worst path above a thousandth of the loudest, their gradients by 1e-2 and 2e-1:
             see ``benchmarks/sampling.py``.
         sample_rate: In Hz; only used to express rates in the path table. Default 1.0
