@@ -203,6 +203,8 @@ class _ModulusSpectra(torch.autograd.Function):
                 if n_kept:
                     directions.append(divide_by_modulus_(planes[:n_kept], moduli[:n_kept, None]))
                 bins[tile, :, below:] = low_bins(moduli)
+                del planes, moduli  # before there are those of the next tile
+            del scratch
             if below:  # they mirror the others
                 mirrored = bins[..., below + 1 : 2 * below + 1].flip(-1)
                 torch.conj_physical(mirrored, out=bins[..., :below])
