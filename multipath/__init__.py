@@ -1,6 +1,7 @@
 """Train with a loss that is a mean over many paths at the price of a few of them."""
 
 from . import errors
+from .balanced import BalancedLoss
 from .draws import Draw
 from .losses import GroupedLoss, PathDecomposedLoss
 from .paths import Path, PathTable
@@ -11,6 +12,7 @@ from .transform_loss import Log1p, TransformLoss
 __version__ = "0.1.0"
 
 __all__ = [
+    "BalancedLoss",
     "Draw",
     "GroupedLoss",
     "Log1p",

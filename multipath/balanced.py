@@ -1,0 +1,150 @@
+r"""A loss in which quiet paths have a say: each path divided by a power of its typical size."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from .errors import ConfigurationError, InputError
+from .losses import Indices, PathDecomposedLoss
+from .paths import check_indices
+
+
+class BalancedLoss(PathDecomposedLoss):
+    r"""The same paths, weighed by their typical size to a negative power.
+
+    .. math:: L = \sum_p w'_p L_p, \qquad
+        w'_p = c\, \frac{w_p}{(\ell_p + f \max_q \ell_q)^a}, \qquad \sum_p w'_p = \sum_p w_p
+
+    where :math:`\ell_p` is the typical size of path p. In a scattering transform sizes span many
+    orders of magnitude, and the mean over paths hears the loudest few only. With a = 0 this is that
+    mean; with a = 1 every path counts relative to its own size, as if all were equally loud. A path
+    far below the fraction f of the loudest counts as if it were at f, since what is left of it is
+    mostly rounding and leakage. P-Adam balances paths too, but by normalising gradients, so that
+    what it minimises cannot be written down. This can.
+
+    The weights are fixed at construction, so estimates from any sampler remain unbiased; they are
+    part of ``state_dict()``.
+
+    Args:
+        loss: The loss to balance.
+        sizes: :math:`\ell_p \ge 0`, shape (P,), not all zero. :meth:`from_targets` measures them.
+        power: a, from 0 (mean over paths) to 1 (equal say).
+        floor: f > 0, as a fraction of the largest size.
+
+    Raises:
+        ConfigurationError: If an argument is out of range.
+
+    Example:
+        >>> from multipath.testing import QuadraticLoss
+        >>> loss = QuadraticLoss(2)
+        >>> balanced = BalancedLoss(loss, sizes=[3.0, 0.0], power=1.0, floor=1.0)
+        >>> balanced.path_weights
+        tensor([0.3333, 0.6667], dtype=torch.float64)
+    """
+
+    def __init__(
+        self,
+        loss: PathDecomposedLoss,
+        sizes: Sequence[float] | Tensor,
+        power: float = 0.5,
+        floor: float = 1e-4,
+    ) -> None:
+        if not 0.0 <= power <= 1.0:
+            raise ConfigurationError(f"power must lie in [0, 1], got {power}")
+        if not 0.0 < floor < float("inf"):
+            raise ConfigurationError(
+                f"floor must be positive, so that silent paths keep a finite weight, got {floor}"
+            )
+        values = torch.as_tensor(sizes, dtype=torch.float64).detach().cpu()
+        n_paths = len(loss.paths)
+        if values.shape != (n_paths,):
+            raise ConfigurationError(
+                f"sizes must have one entry per path, shape ({n_paths},), got {tuple(values.shape)}"
+            )
+        if not bool(torch.isfinite(values).all() and (values >= 0).all() and values.max() > 0):
+            raise ConfigurationError("sizes must be finite, not negative and not all zero")
+        relative = values / values.max() + floor
+        weights = loss.path_weights * relative**-power
+        weights *= loss.path_weights.sum() / weights.sum()
+        super().__init__(loss.paths, weights=weights, reduction=loss.reduction)
+        self.loss, self.power, self.floor = loss, power, floor
+
+    @classmethod
+    def from_targets(
+        cls,
+        loss: PathDecomposedLoss,
+        batches: Iterable[Tensor],
+        power: float = 0.5,
+        floor: float = 1e-4,
+    ) -> BalancedLoss:
+        r"""Measure the sizes on batches of targets: :math:`\ell_p = \text{mean}_y L_p(0, y)`.
+
+        Args:
+            loss: The loss to balance. Zero must stand for silence in it.
+            batches: Target tensors, batch first. A few dozen examples are enough.
+            power: See the class.
+            floor: See the class.
+
+        Raises:
+            InputError: If there is no batch, one that is not a tensor, or one with NaN.
+
+        Example:
+            >>> from multipath import TransformLoss
+            >>> from multipath.transforms import MultiResolutionSTFT
+            >>> loss = TransformLoss(MultiResolutionSTFT([64, 128], [16, 32], [64, 128]))
+            >>> tone = torch.sin(0.3 * torch.arange(1024.0))
+            >>> balanced = BalancedLoss.from_targets(loss, [tone[None]], power=1.0)
+            >>> values = balanced.path_losses(0 * tone, tone, [0, 1])[:, 0] * balanced.path_weights
+            >>> bool(torch.isclose(values[0], values[1], rtol=1e-3))  # an equal say
+            True
+        """
+        total = torch.zeros(len(loss.paths), dtype=torch.float64)
+        count = 0
+        for batch in batches:
+            if not isinstance(batch, Tensor):
+                raise InputError(
+                    f"batches must be tensors of targets, got {type(batch).__name__}; for pairs "
+                    "pass (target for _, target in loader)"
+                )
+            with torch.no_grad():
+                values = loss.evaluate(torch.zeros_like(batch), batch, range(len(loss.paths)))
+            total += values.double().sum(dim=1).cpu()
+            count += values.shape[1]
+        if not count:
+            raise InputError("no batch of targets came; pass at least one")
+        if not bool(torch.isfinite(total).all()):
+            raise InputError("the targets hold NaN or infinite values; check the data")
+        return cls(loss, total / count, power, floor)
+
+    def path_losses(self, input: Tensor, target: Tensor, indices: Indices) -> Tensor:
+        """Those of the loss; balance is a matter of weights."""
+        return self.loss.path_losses(input, target, check_indices(indices, len(self.paths)))
+
+    def target_norms(self, target: Tensor, indices: Indices) -> Tensor:
+        """Those of the loss."""
+        return self.loss.target_norms(target, indices)
+
+    def get_extra_state(self) -> dict[str, Any]:
+        """The weights: an objective must be the same after a restart."""
+        return {"path_weights": self.path_weights.clone()}
+
+    def set_extra_state(self, state: dict[str, Any]) -> None:
+        """Restore the weights to the last bit.
+
+        Raises:
+            ConfigurationError: If they were saved for another number of paths.
+        """
+        weights = state["path_weights"].cpu()
+        if weights.shape != self.path_weights.shape:
+            raise ConfigurationError(
+                f"this state balances {len(weights)} paths and the loss has {len(self.paths)}"
+            )
+        self._path_weights = weights.clone()
+
+    def extra_repr(self) -> str:
+        """Shown by ``print``."""
+        return f"{super().extra_repr()}, power={self.power:g}, floor={self.floor:g}"

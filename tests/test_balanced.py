@@ -1,0 +1,101 @@
+"""Balanced losses: the same paths, other weights, and every path with the say it was promised."""
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from multipath import BalancedLoss, StochasticLoss, TransformLoss
+from multipath.errors import ConfigurationError, InputError
+from multipath.samplers import Importance
+from multipath.testing import QuadraticLoss
+from multipath.transforms import MultiResolutionSTFT
+
+SIZES = st.lists(st.floats(1e-6, 1e6), min_size=3, max_size=3)
+
+
+@given(SIZES, st.floats(0, 1), st.floats(1e-6, 1), st.integers(0, 2**32))
+def test_weights_are_sizes_to_a_negative_power_and_keep_their_sum(sizes, power, floor, seed):
+    loss = QuadraticLoss(3, weights=[0.5, 2.0, 1.0])
+    balanced = BalancedLoss(loss, sizes, power, floor)
+    generator = torch.Generator().manual_seed(seed)
+    x, y = torch.randn(2, 4, 5, generator=generator, dtype=torch.float64).unbind()
+    by_hand = torch.tensor(
+        [
+            w / (s + floor * max(sizes)) ** power
+            for w, s in zip([0.5, 2.0, 1.0], sizes, strict=True)
+        ],
+        dtype=torch.float64,
+    )
+    by_hand *= 3.5 / by_hand.sum()
+    values = loss.path_losses(x, y, range(3))
+    torch.testing.assert_close(balanced(x, y, reduction="none"), by_hand @ values)
+
+
+def test_power_zero_is_the_loss_itself():
+    loss = QuadraticLoss(3, weights=[0.5, 2.0, 1.0])
+    torch.testing.assert_close(
+        BalancedLoss(loss, [1.0, 2.0, 3.0], 0.0).path_weights, loss.path_weights
+    )
+
+
+def test_sizes_from_targets_are_distances_from_silence():
+    loss = TransformLoss(MultiResolutionSTFT([64, 128], [16, 32], [64, 128]))
+    targets = torch.randn(6, 1024, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    targets[3:] *= 0.01
+    silent = loss.path_losses(torch.zeros_like(targets), targets, [0, 1]).mean(dim=1)
+    wanted = BalancedLoss(loss, silent, power=0.7, floor=0.01)
+    found = BalancedLoss.from_targets(loss, targets.split(4), power=0.7, floor=0.01)
+    torch.testing.assert_close(found.path_weights, wanted.path_weights)
+
+
+def test_estimates_of_a_balanced_loss_are_unbiased():
+    balanced = BalancedLoss(QuadraticLoss(3), [1.0, 10.0, 0.1], power=1.0)
+    sampler = Importance([0.2, 0.3, 0.5])
+    criterion = StochasticLoss(balanced, sampler, n_draws=2)
+    x = torch.linspace(-1, 1, 8, dtype=torch.float64).reshape(2, 4)
+    mean = sum(
+        probability * criterion.estimate(x, x**2, criterion.make_draw(indices))
+        for indices, probability in sampler.enumerate(2)
+    )
+    torch.testing.assert_close(mean, balanced(x, x**2), rtol=1e-12, atol=0)
+
+
+def test_groups_of_a_balanced_loss_have_its_value():
+    balanced = BalancedLoss(QuadraticLoss(4), [1.0, 10.0, 0.1, 3.0], power=0.5)
+    x = torch.linspace(-1, 1, 8, dtype=torch.float64).reshape(2, 4)
+    torch.testing.assert_close(balanced.grouped([[0, 1, 2], [3]])(x, x**2), balanced(x, x**2))
+
+
+def test_the_objective_survives_a_restart():
+    loss = QuadraticLoss(2)
+    first, second = BalancedLoss(loss, [1.0, 9.0]), BalancedLoss(loss, [5.0, 5.0])
+    second.load_state_dict(first.state_dict())
+    assert second.path_weights.equal(first.path_weights)
+    with pytest.raises(ConfigurationError, match="balances 2 paths and the loss has 3"):
+        BalancedLoss(QuadraticLoss(3), [1.0, 1.0, 1.0]).load_state_dict(first.state_dict())
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"sizes": [1.0, 1.0], "power": 1.5}, r"power must lie in \[0, 1\], got 1.5"),
+        ({"sizes": [1.0, 1.0], "floor": 0.0}, "floor must be positive"),
+        ({"sizes": [1.0]}, r"shape \(2,\), got \(1,\)"),
+        ({"sizes": [0.0, 0.0]}, "not all zero"),
+        ({"sizes": [1.0, float("nan")]}, "must be finite"),
+    ],
+)
+def test_refusals(options, message):
+    with pytest.raises(ConfigurationError, match=message):
+        BalancedLoss(QuadraticLoss(2), **options)
+
+
+def test_batches_of_targets_are_checked():
+    loss = QuadraticLoss(2)
+    with pytest.raises(InputError, match="no batch of targets"):
+        BalancedLoss.from_targets(loss, [])
+    with pytest.raises(InputError, match="NaN"):
+        BalancedLoss.from_targets(loss, [torch.full((1, 3), float("nan"))])
+    with pytest.raises(InputError, match="got tuple"):
+        BalancedLoss.from_targets(loss, [(torch.ones(1, 3), torch.ones(1, 3))])
