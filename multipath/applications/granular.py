@@ -156,7 +156,7 @@ class GranularSynth(nn.Module):
         texture = grains.new_zeros(len(theta), self.n_samples).scatter_add(
             1, places.flatten(1), grains.flatten(1)
         )
-        norm = torch.linalg.vector_norm(texture, dim=1, keepdim=True)
+        norm: Tensor = torch.linalg.vector_norm(texture, dim=1, keepdim=True)
         return texture / norm.clamp_min(torch.finfo(norm.dtype).tiny)
 
     def gates(self, density: Tensor) -> Tensor:
