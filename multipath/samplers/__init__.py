@@ -1,6 +1,7 @@
 """Samplers: which paths the next step evaluates."""
 
-from .base import Categorical, Sampler
+from .base import Sampler
+from .categorical import Categorical
 from .energy import Energy
 from .importance import Importance
 from .uniform import Uniform

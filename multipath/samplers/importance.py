@@ -8,7 +8,8 @@ from torch import Tensor
 
 from ..errors import ConfigurationError
 from ..paths import PathTable
-from .base import Categorical, as_probabilities
+from .base import as_probabilities
+from .categorical import Categorical
 
 
 class Importance(Categorical):
@@ -40,13 +41,13 @@ class Importance(Categorical):
         """The probabilities given."""
         return self._probabilities
 
-    def bind(self, paths: PathTable) -> None:
+    def bind(self, paths: PathTable, weights: Tensor | None = None) -> None:
         """See :meth:`Sampler.bind`."""
         if len(self._probabilities) != len(paths):
             raise ConfigurationError(
                 f"got {len(self._probabilities)} probabilities for a loss with {len(paths)} paths"
             )
-        super().bind(paths)
+        super().bind(paths, weights)
 
     def state_dict(self) -> dict[str, Tensor]:
         """The probabilities."""

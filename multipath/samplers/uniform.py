@@ -5,7 +5,7 @@ from torch import Tensor
 
 from ..errors import ConfigurationError
 from ..paths import PathTable
-from .base import Categorical
+from .categorical import Categorical
 
 
 class Uniform(Categorical):
@@ -32,7 +32,7 @@ class Uniform(Categorical):
             )
         return self._probabilities
 
-    def bind(self, paths: PathTable) -> None:
+    def bind(self, paths: PathTable, weights: Tensor | None = None) -> None:
         """See :meth:`Sampler.bind`."""
-        super().bind(paths)
+        super().bind(paths, weights)
         self._probabilities = torch.full((len(paths),), 1 / len(paths), dtype=torch.float64)
