@@ -203,7 +203,7 @@ class StochasticLoss(nn.Module):
             InputError: If an index is out of range.
         """
         chosen = torch.tensor(check_indices(indices, len(self.loss.paths)))
-        return self._weigh(chosen, self.sampler.inclusion(len(chosen))[chosen])
+        return self._weigh(chosen, self.sampler.shares(chosen, len(chosen)))
 
     def _weigh(self, indices: Tensor, probabilities: Tensor) -> Draw:
         weights = self.loss.path_weights[indices]

@@ -109,6 +109,10 @@ class Sampler(ABC):
         """
         return self.probabilities
 
+    def shares(self, indices: Tensor, n_draws: int) -> Tensor:
+        """:meth:`inclusion` of some paths, without looking at all others where that is possible."""
+        return self.inclusion(n_draws)[indices]
+
     def enumerate(self, n_draws: int) -> Iterator[tuple[tuple[int, ...], float]]:
         """Every possible next draw with its probability, for exact proofs at small P.
 
@@ -148,7 +152,10 @@ class Sampler(ABC):
         return not bool(impossible.any())
 
     def wants_observation(self) -> bool:
-        """Whether to measure what :attr:`observes` names at the next draw of training."""
+        """Whether to measure what :attr:`observes` names at the next draw of training.
+
+        Asked once before each such draw; a sampler that measures at every m-th only counts here.
+        """
         return self.observes is not None
 
     def observe(self, indices: Tensor, values: Tensor) -> None:  # noqa: B027  (most do not learn)
