@@ -112,6 +112,17 @@ class LearnedSampler(Categorical):
         shares = self._distinct_shares(indices, n_draws, certain, rest)
         return torch.from_numpy(indices), shares
 
+    def check_draws(self, n_draws: int) -> None:
+        """See :meth:`Sampler.check_draws`; also refuses to run out of paths while it learns."""
+        super().check_draws(n_draws)
+        learns_without = self.observes is not None and not self.replacement and n_draws > 1
+        if learns_without and (self.threshold > 0 or self.floor == 0):
+            raise ConfigurationError(
+                f"{type(self).__name__} without replacement may be left with less than {n_draws} "
+                f"paths when it learns with floor={self.floor:g}, threshold={self.threshold:g}; "
+                "set a positive floor and no threshold"
+            )
+
     def shares(self, indices: Tensor, n_draws: int) -> Tensor:
         """See :meth:`Sampler.shares`."""
         if self.replacement:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from itertools import product
+from math import prod
 from typing import NamedTuple
 
 import torch
@@ -68,11 +69,9 @@ class Categorical(Sampler):
             yield from enumerate_systematic(self._planned(n_draws).counts)
             return
         probabilities = self.probabilities.tolist()
-        for indices in product(range(len(probabilities)), repeat=n_draws):
-            probability = 1.0
-            for index in indices:
-                probability *= probabilities[index]
-            yield indices, probability
+        possible = [path for path, chance in enumerate(probabilities) if chance > 0]
+        for indices in product(possible, repeat=n_draws):
+            yield indices, prod(probabilities[index] for index in indices)
 
     def count_covariance(self, n_draws: int) -> Tensor:
         r""":math:`k (\operatorname{diag} \pi - \pi \pi^\top)` with replacement."""

@@ -103,7 +103,7 @@ class Mixture(Sampler):
     def enumerate(self, n_draws: int) -> Iterator[tuple[tuple[int, ...], float]]:
         """The draws of each component; one that several can make comes several times."""
         for share, sampler in zip(self.mixture.tolist(), self.samplers, strict=True):
-            for indices, probability in sampler.enumerate(n_draws):
+            for indices, probability in sampler.enumerate(n_draws) if share > 0 else ():
                 yield indices, share * probability
 
     def count_covariance(self, n_draws: int) -> Tensor:
