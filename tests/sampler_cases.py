@@ -73,7 +73,7 @@ CASES = {
     "running energy": Case(lambda labels: Energy.running(decay=0.5, power=0.7)),
     "adaptive": Case(lambda labels: AdaptiveImportance(decay=0.5, cost_aware=True)),
     "adaptive, distinct": Case(
-        lambda labels: AdaptiveImportance(floor=0.01, replacement=False),
+        lambda labels: AdaptiveImportance(floor=0.01, every=2, replacement=False),
         follows_table=True,
         distinct=True,
     ),

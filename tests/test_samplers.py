@@ -16,6 +16,7 @@ from multipath.samplers import (
     Stratified,
     Uniform,
 )
+from multipath.samplers._systematic import look_up
 from multipath.samplers.base import Sampler
 from multipath.testing import QuadraticLoss
 from multipath.transforms import MultiResolutionSTFT
@@ -60,7 +61,10 @@ def test_energy_counts_the_weights_of_the_loss():
     plain = Energy.from_targets(QuadraticLoss(3), [y], floor=0.0).probabilities
     weights = torch.tensor([0.0, 1.0, 4.0], dtype=torch.float64)
     weighted = Energy.from_targets(QuadraticLoss(3, weights=weights), [y], floor=0.0)
-    torch.testing.assert_close(weighted.probabilities, plain * weights / (plain * weights).sum())
+    expected = plain * weights / (plain * weights).sum()
+    torch.testing.assert_close(weighted.probabilities, expected)
+    StochasticLoss(QuadraticLoss(3, weights=weights), weighted)  # they are not counted again
+    torch.testing.assert_close(weighted.probabilities, expected)
 
 
 def test_energies_measured_on_targets_take_all_settings():
@@ -74,6 +78,12 @@ def test_energies_measured_on_targets_take_all_settings():
     expected = 0.8 * squares / squares.sum() + 0.2 * kept / kept.sum()
     torch.testing.assert_close(sampler.probabilities, expected)
     assert not sampler.replacement
+
+
+def test_a_uniform_number_at_either_end_finds_a_path_that_is_possible():
+    cumulative = torch.tensor([0.0, 0.3, 0.3], dtype=torch.float64)
+    ends = torch.tensor([0.0, 1 - 2.0**-53, 1.0], dtype=torch.float64)
+    assert look_up(cumulative, ends).tolist() == [1, 1, 1]
 
 
 def test_unbiased_exactly_when_every_path_is_possible():

@@ -143,6 +143,21 @@ def test_fresh_draws_leave_no_trace(name):
     assert_states_equal(sampler.state_dict(), before)
 
 
+def test_estimates_without_gradients_do_not_deal_out_the_epoch():
+    def criterion():
+        return StochasticLoss(QuadraticLoss(9), Reshuffle(), n_draws=2, generator=0)
+
+    def train(criterion):
+        criterion(torch.ones(1, 1, requires_grad=True), torch.zeros(1, 1))
+        return criterion.last_draw.indices.tolist()
+
+    plain, interrupted = criterion(), criterion()
+    for _ in range(9):
+        with torch.no_grad():
+            interrupted(torch.ones(1, 1), torch.zeros(1, 1))
+        assert train(interrupted) == train(plain)
+
+
 def assert_states_equal(actual, expected):
     assert actual.keys() == expected.keys()
     for name, value in expected.items():
