@@ -73,16 +73,18 @@ class PathTable(Sequence[Path]):
     """
 
     def __init__(self, paths: int | Iterable[Path]) -> None:
-        self._paths: tuple[Path, ...]
-        if isinstance(paths, Iterable):
-            self._paths = tuple(paths)
-            for path in self._paths:
-                if not isinstance(path, Path):
-                    raise ConfigurationError(
-                        f"paths must be a number of paths or Path objects, got {path!r}"
-                    )
-        else:
-            self._paths = tuple(Path(index) for index in range(_positive_count(paths)))
+        self._paths: Sequence[Path]
+        self._position: Mapping[Hashable, int]
+        if not isinstance(paths, Iterable):
+            n_paths = _positive_count(paths)
+            self._paths, self._position = _AnonymousPaths(n_paths), _OwnPositions(n_paths)
+            return
+        self._paths = tuple(paths)
+        for path in self._paths:
+            if not isinstance(path, Path):
+                raise ConfigurationError(
+                    f"paths must be a number of paths or Path objects, got {path!r}"
+                )
         if not self._paths:
             raise ConfigurationError("a loss needs at least one path, got 0")
         self._position = {path.key: i for i, path in enumerate(self._paths)}
@@ -109,25 +111,36 @@ class PathTable(Sequence[Path]):
 
     def __eq__(self, other: object) -> bool:
         """Tables are equal when their paths are."""
-        return isinstance(other, PathTable) and self._paths == other._paths
+        if not isinstance(other, PathTable) or len(self) != len(other):
+            return False
+        if self.anonymous and other.anonymous:
+            return True
+        return all(mine == theirs for mine, theirs in zip(self, other, strict=True))
 
     def __hash__(self) -> int:
         """Hash of the keys (metadata may hold unhashable values)."""
-        return hash(tuple(path.key for path in self._paths))
+        return hash(tuple(self.keys))
+
+    @property
+    def anonymous(self) -> bool:
+        """Whether the table was made from a number: its paths then come into being on access."""
+        return isinstance(self._paths, _AnonymousPaths)
 
     @property
     def indices(self) -> list[int]:
         """Index of each path in its loss: 0 ... P - 1, or fewer after :meth:`filter`."""
-        return [path.index for path in self._paths]
+        return list(self._position.values()) if self.anonymous else [p.index for p in self._paths]
 
     @property
     def keys(self) -> list[Hashable]:
         """Key of each path."""
-        return [path.key for path in self._paths]
+        return list(self._position)
 
     @property
     def costs(self) -> Tensor:
         """Relative cost of each path, float64 of shape (P,)."""
+        if self.anonymous:
+            return torch.ones(len(self), dtype=torch.float64)
         return torch.tensor([path.cost for path in self._paths], dtype=torch.float64)
 
     def column(self, name: str) -> list[Any]:
@@ -146,6 +159,8 @@ class PathTable(Sequence[Path]):
     @property
     def columns(self) -> list[str]:
         """Names of the metadata columns, in order of appearance."""
+        if self.anonymous:
+            return []
         return list(dict.fromkeys(name for path in self._paths for name in path.metadata))
 
     def index_of(self, key: Hashable) -> int:
@@ -245,6 +260,43 @@ class PathTable(Sequence[Path]):
         return "\n".join(lines)
 
 
+class _AnonymousPaths(Sequence[Path]):
+    """``Path(0), ..., Path(P - 1)``, made on access: a million of them take no room."""
+
+    def __init__(self, n_paths: int) -> None:
+        self._indices = range(n_paths)
+
+    def __len__(self) -> int:
+        return len(self._indices)
+
+    @overload
+    def __getitem__(self, item: int) -> Path: ...
+    @overload
+    def __getitem__(self, item: slice) -> tuple[Path, ...]: ...
+    def __getitem__(self, item: int | slice) -> Path | tuple[Path, ...]:
+        chosen = self._indices[item]
+        return Path(chosen) if isinstance(chosen, int) else tuple(map(Path, chosen))
+
+
+class _OwnPositions(Mapping[Hashable, int]):
+    """The keys 0, ..., P - 1, each its own position."""
+
+    def __init__(self, n_paths: int) -> None:
+        self._indices = range(n_paths)
+
+    def __len__(self) -> int:
+        return len(self._indices)
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(self._indices)
+
+    def __getitem__(self, key: Hashable) -> int:
+        try:
+            return self._indices.index(to_int(key))  # type: ignore[arg-type]
+        except (TypeError, ValueError):
+            raise KeyError(key) from None
+
+
 def check_indices(indices: Sequence[int] | Tensor, n_paths: int) -> list[int]:
     """Path indices as a list of ints, whatever they came as.
 
@@ -287,6 +339,8 @@ def complete_table(paths: int | Iterable[Path]) -> PathTable:
             :meth:`PathTable.filter`.
     """
     table = paths if isinstance(paths, PathTable) else PathTable(paths)
+    if table.anonymous:
+        return table
     for position, path in enumerate(table):
         if path.index != position:
             raise ConfigurationError(

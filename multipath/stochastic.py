@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import weakref
 from collections.abc import Sequence
 from numbers import Integral
@@ -11,11 +12,14 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from ._observation import measure
 from .draws import Draw
 from .errors import ConfigurationError, DrawError
 from .losses import PathDecomposedLoss, Reduction, check_reduction, reduce_batch, weighted_sum
 from .paths import check_indices
 from .samplers import Sampler, Uniform
+
+logger = logging.getLogger(__name__)
 
 
 class StochasticLoss(nn.Module):
@@ -35,6 +39,14 @@ class StochasticLoss(nn.Module):
     without gradients (``torch.no_grad()``) is an estimate, with draws from a stream of its own:
     no evaluation ever touches the training stream.
 
+    **Samplers that learn** (see :attr:`Sampler.observes <multipath.samplers.Sampler>`) are told, at
+    each new draw of training, about the distinct paths evaluated: the norm of each path's gradient
+    with respect to ``input``, root mean square over the batch and without :math:`w_p` (nothing if
+    ``input`` requires no gradient), or the norm of the target on it, mean over the batch. Gradient
+    norms cost one backward through the loss for each path. Values that are not finite are dropped.
+    With ``torch.distributed`` initialised, ranks average what they measured: the only
+    communication, and they keep agreeing on the draws.
+
     **Randomness** comes from ``generator`` alone, on the CPU. Its state, the sampler's and a draw
     not yet used are part of ``state_dict()``.
 
@@ -53,7 +65,7 @@ class StochasticLoss(nn.Module):
 
     Raises:
         ConfigurationError: If ``n_draws`` is not a positive integer, the sampler does not fit the
-            loss, or an argument has the wrong type.
+            loss or cannot make as many draws, or an argument has the wrong type.
 
     Example:
         >>> from multipath.testing import QuadraticLoss
@@ -89,7 +101,8 @@ class StochasticLoss(nn.Module):
             raise ConfigurationError(f"n_draws must be a positive integer, got {n_draws!r}")
         self.loss = loss
         self.sampler = Uniform() if sampler is None else sampler
-        self.sampler.bind(loss.paths)
+        self.sampler.bind(loss.paths, loss.path_weights)
+        self.sampler.check_draws(int(n_draws))
         self.n_draws = int(n_draws)
         self.reweight = bool(reweight)
         self.reduction = loss.reduction if reduction is None else check_reduction(reduction)
@@ -100,6 +113,7 @@ class StochasticLoss(nn.Module):
         self.last_draw: Draw | None = None
         self._pending: Draw | None = None
         self._optimizer: weakref.ref[Optimizer] | None = None
+        self._warned = False
 
     @property
     def unbiased(self) -> bool:
@@ -107,7 +121,7 @@ class StochasticLoss(nn.Module):
         if self.reweight:
             return self.sampler.unbiased
         uniform = 1 / len(self.loss.paths)
-        distance = (self.sampler.probabilities - uniform).abs().max()
+        distance = (self.sampler.inclusion(self.n_draws) - uniform).abs().max()
         return float(distance) <= 1e-12 * uniform
 
     def forward(self, input: Tensor, target: Tensor) -> Tensor:
@@ -122,14 +136,15 @@ class StochasticLoss(nn.Module):
         """
         if not self.training:
             return reduce_batch(self.loss(input, target, reduction="none"), self.reduction)
-        linked = self._linked() is not None
-        draw = self._pending if linked else None
+        linked, training = self._linked() is not None, torch.is_grad_enabled()
+        draw, observing = self._pending if linked else None, False
         if draw is None:
+            observing = training and self.sampler.wants_observation()
             draw = self.new_draw()
-            if linked and torch.is_grad_enabled():
+            if linked and training:
                 self._pending = draw
         self.last_draw = draw
-        return self.estimate(input, target, draw)
+        return self._estimate(input, target, draw, observing)
 
     def estimate(self, input: Tensor, target: Tensor, draw: Draw) -> Tensor:
         """The estimate that a given draw makes; consumes no randomness.
@@ -142,15 +157,39 @@ class StochasticLoss(nn.Module):
         Returns:
             As :meth:`forward`.
         """
+        return self._estimate(input, target, draw, observing=False)
+
+    def _estimate(self, input: Tensor, target: Tensor, draw: Draw, observing: bool) -> Tensor:
         indices, weights = draw.merged()
         values = self.loss.evaluate(input, target, indices)
+        if observing:
+            self._observe(input, target, indices, values)
         return reduce_batch(weighted_sum(weights, values), self.reduction)
+
+    def _observe(self, input: Tensor, target: Tensor, indices: Tensor, values: Tensor) -> None:
+        """Let the sampler learn from the paths just evaluated."""
+        kind = self.sampler.observes
+        measured = kind and measure(kind, self.loss, input, target, indices, values)
+        if measured is None:
+            return
+        finite = torch.isfinite(measured)
+        if not self._warned and not bool(finite.all()):
+            self._warned = True
+            logger.warning(
+                "%s of path %d came as %s: not remembered (further ones are dropped without a "
+                "word). With mixed precision an overflow now and then is normal",
+                kind,
+                int(indices[~finite][0]),
+                float(measured[~finite][0]),
+            )
+        if bool(finite.any()):
+            self.sampler.observe(indices[finite], measured[finite])
 
     def new_draw(self) -> Draw:
         """Draw from the training stream, or without gradients from that of evaluations."""
-        generator = self.generator if torch.is_grad_enabled() else self._evaluation_generator
-        indices, probabilities = self.sampler.draw(self.n_draws, generator)
-        return self._weigh(indices, probabilities)
+        if torch.is_grad_enabled():
+            return self._weigh(*self.sampler.draw(self.n_draws, self.generator))
+        return self._weigh(*self.sampler.fresh_draw(self.n_draws, self._evaluation_generator))
 
     def make_draw(self, indices: Sequence[int] | Tensor) -> Draw:
         """The draw that these paths would make, weighted as if the sampler had chosen them.
@@ -164,7 +203,7 @@ class StochasticLoss(nn.Module):
             InputError: If an index is out of range.
         """
         chosen = torch.tensor(check_indices(indices, len(self.loss.paths)))
-        return self._weigh(chosen, self.sampler.probabilities[chosen])
+        return self._weigh(chosen, self.sampler.shares(chosen, len(chosen)))
 
     def _weigh(self, indices: Tensor, probabilities: Tensor) -> Draw:
         weights = self.loss.path_weights[indices]

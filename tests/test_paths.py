@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from multipath import Path, PathTable
 from multipath.errors import ConfigurationError, InputError
-from multipath.paths import check_indices
+from multipath.paths import check_indices, complete_table
 
 
 @pytest.fixture
@@ -23,6 +23,43 @@ def test_a_number_makes_anonymous_paths_of_equal_cost():
     assert table.indices == table.keys == [0, 1, 2]
     assert table.costs.tolist() == [1.0, 1.0, 1.0]
     assert table.columns == []
+
+
+@pytest.mark.parametrize("n_paths", [1, 2, 7])
+def test_anonymous_paths_are_like_paths_that_were_listed(n_paths):
+    anonymous, listed = PathTable(n_paths), PathTable([Path(i) for i in range(n_paths)])
+    assert anonymous.anonymous
+    assert not listed.anonymous
+    assert anonymous == listed
+    assert listed == anonymous
+    assert anonymous == PathTable(n_paths) != PathTable(n_paths + 1)
+    assert hash(anonymous) == hash(listed)
+    assert list(anonymous) == list(listed)
+    assert anonymous[-1] == listed[-1]
+    assert anonymous[:2] == listed[:2]
+    for name in ("indices", "keys", "columns"):
+        assert getattr(anonymous, name) == getattr(listed, name)
+    assert torch.equal(anonymous.costs, listed.costs)
+    assert str(anonymous) == str(listed)
+    assert repr(anonymous) == repr(listed)
+    assert anonymous.index_of(n_paths - 1) == n_paths - 1
+    for key in (n_paths, -1, "a", None, 0.5):
+        with pytest.raises(InputError, match="no path has the key"):
+            anonymous.index_of(key)
+    with pytest.raises(IndexError):
+        anonymous[n_paths]
+    assert anonymous.group([[i] for i in range(n_paths)]) == {i: [i] for i in range(n_paths)}
+
+
+def test_a_million_anonymous_paths_are_not_made_before_they_are_asked_for(monkeypatch):
+    made = []
+    monkeypatch.setattr(Path, "__post_init__", lambda path: made.append(path.index))
+    table = complete_table(10**6)
+    assert (len(table), table.costs.sum(), table.columns) == (10**6, 10**6, [])
+    assert table == PathTable(10**6)
+    assert made == []
+    assert table[5].index == 5
+    assert made == [5]
 
 
 def test_columns_and_lookup(table):

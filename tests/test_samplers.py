@@ -1,49 +1,25 @@
-"""Samplers draw what their probabilities say, and refuse what is not a distribution."""
+"""Probabilities from energies, and what samplers refuse."""
 
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from scipy import stats
 
-from multipath import PathTable, TransformLoss
+from multipath import Path, PathTable, StochasticLoss, TransformLoss
 from multipath.errors import ConfigurationError, InputError
-from multipath.samplers import Energy, Importance, Uniform
+from multipath.samplers import (
+    AdaptiveImportance,
+    Energy,
+    Importance,
+    Mixture,
+    Reshuffle,
+    Stratified,
+    Uniform,
+)
+from multipath.samplers._systematic import look_up
+from multipath.samplers.base import Sampler
 from multipath.testing import QuadraticLoss
 from multipath.transforms import MultiResolutionSTFT
-
-SAMPLERS = {
-    "uniform": Uniform,
-    "importance": lambda: Importance([0.1, 0.2, 0.05, 0.15, 0.5]),
-    "importance with an impossible path": lambda: Importance([0.3, 0.0, 0.3, 0.4, 0.0]),
-    "energy": lambda: Energy([1.0, 0.0, 2.0, 5.0, 0.5], floor=0.2),
-}
-
-
-@pytest.mark.parametrize("name", SAMPLERS)
-def test_frequencies_follow_the_probabilities(name):
-    sampler = SAMPLERS[name]()
-    sampler.bind(PathTable(5))
-    indices, probabilities = sampler.draw(20_000, torch.Generator().manual_seed(0))
-    assert torch.equal(probabilities, sampler.probabilities[indices])
-    counts = torch.bincount(indices, minlength=5).double()
-    possible = sampler.probabilities > 0
-    assert counts[~possible].sum() == 0
-    expected = 20_000 * sampler.probabilities[possible]
-    assert stats.chisquare(counts[possible], expected).pvalue > 1e-4
-
-
-@pytest.mark.parametrize("name", SAMPLERS)
-@pytest.mark.parametrize("n_draws", [1, 2])
-def test_enumeration_is_a_probability_law(name, n_draws):
-    sampler = SAMPLERS[name]()
-    sampler.bind(PathTable(5))
-    law = list(sampler.enumerate(n_draws))
-    assert len({indices for indices, _ in law}) == 5**n_draws
-    assert sum(probability for _, probability in law) == pytest.approx(1, abs=1e-14)
-    for path in range(5):  # marginals
-        marginal = sum(q * indices.count(path) for indices, q in law) / n_draws
-        assert marginal == pytest.approx(sampler.probabilities[path].item(), abs=1e-14)
 
 
 @given(st.lists(st.floats(1e-6, 1e6), min_size=1, max_size=20), st.floats(0, 1))
@@ -53,6 +29,15 @@ def test_energy_mixes_norms_with_a_uniform_floor(energies, floor):
     assert (pi >= floor / len(energies) * (1 - 1e-9)).all()
     expected = (1 - floor) * torch.tensor(energies, dtype=torch.float64) / sum(energies)
     torch.testing.assert_close(pi, expected + floor / len(energies))
+
+
+@pytest.mark.parametrize("power", [0.0, 0.5, 2.0])
+def test_energy_to_a_power_above_a_threshold(power):
+    pi = Energy([1.0, 4.0, 0.3, 0.4], floor=0.3, threshold=0.1, power=power).probabilities
+    kept = torch.tensor([1.0, 4.0, 0.0, 0.4], dtype=torch.float64)
+    powers = torch.where(kept > 0, kept**power, 0.0)
+    expected = 0.7 * powers / powers.sum() + 0.3 / 3 * (kept > 0).double()
+    torch.testing.assert_close(pi, expected, rtol=1e-14, atol=0)
 
 
 def test_energy_measures_targets_without_gradients():
@@ -76,7 +61,29 @@ def test_energy_counts_the_weights_of_the_loss():
     plain = Energy.from_targets(QuadraticLoss(3), [y], floor=0.0).probabilities
     weights = torch.tensor([0.0, 1.0, 4.0], dtype=torch.float64)
     weighted = Energy.from_targets(QuadraticLoss(3, weights=weights), [y], floor=0.0)
-    torch.testing.assert_close(weighted.probabilities, plain * weights / (plain * weights).sum())
+    expected = plain * weights / (plain * weights).sum()
+    torch.testing.assert_close(weighted.probabilities, expected)
+    StochasticLoss(QuadraticLoss(3, weights=weights), weighted)  # they are not counted again
+    torch.testing.assert_close(weighted.probabilities, expected)
+
+
+def test_energies_measured_on_targets_take_all_settings():
+    loss = QuadraticLoss(3)
+    sampler = Energy.from_targets(
+        loss, [torch.ones(1, 1)], 0.2, threshold=0.5, power=2.0, replacement=False
+    )
+    squares = loss.target_norms(torch.ones(1, 1), [0, 1, 2]).double()[:, 0] ** 2
+    squares[squares < 0.25 * squares.max()] = 0  # of the norms: half
+    kept = (squares > 0).double()
+    expected = 0.8 * squares / squares.sum() + 0.2 * kept / kept.sum()
+    torch.testing.assert_close(sampler.probabilities, expected)
+    assert not sampler.replacement
+
+
+def test_a_uniform_number_at_either_end_finds_a_path_that_is_possible():
+    cumulative = torch.tensor([0.0, 0.3, 0.3], dtype=torch.float64)
+    ends = torch.tensor([0.0, 1 - 2.0**-53, 1.0], dtype=torch.float64)
+    assert look_up(cumulative, ends).tolist() == [1, 1, 1]
 
 
 def test_unbiased_exactly_when_every_path_is_possible():
@@ -127,3 +134,76 @@ def test_refused_probabilities(probabilities, message):
 def test_refused_energies(make, error, message):
     with pytest.raises(error, match=message):
         make()
+
+
+def bound(sampler, n_paths=4, n_draws=1):
+    return StochasticLoss(QuadraticLoss(n_paths), sampler, n_draws)
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: Energy([1.0], threshold=1.0), r"threshold must lie in \[0, 1\), got 1"),
+        (lambda: Energy([1.0], power=-1.0), "power must be finite and not negative, got -1"),
+        (lambda: Energy.running(decay=1.0), r"decay must lie in \[0, 1\), got 1"),
+        (lambda: AdaptiveImportance(floor=-0.1), r"floor must lie in \[0, 1\], got -0.1"),
+        (lambda: AdaptiveImportance(every=0), "every must be a positive integer, got 0"),
+        (lambda: AdaptiveImportance(every=True), "every must be a positive integer, got True"),
+        (lambda: AdaptiveImportance().probabilities, "AdaptiveImportance knows its paths only"),
+        (lambda: Reshuffle().probabilities, "Reshuffle knows its paths only"),
+        (lambda: Stratified("rate").probabilities, "Stratified knows its paths only"),
+        (lambda: Stratified("rate", [0.5, 0.6]), "probabilities must sum to 1, got 1.1"),
+        (
+            lambda: bound(Stratified([[0, 1, 2, 3]], [0.5, 0.5])),
+            "2 probabilities for a loss with 4",
+        ),
+        (lambda: bound(Energy([1.0, 2.0])), "2 energies for a loss with 4 paths"),
+        (lambda: Mixture([]), r"a Mixture needs samplers, .* got \[\]"),
+        (lambda: Mixture([Uniform]), "a Mixture needs samplers"),
+        (lambda: Mixture([Uniform()], [0.5]), "mixture weights must sum to 1, got 0.5"),
+        (lambda: Mixture([Uniform()], [0.5, 0.5]), "got 2 weights for 1 samplers"),
+        (
+            lambda: Mixture([AdaptiveImportance(), Energy()]),
+            "must learn from the same thing, got gradient_norms and target_norms",
+        ),
+        (
+            lambda: bound(Uniform(replacement=False), n_draws=5),
+            "Uniform cannot make 5 draws without replacement: only 4 paths",
+        ),
+        (lambda: bound(Reshuffle(), n_draws=5), "Reshuffle cannot make 5 draws"),
+        (
+            lambda: bound(Importance([0.5, 0.5, 0.0, 0.0], replacement=False), n_draws=3),
+            "Importance cannot make 3 draws without replacement: only 2 paths",
+        ),
+        (lambda: bound(Mixture([Uniform(), Reshuffle()]), n_draws=5), "Reshuffle cannot make 5"),
+        (
+            lambda: bound(AdaptiveImportance(floor=0.0, replacement=False), n_draws=2),
+            "left with less than 2 paths when it learns with floor=0, threshold=0; set a positive",
+        ),
+        (
+            lambda: bound(Energy.running(threshold=0.1, replacement=False), n_draws=2),
+            "floor=0.1, threshold=0.1",
+        ),
+    ],
+)
+def test_refused_settings(make, message):
+    with pytest.raises(ConfigurationError, match=message):
+        make()
+
+
+def test_strata_come_from_columns_functions_and_lists():
+    table = PathTable(Path(i, metadata={"rate": 2.0 ** (i % 2)}) for i in range(4))
+    for by in ("rate", lambda path: path.index % 2, [[0, 2], [1, 3]]):
+        sampler = Stratified(by)
+        sampler.bind(table)
+        assert {indices for indices, _ in sampler.enumerate(2)} == {(0, 1), (0, 3), (2, 1), (2, 3)}
+    with pytest.raises(InputError, match="no column 'scale'"):
+        Stratified("scale").bind(table)
+
+
+def test_a_sampler_that_cannot_enumerate_says_so():
+    class Silent(Uniform):
+        enumerate = Sampler.enumerate
+
+    with pytest.raises(NotImplementedError, match="Silent does not enumerate its draws"):
+        Silent().enumerate(1)

@@ -1,14 +1,18 @@
 """Estimates are unbiased, exactly: the sum over all draws of probability times estimate is L."""
 
-from itertools import product
+from collections import Counter
 
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from multipath import PathDecomposedLoss, StochasticLoss
-from multipath.samplers import Importance, Uniform
+from multipath import Path, PathDecomposedLoss, PathTable, StochasticLoss
+from multipath.samplers import Energy, Importance, Uniform
 
-GROUPS = [[0, 3, 4], [1], [2, 5, 6]]
+from .sampler_cases import CASES, UNBIASED, possible_draws, season, skewed
+
+GROUPS = {1: [[0]], 2: [[1], [0]], 3: [[0, 2], [1]], 7: [[0, 3, 4], [1], [2, 5, 6]]}
 
 
 class Bumps(PathDecomposedLoss):
@@ -19,16 +23,6 @@ class Bumps(PathDecomposedLoss):
         return (torch.sin((p + 1) * input) - target).square().sum(dim=-1)
 
 
-def skewed(n_paths):
-    """Probabilities proportional to 1, 4, 9, ..."""
-    squares = torch.arange(1, n_paths + 1, dtype=torch.float64) ** 2
-    return squares / squares.sum()
-
-
-def make_sampler(name, n_paths):
-    return Uniform() if name == "Uniform" else Importance(skewed(n_paths))
-
-
 def batch():
     generator = torch.Generator().manual_seed(0)
     x, y = torch.randn(2, 4, 3, generator=generator, dtype=torch.float64)
@@ -36,53 +30,85 @@ def batch():
 
 
 def value_and_gradient(value, x):
-    (gradient,) = torch.autograd.grad(value, x)
+    (gradient,) = torch.autograd.grad(value, x, retain_graph=True)
     return value.detach(), gradient
 
 
 def expectation(criterion, x, y):
     """Of the estimate and its gradient, over every draw that the sampler can make."""
-    total, mean, mean_gradient = 0.0, torch.zeros((), dtype=x.dtype), torch.zeros_like(x)
+    every_path = criterion.loss.path_losses(x, y, range(len(criterion.loss.paths))).mean(dim=1)
+    pairs = [value_and_gradient(value, x) for value in every_path]
+    values, gradients = (torch.stack(parts) for parts in zip(*pairs, strict=True))
+    total, weights = 0.0, torch.zeros_like(values)
     for indices, probability in criterion.sampler.enumerate(criterion.n_draws):
-        estimate = criterion.estimate(x, y, criterion.make_draw(indices))
-        value, gradient = value_and_gradient(estimate, x)
+        draw = criterion.make_draw(indices)
         total += probability
-        mean += probability * value
-        mean_gradient += probability * gradient
+        weights.index_add_(0, draw.indices, probability * draw.weights)
     assert total == pytest.approx(1, rel=1e-12)
-    return mean, mean_gradient
+    return weights @ values, torch.einsum("p,pbd->bd", weights, gradients)
 
 
 def assert_equal(actual, expected):
     for a, b in zip(actual, expected, strict=True):
-        torch.testing.assert_close(a, b, rtol=1e-12, atol=1e-12)
+        scale = max(1.0, float(b.abs().max()))
+        torch.testing.assert_close(a, b, rtol=1e-12, atol=1e-12 * scale)
 
 
-def weights_of(n_paths, kind):
-    return None if kind == "equal" else [2.0 ** (p % 3) for p in range(n_paths)]
-
-
-@pytest.mark.parametrize("sampler", ["Uniform", "Importance"])
-@pytest.mark.parametrize("n_paths", [1, 2, 3, 7])
-@pytest.mark.parametrize("n_draws", [1, 2])
-@pytest.mark.parametrize("weights", ["equal", "unequal"])
-def test_reweighted_estimate_is_unbiased(sampler, n_paths, n_draws, weights):
-    loss = Bumps(n_paths, weights=weights_of(n_paths, weights))
-    criterion = StochasticLoss(loss, make_sampler(sampler, n_paths), n_draws=n_draws)
+@pytest.mark.parametrize("name", CASES)
+@settings(max_examples=25)
+@given(data=st.data())
+def test_reweighted_estimates_are_unbiased(name, data):
+    """Every sampler, number of draws, grouping and weights, before and after it has learned."""
+    n_paths = data.draw(st.sampled_from(list(GROUPS)), label="P")
+    weights = data.draw(
+        st.none() | st.lists(st.floats(1e-3, 1e3), min_size=n_paths, max_size=n_paths),
+        label="weights",
+    )
+    loss = Bumps(n_paths, weights=weights)
+    grouped = (
+        loss.grouped(by=GROUPS[n_paths]) if data.draw(st.booleans(), label="grouped") else loss
+    )
+    n_units = len(grouped.paths)
+    n_draws = data.draw(st.sampled_from(possible_draws(name, n_units)), label="k")
+    sampler = CASES[name].make(range(n_units))
+    criterion = StochasticLoss(grouped, sampler, n_draws)
+    if data.draw(st.booleans(), label="seasoned"):
+        season(sampler)
     x, y = batch()
-    assert criterion.unbiased
+    possible = (sampler.probabilities > 0).nonzero().flatten()
+    assert criterion.unbiased == (len(possible) == n_units)
+    assert criterion.unbiased or CASES[name].biased
+    reached = grouped.path_weights[possible] @ grouped.path_losses(x, y, possible).mean(dim=1)
+    expected = loss(x, y) if criterion.unbiased else reached
+    assert_equal(expectation(criterion, x, y), value_and_gradient(expected, x))
+
+
+@pytest.mark.parametrize("name", UNBIASED)
+def test_declared_unbiased(name):
+    for n_paths in (1, 2, 3, 7):
+        for n_draws in possible_draws(name, n_paths):
+            sampler = CASES[name].make(range(n_paths))
+            assert StochasticLoss(Bumps(n_paths), sampler, n_draws).unbiased
+            season(sampler)
+            assert sampler.unbiased
+
+
+@pytest.mark.parametrize("name", UNBIASED)
+def test_groups_by_a_column_are_unbiased(name):
+    rates = [10.0, 40.0, 40.0, 20.0, 40.0, 10.0, 40.0]
+    table = PathTable(Path(i, metadata={"rate": r}, cost=r) for i, r in enumerate(rates))
+    loss = Bumps(table, weights=[1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 0.0])
+    groups = loss.grouped(by="rate")
+    criterion = StochasticLoss(groups, CASES[name].make(range(3)), n_draws=2)
+    x, y = batch()
     assert_equal(expectation(criterion, x, y), value_and_gradient(loss(x, y), x))
 
 
-@pytest.mark.parametrize("sampler", ["Uniform", "Importance"])
-@pytest.mark.parametrize("n_draws", [1, 2])
-@pytest.mark.parametrize("weights", ["equal", "unequal"])
-def test_groups_of_unequal_size_are_unbiased(sampler, n_draws, weights):
-    loss = Bumps(7, weights=weights_of(7, weights))
-    criterion = StochasticLoss(
-        loss.grouped(by=GROUPS), make_sampler(sampler, len(GROUPS)), n_draws=n_draws
-    )
+def test_a_path_of_no_weight_may_be_left_out():
+    loss = Bumps(3, weights=[0.5, 0.5, 0.0])
+    criterion = StochasticLoss(loss, Importance([0.3, 0.7, 0.0]))
     x, y = batch()
+    assert criterion.unbiased
     assert_equal(expectation(criterion, x, y), value_and_gradient(loss(x, y), x))
 
 
@@ -90,7 +116,7 @@ def test_groups_of_unequal_size_are_unbiased(sampler, n_draws, weights):
 @pytest.mark.parametrize("n_draws", [1, 2])
 def test_bias_without_reweighting(n_paths, n_draws):
     """As published, importance sampling follows sum_p pi_p L_p: off by sum_p (pi_p - w_p) L_p."""
-    loss, probabilities = Bumps(n_paths), skewed(n_paths)
+    loss, probabilities = Bumps(n_paths), skewed(range(n_paths))
     criterion = StochasticLoss(loss, Importance(probabilities), n_draws=n_draws, reweight=False)
     x, y = batch()
     path_losses = loss.path_losses(x, y, range(n_paths)).mean(dim=1)
@@ -110,9 +136,21 @@ def test_uniform_draws_need_no_reweighting(n_paths):
     assert_equal(expectation(criterion, x, y), value_and_gradient(loss(x, y), x))
 
 
-def test_a_path_that_is_never_drawn_is_a_bias():
+def test_all_paths_without_replacement_are_the_full_loss_with_or_without_reweighting():
+    x, y = batch()
+    for reweight in (True, False):
+        sampler = Importance(skewed(range(3)), replacement=False)
+        criterion = StochasticLoss(Bumps(3), sampler, n_draws=3, reweight=reweight)
+        assert criterion.unbiased
+        torch.testing.assert_close(criterion(x, y), criterion.loss(x, y), rtol=1e-12, atol=0)
+
+
+@pytest.mark.parametrize(
+    "sampler", [Importance([0.5, 0.5, 0.0]), Energy([1.0, 1.0, 0.1], threshold=0.2)]
+)
+def test_a_path_that_is_never_drawn_is_a_bias(sampler):
     loss = Bumps(3)
-    criterion = StochasticLoss(loss, Importance([0.5, 0.5, 0.0]))
+    criterion = StochasticLoss(loss, sampler)
     x, y = batch()
     assert not criterion.unbiased
     reached = loss.path_losses(x, y, [0, 1]).mean(dim=1).sum() / 3
@@ -121,30 +159,28 @@ def test_a_path_that_is_never_drawn_is_a_bias():
     torch.testing.assert_close(mean, reached, rtol=1e-12, atol=1e-12)
 
 
-@pytest.mark.parametrize("sampler", ["Uniform", "Importance"])
-@pytest.mark.parametrize("n_draws", [1, 2])
+@pytest.mark.parametrize("name", CASES)
 @pytest.mark.parametrize("reweight", [True, False])
-def test_training_makes_the_draws_that_were_enumerated(sampler, n_draws, reweight):
+def test_training_makes_the_draws_that_were_enumerated(name, reweight):
     """Ties the proofs above to what a forward pass does: same weights, same value, same law."""
-    n_paths, n_forwards = 3, 4000
-    criterion = StochasticLoss(
-        Bumps(n_paths),
-        make_sampler(sampler, n_paths),
-        n_draws=n_draws,
-        reweight=reweight,
-        generator=0,
-    )
+    n_paths, n_draws, n_forwards = 3, 2, 1500
+    sampler = CASES[name].make(range(n_paths))
+    criterion = StochasticLoss(Bumps(n_paths), sampler, n_draws, reweight=reweight, generator=0)
+    season(sampler)
     x, y = batch()
-    for _ in range(20):
-        value = criterion(x, y)
-        draw = criterion.last_draw
-        again = criterion.make_draw(draw.indices)
-        assert torch.equal(draw.weights, again.weights)
-        assert torch.equal(value, criterion.estimate(x, y, again))
-    counts = dict.fromkeys(product(range(n_paths), repeat=n_draws), 0)
-    for _ in range(n_forwards):
-        counts[tuple(criterion.new_draw().indices.tolist())] += 1
-    for indices, probability in criterion.sampler.enumerate(n_draws):
+    with torch.no_grad():  # so that nothing is learned on the way
+        for _ in range(5):
+            value = criterion(x, y)
+            draw = criterion.last_draw
+            again = criterion.make_draw(draw.indices)
+            torch.testing.assert_close(draw.weights, again.weights, rtol=1e-14, atol=0)
+            torch.testing.assert_close(value, criterion.estimate(x, y, again), rtol=1e-14, atol=0)
+    counts = Counter(tuple(criterion.new_draw().indices.tolist()) for _ in range(n_forwards))
+    law = Counter()
+    for indices, probability in sampler.enumerate(n_draws):
+        law[indices] += probability
+    for indices, probability in law.items():
         deviation = (probability * (1 - probability) / n_forwards) ** 0.5
-        frequency = counts[indices] / n_forwards
-        assert abs(frequency - probability) < 5 * deviation, (indices, frequency, probability)
+        frequency = counts.pop(indices, 0) / n_forwards
+        assert abs(frequency - probability) < 5 * deviation + 1e-12, (indices, frequency)
+    assert not counts

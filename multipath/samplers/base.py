@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
-from itertools import product
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -13,36 +12,61 @@ from torch import Tensor
 from ..errors import ConfigurationError
 from ..paths import PathTable
 
+Observation = Literal["gradient_norms", "target_norms"]
+
 
 class Sampler(ABC):
     r"""Chooses the paths of each step.
 
-    A sampler is bound to the path table of one loss, then asked for draws. It owns no generator:
-    :class:`~multipath.StochasticLoss` passes the one it saves and restores. Subclasses define
-    :meth:`draw` and :attr:`probabilities`; samplers with memory also save it in
-    :meth:`state_dict`. A sampler of independent draws defines :attr:`probabilities` only, through
-    :class:`Categorical`.
+    A sampler is bound to the paths of one loss, then asked for draws. It owns no generator:
+    :class:`~multipath.StochasticLoss` passes the one it saves and restores.
+
+    Subclasses define :attr:`probabilities`, :meth:`draw` and :meth:`enumerate`; one of independent
+    or systematic draws from fixed probabilities defines the first only, through
+    :class:`Categorical`. Beyond that,
+
+    - where k draws do not contain each path :math:`k \pi_p` times on average, :meth:`inclusion`
+      says how often, and where k cannot be anything, :meth:`check_draws` refuses;
+    - a sampler with memory saves it in :meth:`state_dict`; if drawing changes the memory,
+      :meth:`fresh_draw` draws without;
+    - one that learns sets :attr:`observes` and takes what was measured in :meth:`observe`.
+
+    Attributes:
+        n_paths: P, or None before the sampler is bound.
+        weights: :math:`w_p` of the loss, float64 of shape (P,), or None before it is bound.
+        observes: What it learns from: ``"gradient_norms"`` (of the path losses, with respect to
+            the reconstruction), ``"target_norms"`` (how loud each path of the target is), or None.
     """
 
     n_paths: int | None = None
+    weights: Tensor | None = None
+    observes: Observation | None = None
 
-    def bind(self, paths: PathTable) -> None:
+    def bind(self, paths: PathTable, weights: Tensor | None = None) -> None:
         """Fit the sampler to the paths of a loss; called by :class:`~multipath.StochasticLoss`.
+
+        Args:
+            paths: The paths.
+            weights: :math:`w_p` of each in the loss, shape (P,). Default: 1/P.
 
         Raises:
             ConfigurationError: If the sampler already serves a loss with another number of paths.
         """
-        if self.n_paths not in (None, len(paths)):
+        n_paths = len(paths)
+        if self.n_paths not in (None, n_paths):
             raise ConfigurationError(
                 f"this {type(self).__name__} sampler is for {self.n_paths} paths and the loss has "
-                f"{len(paths)}; make one sampler for each loss"
+                f"{n_paths}; make one sampler for each loss"
             )
-        self.n_paths = len(paths)
+        self.n_paths = n_paths
+        if weights is None:
+            weights = torch.full((n_paths,), 1 / n_paths, dtype=torch.float64)
+        self.weights = weights
 
     @property
     @abstractmethod
     def probabilities(self) -> Tensor:
-        r""":math:`\pi_p` of the next draw, float64 of shape (P,), sums to 1."""
+        r""":math:`\pi_p` of the next single draw, float64 of shape (P,), sums to 1."""
 
     @abstractmethod
     def draw(self, n_draws: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
@@ -53,64 +77,108 @@ class Sampler(ABC):
             generator: The only source of randomness.
 
         Returns:
-            Indices, int64 of shape (k,), and for each its :math:`\pi_p`, the expected number of
-            times it appears in a draw divided by k, float64 of shape (k,).
+            Indices, int64 of shape (k,), and the share :math:`\pi_p` of each, float64 of shape
+            (k,): the expected number of times it appears in a draw of k, divided by k.
         """
+
+    def fresh_draw(self, n_draws: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """Draw as :meth:`draw` does, without a trace in the memory of the sampler.
+
+        Used where no gradient is wanted: an evaluation must not change what training draws.
+        """
+        return self.draw(n_draws, generator)
+
+    def check_draws(self, n_draws: int) -> None:  # noqa: B027  (most can make any number)
+        """Refuse a number of draws that the sampler cannot make; asked at construction.
+
+        Raises:
+            ConfigurationError: If k draws are impossible, e.g. more than P without replacement.
+        """
+
+    def inclusion(self, n_draws: int) -> Tensor:
+        r"""Shares :math:`\pi_p`: how often each path appears in k draws on average, divided by k.
+
+        Equal to :attr:`probabilities`, except without replacement: there no path appears more than
+        once, so that :math:`k \pi_p \le 1`.
+
+        Args:
+            n_draws: k.
+
+        Returns:
+            Float64 of shape (P,), sums to 1.
+        """
+        return self.probabilities
+
+    def shares(self, indices: Tensor, n_draws: int) -> Tensor:
+        """:meth:`inclusion` of some paths, without looking at all others where that is possible."""
+        return self.inclusion(n_draws)[indices]
+
+    def enumerate(self, n_draws: int) -> Iterator[tuple[tuple[int, ...], float]]:
+        """Every possible next draw with its probability, for exact proofs at small P.
+
+        Draws without replacement come once, in ascending order.
+
+        Raises:
+            NotImplementedError: If a sampler does not define it.
+        """
+        raise NotImplementedError(f"{type(self).__name__} does not enumerate its draws")
+
+    def count_covariance(self, n_draws: int) -> Tensor:
+        r"""Covariance of the numbers of times :math:`n_p` that paths appear in k draws.
+
+        The variance of an estimate :math:`\sum_p n_p w_p / (k \pi_p) L_p` is a quadratic form in
+        it. Here by enumeration; samplers with a closed form override it.
+
+        Returns:
+            Float64 of shape (P, P).
+        """
+        n_paths = len(self.probabilities)
+        mean = torch.zeros(n_paths, dtype=torch.float64)
+        second = torch.zeros(n_paths, n_paths, dtype=torch.float64)
+        for indices, probability in self.enumerate(n_draws):
+            drawn = torch.tensor(indices)
+            share = torch.full((n_draws,), probability, dtype=torch.float64)
+            mean.index_add_(0, drawn, share)
+            rows, columns = drawn.repeat_interleave(n_draws), drawn.repeat(n_draws)
+            second.index_put_((rows, columns), share.repeat(n_draws), accumulate=True)
+        return second - mean[:, None] * mean
 
     @property
     def unbiased(self) -> bool:
-        """Whether a reweighted estimate from these draws is unbiased: every path can be drawn."""
-        return bool((self.probabilities > 0).all())
+        """Whether reweighted estimates are unbiased: every path that weighs can be drawn."""
+        impossible = self.probabilities <= 0
+        if self.weights is not None:
+            impossible &= self.weights > 0
+        return not bool(impossible.any())
+
+    def wants_observation(self) -> bool:
+        """Whether to measure what :attr:`observes` names at the next draw of training.
+
+        Asked once before each such draw; a sampler that measures at every m-th only counts here.
+        """
+        return self.observes is not None
+
+    def observe(self, indices: Tensor, values: Tensor) -> None:  # noqa: B027  (most do not learn)
+        """Take what was measured at a draw.
+
+        Args:
+            indices: The distinct paths drawn, int64.
+            values: One finite number for each, float64.
+        """
 
     def state_dict(self) -> dict[str, Any]:
-        """What the sampler remembers from step to step."""
+        """What the sampler remembers from step to step; loads with ``weights_only=True``."""
         return {}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:  # noqa: B027  (most have no memory)
-        """Restore what :meth:`state_dict` saved."""
+        """Restore what :meth:`state_dict` saved, to the last bit."""
 
     def __repr__(self) -> str:
         """Class name and number of paths, once known."""
         return f"{type(self).__name__}({'' if self.n_paths is None else f'P={self.n_paths}'})"
 
 
-class Categorical(Sampler):
-    r"""Independent draws (with replacement) from the categorical law :math:`\pi`.
-
-    One draw costs :math:`O(\log P)`: a uniform number looked up in the cumulative probabilities.
-    """
-
-    _cumulative: Tensor | None = None
-
-    def draw(self, n_draws: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        """See :meth:`Sampler.draw`."""
-        probabilities = self.probabilities
-        if self._cumulative is None:
-            self._cumulative = probabilities.cumsum(0)
-        uniform = torch.rand(n_draws, generator=generator, dtype=torch.float64)
-        # right=True never lands on a path of probability zero
-        indices = torch.searchsorted(
-            self._cumulative, uniform * self._cumulative[-1], right=True
-        ).clamp_(max=len(probabilities) - 1)
-        return indices, probabilities[indices]
-
-    def enumerate(self, n_draws: int) -> Iterator[tuple[tuple[int, ...], float]]:
-        """Every possible draw with its probability: P^k of them, for exact proofs at small P.
-
-        Example:
-            >>> from multipath.samplers import Importance
-            >>> list(Importance([0.25, 0.75]).enumerate(1))
-            [((0,), 0.25), ((1,), 0.75)]
-        """
-        probabilities = self.probabilities.tolist()
-        for indices in product(range(len(probabilities)), repeat=n_draws):
-            probability = 1.0
-            for index in indices:
-                probability *= probabilities[index]
-            yield indices, probability
-
-
-def as_probabilities(values: Any) -> Tensor:
+def as_probabilities(values: Any, name: str = "probabilities") -> Tensor:
     """Probabilities in float64, checked and divided by their sum.
 
     Raises:
@@ -121,22 +189,20 @@ def as_probabilities(values: Any) -> Tensor:
         probabilities = torch.as_tensor(values, dtype=torch.float64).detach().cpu().clone()
     except (TypeError, ValueError, RuntimeError):
         raise ConfigurationError(
-            f"probabilities must be numbers, one for each path, got {values!r}"
+            f"{name} must be numbers, one for each path, got {values!r}"
         ) from None
     if probabilities.ndim != 1 or not len(probabilities):
         raise ConfigurationError(
-            f"probabilities must be a vector of shape (P,), got {tuple(probabilities.shape)}"
+            f"{name} must be a vector of shape (P,), got {tuple(probabilities.shape)}"
         )
     if not bool(torch.isfinite(probabilities).all()):
-        raise ConfigurationError("probabilities must be finite, got NaN or infinity")
+        raise ConfigurationError(f"{name} must be finite, got NaN or infinity")
     if bool((probabilities < 0).any()):
         raise ConfigurationError(
-            f"probabilities must not be negative, got {probabilities.min().item():.3g} for path "
+            f"{name} must not be negative, got {probabilities.min().item():.3g} for path "
             f"{int(probabilities.argmin())}"
         )
     total = float(probabilities.sum())
     if abs(total - 1) > 1e-5:
-        raise ConfigurationError(
-            f"probabilities must sum to 1, got {total:.6g}; divide them by their sum"
-        )
+        raise ConfigurationError(f"{name} must sum to 1, got {total:.6g}; divide them by their sum")
     return probabilities / total

@@ -3,39 +3,75 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from ..errors import ConfigurationError, InputError
 from ..losses import PathDecomposedLoss
-from .importance import Importance
+from ..paths import PathTable
+from ._learned import LearnedSampler
 
 
-class Energy(Importance):
-    r"""Draws loud paths more often: :math:`\pi_p = (1 - f)\, e_p / \sum_q e_q + f / P`.
+class Energy(LearnedSampler):
+    r"""Draws loud paths more often.
+
+    .. math:: \pi_p = (1 - f)\, e_p^\gamma / \sum_q e_q^\gamma + f / P
 
     :math:`e_p` is the norm of the target's coefficients on path p, averaged over some batches,
     times the weight :math:`w_p` of the path in the loss: no gradient and no label is needed. Paths
     that are silent in the targets cost a full step each and teach nothing; the uniform floor f
     keeps them possible, so reweighted estimates stay unbiased.
 
+    The energies are given, measured beforehand (:meth:`from_targets`), or, without any, learned
+    from the targets that training shows: a moving average for each path, where paths not yet seen
+    count as the mean of those seen, so that it starts uniform.
+
     Args:
-        energies: :math:`e_p \ge 0`, shape (P,), not all zero.
+        energies: :math:`e_p \ge 0`, shape (P,), not all zero. None: a running estimate.
         floor: f in [0, 1], the share of the probability spread evenly.
+        threshold: In [0, 1). Paths whose energy is below this fraction of the largest are never
+            drawn and get no share of the floor. That is a declared bias: ``unbiased`` is then
+            False, and the estimate that of the loss without these paths.
+        power: :math:`\gamma \ge 0`: 0 draws uniformly, 1 in proportion.
+        replacement: Independent draws, or k distinct paths, see :class:`Categorical`.
+        decay: Of the running estimate, in [0, 1).
+        every: The running estimate looks at every m-th draw only.
 
     Raises:
-        ConfigurationError: If the floor or the energies are out of range.
+        ConfigurationError: If an argument or the energies are out of range.
 
     Example:
         >>> Energy([3.0, 1.0], floor=0.2).probabilities
         tensor([0.7000, 0.3000], dtype=torch.float64)
+        >>> Energy([3.0, 1.0, 0.01], threshold=0.02).unbiased
+        False
     """
 
-    def __init__(self, energies: Sequence[float] | Tensor, floor: float = 0.1) -> None:
-        if not 0.0 <= floor <= 1.0:
-            raise ConfigurationError(f"floor must lie in [0, 1], got {floor}")
-        values = torch.as_tensor(energies, dtype=torch.float64).detach().cpu()
+    def __init__(
+        self,
+        energies: Sequence[float] | Tensor | None = None,
+        floor: float = 0.1,
+        threshold: float = 0.0,
+        power: float = 1.0,
+        replacement: bool = True,
+        *,
+        decay: float = 0.99,
+        every: int = 1,
+    ) -> None:
+        super().__init__(
+            floor=floor,
+            power=power,
+            threshold=threshold,
+            decay=decay,
+            every=every,
+            replacement=replacement,
+        )
+        if energies is None:
+            self.observes = "target_norms"
+            return
+        values = torch.as_tensor(energies, dtype=torch.float64).detach().cpu().clone()
         if values.ndim != 1 or not bool(torch.isfinite(values).all() and (values >= 0).all()):
             raise ConfigurationError("energies must be a vector of finite, non-negative numbers")
         if not float(values.sum()) > 0:
@@ -43,11 +79,38 @@ class Energy(Importance):
                 "every path is silent: the targets hold no energy on any path; check that they "
                 "are not all zero"
             )
-        super().__init__((1 - floor) * values / values.sum() + floor / len(values))
+        self._estimates, self._factors = values, torch.ones_like(values)
+        self._build()
+
+    @classmethod
+    def running(cls, decay: float = 0.99, **options: Any) -> Energy:
+        """Start uniform and learn from the targets that training shows.
+
+        Args:
+            decay: Of each path's moving average, in [0, 1).
+            **options: See the class.
+
+        Example:
+            >>> from multipath import StochasticLoss
+            >>> from multipath.testing import QuadraticLoss
+            >>> criterion = StochasticLoss(QuadraticLoss(2), Energy.running(floor=0.0), generator=0)
+            >>> x, y = torch.ones(1, 1, requires_grad=True), torch.tensor([[1.0]])
+            >>> for step in range(20):
+            ...     criterion(x, y).backward()
+            >>> criterion.sampler.probabilities  # as 1 to sqrt(2) * 1.5
+            tensor([0.3204, 0.6796], dtype=torch.float64)
+        """
+        return cls(decay=decay, **options)
 
     @classmethod
     def from_targets(
-        cls, loss: PathDecomposedLoss, batches: Iterable[Tensor], floor: float = 0.1
+        cls,
+        loss: PathDecomposedLoss,
+        batches: Iterable[Tensor],
+        floor: float = 0.1,
+        threshold: float = 0.0,
+        power: float = 1.0,
+        replacement: bool = True,
     ) -> Energy:
         """Measure the energies on batches of targets.
 
@@ -55,6 +118,9 @@ class Energy(Importance):
             loss: The loss that will be sampled; its ``target_norms`` is what is averaged.
             batches: Target tensors, batch first. A few dozen examples are enough.
             floor: See the class.
+            threshold: See the class.
+            power: See the class.
+            replacement: See the class.
 
         Raises:
             InputError: If there is no batch, or one that is not a tensor of finite numbers.
@@ -80,4 +146,16 @@ class Energy(Importance):
             raise InputError("no batch of targets came; pass at least one")
         if not bool(torch.isfinite(total).all()):
             raise InputError("the targets hold NaN or infinite values; check the data")
-        return cls(loss.path_weights * total / count, floor)
+        return cls(loss.path_weights * total / count, floor, threshold, power, replacement)
+
+    def factors(self, paths: PathTable, weights: Tensor) -> Tensor:
+        """Weights in the loss; energies that were given hold theirs already."""
+        return weights if self.observes else torch.ones_like(weights)
+
+    def bind(self, paths: PathTable, weights: Tensor | None = None) -> None:
+        """See :meth:`Sampler.bind`."""
+        if not self.observes and len(self._estimates) != len(paths):
+            raise ConfigurationError(
+                f"got {len(self._estimates)} energies for a loss with {len(paths)} paths"
+            )
+        super().bind(paths, weights)

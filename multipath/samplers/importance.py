@@ -8,11 +8,12 @@ from torch import Tensor
 
 from ..errors import ConfigurationError
 from ..paths import PathTable
-from .base import Categorical, as_probabilities
+from .base import as_probabilities
+from .categorical import Categorical
 
 
 class Importance(Categorical):
-    r"""Draws path p with the given probability :math:`\pi_p`, independently at each step.
+    r"""Draws path p with the given probability :math:`\pi_p`.
 
     With ``reweight=True`` (the default of :class:`~multipath.StochasticLoss`) the estimate is
     unbiased as long as every :math:`\pi_p > 0`; with ``reweight=False`` it follows
@@ -20,6 +21,8 @@ class Importance(Categorical):
 
     Args:
         probabilities: :math:`\pi`, shape (P,); not negative, sums to 1.
+        replacement: Independent draws, or k distinct paths with inclusion probabilities
+            :math:`\min(1, c \pi_p)`, see :class:`Categorical`.
 
     Raises:
         ConfigurationError: If they are not a probability vector, or (when the sampler meets its
@@ -28,25 +31,28 @@ class Importance(Categorical):
     Example:
         >>> Importance([0.5, 0.5, 0.0]).unbiased
         False
+        >>> Importance([0.8, 0.1, 0.1], replacement=False).inclusion(2)  # path 0 in every draw
+        tensor([0.5000, 0.2500, 0.2500], dtype=torch.float64)
 
     Source: SCRAPL (Mitcheltree et al., ICLR 2026), section 3.3 and equation 10.
     """
 
-    def __init__(self, probabilities: Sequence[float] | Tensor) -> None:
+    def __init__(self, probabilities: Sequence[float] | Tensor, replacement: bool = True) -> None:
         self._probabilities = as_probabilities(probabilities)
+        self.replacement = bool(replacement)
 
     @property
     def probabilities(self) -> Tensor:
         """The probabilities given."""
         return self._probabilities
 
-    def bind(self, paths: PathTable) -> None:
+    def bind(self, paths: PathTable, weights: Tensor | None = None) -> None:
         """See :meth:`Sampler.bind`."""
         if len(self._probabilities) != len(paths):
             raise ConfigurationError(
                 f"got {len(self._probabilities)} probabilities for a loss with {len(paths)} paths"
             )
-        super().bind(paths)
+        super().bind(paths, weights)
 
     def state_dict(self) -> dict[str, Tensor]:
         """The probabilities."""
@@ -55,4 +61,3 @@ class Importance(Categorical):
     def load_state_dict(self, state: dict[str, Tensor]) -> None:
         """Restore the probabilities, to the last bit."""
         self._probabilities = state["probabilities"].cpu().clone()
-        self._cumulative = None

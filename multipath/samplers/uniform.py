@@ -1,17 +1,33 @@
 """Every path equally likely."""
 
+from __future__ import annotations
+
+from collections.abc import Iterator
+
 import torch
 from torch import Tensor
 
 from ..errors import ConfigurationError
 from ..paths import PathTable
-from .base import Categorical
+from ._subsets import check_subset, draw_subset, enumerate_subsets, subset_covariance
+from .categorical import Categorical
 
 
 class Uniform(Categorical):
-    r"""Draws every path with probability :math:`\pi_p = 1/P`, independently at each step.
+    r"""Draws every path with probability :math:`\pi_p = 1/P`.
 
     Unbiased (proposition 3.1 of SCRAPL, Mitcheltree et al., ICLR 2026).
+
+    Without replacement all subsets of k paths are equally likely (simple random sampling), whatever
+    the order of the table: the variance is that of independent draws times
+    :math:`(P - k) / (P - 1)`. To spread draws over rates or orders, see :class:`Stratified`.
+
+    Args:
+        replacement: Whether a path can appear twice in a draw.
+
+    Raises:
+        ConfigurationError: If asked for probabilities before it is part of a criterion, or for
+            more than P draws without replacement.
 
     Example:
         >>> from multipath import StochasticLoss
@@ -21,7 +37,9 @@ class Uniform(Categorical):
         tensor([0.2500, 0.2500, 0.2500, 0.2500], dtype=torch.float64)
     """
 
-    _probabilities: Tensor | None = None
+    def __init__(self, replacement: bool = True) -> None:
+        self.replacement = bool(replacement)
+        self._probabilities: Tensor | None = None
 
     @property
     def probabilities(self) -> Tensor:
@@ -32,7 +50,39 @@ class Uniform(Categorical):
             )
         return self._probabilities
 
-    def bind(self, paths: PathTable) -> None:
+    def bind(self, paths: PathTable, weights: Tensor | None = None) -> None:
         """See :meth:`Sampler.bind`."""
-        super().bind(paths)
+        super().bind(paths, weights)
         self._probabilities = torch.full((len(paths),), 1 / len(paths), dtype=torch.float64)
+
+    def draw(self, n_draws: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """See :meth:`Sampler.draw`."""
+        probabilities = self.probabilities
+        n_paths = len(probabilities)
+        if self.replacement:
+            uniform = torch.rand(n_draws, generator=generator, dtype=torch.float64)
+            indices = (uniform * n_paths).long()
+        else:
+            indices = draw_subset(n_paths, n_draws, generator)
+        return indices, probabilities[indices]
+
+    def check_draws(self, n_draws: int) -> None:
+        """See :meth:`Sampler.check_draws`."""
+        if not self.replacement:
+            check_subset(self.n_paths, n_draws, "Uniform")
+
+    def inclusion(self, n_draws: int) -> Tensor:
+        """1/P each."""
+        return self.probabilities
+
+    def enumerate(self, n_draws: int) -> Iterator[tuple[tuple[int, ...], float]]:
+        """Every possible draw with its probability: P^k of them, or all subsets of k paths."""
+        if self.replacement:
+            return super().enumerate(n_draws)
+        return enumerate_subsets(len(self.probabilities), n_draws)
+
+    def count_covariance(self, n_draws: int) -> Tensor:
+        r""":math:`\frac k P (I - \frac 1 P 1 1^\top)`, less without replacement."""
+        if self.replacement:
+            return super().count_covariance(n_draws)
+        return subset_covariance(len(self.probabilities), n_draws)

@@ -1,0 +1,64 @@
+"""What a sampler learns from, measured in a training forward."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch import distributed as dist
+
+from .losses import PathDecomposedLoss
+from .samplers.base import Observation
+
+
+def measure(
+    kind: Observation,
+    loss: PathDecomposedLoss,
+    input: Tensor,
+    target: Tensor,
+    indices: Tensor,
+    values: Tensor,
+) -> Tensor | None:
+    r"""Gradient norms or target norms of some paths, averaged over the batch and over all ranks.
+
+    - ``"gradient_norms"``: :math:`\sqrt{\frac 1 B \sum_b \lVert \partial L_{p,b} / \partial x_b
+      \rVert^2}`, without the weight :math:`w_p`;
+    - ``"target_norms"``: :math:`\frac 1 B \sum_b` of ``loss.target_norms``.
+
+    With ``torch.distributed`` initialised, ranks average what they saw (as one batch made of
+    theirs, if these are equally large), so that they go on drawing the same paths.
+
+    Args:
+        kind: See above.
+        loss: Where the values come from.
+        input: The reconstruction; its graph is kept for the backward of the caller.
+        target: The target.
+        indices: Distinct paths.
+        values: Their losses, shape (len(indices), B), with their graph.
+
+    Returns:
+        Float64 of shape (len(indices),) on the CPU, or None if there is no gradient to measure.
+    """
+    if kind == "target_norms":
+        return _average_over_ranks(_precise(loss.target_norms(target, indices)).mean(dim=1))
+    if not (input.requires_grad and values.requires_grad):
+        return None
+    squares = []
+    for path_values in values:
+        (gradient,) = torch.autograd.grad(
+            path_values.sum(), input, retain_graph=True, allow_unused=True
+        )
+        square = values.new_zeros(()) if gradient is None else _precise(gradient).norm().square()
+        squares.append(_precise(square) / len(path_values))
+    return _average_over_ranks(torch.stack(squares)).sqrt()
+
+
+def _precise(x: Tensor) -> Tensor:
+    """Float64 where the device has it: squares of small gradients underflow in float32."""
+    return x.detach().to(torch.float32 if x.device.type == "mps" else torch.float64)
+
+
+def _average_over_ranks(values: Tensor) -> Tensor:
+    if dist.is_available() and dist.is_initialized():
+        dist.all_reduce(values)
+        values = values / dist.get_world_size()
+    return values.double().cpu()

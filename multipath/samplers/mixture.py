@@ -1,0 +1,148 @@
+"""Several samplers, one of which makes each draw."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ..errors import ConfigurationError
+from ..paths import PathTable
+from ._systematic import look_up
+from .base import Observation, Sampler, as_probabilities
+
+
+class Mixture(Sampler):
+    r"""Lets sampler i make the whole draw, all k paths of it, with probability :math:`a_i`.
+
+    Path p is then expected :math:`\sum_i a_i k \pi_{i,p}` times, for any samplers: with or without
+    replacement, with memory or not. The draw is weighted by this mean, whichever sampler made it,
+    so that weights are bounded by those of every component divided by its :math:`a_i`: a uniform
+    component keeps another one's small probabilities from giving large weights.
+
+    (Choosing a sampler for each path instead would not do: two components without replacement
+    could then hand out the same path, and shares that depend on k would no longer add up.)
+
+    All components observe what is measured, whichever made the draw.
+
+    Args:
+        samplers: The components.
+        weights: :math:`a_i`, not negative, sum to 1. Default: equal.
+
+    Raises:
+        ConfigurationError: If there is no component, the weights do not fit, or two components
+            learn from different things.
+
+    Example:
+        >>> from multipath.samplers import Importance
+        >>> Mixture([Importance([0.9, 0.1]), Importance([0.5, 0.5])], [0.25, 0.75]).probabilities
+        tensor([0.6000, 0.4000], dtype=torch.float64)
+
+    Source: multiple importance sampling, E. Veach and L. Guibas, "Optimally combining sampling
+    techniques for Monte Carlo rendering", SIGGRAPH 1995 (the balance heuristic).
+    """
+
+    def __init__(
+        self, samplers: Sequence[Sampler], weights: Sequence[float] | Tensor | None = None
+    ) -> None:
+        self.samplers = list(samplers)
+        count = len(self.samplers)
+        if not count or not all(isinstance(sampler, Sampler) for sampler in self.samplers):
+            raise ConfigurationError(
+                f"a Mixture needs samplers, e.g. [Uniform(), Energy(...)], got {samplers!r}"
+            )
+        equal = torch.full((count,), 1 / count, dtype=torch.float64)
+        self.mixture = equal if weights is None else as_probabilities(weights, "mixture weights")
+        if len(self.mixture) != count:
+            raise ConfigurationError(f"got {len(self.mixture)} weights for {count} samplers")
+        kinds = {sampler.observes for sampler in self.samplers} - {None}
+        if len(kinds) > 1:
+            raise ConfigurationError(
+                "samplers of a Mixture must learn from the same thing, got "
+                + " and ".join(sorted(str(kind) for kind in kinds))
+            )
+        self.observes: Observation | None = kinds.pop() if kinds else None
+        self._curious: list[Sampler] = []
+
+    @property
+    def probabilities(self) -> Tensor:
+        r""":math:`\sum_i a_i \pi_{i,p}`."""
+        return self._mean([sampler.probabilities for sampler in self.samplers])
+
+    def bind(self, paths: PathTable, weights: Tensor | None = None) -> None:
+        """See :meth:`Sampler.bind`."""
+        super().bind(paths, weights)
+        for sampler in self.samplers:
+            sampler.bind(paths, weights)
+
+    def check_draws(self, n_draws: int) -> None:
+        """See :meth:`Sampler.check_draws`."""
+        for sampler in self.samplers:
+            sampler.check_draws(n_draws)
+
+    def draw(self, n_draws: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """See :meth:`Sampler.draw`."""
+        indices, _ = self._chosen(generator).draw(n_draws, generator)
+        return indices, self.shares(indices, n_draws)
+
+    def fresh_draw(self, n_draws: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """See :meth:`Sampler.fresh_draw`."""
+        indices, _ = self._chosen(generator).fresh_draw(n_draws, generator)
+        return indices, self.shares(indices, n_draws)
+
+    def inclusion(self, n_draws: int) -> Tensor:
+        """See :meth:`Sampler.inclusion`."""
+        return self._mean([sampler.inclusion(n_draws) for sampler in self.samplers])
+
+    def shares(self, indices: Tensor, n_draws: int) -> Tensor:
+        """See :meth:`Sampler.shares`."""
+        return self._mean([sampler.shares(indices, n_draws) for sampler in self.samplers])
+
+    def enumerate(self, n_draws: int) -> Iterator[tuple[tuple[int, ...], float]]:
+        """The draws of each component; one that several can make comes several times."""
+        for share, sampler in zip(self.mixture.tolist(), self.samplers, strict=True):
+            for indices, probability in sampler.enumerate(n_draws) if share > 0 else ():
+                yield indices, share * probability
+
+    def count_covariance(self, n_draws: int) -> Tensor:
+        """That within the components plus that of their expected counts."""
+        within = self._mean([sampler.count_covariance(n_draws) for sampler in self.samplers])
+        counts = [n_draws * sampler.inclusion(n_draws) for sampler in self.samplers]
+        mean = self._mean(counts)
+        excess = [count - mean for count in counts]
+        return within + self._mean([difference[:, None] * difference for difference in excess])
+
+    def wants_observation(self) -> bool:
+        """Whether any component does."""
+        self._curious = [sampler for sampler in self.samplers if sampler.wants_observation()]
+        return bool(self._curious)
+
+    def observe(self, indices: Tensor, values: Tensor) -> None:
+        """Pass it on to those that wanted it."""
+        for sampler in self._curious:
+            sampler.observe(indices, values)
+
+    def state_dict(self) -> dict[str, Any]:
+        """States of all components."""
+        return {
+            "weights": self.mixture.clone(),
+            "samplers": [sampler.state_dict() for sampler in self.samplers],
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Restore them."""
+        self.mixture = state["weights"].cpu().clone()
+        for sampler, saved in zip(self.samplers, state["samplers"], strict=True):
+            sampler.load_state_dict(saved)
+
+    def _chosen(self, generator: torch.Generator) -> Sampler:
+        uniform = torch.rand(1, generator=generator, dtype=torch.float64)
+        return self.samplers[int(look_up(self.mixture.cumsum(0), uniform))]
+
+    def _mean(self, values: list[Tensor]) -> Tensor:
+        total = torch.zeros_like(values[0])
+        for share, value in zip(self.mixture.tolist(), values, strict=True):
+            total = total + share * value
+        return total

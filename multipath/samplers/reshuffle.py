@@ -1,0 +1,108 @@
+"""Every path once an epoch, in random order."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor
+
+from ..errors import ConfigurationError
+from ._subsets import check_subset, draw_subset, enumerate_subsets, subset_covariance
+from .base import Sampler
+
+
+class Reshuffle(Sampler):
+    r"""Deals out the paths of a random permutation, k a draw, and shuffles anew when all are dealt.
+
+    Each epoch of P paths visits each path exactly once. Where a draw reaches into the next epoch,
+    the new permutation is made so that no path appears twice in the draw. All of this treats paths
+    alike, so that by symmetry *every* draw, taken by itself, is a uniformly random subset of k
+    paths: estimates are unbiased, marginally. Given the draws before they are not - the last path
+    of an epoch is known - and that dependence is the point: what one step leaves out, the next ones
+    make up for.
+
+    :meth:`enumerate`, :meth:`inclusion` and :meth:`count_covariance` describe that marginal law.
+    Memory: one permutation, O(P); a draw costs O(k), and O(P) once an epoch.
+
+    Raises:
+        ConfigurationError: If asked for more than P paths a draw.
+
+    Example:
+        >>> from multipath import PathTable
+        >>> sampler, generator = Reshuffle(), torch.Generator().manual_seed(0)
+        >>> sampler.bind(PathTable(6))
+        >>> epoch = [sampler.draw(2, generator)[0] for _ in range(3)]
+        >>> sorted(torch.cat(epoch).tolist())
+        [0, 1, 2, 3, 4, 5]
+
+    Source: sampling without replacement in stochastic gradient descent, e.g. Mishchenko, Khaled and
+    Richtarik, "Random reshuffling: simple analysis with vast improvements", NeurIPS 2020.
+    """
+
+    _permutation = torch.empty(0, dtype=torch.int64)
+    _dealt = 0
+
+    @property
+    def probabilities(self) -> Tensor:
+        """1/P each."""
+        return torch.full((self._size,), 1 / self._size, dtype=torch.float64)
+
+    def draw(self, n_draws: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """The next k paths of the epoch, in ascending order."""
+        indices = self._permutation[self._dealt : self._dealt + n_draws]
+        self._dealt += len(indices)
+        missing = n_draws - len(indices)
+        if missing:
+            self._permutation = self._shuffle(indices, missing, generator)
+            self._dealt = missing
+            indices = torch.cat([indices, self._permutation[:missing]])
+        return self._with_shares(indices.sort().values)
+
+    def fresh_draw(self, n_draws: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """A random subset: the marginal law of :meth:`draw`; the epoch goes on untouched."""
+        return self._with_shares(draw_subset(self._size, n_draws, generator))
+
+    def check_draws(self, n_draws: int) -> None:
+        """See :meth:`Sampler.check_draws`."""
+        check_subset(self.n_paths, n_draws, "Reshuffle")
+
+    def shares(self, indices: Tensor, n_draws: int) -> Tensor:
+        """1/P each."""
+        return self._with_shares(indices)[1]
+
+    def enumerate(self, n_draws: int) -> Iterator[tuple[tuple[int, ...], float]]:
+        """All subsets of k paths, equally likely: the marginal law of every draw."""
+        return enumerate_subsets(self._size, n_draws)
+
+    def count_covariance(self, n_draws: int) -> Tensor:
+        """That of a random subset; draws of one epoch are also negatively correlated."""
+        return subset_covariance(self._size, n_draws)
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """What is left of the permutation."""
+        return {"left": self._permutation[self._dealt :].clone()}
+
+    def load_state_dict(self, state: dict[str, Tensor]) -> None:
+        """Go on in the middle of the epoch."""
+        self._permutation, self._dealt = state["left"].cpu().clone(), 0
+
+    @property
+    def _size(self) -> int:
+        if self.n_paths is None:
+            raise ConfigurationError(
+                "Reshuffle knows its paths only once it is part of a StochasticLoss"
+            )
+        return self.n_paths
+
+    def _shuffle(self, drawn: Tensor, n_first: int, generator: torch.Generator) -> Tensor:
+        """A permutation whose first paths are not among those drawn, uniform among all such."""
+        permutation = torch.randperm(self._size, generator=generator)
+        if not len(drawn):
+            return permutation
+        first = permutation[~torch.isin(permutation, drawn)][:n_first]
+        rest = permutation[~torch.isin(permutation, first)]
+        return torch.cat([first, rest[torch.randperm(len(rest), generator=generator)]])
+
+    def _with_shares(self, indices: Tensor) -> tuple[Tensor, Tensor]:
+        return indices, torch.full((len(indices),), 1 / self._size, dtype=torch.float64)

@@ -1,0 +1,120 @@
+"""Draws spread evenly over groups of paths."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from itertools import product
+
+import torch
+from torch import Tensor
+
+from ..errors import ConfigurationError
+from ..paths import GroupBy, PathTable
+from ._systematic import look_up
+from .base import Sampler, as_probabilities
+
+
+class Stratified(Sampler):
+    r"""Spreads the k draws over strata: groups of alike paths, e.g. those of one rate.
+
+    The paths are put in order of their strata, their probabilities laid end to end, and the whole
+    cut into k slots of equal mass; each slot gives one independent draw. So a stratum of mass
+    :math:`m` gets :math:`k m` draws, up to one at each of its ends, and a path is expected
+    exactly :math:`k \pi_p` times, whatever the sizes. The variance of an estimate is never above
+    that of independent draws, and below it by the variance between slots: stratified sampling with
+    proportional allocation.
+
+    A path that reaches over several slots can appear several times in a draw.
+
+    Args:
+        by: A metadata column (``"rate"``), a function from a path to its stratum, or a list of
+            lists of path keys or indices that holds every path once.
+        probabilities: :math:`\pi`, shape (P,). Default: 1/P each.
+
+    Raises:
+        ConfigurationError: If the probabilities are no probability vector or do not fit the loss.
+        InputError: If the column does not exist or the strata are not a partition (when the sampler
+            meets its loss).
+
+    Example:
+        >>> from multipath import PathTable
+        >>> sampler = Stratified(by=[[0, 2], [1, 3]])
+        >>> sampler.bind(PathTable(4))
+        >>> [indices for indices, probability in sampler.enumerate(2)]
+        [(0, 1), (0, 3), (2, 1), (2, 3)]
+
+    Source: W. G. Cochran, "Sampling techniques", 3rd edition, Wiley 1977, chapter 5.
+    """
+
+    def __init__(self, by: GroupBy, probabilities: Sequence[float] | Tensor | None = None) -> None:
+        self.by = by
+        self._probabilities = None if probabilities is None else as_probabilities(probabilities)
+        self._order = torch.empty(0, dtype=torch.int64)
+        self._ends = torch.empty(0, dtype=torch.float64)
+
+    @property
+    def probabilities(self) -> Tensor:
+        """Those given, or 1/P each."""
+        if self._probabilities is None:
+            raise ConfigurationError(
+                "Stratified knows its paths only once it is part of a StochasticLoss"
+            )
+        return self._probabilities
+
+    def bind(self, paths: PathTable, weights: Tensor | None = None) -> None:
+        """See :meth:`Sampler.bind`."""
+        if self._probabilities is None:
+            self._probabilities = torch.full((len(paths),), 1 / len(paths), dtype=torch.float64)
+        if len(self._probabilities) != len(paths):
+            raise ConfigurationError(
+                f"got {len(self._probabilities)} probabilities for a loss with {len(paths)} paths"
+            )
+        strata = paths.group(self.by)
+        super().bind(paths, weights)
+        self._order = torch.tensor([path for members in strata.values() for path in members])
+        self._lay_out()
+
+    def draw(self, n_draws: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """One independent draw from each of k slots."""
+        uniform = torch.rand(n_draws, generator=generator, dtype=torch.float64)
+        position = look_up(self._ends, (torch.arange(n_draws) + uniform) / n_draws)
+        return self._order[position], self._laid_out[position]
+
+    def enumerate(self, n_draws: int) -> Iterator[tuple[tuple[int, ...], float]]:
+        """Every combination of one path from each slot; the slots come in order."""
+        slots = self._slots(n_draws)
+        members = [slot.nonzero().flatten().tolist() for slot in slots]
+        for indices in product(*members):
+            chances = [slot[path] for slot, path in zip(slots, indices, strict=True)]
+            yield indices, float(torch.stack(chances).prod())
+
+    def count_covariance(self, n_draws: int) -> Tensor:
+        r""":math:`\sum_s \operatorname{diag} q_s - q_s q_s^\top` over the laws of the slots."""
+        slots = self._slots(n_draws)
+        return torch.diag(slots.sum(dim=0)) - slots.T @ slots
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """The probabilities."""
+        return {"probabilities": self.probabilities.clone()}
+
+    def load_state_dict(self, state: dict[str, Tensor]) -> None:
+        """Restore the probabilities, to the last bit."""
+        self._probabilities = state["probabilities"].cpu().clone()
+        self._lay_out()
+
+    def _lay_out(self) -> None:
+        """Probabilities end to end, in order of the strata."""
+        self._laid_out = self.probabilities[self._order]
+        self._ends = self._laid_out.cumsum(0)
+
+    def _slots(self, n_draws: int) -> Tensor:
+        """The law of each slot over the paths, shape (k, P)."""
+        ends = n_draws * self._ends / self._ends[-1]
+        starts = torch.cat([ends.new_zeros(1), ends[:-1]])
+        slot = torch.arange(n_draws, dtype=ends.dtype)[:, None]
+        overlap = torch.minimum(ends, slot + 1) - torch.maximum(starts, slot)
+        # an end that should lie on the border of a slot is there up to rounding only
+        overlap = torch.where(overlap > 1e-12, overlap, 0.0)
+        laws = torch.zeros_like(overlap)
+        laws[:, self._order] = overlap
+        return laws
