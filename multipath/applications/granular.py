@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -11,27 +12,28 @@ from ..errors import ConfigurationError, InputError
 
 PARAMETERS = ("density", "slope")
 UNITS = ("grains", "octaves/s")
+GOLDEN_RATIO = (math.sqrt(5) - 1) / 2
 
 
 class GranularSynth(nn.Module):
     r"""Renders a batch of textures of up to G grains, differentiable in both parameters.
 
-    Grain i begins at a random sample and has a random frequency :math:`f_i`, log-uniform between
-    ``f_min`` and ``f_max``, in its middle. With t in seconds from there, L the duration of a grain,
+    Grain i begins at a random sample and has a frequency :math:`f_i` between ``f_min`` and ``f_max``
+    in its middle. With t in seconds from there, L the duration of a grain,
     d the density in grains and :math:`\gamma` the slope in octaves/s, it is
 
     .. math::
         a_i\, \cos^2\!\Big(\frac{\pi t}{L}\Big)\, e^{-(\gamma t)^2 / 2 b^2}
         \sin\!\Big(2 \pi f_i \frac{2^{\gamma t} - 1}{\gamma \ln 2}\Big), \qquad
-        a_i = \frac{1}{1 + e^{-2 (d - i - 1/2)}},
+        a_i = \frac{1}{1 + e^{-(d - i - 1/2) / h}},
 
     so that its instantaneous frequency is :math:`f_i 2^{\gamma t}`. The second window keeps steep
     grains within b octaves or so of :math:`f_i`; what comes within a quarter of an octave of half
-    the sample rate fades out. The soft gate lets the first d grains sound,
+    the sample rate fades out. The gate, h grains soft, lets the first d grains sound,
     :math:`\sum_i a_i \approx d`, with a gradient. The sum is divided by its norm.
 
     Parameters come as :math:`\theta \in [0, 1]^2`: :math:`d = G \theta_0`, and :math:`\gamma =
-    \gamma_0 \tan\big(0.95\, \tfrac{\pi}{2} (2 \theta_1 - 1)\big)`, from steeply falling to steeply
+    \gamma_0 \tan\big(r\, \tfrac{\pi}{2} (2 \theta_1 - 1)\big)`, from steeply falling to steeply
     rising.
 
     Args:
@@ -43,7 +45,12 @@ class GranularSynth(nn.Module):
         f_max: Highest, in Hz.
         typical_slope: :math:`\gamma_0` in octaves/s. Default: a twelfth of an octave in 256 samples
             at 8192 Hz.
+        steepest: r < 1, the share of the way from level to vertical.
         bandwidth: b, in octaves.
+        softness: h, in grains.
+        pitches: ``"random"`` draws every :math:`f_i` log-uniformly, ``"spread"`` gives all textures
+            the same ones, spread evenly over the octaves however many grains sound (multiples of
+            the golden ratio): textures then differ in time only.
 
     Raises:
         ConfigurationError: If a setting is out of range.
@@ -74,7 +81,10 @@ class GranularSynth(nn.Module):
         f_min: float = 256.0,
         f_max: float = 2048.0,
         typical_slope: float = 8192 / (12 * 256),
+        steepest: float = 0.95,
         bandwidth: float = 0.5,
+        softness: float = 0.5,
+        pitches: Literal["random", "spread"] = "random",
     ) -> None:
         super().__init__()
         for name, value in {
@@ -83,9 +93,14 @@ class GranularSynth(nn.Module):
             "f_min": f_min,
             "typical_slope": typical_slope,
             "bandwidth": bandwidth,
+            "softness": softness,
         }.items():
             if not value > 0:
                 raise ConfigurationError(f"{name} must be positive, got {value}")
+        if pitches not in ("random", "spread"):
+            raise ConfigurationError(f'pitches must be "random" or "spread", got {pitches!r}')
+        if not 0 < steepest < 1:
+            raise ConfigurationError(f"steepest must lie between 0 and 1, got {steepest}")
         if not 2 <= grain_samples <= n_samples:
             raise ConfigurationError(
                 f"grain_samples must lie between 2 and n_samples = {n_samples}, got {grain_samples}"
@@ -98,7 +113,8 @@ class GranularSynth(nn.Module):
         self.n_samples, self.n_grains, self.grain_samples = n_samples, n_grains, grain_samples
         self.sample_rate = float(sample_rate)
         self.f_min, self.f_max = float(f_min), float(f_max)
-        self.typical_slope, self.bandwidth = typical_slope, bandwidth
+        self.typical_slope, self.steepest = typical_slope, steepest
+        self.bandwidth, self.softness, self.pitches = bandwidth, softness, pitches
         ticks = torch.arange(grain_samples, dtype=torch.float64) - (grain_samples - 1) / 2
         dtype = torch.get_default_dtype()
         self.time: Tensor
@@ -110,7 +126,7 @@ class GranularSynth(nn.Module):
     def physical(self, theta: Tensor) -> Tensor:
         """From theta in [0, 1] to density in grains and slope in octaves/s, shape (..., 2)."""
         density, slope = theta.unbind(dim=-1)
-        steepness = torch.tan(0.95 * math.pi / 2 * (2 * slope - 1))
+        steepness = torch.tan(self.steepest * math.pi / 2 * (2 * slope - 1))
         return torch.stack([self.n_grains * density, self.typical_slope * steepness], dim=-1)
 
     def placement(self, seeds: Tensor) -> tuple[Tensor, Tensor]:
@@ -125,9 +141,13 @@ class GranularSynth(nn.Module):
                 for seed in seeds.tolist()
             ]
         ).to(self.time)
+        onsets, heights = uniform.unbind(dim=1)
+        if self.pitches == "spread":
+            numbers = torch.arange(self.n_grains, dtype=torch.float64)
+            heights = (numbers * GOLDEN_RATIO % 1).to(heights).expand_as(heights)
         places = self.n_samples - self.grain_samples + 1
         octaves = math.log2(self.f_max / self.f_min)
-        return (uniform[:, 0] * places).long(), self.f_min * torch.exp2(octaves * uniform[:, 1])
+        return (onsets * places).long(), self.f_min * torch.exp2(octaves * heights)
 
     def forward(self, theta: Tensor, seeds: Tensor) -> Tensor:
         """Render.
@@ -162,7 +182,7 @@ class GranularSynth(nn.Module):
     def gates(self, density: Tensor) -> Tensor:
         """How loud each grain is at a density in grains (batch,): (batch, G), in [0, 1]."""
         number = torch.arange(self.n_grains, device=density.device, dtype=density.dtype)
-        gates: Tensor = torch.sigmoid(2 * (density[:, None] - number - 0.5))
+        gates: Tensor = torch.sigmoid((density[:, None] - number - 0.5) / self.softness)
         return gates
 
     def grains(self, slope: Tensor, frequencies: Tensor) -> Tensor:

@@ -73,6 +73,16 @@ def test_a_seed_decides_the_texture_whatever_else_is_in_the_batch():
     assert (other[0] - other[1]).norm() > 0.5
 
 
+def test_spread_pitches_are_even_over_any_number_of_grains_and_the_same_in_all_textures():
+    onsets, frequencies = make_synth(n_grains=64, pitches="spread").placement(torch.tensor([1, 2]))
+    assert frequencies[0].equal(frequencies[1])
+    assert not onsets[0].equal(onsets[1])
+    for count in (8, 21, 64):
+        heights = torch.log2(frequencies[0, :count] / 64).div(3).sort().values
+        even = (torch.arange(count, dtype=torch.float64) + 0.5) / count
+        assert (heights - even).abs().max() < 1.5 / count
+
+
 def test_the_norm_is_one_and_extremes_are_finite():
     synth = make_synth()
     corners = torch.tensor([[0, 0], [0, 1], [1, 0], [1, 1.0]], dtype=torch.float64)
@@ -86,6 +96,8 @@ def test_the_norm_is_one_and_extremes_are_finite():
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
+        ({"steepest": 1.0}, "steepest must lie between 0 and 1, got 1.0"),
+        ({"pitches": "high"}, "pitches must be"),
         ({"n_grains": 0}, "n_grains must be positive, got 0"),
         ({"grain_samples": 4096}, "between 2 and n_samples = 2048, got 4096"),
         ({"f_max": 2000.0}, "half the sample rate = 1024 Hz, got 2000 Hz"),
