@@ -18,9 +18,9 @@ GOLDEN_RATIO = (math.sqrt(5) - 1) / 2
 class GranularSynth(nn.Module):
     r"""Renders a batch of textures of up to G grains, differentiable in both parameters.
 
-    Grain i begins at a random sample and has a frequency :math:`f_i` between ``f_min`` and ``f_max``
-    in its middle. With t in seconds from there, L the duration of a grain,
-    d the density in grains and :math:`\gamma` the slope in octaves/s, it is
+    Grain i begins at a random sample and has a frequency :math:`f_i`, between ``f_min`` and
+    ``f_max``, in its middle. With t in seconds from there, L the duration of a grain, d the density
+    in grains and :math:`\gamma` the slope in octaves/s, it is
 
     .. math::
         a_i\, \cos^2\!\Big(\frac{\pi t}{L}\Big)\, e^{-(\gamma t)^2 / 2 b^2}
