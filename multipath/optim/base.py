@@ -162,7 +162,7 @@ class PathwiseOptimizer(Optimizer):
                 entry = {"last_step": 0, "age": 0.0}
                 state["paths"][path] = entry | _allocate(self.path_state(group), parameter, dtype)
             state["step"] += 1
-            history = (*_numbers(state), *_numbers(state["paths"][path]))
+            history = (*_history(state), *_history(state["paths"][path]))
             key = (parameter.device, parameter.dtype, *history)
             alike.setdefault(key, []).append(parameter)
         return alike.values()
@@ -172,7 +172,8 @@ class PathwiseOptimizer(Optimizer):
     ) -> None:
         path, weight = int(draw.indices[0]), float(draw.weights[0])
         parameters = [local(parameter) for parameter in batch]
-        gradients = self._scratch.like(parameters, working_dtype(batch[0]), "gradient")
+        scratch = self._scratch.batch(parameters)
+        gradients = scratch("gradient", working_dtype(batch[0]))
         torch._foreach_copy_(gradients, [local(p.grad) for p in batch if p.grad is not None])
         factor = (-1.0 if group["maximize"] else 1.0) / (weight or 1.0)
         if factor != 1.0:
@@ -193,7 +194,7 @@ class PathwiseOptimizer(Optimizer):
             first=last_step == 0,
             elapsed=elapsed,
             age=entries[0]["age"] + elapsed,
-            scratch=self._scratch,
+            scratch=scratch,
             seed=mix(step, path, number),
         )
         visit.note(last_step=step, age=visit.age)
@@ -255,8 +256,10 @@ def _allocate(
     }
 
 
-def _numbers(state: dict[str, Any]) -> list[float]:
-    return [value for value in state.values() if isinstance(value, int | float)]
+def _history(state: dict[str, Any]) -> list[float | torch.dtype]:
+    """What must agree between parameters that share arithmetic: numbers, and dtypes of tensors."""
+    values = (value for value in state.values() if not isinstance(value, dict))
+    return [value.dtype if isinstance(value, Tensor) else value for value in values]
 
 
 def _copy_to(value: Any, device: torch.device) -> Any:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import torch
 from torch import Tensor
@@ -13,6 +13,8 @@ CPU_BATCH = 2**17
 
 GOLDEN = 0x9E3779B97F4A7C15  # 2^64 / golden ratio: multiples of it spread evenly
 MASK = 2**64 - 1
+
+Name = tuple[str, torch.dtype]
 
 
 def batches(tensors: Sequence[Tensor]) -> Iterator[slice]:
@@ -37,43 +39,53 @@ def local(tensor: Tensor) -> Tensor:
 
 
 class Scratch:
-    """Memory for intermediate results, by name, shaped like a batch of tensors.
+    """Memory for intermediate results, by name, for batches of tensors of the same shapes.
 
     On the CPU it is kept: fresh pages from the system cost more than the arithmetic done on them.
     Elsewhere the allocator of the device keeps it. Copies and pickles start empty.
 
     Example:
-        >>> scratch = Scratch()
-        >>> first = scratch.like([torch.zeros(2, 3), torch.zeros(1)], torch.float32, "gradient")
-        >>> [tuple(tensor.shape) for tensor in first]
+        >>> like = Scratch().batch([torch.zeros(2, 3), torch.zeros(1)])
+        >>> [tuple(tensor.shape) for tensor in like("gradient", torch.float32)]
         [(2, 3), (1,)]
     """
 
     def __init__(self) -> None:
-        self._memory: dict[tuple[str, torch.dtype], Tensor] = {}
-        self._views: dict[tuple[object, ...], list[Tensor]] = {}
+        self._memory: dict[Name, Tensor] = {}
+        self._views: dict[tuple[torch.Size, ...], dict[Name, list[Tensor]]] = {}
 
-    def like(self, tensors: Sequence[Tensor], dtype: torch.dtype, name: str) -> list[Tensor]:
-        """Tensors of these shapes and arbitrary values, side by side in memory."""
-        device = tensors[0].device
+    def batch(self, tensors: Sequence[Tensor]) -> Callable[[str, torch.dtype], list[Tensor]]:
+        """A function from a name and a dtype to tensors of these shapes and arbitrary values.
+
+        They lie side by side in memory, and are overwritten when the name is used again.
+        """
+        shapes, device = tuple(t.shape for t in tensors), tensors[0].device
+        size = sum(t.numel() for t in tensors)
+        kept = self._views.setdefault(shapes, {}) if device.type == "cpu" else {}
+
+        def like(name: str, dtype: torch.dtype) -> list[Tensor]:
+            views = kept.get((name, dtype))
+            if views is None:
+                flat = self._flat((name, dtype), size, device)
+                views = kept[name, dtype] = _split(flat, tensors)
+            return views
+
+        return like
+
+    def _flat(self, key: Name, size: int, device: torch.device) -> Tensor:
         if device.type != "cpu":
-            flat = torch.empty(sum(t.numel() for t in tensors), dtype=dtype, device=device)
-            return _split(flat, tensors)
-        key = (name, dtype, *(t.shape for t in tensors))
-        if key not in self._views:
-            size = sum(t.numel() for t in tensors)
-            flat = self._memory.get((name, dtype), torch.empty(0, dtype=dtype))
-            if flat.numel() < size:
-                flat = self._memory[name, dtype] = torch.empty(size, dtype=dtype)
-                self._views = {k: v for k, v in self._views.items() if k[:2] != (name, dtype)}
-            self._views[key] = _split(flat, tensors)
-        return self._views[key]
+            return torch.empty(size, dtype=key[1], device=device)
+        if key not in self._memory or self._memory[key].numel() < size:
+            self._memory[key] = torch.empty(size, dtype=key[1])
+            for views in self._views.values():
+                views.pop(key, None)  # of the smaller one: let it go
+        return self._memory[key]
 
     def __reduce__(self) -> tuple[type[Scratch], tuple[()]]:
         return Scratch, ()
 
 
-def round_into(stored: Sequence[Tensor], values: list[Tensor], seed: int, scratch: Scratch) -> None:
+def round_into(stored: list[Tensor], values: list[Tensor], noise: list[Tensor], seed: int) -> None:
     r"""Store values in a narrower dtype and set them to what was stored.
 
     Rounding to bfloat16 is stochastic: x between neighbours :math:`a < b` becomes b with
@@ -84,31 +96,30 @@ def round_into(stored: Sequence[Tensor], values: list[Tensor], seed: int, scratc
 
     Args:
         stored: Where to store.
-        values: From :meth:`Scratch.like`: side by side in memory.
+        values: Side by side in memory, see :meth:`Scratch.batch`.
+        noise: As ``values``, int32, to be overwritten by the random bits.
         seed: Decides the rounding; another one for every call.
-        scratch: Memory for the random bits.
 
     Example:
-        >>> scratch, stored = Scratch(), [torch.zeros(4096, dtype=torch.bfloat16)]
-        >>> values = scratch.like(stored, torch.float32, "values")
-        >>> values[0].fill_(1.001).unique()  # its neighbours are 1 and 1.0078
-        tensor([1.0010])
-        >>> round_into(stored, values, 0, scratch)
+        >>> stored = [torch.zeros(4096, dtype=torch.bfloat16)]
+        >>> values = [torch.full((4096,), 1.001)]  # its neighbours are 1 and 1.0078
+        >>> round_into(stored, values, [torch.zeros(4096, dtype=torch.int32)], seed=0)
         >>> stored[0].unique()
         tensor([1.0000, 1.0078], dtype=torch.bfloat16)
         >>> round(stored[0].double().mean().item(), 4)
         1.001
     """
     if stored[0].dtype == torch.bfloat16:
-        flat = _join(values)
+        flat, random = _join(values), _join(noise)
         bits = (flat if flat.dtype == torch.float32 else flat.float()).view(torch.int32)
-        noise = _join(scratch.like(values, torch.int32, "noise"))
-        torch.arange(noise.numel(), out=noise)
-        noise.mul_(GOLDEN >> 48).add_(mix(seed) & 0xFFFF).bitwise_and_(0xFFFF)
-        bits.add_(noise).bitwise_and_(-0x10000)  # a carry out of the lower half rounds up
-        flat.copy_(bits.view(torch.float32))
-    torch._foreach_copy_(list(stored), values)
-    torch._foreach_copy_(values, list(stored))
+        torch.arange(random.numel(), out=random)
+        random.mul_(GOLDEN >> 48).add_(mix(seed) & 0xFFFF).bitwise_and_(0xFFFF)
+        bits.add_(random).bitwise_and_(-0x10000)  # a carry out of the lower half rounds up
+        if flat.dtype != torch.float32:
+            flat.copy_(bits.view(torch.float32))
+    torch._foreach_copy_(stored, values)
+    if stored[0].dtype != torch.bfloat16:
+        torch._foreach_copy_(values, stored)
 
 
 def mix(*numbers: int) -> int:

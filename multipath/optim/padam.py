@@ -115,8 +115,9 @@ class PAdam(PathwiseOptimizer):
 
     def update(self, visit: Visit) -> list[Tensor]:
         """The normalised direction of the path, weighted; see :meth:`PathwiseOptimizer.update`."""
-        advance(visit)
-        update = direction(visit, "update")
+        moments = read_moments(visit)
+        advance(visit, moments)
+        update = direction(visit, moments, "update")
         if visit.weight != 1.0:
             torch._foreach_mul_(update, visit.weight)
         return update
@@ -132,18 +133,24 @@ MOMENTS: dict[str, float | None] = {
 }
 
 
-def advance(visit: Visit) -> None:
+Moments = tuple[list[Tensor], list[Tensor]]
+
+
+def read_moments(visit: Visit) -> Moments:
+    """Means and root mean squares of the path."""
+    return visit.read("mean"), visit.read("root_mean_square")
+
+
+def advance(visit: Visit, moments: Moments) -> None:
     """Update the moments of a path with its gradient, which is overwritten."""
     beta1, beta2 = visit.group["betas"]
     fresh1, fresh2 = _faded(beta1, visit.elapsed), _faded(beta2, visit.elapsed)
-    gradients = visit.gradients
+    (means, roots), gradients = moments, visit.gradients
 
-    means = visit.read("mean")
     torch._foreach_lerp_(means, gradients, fresh1)
     visit.write("mean", means)
 
     # sqrt(beta2^e v + (1 - beta2^e) g^2) without ever squaring g, which underflows below 1e-19
-    roots = visit.read("root_mean_square")
     torch._foreach_mul_(roots, math.sqrt(1 - fresh2))
     torch._foreach_mul_(gradients, math.sqrt(fresh2))
     for root, gradient in zip(roots, gradients, strict=True):
@@ -154,16 +161,17 @@ def advance(visit: Visit) -> None:
     visit.note(scale=correction2 / correction1, floor=math.sqrt(visit.group["eps"]) * correction2)
 
 
-def direction(visit: Visit, name: str) -> list[Tensor]:
+def direction(visit: Visit, moments: Moments, name: str) -> list[Tensor]:
     """m_hat / sqrt(eps + v_hat) at the latest visit, from the state alone, in scratch memory."""
+    means, roots = moments
     scale, floor = visit.entries[0]["scale"], visit.entries[0]["floor"]
-    roots = visit.copy("root", visit.read("root_mean_square"))
+    roots = visit.copy("denominator", roots)
     if floor <= math.sqrt(TINY):  # a guard against 0/0, at a fraction of the price of hypot
         torch._foreach_clamp_min_(roots, floor)
     else:
         for root in roots:
             torch.hypot(root, torch.tensor(floor, dtype=root.dtype), out=root)
-    result = visit.copy(name, visit.read("mean"))
+    result = visit.copy(name, means)
     torch._foreach_div_(result, roots)
     torch._foreach_mul_(result, scale)
     return result

@@ -11,7 +11,7 @@ from torch import Tensor
 from ..stochastic import StochasticLoss
 from .base import PathwiseOptimizer
 from .lists import local
-from .padam import MOMENTS, TINY, advance, direction
+from .padam import MOMENTS, TINY, advance, direction, read_moments
 from .visit import Visit
 
 
@@ -33,15 +33,16 @@ class PSAGA(PathwiseOptimizer):
     :math:`w_p / \pi_p` when the criterion reweights. For a loss with weights :math:`w_q` of its
     own, :math:`g_\text{avg}` is the weighted mean over :math:`\Gamma`, times :math:`\sum_q w_q`.
 
-    **Damping.** The memory is a control variate: what is subtracted for the path drawn is added back
-    on average. Once every path was visited, and with weights that make draws unbiased, the expected
-    update is :math:`\sum_q w_q g_q` whatever :math:`\alpha` is; only its variance depends on it.
+    **Damping.** The memory is a control variate: what is subtracted for the path drawn is added
+    back on average. Once every path was visited, and with weights that make draws unbiased, the
+    expected update is :math:`\sum_q w_q g_q` for any :math:`\alpha`; its variance is another matter.
     :math:`\alpha = 1` is the paper's rule and best where memories are fresh; old ones mislead, and
     a smaller value trusts them less. :math:`\alpha = 0` is P-Adam.
 
-    The sum is kept running, in float64, so a step costs :math:`O(|w|)` whatever P is, and adding to
-    it for ever does not drift. The memory :math:`\hat g_p` is recomputed from the path's moments, so
-    it takes no room: two numbers per weight and visited path with ``adaptive=True``, one without.
+    The sum is kept running, in float64, so a step costs :math:`O(|w|)` whatever P is, and adding
+    to it for ever does not drift. The memory :math:`\hat g_p` is recomputed from the path's
+    moments, so it takes no room: two numbers per weight and visited path with ``adaptive=True``,
+    one without.
 
     Args:
         params: Parameters or parameter groups.
@@ -120,8 +121,7 @@ class PSAGA(PathwiseOptimizer):
 
     def update(self, visit: Visit) -> list[Tensor]:
         """Difference to the memory and mean of it; see :meth:`PathwiseOptimizer.update`."""
-        memory = None if visit.first else self._memory(visit)
-        current = self._remember(visit)
+        memory, current = self._visit(visit)
         alpha, share = visit.group["alpha"], self._shares[visit.path]
         visited = visit.states[0]["visited"]
         sums = [local(state["sum"]) for state in visit.states]
@@ -133,7 +133,8 @@ class PSAGA(PathwiseOptimizer):
         if visit.weight != 1.0:
             torch._foreach_mul_(update, visit.weight)
         if visited:
-            torch._foreach_add_(update, sums, alpha=alpha * self._total / visited)
+            mean = visit.copy("mean", sums)
+            torch._foreach_add_(update, mean, alpha=alpha * self._total / visited)
 
         # sum <- sum + P w_p (g_cur - ghat_p), ghat_p <- g_cur
         if memory is None:
@@ -141,21 +142,23 @@ class PSAGA(PathwiseOptimizer):
                 state["visited"] += share
         else:
             torch._foreach_sub_(current, memory)
-        torch._foreach_add_(sums, current, alpha=share)
+        # cast before adding: torch would cast into fresh memory, slower than all the arithmetic
+        change = visit.copy("change", current, sums[0].dtype)
+        torch._foreach_add_(sums, change, alpha=share)
         return update
 
-    def _memory(self, visit: Visit) -> list[Tensor]:
-        """What the path did at its last visit."""
+    def _visit(self, visit: Visit) -> tuple[list[Tensor] | None, list[Tensor]]:
+        """What the path did at its last visit, if any, and now; both in scratch memory."""
+        memory = None
         if visit.group["adaptive"]:
-            return direction(visit, "memory")
-        return visit.copy("memory", visit.read("gradient"))
-
-    def _remember(self, visit: Visit) -> list[Tensor]:
-        """What the path does now, as the next visit will remember it."""
-        if visit.group["adaptive"]:
-            advance(visit)
-            return direction(visit, "current")
+            moments = read_moments(visit)
+            if not visit.first:
+                memory = direction(visit, moments, "memory")
+            advance(visit, moments)
+            return memory, direction(visit, moments, "current")
         kept = visit.read("gradient")
+        if not visit.first:
+            memory = visit.copy("memory", kept)
         torch._foreach_copy_(kept, visit.gradients)
         visit.write("gradient", kept)
-        return visit.copy("current", kept)
+        return memory, visit.copy("current", kept)

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from .lists import Scratch, local, mix, round_into
+from .lists import local, mix, round_into
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,7 +31,7 @@ class Visit:
         first: Whether the path was never visited before.
         elapsed: Time since the last visit, in passes over the paths.
         age: Time since the first step, in passes: the sum of ``elapsed`` over all visits.
-        scratch: Memory for intermediate results.
+        scratch: From a name and a dtype to memory for intermediate results.
         seed: Decides the rounding of this visit.
     """
 
@@ -44,7 +44,7 @@ class Visit:
     first: bool
     elapsed: float
     age: float
-    scratch: Scratch
+    scratch: Callable[[str, torch.dtype], list[Tensor]]
     seed: int
 
     def read(self, name: str) -> list[Tensor]:
@@ -58,12 +58,15 @@ class Visit:
         """Keep what :meth:`read` gave, changed in place since; it becomes what was stored."""
         stored = self._stored(name)
         if stored[0].dtype != values[0].dtype:
-            round_into(stored, values, mix(self.seed, zlib.crc32(name.encode())), self.scratch)
+            noise = self.scratch("noise", torch.int32)
+            round_into(stored, values, noise, mix(self.seed, zlib.crc32(name.encode())))
 
-    def copy(self, name: str, values: Sequence[Tensor]) -> list[Tensor]:
-        """Values in the dtype of the arithmetic, in scratch memory of that name."""
-        copies = self.scratch.like(self.gradients, self.gradients[0].dtype, name)
-        torch._foreach_copy_(copies, list(values))
+    def copy(
+        self, name: str, values: list[Tensor], dtype: torch.dtype | None = None
+    ) -> list[Tensor]:
+        """Values in the dtype of the arithmetic or another, in scratch memory of that name."""
+        copies = self.scratch(name, dtype or self.gradients[0].dtype)
+        torch._foreach_copy_(copies, values)
         return copies
 
     def note(self, **numbers: float) -> None:
