@@ -162,12 +162,12 @@ def test_states_of_other_optimizers_are_refused():
     adam, saga, wider = make(PAdam), make(PSAGA), make(PSAGA, n_paths=9)
     for triple in (adam, saga, wider):
         advance(*triple, 12)
-    with pytest.raises(ConfigurationError, match="not that of a PSAGA.*lack adaptive, alpha"):
+    with pytest.raises(ConfigurationError, match=r"not that of a PSAGA.*lack adaptive, alpha"):
         saga[2].load_state_dict(adam[2].state_dict())
     with pytest.raises(ConfigurationError, match=r"not that of a PAdam.*differs in sum, visited"):
         adam[2].load_state_dict(saga[2].state_dict())
     plain = torch.optim.AdamW([saga[1]])
-    with pytest.raises(ConfigurationError, match="not that of a PAdam.*lack clock, state_dtype"):
+    with pytest.raises(ConfigurationError, match=r"not that of a PAdam.*lack clock, state_dtype"):
         adam[2].load_state_dict(plain.state_dict())
     older = adam[2].state_dict()
     older["state"] = {0: {"step": 1, "paths": {0: {"last_step": 1, "mean": adam[1]}}}}

@@ -81,7 +81,7 @@ def test_gradient_accumulation_is_one_larger_batch(name):
         for _ in range(4):  # one draw for all four
             parts.loss(0.25).backward()
         parts.optimizer.step()
-    assert same(whole, parts, exact="bfloat16" not in name or torch.isfinite(parts.weights).all())
+    assert same(whole, parts)
 
 
 @every_optimizer

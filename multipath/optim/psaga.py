@@ -137,14 +137,12 @@ class PSAGA(PathwiseOptimizer):
             torch._foreach_add_(update, mean, alpha=alpha * self._total / visited)
 
         # sum <- sum + P w_p (g_cur - ghat_p), ghat_p <- g_cur
+        _accumulate(visit, sums, current, share)
         if memory is None:
             for state in visit.states:
                 state["visited"] += share
         else:
-            torch._foreach_sub_(current, memory)
-        # cast before adding: torch would cast into fresh memory, slower than all the arithmetic
-        change = visit.copy("change", current, sums[0].dtype)
-        torch._foreach_add_(sums, change, alpha=share)
+            _accumulate(visit, sums, memory, -share)
         return update
 
     def _visit(self, visit: Visit) -> tuple[list[Tensor] | None, list[Tensor]]:
@@ -162,3 +160,9 @@ class PSAGA(PathwiseOptimizer):
         torch._foreach_copy_(kept, visit.gradients)
         visit.write("gradient", kept)
         return memory, visit.copy("current", kept)
+
+
+def _accumulate(visit: Visit, sums: list[Tensor], values: list[Tensor], factor: float) -> None:
+    """Add in the dtype of the sums: the difference of two float32 would be rounded, and drift."""
+    # cast before adding: torch would cast into fresh memory, slower than all the arithmetic
+    torch._foreach_add_(sums, visit.copy("wide", values, sums[0].dtype), alpha=factor)

@@ -52,7 +52,7 @@ class Visit:
         stored = self._stored(name)
         if stored[0].dtype == self.gradients[0].dtype:
             return stored
-        return self.copy(name, stored)
+        return self.copy("stored " + name, stored)
 
     def write(self, name: str, values: list[Tensor]) -> None:
         """Keep what :meth:`read` gave, changed in place since; it becomes what was stored."""
