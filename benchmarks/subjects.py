@@ -97,12 +97,17 @@ def _multi_resolution_stft(settings: Settings) -> Loss:
     return Loss(value, n_paths=len(transform.paths))
 
 
-def _scrapl(settings: Settings) -> Loss:
+def scrapl_loss(settings: Settings) -> Any:
+    """The reference's loss, from the arguments of our JTFS."""
     from scrapl import SCRAPLLoss
 
     arguments = dict(settings)
     first, second = arguments.pop("Q")
-    loss = SCRAPLLoss(shape=arguments.pop("n_samples"), Q1=first, Q2=second, **arguments)
+    return SCRAPLLoss(shape=arguments.pop("n_samples"), Q1=first, Q2=second, **arguments)
+
+
+def _scrapl(settings: Settings) -> Loss:
+    loss = scrapl_loss(settings)
 
     def value(x: Tensor, y: Tensor, indices: Sequence[int] | None) -> Tensor:
         if indices is None or len(indices) != 1:

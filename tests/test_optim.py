@@ -108,6 +108,8 @@ def test_groups_and_schedulers():
         ({"betas": 0.9}, "betas must be two numbers in"),
         ({"lr": float("nan")}, "lr must not be negative, got nan"),
         ({"betas": (0.9,)}, "betas must be two numbers in"),
+        ({"clock": "sundial"}, 'clock must be "paths" or "returns", got .sundial'),
+        ({"state_dtype": torch.float16}, "state_dtype must be None, torch.bfloat16, .*float16"),
     ],
 )
 @pytest.mark.parametrize("optimizer", [PAdam, PSAGA])
@@ -115,6 +117,19 @@ def test_refused_settings(optimizer, options, message):
     criterion = StochasticLoss(QuadraticLoss(2))
     with pytest.raises(ConfigurationError, match=message):
         optimizer([torch.nn.Parameter(torch.ones(1))], paths=criterion, **options)
+
+
+@pytest.mark.parametrize("alpha", [-0.1, 1.1, float("nan")])
+def test_refused_damping(alpha):
+    with pytest.raises(ConfigurationError, match=r"alpha must be in \[0, 1\], got"):
+        make(PSAGA, alpha=alpha)
+
+
+def test_a_refused_group_is_not_added():
+    _, _, optimizer = make(PAdam)
+    with pytest.raises(ConfigurationError, match="lr must not be negative"):
+        optimizer.add_param_group({"params": [torch.nn.Parameter(torch.ones(1))], "lr": -1.0})
+    assert len(optimizer.param_groups) == 1
 
 
 def test_refused_criteria():
@@ -147,9 +162,22 @@ def test_states_of_other_optimizers_are_refused():
     adam, saga, wider = make(PAdam), make(PSAGA), make(PSAGA, n_paths=9)
     for triple in (adam, saga, wider):
         advance(*triple, 12)
-    with pytest.raises(ConfigurationError, match="not that of a PSAGA: it differs in sum, visited"):
+    with pytest.raises(ConfigurationError, match=r"not that of a PSAGA.*lack adaptive, alpha"):
         saga[2].load_state_dict(adam[2].state_dict())
-    with pytest.raises(ConfigurationError, match="not that of a PAdam"):
+    with pytest.raises(ConfigurationError, match=r"not that of a PAdam.*differs in sum, visited"):
         adam[2].load_state_dict(saga[2].state_dict())
+    plain = torch.optim.AdamW([saga[1]])
+    with pytest.raises(ConfigurationError, match=r"not that of a PAdam.*lack clock, state_dtype"):
+        adam[2].load_state_dict(plain.state_dict())
+    older = adam[2].state_dict()
+    older["state"] = {0: {"step": 1, "paths": {0: {"last_step": 1, "mean": adam[1]}}}}
+    with pytest.raises(ConfigurationError, match="another version: it differs in age, floor"):
+        adam[2].load_state_dict(older)
+    criterion = StochasticLoss(QuadraticLoss(4), generator=0)
+    longer = PAdam([torch.nn.Parameter(torch.ones(1, 3))], paths=criterion)
+    with pytest.raises(
+        ConfigurationError, match=r"shape \(1, 2\) and the parameter has .*\(1, 3\)"
+    ):
+        longer.load_state_dict(adam[2].state_dict())
     with pytest.raises(ConfigurationError, match=r"knows path \d and the loss has 4 paths"):
         saga[2].load_state_dict(wider[2].state_dict())

@@ -38,12 +38,13 @@ class Given(PathDecomposedLoss):
 class Scripted(Sampler):
     """Plays a list of paths."""
 
-    def __init__(self, script):
-        self.script = iter(script)
+    def __init__(self, script, probabilities=None):
+        self.script, self.given = iter(script), probabilities
 
     @property
     def probabilities(self):
-        return torch.full((self.n_paths,), 1 / self.n_paths, dtype=torch.float64)
+        given = self.given or [1 / self.n_paths] * self.n_paths
+        return torch.tensor(given, dtype=torch.float64)
 
     def draw(self, n_draws, generator):
         indices = torch.tensor([next(self.script) for _ in range(n_draws)])
@@ -87,8 +88,40 @@ def train(optimizer, criterion, model, batches, factor=1.0):
 OPTIMIZERS = {
     "PAdam": (PAdam, {}, {"adam": True, "saga": False}),
     "PSAGA": (PSAGA, {}, {"adam": True, "saga": True}),
+    "PSAGA, damped": (PSAGA, {"alpha": 0.4}, {"adam": True, "saga": True, "alpha": 0.4}),
     "PSAGA on gradients": (PSAGA, {"adaptive": False}, {"adam": False, "saga": True}),
 }
+
+
+def assert_same_state(optimizer, model, twin):
+    """Moments, memory and their sum, of every path that was visited."""
+    saga = isinstance(optimizer, PSAGA)
+    scale = len(twin.path_weights) / sum(twin.path_weights) if saga else 1.0
+    begin, pairs = 0, []
+    for parameter in (model.bias, model.matrix):
+        state = optimizer.state[parameter]
+        part = slice(begin, begin := begin + parameter.numel())
+        pairs += [(state["sum"], summed_memory(twin, part) * scale)] if saga else []
+        for p, kept in state["paths"].items():
+            if "mean" in kept:
+                pairs += [(kept["mean"], twin.m[p][part])]
+                pairs += [(kept["root_mean_square"] ** 2, twin.v[p][part])]
+            else:
+                pairs += [(kept["gradient"], twin.g_hat[p][part])]
+        assert set(state["paths"]) == set(twin.m or twin.g_hat)
+    actual = torch.cat([a.flatten() for a, _ in pairs])
+    expected = torch.cat([torch.as_tensor(e, dtype=torch.float64) for _, e in pairs])
+    torch.testing.assert_close(actual, expected, rtol=1e-9, atol=1e-11)
+
+
+def summed_memory(twin, part):
+    terms = [
+        twin.path_weights[q] * torch.tensor(twin.g_hat[q][part], dtype=torch.float64)
+        for q in sorted(twin.g_hat)
+    ]
+    return torch.stack(terms).sum(dim=0)
+
+
 DRAWS = {  # sampler, reweight, weight of path p in the update
     "uniform": (lambda n: Uniform(), True, lambda p, n: 1.0),
     "importance, as published": (lambda n: Importance(skewed(n)), False, lambda p, n: 1.0),
@@ -122,13 +155,54 @@ def test_optimizer_follows_algorithm_1(name, draws, n_paths, run):
     optimizer = optimizer_class(model.parameters(), paths=criterion, lr=LR, **switches, **options)
     options = {**options, "eps": optimizer.defaults["eps"], **twin_switches}
     twin = Algorithm1(model()[0].tolist(), n_paths, lr=LR, **options)
-    actual, expected = [], []
-    for target in targets(seed, 200):
-        actual.append(train(optimizer, criterion, model, [target])[0])
+    for target in targets(seed, 60):
+        (actual,) = train(optimizer, criterion, model, [target])
         p = int(criterion.last_draw.indices)
         twin.step(p, loss.gradient(twin.w, target, p), weight(p, n_paths))
-        expected.append(torch.tensor(twin.w, dtype=torch.float64))
-    torch.testing.assert_close(torch.stack(actual), torch.stack(expected), rtol=1e-10, atol=1e-12)
+        expected = torch.tensor(twin.w, dtype=torch.float64)
+        torch.testing.assert_close(actual, expected, rtol=1e-10, atol=1e-12)
+        assert_same_state(optimizer, model, twin)
+
+
+@pytest.mark.parametrize("name", OPTIMIZERS)
+@pytest.mark.parametrize(("clock", "rate"), [("returns", [0.6, 0.3, 0.1]), ("paths", None)])
+def test_sparse_visits_and_clocks_follow_algorithm_1(name, clock, rate):
+    """Long absences, two parameters of which one has a gradient at some steps only."""
+    optimizer_class, switches, twin_switches = OPTIMIZERS[name]
+    script = [0, 0, 2, 0, 1, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 2, 1, 0, 2] * 3
+    loss, model = Quadratic(3), Model()
+    criterion = StochasticLoss(loss, Scripted(script, [0.6, 0.3, 0.1]), reweight=False)
+    optimizer = optimizer_class(
+        model.parameters(), paths=criterion, lr=LR, eps=1e-6, clock=clock, **switches
+    )
+    start = model()[0].tolist()
+    twins = [
+        Algorithm1(part, 3, lr=LR, eps=1e-6, rates=rate, **twin_switches)
+        for part in (start[:2], start[2:])
+    ]
+    for number, (p, target) in enumerate(zip(script, targets(0, len(script)), strict=True)):
+        optimizer.zero_grad()
+        criterion(model(len(target)), target).backward()
+        w = twins[0].w + twins[1].w
+        gradient = loss.gradient(w, target, p)
+        twins[0].step(p, gradient[:2])
+        if number % 3 == 1:  # its time stands still then
+            model.matrix.grad = None
+        else:
+            twins[1].step(p, gradient[2:])
+        optimizer.step()
+        expected = torch.tensor(twins[0].w + twins[1].w, dtype=torch.float64)
+        torch.testing.assert_close(model()[0].detach(), expected, rtol=1e-10, atol=1e-12)
+
+
+def test_clocks_agree_exactly_on_uniform_draws():
+    trajectories = []
+    for clock in ("paths", "returns"):
+        model = Model()
+        criterion = StochasticLoss(Quadratic(7), generator=0)
+        optimizer = PSAGA(model.parameters(), paths=criterion, lr=LR, clock=clock)
+        trajectories.append(train(optimizer, criterion, model, targets(0, 60)))
+    assert torch.equal(*trajectories)
 
 
 @pytest.mark.parametrize("name", OPTIMIZERS)
@@ -183,6 +257,7 @@ def test_eps_lies_inside_the_root():
         (2, [0, 0, 1, 0, 1], [1, 1, 10, 1, 10], [-1, -2, -13, -18.5, -24]),
         # Path 2: 4. Path 0: 1 - 0 + 4/1. Path 2: 7 - 4 + (4 + 1)/2. Path 1: -2 - 0 + (7 + 1)/2.
         # Path 0: 3 - 1 + (7 + 1 - 2)/3.
+        # (with the divisor one off, the third step of the first would end at -3 or -23)
         (3, [2, 0, 2, 1, 0], [4, 1, 7, -2, 3], [-4, -9, -14.5, -16.5, -20.5]),
     ],
 )
@@ -197,11 +272,16 @@ def test_saga_mean_divides_by_the_paths_visited_before(n_paths, script, gradient
         assert x.item() == pytest.approx(position, rel=1e-12)
 
 
-def test_p_adam_of_one_path_is_adamw():
+@pytest.mark.parametrize(("ours", "theirs"), [(0.0, 0.0), (1e-60, 1e-30)])
+@pytest.mark.parametrize("optimizer_class", [PAdam, PSAGA])
+def test_one_path_is_adamw(optimizer_class, ours, theirs):
+    """P-SAGA too: its memory is subtracted and added. torch has eps outside of the root."""
     trajectories = []
     for make in (
-        lambda model, c: PAdam(model.parameters(), paths=c, lr=LR, eps=0.0, weight_decay=0.1),
-        lambda model, c: torch.optim.AdamW(model.parameters(), lr=LR, eps=0.0, weight_decay=0.1),
+        lambda model, c: optimizer_class(
+            model.parameters(), paths=c, lr=LR, eps=ours, weight_decay=0.1
+        ),
+        lambda model, c: torch.optim.AdamW(model.parameters(), lr=LR, eps=theirs, weight_decay=0.1),
     ):
         model, criterion = Model(), StochasticLoss(Quadratic(1), generator=0)
         trajectories.append(train(make(model, criterion), criterion, model, targets(0, 50)))

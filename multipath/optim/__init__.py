@@ -3,5 +3,6 @@
 from .base import PathwiseOptimizer
 from .padam import PAdam
 from .psaga import PSAGA
+from .visit import Visit
 
-__all__ = ["PSAGA", "PAdam", "PathwiseOptimizer"]
+__all__ = ["PSAGA", "PAdam", "PathwiseOptimizer", "Visit"]

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
+from ..draws import Draw
 from ..errors import ConfigurationError, DrawError, InputError
 from ..stochastic import StochasticLoss
+from .checks import check_group, check_state
+from .lists import Scratch, batches, local, mix
+from .visit import Visit
 
 
 class PathwiseOptimizer(Optimizer):
@@ -25,20 +29,19 @@ class PathwiseOptimizer(Optimizer):
     reweighted). On a loss that weight would cancel in :math:`m / \sqrt v`, so the gradient is
     divided by it and the *update* multiplied.
 
+    Time is counted for each parameter in the steps at which it had a gradient, by Python's own
+    integers, which no cast of the state to the dtype of a parameter can damage.
+
     Args:
         params: Parameters or parameter groups, as for any torch optimizer.
         paths: The :class:`~multipath.StochasticLoss` that draws the paths, with ``n_draws=1``.
-        defaults: Default hyperparameters of the parameter groups.
-
-    Attributes:
-        state_names: What the subclass keeps for each parameter: ``"step"``, ``"paths"`` (state by
-            path) and its own.
+        defaults: Default hyperparameters of the parameter groups: ``lr``, ``weight_decay``,
+            ``maximize``, ``clock``, ``state_dtype`` and the subclass's own.
 
     Raises:
-        ConfigurationError: If ``paths`` is not a StochasticLoss or draws several paths a step.
+        ConfigurationError: If ``paths`` is not a StochasticLoss or draws several paths a step, a
+            hyperparameter is out of range, or a parameter is complex.
     """
-
-    state_names: frozenset[str] = frozenset({"step", "paths"})
 
     def __init__(
         self, params: Iterable[Any], paths: StochasticLoss, defaults: dict[str, Any]
@@ -55,31 +58,55 @@ class PathwiseOptimizer(Optimizer):
                 f"{paths.n_draws} draws per step. Group the paths with loss.grouped(by=...) and "
                 "draw one group, or use a plain optimizer such as torch.optim.AdamW"
             )
-        super().__init__(params, defaults)
-        if any(p.is_complex() for group in self.param_groups for p in group["params"]):
-            raise ConfigurationError(
-                f"{name} does not support complex parameters; optimise torch.view_as_real of them"
-            )
         self.criterion = paths
         self.n_paths = len(paths.loss.paths)
+        self._scratch = Scratch()
+        super().__init__(params, defaults)
         paths.attach(self)
 
     @abstractmethod
-    def update(
-        self, gradient: Tensor, state: dict[str, Any], path: int, group: dict[str, Any]
-    ) -> tuple[Tensor, Tensor | None]:
+    def update(self, visit: Visit) -> list[Tensor]:
         """Advance the state by one visit of a path.
 
         Args:
-            gradient: Gradient of the unweighted loss of the path, in the state's dtype.
-            state: State of this parameter; ``state["step"]`` counts this step already.
-            path: Index of the path (or group) drawn.
+            visit: Gradients and state of parameters that are updated together.
+
+        Returns:
+            The update of each parameter, weight included. The learning rate times it is
+            subtracted.
+        """
+
+    @abstractmethod
+    def path_state(self, group: dict[str, Any]) -> dict[str, float | None]:
+        """What is kept for each parameter and path: numbers, or None for a tensor.
+
+        Args:
             group: Hyperparameters of the parameter group.
 
         Returns:
-            The part of the update that the draw's weight multiplies, and the part that it does not
-            (None for zero).
+            Initial values by name. Tensors begin at zero, in the dtype of the state.
         """
+
+    def parameter_state(self) -> dict[str, float | None]:
+        """What is kept for each parameter besides: numbers, or None for a tensor.
+
+        Returns:
+            Initial values by name. Tensors begin at zero, in float64 where the device has it.
+        """
+        return {}
+
+    def add_param_group(self, param_group: dict[str, Any]) -> None:
+        """Add parameters, whose time begins now.
+
+        Raises:
+            ConfigurationError: If a hyperparameter is out of range or a parameter is complex.
+        """
+        super().add_param_group(param_group)
+        try:
+            check_group(self.param_groups[-1], type(self).__name__)
+        except ConfigurationError:
+            self.param_groups.pop()
+            raise
 
     @torch.no_grad()
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
@@ -99,13 +126,7 @@ class PathwiseOptimizer(Optimizer):
         if closure is not None:
             with torch.enable_grad():
                 result = closure()
-        with_gradient = [
-            (parameter, parameter.grad, group)
-            for group in self.param_groups
-            for parameter in group["params"]
-            if parameter.grad is not None
-        ]
-        if any(gradient.is_sparse for _, gradient, _ in with_gradient):
+        if any(p.grad is not None and p.grad.is_sparse for p in self._parameters()):
             raise InputError(
                 f"{type(self).__name__} keeps dense state and got a sparse gradient; make the "
                 "layer dense, e.g. torch.nn.Embedding(..., sparse=False)"
@@ -116,40 +137,86 @@ class PathwiseOptimizer(Optimizer):
                 f"{type(self).__name__}.step() takes one path at a time and the criterion drew "
                 f"{len(draw.indices)}; leave n_draws at 1 or group the paths"
             )
-        path, weight = int(draw.indices[0]), float(draw.weights[0])
-        for parameter, gradient, group in with_gradient:
-            self._step_parameter(parameter, gradient, path, weight, group)
+        path = int(draw.indices[0])
+        number = 0
+        for group in self.param_groups:
+            for alike in self._alike(group, path):
+                for batch in batches([local(parameter) for parameter in alike]):
+                    self._step_batch(alike[batch], draw, group, number)
+                    number += 1
         return result
 
-    def _step_parameter(
-        self,
-        parameter: Tensor,
-        gradient: Tensor,
-        path: int,
-        weight: float,
-        group: dict[str, Any],
+    def _alike(self, group: dict[str, Any], path: int) -> Iterable[list[Tensor]]:
+        """Parameters with a gradient, by device, dtype and history; allocates their state."""
+        alike: dict[tuple[Any, ...], list[Tensor]] = {}
+        for parameter in group["params"]:
+            if parameter.grad is None:
+                continue
+            state = self.state[parameter]
+            if not state:
+                wide = torch.float32 if parameter.device.type == "mps" else torch.float64
+                state.update({"step": 0, "paths": {}})
+                state.update(_allocate(self.parameter_state(), parameter, wide))
+            if path not in state["paths"]:
+                dtype = group["state_dtype"] or working_dtype(parameter)
+                entry = {"last_step": 0, "age": 0.0}
+                state["paths"][path] = entry | _allocate(self.path_state(group), parameter, dtype)
+            state["step"] += 1
+            history = (*_history(state), *_history(state["paths"][path]))
+            key = (parameter.device, parameter.dtype, *history)
+            alike.setdefault(key, []).append(parameter)
+        return alike.values()
+
+    def _step_batch(
+        self, batch: list[Tensor], draw: Draw, group: dict[str, Any], number: int
     ) -> None:
-        state = self.state[parameter]
-        state["step"] = state.get("step", 0) + 1
-        gradient = gradient.to(state_dtype(parameter))
-        if group["maximize"]:
-            gradient = -gradient
-        if weight not in (0.0, 1.0):
-            gradient = gradient / weight
-        weighted, plain = self.update(gradient, state, path, group)
+        path, weight = int(draw.indices[0]), float(draw.weights[0])
+        parameters = [local(parameter) for parameter in batch]
+        scratch = self._scratch.batch(parameters)
+        gradients = scratch("gradient", working_dtype(batch[0]))
+        torch._foreach_copy_(gradients, [local(p.grad) for p in batch if p.grad is not None])
+        factor = (-1.0 if group["maximize"] else 1.0) / (weight or 1.0)
+        if factor != 1.0:
+            torch._foreach_mul_(gradients, factor)
+
+        states = [self.state[parameter] for parameter in batch]
+        entries = [state["paths"][path] for state in states]
+        step, last_step = states[0]["step"], entries[0]["last_step"]
+        rate = float(draw.probabilities[0]) if group["clock"] == "returns" else 1 / self.n_paths
+        elapsed = (step - last_step) * rate
+        visit = Visit(
+            path=path,
+            weight=weight,
+            gradients=gradients,
+            group=group,
+            states=states,
+            entries=entries,
+            first=last_step == 0,
+            elapsed=elapsed,
+            age=entries[0]["age"] + elapsed,
+            scratch=scratch,
+            seed=mix(step, path, number),
+        )
+        visit.note(last_step=step, age=visit.age)
+        updates = self.update(visit)
+        lr = float(group["lr"])
         if group["weight_decay"]:
-            parameter.mul_(1 - group["lr"] * group["weight_decay"])
-        parameter.add_(weighted.to(parameter.dtype), alpha=-group["lr"] * weight)
-        if plain is not None:
-            parameter.add_(plain.to(parameter.dtype), alpha=-group["lr"])
+            torch._foreach_mul_(parameters, 1 - lr * group["weight_decay"])
+        torch._foreach_add_(parameters, updates, alpha=-lr)
+
+    def _parameters(self) -> Iterator[Tensor]:
+        return (parameter for group in self.param_groups for parameter in group["params"])
 
     def __getstate__(self) -> dict[str, Any]:
         """Copies and pickles keep the criterion, whose copy they are linked to."""
         return {k: v for k, v in self.__dict__.items() if not k.startswith("_optimizer_")}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        """Link the copy of the criterion to the copy of the optimizer."""
+        """Link the copy of the criterion to the copy of the optimizer, or take a loaded state."""
         super().__setstate__(state)
+        for parameter, value in self.state.items():
+            if isinstance(value, _Sealed):
+                self.state[parameter] = _copy_to(value.state, parameter.device)
         if "criterion" in state:
             self.criterion.attach(self)
 
@@ -157,56 +224,42 @@ class PathwiseOptimizer(Optimizer):
         """Restore a saved state exactly.
 
         :meth:`torch.optim.Optimizer.load_state_dict` casts every tensor to the dtype of its
-        parameter; here state may be wider than the parameter, so its own dtype is put back.
+        parameter; here state may be wider or narrower than the parameter, so it goes past that.
 
         Raises:
-            ConfigurationError: If the state is of another kind of optimizer or of a loss with more
-                paths.
+            ConfigurationError: If the state is of another kind or version of optimizer, or of a
+                loss with more paths.
         """
-        states = state_dict["state"].values()
-        for state in states:
-            differing = self.state_names ^ set(state)
-            if differing:
-                raise ConfigurationError(
-                    f"this state is not that of a {type(self).__name__}: it differs in "
-                    f"{', '.join(sorted(differing))}"
-                )
-        visited = [path for state in states for path in state["paths"]]
-        if visited and max(visited) >= self.n_paths:
-            raise ConfigurationError(
-                f"this state knows path {max(visited)} and the loss has {self.n_paths} paths; load "
-                "it into an optimizer for the loss that it was saved with"
-            )
-        super().load_state_dict(state_dict)
-        parameters = [p for group in self.param_groups for p in group["params"]]
-        saved = [p for group in state_dict["param_groups"] for p in group["params"]]
-        for identifier, parameter in zip(saved, parameters, strict=True):
-            if identifier in state_dict["state"]:
-                self.state[parameter] = _copy_to(state_dict["state"][identifier], parameter.device)
+        check_state(self, state_dict)
+        sealed = {key: _Sealed(state) for key, state in state_dict["state"].items()}
+        super().load_state_dict({**state_dict, "state": sealed})
 
 
-def state_dtype(parameter: Tensor) -> torch.dtype:
-    """Half-precision parameters keep float32 state: bfloat16 moments would lose small changes."""
+class _Sealed:
+    """State of one parameter, opaque to the casts of torch."""
+
+    def __init__(self, state: dict[str, Any]) -> None:
+        self.state = state
+
+
+def working_dtype(parameter: Tensor) -> torch.dtype:
+    """Of arithmetic, and of state by default: bfloat16 moments would lose small changes."""
     return torch.promote_types(parameter.dtype, torch.float32)
 
 
-def check_hyperparameters(
-    lr: float, weight_decay: float, betas: tuple[float, float] = (0.0, 0.0), eps: float = 0.0
-) -> None:
-    """Refuse values outside the range of the algorithm.
+def _allocate(
+    names: dict[str, float | None], parameter: Tensor, dtype: torch.dtype
+) -> dict[str, Any]:
+    return {
+        name: torch.zeros_like(parameter, dtype=dtype) if value is None else value
+        for name, value in names.items()
+    }
 
-    Raises:
-        ConfigurationError: Naming the value and its range.
-    """
-    if not lr >= 0.0:
-        raise ConfigurationError(f"lr must not be negative, got {lr}")
-    if not weight_decay >= 0.0:
-        raise ConfigurationError(f"weight_decay must not be negative, got {weight_decay}")
-    if not eps >= 0.0:
-        raise ConfigurationError(f"eps must not be negative, got {eps}")
-    pair = isinstance(betas, tuple | list) and len(betas) == 2
-    if not (pair and all(0.0 <= beta < 1.0 for beta in betas)):
-        raise ConfigurationError(f"betas must be two numbers in [0, 1), got {betas}")
+
+def _history(state: dict[str, Any]) -> list[float | torch.dtype]:
+    """What must agree between parameters that share arithmetic: numbers, and dtypes of tensors."""
+    values = (value for value in state.values() if not isinstance(value, dict))
+    return [value.dtype if isinstance(value, Tensor) else value for value in values]
 
 
 def _copy_to(value: Any, device: torch.device) -> Any:

@@ -2,11 +2,12 @@
 
     g_cur  = m_hat / sqrt(eps + v_hat)       with P-Adam, the raw gradient g without
     g_avg  = sum of g_hat over Gamma / max(1, |Gamma|)         (Gamma: visited before this step)
-    w     <- w - lr * wd * w - lr * (c * (g_cur - g_hat_p) + g_avg)               with P-SAGA
+    w     <- w - lr * wd * w - lr * (c * (g_cur - a * g_hat_p) + a * g_avg)       with P-SAGA
     w     <- w - lr * wd * w - lr * c * g_cur                                     without
 
 `c` is 1 in the paper; an importance weight, where draws are reweighted. Where the loss weighs its
-paths, `path_weights`, the mean over Gamma is the weighted one.
+paths, `path_weights`, the mean over Gamma is the weighted one. `alpha`, a, is 1 in the paper. Time
+runs at `rates[p]` passes a step in the exponents of path p: 1/P in the paper.
 """
 
 import math
@@ -25,11 +26,14 @@ class Algorithm1:
         adam=True,
         saga=True,
         path_weights=None,
+        alpha=1.0,
+        rates=None,
     ):
         self.w = [float(value) for value in weights]
-        self.n_paths, self.lr, self.betas, self.eps = n_paths, lr, betas, eps
+        self.lr, self.betas, self.eps = lr, betas, eps
         self.weight_decay, self.adam, self.saga = weight_decay, adam, saga
         self.path_weights = path_weights or [1.0] * n_paths
+        self.alpha, self.rates = alpha, rates or [1 / n_paths] * n_paths
         self.k = 0
         self.tau, self.m, self.v, self.g_hat = {}, {}, {}, {}
         self.gamma = set()
@@ -45,13 +49,13 @@ class Algorithm1:
         beta1, beta2 = self.betas
         nothing = [0.0] * len(gradient)
         m, v = self.m.get(p, nothing), self.v.get(p, nothing)
-        elapsed = (self.k - self.tau.get(p, 0)) / self.n_paths
+        elapsed = (self.k - self.tau.get(p, 0)) * self.rates[p]
         keep1, keep2 = beta1**elapsed, beta2**elapsed
         self.m[p] = [keep1 * m_i + (1 - keep1) * g for m_i, g in zip(m, gradient, strict=True)]
         self.v[p] = [keep2 * v_i + (1 - keep2) * g * g for v_i, g in zip(v, gradient, strict=True)]
         self.tau[p] = self.k
-        m_hat = [m_i / (1 - beta1 ** (self.k / self.n_paths)) for m_i in self.m[p]]
-        v_hat = [v_i / (1 - beta2 ** (self.k / self.n_paths)) for v_i in self.v[p]]
+        m_hat = [m_i / (1 - beta1 ** (self.k * self.rates[p])) for m_i in self.m[p]]
+        v_hat = [v_i / (1 - beta2 ** (self.k * self.rates[p])) for v_i in self.v[p]]
         return [m_i / math.sqrt(self.eps + v_i) for m_i, v_i in zip(m_hat, v_hat, strict=True)]
 
     def p_saga(self, p, g_cur, c):
@@ -60,7 +64,7 @@ class Algorithm1:
         for i, g in enumerate(g_cur):
             g_avg = sum(self.path_weights[q] * self.g_hat[q][i] for q in self.gamma) / divisor
             memory = self.g_hat[p][i] if p in self.gamma else 0.0
-            update.append(c * (g - memory) + g_avg)
+            update.append(c * (g - self.alpha * memory) + self.alpha * g_avg)
         self.g_hat[p] = list(g_cur)
         self.gamma = self.gamma | {p}
         return update

@@ -1,0 +1,277 @@
+"""How long a step of the optimizers takes, beside AdamW and the gradient hooks of scrapl-loss.
+
+python -m benchmarks.optimizer_step [--quick]
+
+All paths were visited before; every step visits another one. scrapl-loss has a process of its own,
+in its own environment; the contenders take turns all the same.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from .environment import OUR_PACKAGES, describe_interpreter, describe_machine
+from .peers import FOLDER, PeersUnavailableError, check_python, peers_python
+from .plan import FULL, QUICK
+from .process import ROOT
+from .summary import spread
+
+RESULTS = Path(__file__).parent / "results"
+ADAMW = "torch AdamW, foreach"
+HOOK = "scrapl-loss, P-Adam + P-SAGA hook"
+STEPS = 4  # counted in a turn, after one that is not: caches belong to who ran before
+PAUSE_SECONDS = 0.02  # the threads of the other process spin on for a moment
+# The encoder of the paper: five convolutions, a dense layer, two heads; 604 k weights.
+CHANNELS = {"full": 128, "quick": 16}
+
+Step = Callable[[int], None]
+
+
+def parameter_shapes(channels: int) -> list[tuple[int, ...]]:
+    """Shapes of the encoder's parameters, by the width of its convolutions."""
+    shapes: list[tuple[int, ...]] = [(channels, 1, 3, 3), (channels,), (channels,)]
+    for _ in range(4):
+        shapes += [(channels, channels, 3, 3), (channels,), (channels,)]
+    return [*shapes, (64, channels), (64,), (64,), (32, 64), (32,), (32,), (1, 32), (1,)]
+
+
+def parameters(channels: int) -> list[Any]:
+    """Parameters with gradients as small as those of the paper's loss."""
+    import torch
+
+    generator = torch.Generator().manual_seed(0)
+    made = []
+    for shape in parameter_shapes(channels):
+        parameter = torch.nn.Parameter(torch.randn(shape, generator=generator))
+        parameter.grad = 1e-8 * torch.randn(shape, generator=generator)
+        made.append(parameter)
+    return made
+
+
+def contenders(channels: int, n_paths: int) -> dict[str, Step]:
+    """One step at a path, for all that run in this process."""
+    import torch
+
+    from multipath import StochasticLoss
+    from multipath.optim import PSAGA, PAdam
+    from multipath.testing import QuadraticLoss
+
+    def ours(kind: type[PAdam] | type[PSAGA], **options: Any) -> Step:
+        criterion = StochasticLoss(QuadraticLoss(n_paths), generator=0)
+        optimizer = kind(parameters(channels), paths=criterion, weight_decay=0.01, **options)
+
+        def step(path: int) -> None:
+            criterion._pending = criterion.make_draw([path])
+            optimizer.step()
+
+        return step
+
+    adamw = torch.optim.AdamW(parameters(channels), foreach=True)
+    return {
+        ADAMW: lambda path: adamw.step(),
+        "PAdam": ours(PAdam),
+        "PSAGA": ours(PSAGA),
+        "PSAGA, bfloat16": ours(PSAGA, state_dtype=torch.bfloat16),
+        "PSAGA, adaptive=False": ours(PSAGA, adaptive=False),
+    }
+
+
+def hook(channels: int, settings: dict[str, Any]) -> tuple[Step, int]:
+    """One step of the reference and its P: its hook on every gradient, then SGD applies them."""
+    import torch
+
+    from .subjects import scrapl_loss
+
+    loss, made = scrapl_loss(settings), parameters(channels)
+    loss.grad_mult = 1.0  # it would multiply the gradients below again at every step
+    loss.attach_params(made)
+    gradients = [parameter.grad.clone() for parameter in made]
+    sgd = torch.optim.SGD(made, lr=1e-3, weight_decay=0.01, foreach=True)
+
+    def step(path: int) -> None:
+        loss.curr_path_idx = path
+        for index, (parameter, gradient) in enumerate(zip(made, gradients, strict=True)):
+            parameter.grad = loss.grad_hook(gradient, index)
+        loss.path_counts[path] += 1
+        loss.scrapl_t += 1
+        sgd.step()
+
+    return step, int(loss.n_paths)
+
+
+def turn(step: Step, path: int, n_paths: int) -> float:
+    """Seconds of a step: the mean of a few, at another path each."""
+    step(path)
+    start = time.perf_counter()
+    for number in range(1, STEPS + 1):
+        step((path + number) % n_paths)
+    return (time.perf_counter() - start) / STEPS
+
+
+def serve(plan: str, threads: int) -> None:
+    """Be the peers' process: warm up, say P, then take a turn for every path asked for."""
+    import torch
+
+    torch.set_num_threads(threads)
+    answers, sys.stdout = sys.stdout, sys.stderr  # the library prints
+    settings = (QUICK if plan == "quick" else FULL).settings
+    with torch.no_grad():
+        step, n_paths = hook(CHANNELS[plan], settings)
+        for path in range(n_paths):
+            step(path)
+        print(n_paths, file=answers, flush=True)
+        for line in sys.stdin:
+            print(turn(step, int(line), n_paths), file=answers, flush=True)
+
+
+class Peer:
+    """The process of scrapl-loss."""
+
+    def __init__(self, python: Path, plan: str, threads: int) -> None:
+        command = [str(python), "-m", "benchmarks.optimizer_step", "--serve", plan]
+        self._process = subprocess.Popen(
+            [*command, "--threads", str(threads)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            cwd=ROOT,
+        )
+
+    def receive(self) -> float:
+        """The next number it says."""
+        assert self._process.stdout is not None
+        line = self._process.stdout.readline()
+        if not line:
+            raise PeersUnavailableError("the process of scrapl-loss ended")
+        return float(line)
+
+    def turn(self, path: int) -> float:
+        """Seconds of its step."""
+        assert self._process.stdin is not None
+        self._process.stdin.write(f"{path}\n")
+        self._process.stdin.flush()
+        return self.receive()
+
+    def close(self) -> None:
+        """End it: its requests end."""
+        self._process.communicate()
+
+
+def measure(plan: str, turns: int, n_paths: int, peer: Peer | None) -> dict[str, list[float]]:
+    """Seconds of every turn, by contender; another contender begins each time."""
+    steps = contenders(CHANNELS[plan], n_paths)
+    for path in range(n_paths):
+        for step in steps.values():
+            step(path)
+    seconds: dict[str, list[float]] = {name: [] for name in steps}
+    order = [*steps, HOOK] if peer else [*steps]
+    for number in range(turns):
+        first = number % len(order)
+        path = 97 * number % n_paths
+        for name in order[first:] + order[:first]:
+            time.sleep(PAUSE_SECONDS)
+            if name == HOOK and peer:
+                seconds.setdefault(HOOK, []).append(peer.turn(path))
+            else:
+                seconds[name].append(turn(steps[name], path, n_paths))
+    return seconds
+
+
+def ratio_of(seconds: dict[str, list[float]], name: str, other: str) -> str:
+    """Median over the turns of the ratio within a turn."""
+    if other not in seconds:
+        return ""
+    return (
+        f"{spread([a / b for a, b in zip(seconds[name], seconds[other], strict=True)]).median:.2f}"
+    )
+
+
+def as_markdown(report: dict[str, Any]) -> str:
+    """The ratio table with its environment."""
+    facts, seconds = report["facts"], report["seconds"]
+    machine = report["environment"]["machine"]
+    lines = [
+        "# Optimizer step",
+        "",
+        f"{facts['weights']} weights in {facts['tensors']} tensors, {facts['paths']} paths, all "
+        f"visited before; {facts['threads']} thread(s). {machine['processor']}, load "
+        f"{machine['load']:.1f} before, torch {report['environment']['ours']['torch']}, "
+        f"{machine['system']}. Medians and quartiles of {facts['turns']} turns; ratios are medians "
+        "of ratios within a turn.",
+        "",
+        "| | ms | quartiles | / AdamW foreach | / scrapl-loss |",
+        "|---|---:|---:|---:|---:|",
+    ]
+    for name, samples in seconds.items():
+        s = spread([1e3 * sample for sample in samples])
+        ratios = f"{ratio_of(seconds, name, ADAMW)} | {ratio_of(seconds, name, HOOK)}"
+        lines.append(f"| {name} | {s.median:.2f} | {s.low:.2f}-{s.high:.2f} | {ratios} |")
+    if "peers" in report:
+        lines += ["", f"scrapl-loss was not measured: {report['peers']}"]
+    return "\n".join(lines) + "\n"
+
+
+def start_peer(options: argparse.Namespace, plan: str) -> tuple[Peer, int]:
+    """The peers' process, warm, and its P."""
+    if options.peers_python:
+        python = check_python(options.peers_python)
+    else:
+        python = peers_python(FOLDER, print)
+    print("scrapl-loss prepares its state", flush=True)
+    peer = Peer(python, plan, options.threads)
+    return peer, int(peer.receive())
+
+
+def main() -> None:
+    """Measure, print and write."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--quick", action="store_true", help="a small encoder and few paths")
+    parser.add_argument("--turns", type=int, help="default: 60, 10 with --quick")
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--no-peers", action="store_true", help="without scrapl-loss")
+    parser.add_argument("--peers-python", type=Path, help="interpreter that has the peers already")
+    parser.add_argument("--out", type=Path, default=RESULTS, help="folder of the results")
+    parser.add_argument("--serve", choices=CHANNELS, help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.serve:
+        serve(options.serve, options.threads)
+        return
+    import torch
+
+    torch.set_num_threads(options.threads)
+    plan = "quick" if options.quick else "full"
+    environment = {"machine": describe_machine(), "ours": describe_interpreter([*OUR_PACKAGES])}
+    report: dict[str, Any] = {"environment": environment}
+    peer, n_paths = None, {"full": 315, "quick": 28}[plan]
+    try:
+        if options.no_peers:
+            raise PeersUnavailableError("--no-peers")
+        peer, n_paths = start_peer(options, plan)
+    except PeersUnavailableError as error:
+        report["peers"] = str(error)
+        print(f"multipath alone: {error}")
+    turns = options.turns or (10 if options.quick else 60)
+    try:
+        report["seconds"] = measure(plan, turns, n_paths, peer)
+    finally:
+        if peer:
+            peer.close()
+    shapes = [p.numel() for p in parameters(CHANNELS[plan])]
+    counts = {"weights": sum(shapes), "tensors": len(shapes), "paths": n_paths, "turns": turns}
+    report["facts"] = counts | {"threads": options.threads, "steps_a_turn": STEPS}
+    name = "optimizer_step_quick" if options.quick else "optimizer_step"
+    options.out.mkdir(parents=True, exist_ok=True)
+    (options.out / f"{name}.json").write_text(json.dumps(report, indent=1) + "\n")
+    (options.out / f"{name}.md").write_text(as_markdown(report))
+    print(as_markdown(report))
+
+
+if __name__ == "__main__":
+    main()

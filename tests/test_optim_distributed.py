@@ -1,0 +1,141 @@
+"""Two processes that share a seed train like one on the joint batch, without a word about draws."""
+
+import os
+
+import pytest
+import torch
+import torch.distributed
+from torch.distributed.fsdp import fully_shard
+from torch.distributed.tensor import DTensor
+from torch.nn.parallel import DistributedDataParallel
+
+from multipath import StochasticLoss
+from multipath.optim import PSAGA, PAdam
+from multipath.samplers import Importance
+from multipath.testing import QuadraticLoss
+
+pytestmark = pytest.mark.skipif(
+    not (torch.distributed.is_available() and torch.distributed.is_gloo_available()),
+    reason="this build of torch has no gloo",
+)
+
+OPTIMIZERS = {
+    "PAdam": (PAdam, {}),
+    "PSAGA": (PSAGA, {"alpha": 0.8, "clock": "returns"}),
+    "PSAGA on gradients": (PSAGA, {"adaptive": False}),
+    "PSAGA, bfloat16": (PSAGA, {"state_dtype": torch.bfloat16}),
+}
+STEPS = 12
+
+
+def build():
+    """Two ranks cannot share five rows or one row equally: one holds nothing of the last layer."""
+    model = torch.nn.Sequential(torch.nn.Linear(3, 5), torch.nn.Tanh(), torch.nn.Linear(5, 1))
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.copy_(torch.linspace(-1, 1, parameter.numel()).view_as(parameter))
+    sampler = Importance(torch.tensor([0.4, 0.3, 0.2, 0.1]))
+    return model, StochasticLoss(QuadraticLoss(4), sampler, generator=7)
+
+
+def optimize(name, model, criterion):
+    kind, options = OPTIMIZERS[name]
+    return kind(model.parameters(), paths=criterion, lr=0.01, weight_decay=0.01, **options)
+
+
+def train(model, criterion, optimizer, part, steps=range(STEPS)):
+    """Trains on a part of each batch of four; the paths drawn."""
+    draws = []
+    for step in steps:
+        x = torch.randn(4, 3, generator=torch.Generator().manual_seed(step))[part]
+        optimizer.zero_grad()
+        criterion(model(x), torch.zeros(len(x), 1)).backward()
+        optimizer.step()
+        draws.append(int(criterion.last_draw.indices))
+    return draws
+
+
+def whole(tensor):
+    return (tensor.full_tensor() if isinstance(tensor, DTensor) else tensor).detach().clone()
+
+
+def rank_main(rank, folder):
+    torch.set_num_threads(1)
+    torch.distributed.init_process_group(
+        "gloo", init_method=f"file://{folder}/rendezvous", rank=rank, world_size=2
+    )
+    part = slice(2 * rank, 2 * rank + 2)
+    results = {}
+    for name in OPTIMIZERS:
+        model, criterion = build()
+        ddp = DistributedDataParallel(model)
+        draws = train(ddp, criterion, optimize(name, ddp, criterion), part)
+        results["ddp", name] = draws, [whole(p) for p in model.parameters()]
+
+        model, criterion = build()
+        mesh = torch.distributed.init_device_mesh("cpu", (2,))
+        fully_shard(model, mesh=mesh)
+        optimizer = optimize(name, model, criterion)
+        draws = train(model, criterion, optimizer, part, range(STEPS // 2))
+        optimizer = resumed(name, model, criterion, optimizer, f"{folder}/{rank}.pt")
+        draws += train(model, criterion, optimizer, part, range(STEPS // 2, STEPS))
+        results["fsdp", name] = draws, [whole(p) for p in model.parameters()]
+        results["fsdp state", name] = [
+            (p.to_local().numel(), kept.placements == p.placements, kept.to_local().numel())
+            for p, state in optimizer.state.items()
+            for entry in state["paths"].values()
+            for kept in entry.values()
+            if isinstance(kept, torch.Tensor)
+        ]
+    torch.save(results, f"{folder}/results{rank}.pt")
+    torch.distributed.barrier()
+    torch.distributed.destroy_process_group()
+
+
+def resumed(name, model, criterion, optimizer, file):
+    """A new optimizer with the state of the old one, of this rank's part."""
+    torch.save(optimizer.state_dict(), file)
+    again = optimize(name, model, criterion)
+    again.load_state_dict(torch.load(file, weights_only=True))
+    return again
+
+
+@pytest.fixture(scope="module")
+def ranks(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("ranks")
+    threads, os.environ["OMP_NUM_THREADS"] = os.environ.get("OMP_NUM_THREADS"), "1"
+    try:
+        torch.multiprocessing.spawn(rank_main, (str(folder),), nprocs=2)
+    finally:
+        os.environ.pop("OMP_NUM_THREADS")
+        if threads is not None:
+            os.environ["OMP_NUM_THREADS"] = threads
+    return [torch.load(folder / f"results{rank}.pt") for rank in (0, 1)]
+
+
+@pytest.mark.parametrize("name", OPTIMIZERS)
+@pytest.mark.parametrize("how", ["ddp", "fsdp"])
+def test_two_processes_are_one_on_the_joint_batch(ranks, name, how):
+    model, criterion = build()
+    draws = train(model, criterion, optimize(name, model, criterion), slice(None))
+    tolerance = 5e-3 if (how, name) == ("fsdp", "PSAGA, bfloat16") else 1e-6  # parts round apart
+    for rank in ranks:
+        other_draws, weights = rank[how, name]
+        assert other_draws == draws
+        for actual, expected in zip(weights, model.parameters(), strict=True):
+            torch.testing.assert_close(actual, expected.detach(), rtol=tolerance, atol=tolerance)
+
+
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_sharded_state_follows_the_parameter(ranks, name):
+    for rank in ranks:
+        assert rank["fsdp state", name]
+        for of_parameter, same_placement, of_state in rank["fsdp state", name]:
+            assert same_placement
+            assert of_state == of_parameter
+
+
+def test_ranks_hold_the_same_weights(ranks):
+    for key in ranks[0]:
+        if key[0] != "fsdp state":
+            assert all(map(torch.equal, ranks[0][key][1], ranks[1][key][1]))
