@@ -8,7 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .errors import ConfigurationError, InputError
+from ._targets import average_over_targets
+from .errors import ConfigurationError
 from .losses import Indices, PathDecomposedLoss
 from .paths import check_indices
 
@@ -77,7 +78,7 @@ class BalancedLoss(PathDecomposedLoss):
     def from_targets(
         cls,
         loss: PathDecomposedLoss,
-        batches: Iterable[Tensor],
+        batches: Iterable[Tensor] | Tensor,
         power: float = 0.5,
         floor: float = 1e-4,
     ) -> BalancedLoss:
@@ -85,7 +86,8 @@ class BalancedLoss(PathDecomposedLoss):
 
         Args:
             loss: The loss to balance. Zero must stand for silence in it.
-            batches: Target tensors, batch first. A few dozen examples are enough.
+            batches: Target tensors, batch first; one tensor is one batch. A few dozen examples are
+                enough.
             power: See the class.
             floor: See the class.
 
@@ -102,23 +104,7 @@ class BalancedLoss(PathDecomposedLoss):
             >>> bool(torch.isclose(values[0], values[1], rtol=1e-3))  # an equal say
             True
         """
-        total = torch.zeros(len(loss.paths), dtype=torch.float64)
-        count = 0
-        for batch in batches:
-            if not isinstance(batch, Tensor):
-                raise InputError(
-                    f"batches must be tensors of targets, got {type(batch).__name__}; for pairs "
-                    "pass (target for _, target in loader)"
-                )
-            with torch.no_grad():
-                values = loss.evaluate(torch.zeros_like(batch), batch, range(len(loss.paths)))
-            total += values.double().sum(dim=1).cpu()
-            count += values.shape[1]
-        if not count:
-            raise InputError("no batch of targets came; pass at least one")
-        if not bool(torch.isfinite(total).all()):
-            raise InputError("the targets hold NaN or infinite values; check the data")
-        return cls(loss, total / count, power, floor)
+        return cls(loss, sizes_of_paths(loss, batches), power, floor)
 
     def path_losses(self, input: Tensor, target: Tensor, indices: Indices) -> Tensor:
         """Those of the loss; balance is a matter of weights."""
@@ -148,3 +134,11 @@ class BalancedLoss(PathDecomposedLoss):
     def extra_repr(self) -> str:
         """Shown by ``print``."""
         return f"{super().extra_repr()}, power={self.power:g}, floor={self.floor:g}"
+
+
+def sizes_of_paths(loss: PathDecomposedLoss, batches: Iterable[Tensor] | Tensor) -> Tensor:
+    r""":math:`\ell_p`, the mean of :math:`L_p(0, y)` over some targets, float64 of shape (P,)."""
+    paths = range(len(loss.paths))
+    return average_over_targets(
+        batches, lambda batch: loss.evaluate(torch.zeros_like(batch), batch, paths)
+    )

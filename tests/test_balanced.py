@@ -47,6 +47,8 @@ def test_sizes_from_targets_are_distances_from_silence():
     wanted = BalancedLoss(loss, silent, power=0.7, floor=0.01)
     found = BalancedLoss.from_targets(loss, targets.split(4), power=0.7, floor=0.01)
     torch.testing.assert_close(found.path_weights, wanted.path_weights)
+    whole = BalancedLoss.from_targets(loss, targets, power=0.7, floor=0.01)
+    torch.testing.assert_close(whole.path_weights, wanted.path_weights)
 
 
 def test_estimates_of_a_balanced_loss_are_unbiased():

@@ -8,7 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..errors import ConfigurationError, InputError
+from .._targets import average_over_targets
+from ..errors import ConfigurationError
 from ..losses import PathDecomposedLoss
 from ..paths import PathTable
 from ._learned import LearnedSampler
@@ -106,7 +107,7 @@ class Energy(LearnedSampler):
     def from_targets(
         cls,
         loss: PathDecomposedLoss,
-        batches: Iterable[Tensor],
+        batches: Iterable[Tensor] | Tensor,
         floor: float = 0.1,
         threshold: float = 0.0,
         power: float = 1.0,
@@ -116,7 +117,8 @@ class Energy(LearnedSampler):
 
         Args:
             loss: The loss that will be sampled; its ``target_norms`` is what is averaged.
-            batches: Target tensors, batch first. A few dozen examples are enough.
+            batches: Target tensors, batch first; one tensor is one batch. A few dozen examples are
+                enough.
             floor: See the class.
             threshold: See the class.
             power: See the class.
@@ -131,22 +133,10 @@ class Energy(LearnedSampler):
             >>> Energy.from_targets(loss, [torch.tensor([[0.0, 2.0]])]).probabilities.shape
             torch.Size([2])
         """
-        total = torch.zeros(len(loss.paths), dtype=torch.float64)
-        count = 0
-        for batch in batches:
-            if not isinstance(batch, Tensor):
-                raise InputError(
-                    f"batches must be tensors of targets, got {type(batch).__name__}; for pairs "
-                    "pass (target for _, target in loader)"
-                )
-            norms = loss.target_norms(batch, range(len(loss.paths)))
-            total += norms.double().sum(dim=1).cpu()
-            count += norms.shape[1]
-        if not count:
-            raise InputError("no batch of targets came; pass at least one")
-        if not bool(torch.isfinite(total).all()):
-            raise InputError("the targets hold NaN or infinite values; check the data")
-        return cls(loss.path_weights * total / count, floor, threshold, power, replacement)
+        norms = average_over_targets(
+            batches, lambda batch: loss.target_norms(batch, range(len(loss.paths)))
+        )
+        return cls(loss.path_weights * norms, floor, threshold, power, replacement)
 
     def factors(self, paths: PathTable, weights: Tensor) -> Tensor:
         """Weights in the loss; energies that were given hold theirs already."""

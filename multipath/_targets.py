@@ -1,0 +1,45 @@
+"""What targets are like, path by path: measured once, before training."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+import torch
+from torch import Tensor
+
+from .errors import InputError
+
+
+def average_over_targets(
+    batches: Iterable[Tensor] | Tensor, measure: Callable[[Tensor], Tensor]
+) -> Tensor:
+    """Mean over all targets of what is measured on each path.
+
+    Args:
+        batches: Target tensors, batch first; one tensor is one batch.
+        measure: From a batch to values of shape (P, batch).
+
+    Returns:
+        Float64 of shape (P,) on the CPU.
+
+    Raises:
+        InputError: If there is no batch, or one that is not a tensor of finite numbers.
+    """
+    total: Tensor | None = None
+    count = 0
+    for batch in [batches] if isinstance(batches, Tensor) else batches:
+        if not isinstance(batch, Tensor):
+            raise InputError(
+                f"batches must be tensors of targets, got {type(batch).__name__}; for pairs "
+                "pass (target for _, target in loader)"
+            )
+        with torch.no_grad():
+            values = measure(batch)
+        found = values.double().sum(dim=1).cpu()
+        total = found if total is None else total + found
+        count += values.shape[1]
+    if total is None or not count:
+        raise InputError("no batch of targets came; pass at least one")
+    if not bool(torch.isfinite(total).all()):
+        raise InputError("the targets hold NaN or infinite values; check the data")
+    return total / count
