@@ -9,7 +9,7 @@ from torch import Tensor
 
 # Weights in a batch on the CPU: a batch and its scratch stay in the cache from one operation to
 # the next. Elsewhere launching kernels is what costs, so a batch is everything.
-CPU_BATCH = 2**17
+CPU_BATCH = 2**18
 
 GOLDEN = 0x9E3779B97F4A7C15  # 2^64 / golden ratio: multiples of it spread evenly
 MASK = 2**64 - 1
