@@ -11,7 +11,7 @@ import pytest
 import torch
 from rich.console import Console
 
-from benchmarks import peers, report, run, stages, store, subjects
+from benchmarks import optimizer_step, peers, report, run, stages, store, subjects
 from benchmarks.cases import AURALOSS, EXACT, KYMATIO, REDUCED, SCRAPL, STFT, Case, Contender
 from benchmarks.groups import GROUPS, select
 from benchmarks.measure import measure
@@ -669,3 +669,34 @@ def test_the_driver_does_not_import_torch():
         [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
     )
     assert done.stdout.strip() == "False"
+
+
+def test_optimizer_steps_without_peers(tmp_path, monkeypatch, capsys):
+    command = ["optimizer_step", "--quick", "--turns", "2", "--no-peers", "--out", str(tmp_path)]
+    monkeypatch.setattr(sys, "argv", command)
+    threads = torch.get_num_threads()
+    optimizer_step.main()
+    torch.set_num_threads(threads)
+    assert "multipath alone: --no-peers" in capsys.readouterr().out
+    text = (tmp_path / "optimizer_step_quick.md").read_text()
+    assert "| torch AdamW, foreach |" in text
+    assert text.count("| PSAGA") == 3
+    assert "scrapl-loss was not measured: --no-peers" in text
+    seconds = json.loads((tmp_path / "optimizer_step_quick.json").read_text())["seconds"]
+    assert {len(samples) for samples in seconds.values()} == {2}
+
+
+def test_optimizer_steps_are_compared_within_a_turn():
+    report = {
+        "facts": {"weights": 9, "tensors": 1, "paths": 2, "threads": 1, "turns": 3},
+        "environment": {
+            "machine": {"processor": "P", "load": 0.0, "system": "S"}, "ours": {"torch": "2"}
+        },
+        "seconds": {
+            optimizer_step.ADAMW: [1.0, 2.0, 4.0],
+            "PSAGA": [2.0, 3.0, 4.0],
+            optimizer_step.HOOK: [20.0, 10.0, 40.0],
+        },
+    }  # fmt: skip
+    text = optimizer_step.as_markdown(report)
+    assert "| PSAGA | 3000.00 | 2500.00-3500.00 | 1.50 | 0.10 |" in text

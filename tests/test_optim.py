@@ -66,11 +66,11 @@ def test_half_precision_parameters_keep_float32_state():
     optimizer = PSAGA([x], paths=criterion, lr=0.1)
     advance(criterion, x, optimizer, 3)
     (state,) = optimizer.state.values()
-    assert {m["mean"].dtype for m in state["paths"].values()} == {torch.float32}
+    assert {m["direction"].dtype for m in state["paths"].values()} == {torch.float32}
     restored = PSAGA([x], paths=criterion, lr=0.1)
     restored.load_state_dict(optimizer.state_dict())
     (again,) = restored.state.values()
-    assert again["sum"].dtype == torch.float64
+    assert again["sum"].dtype == torch.float32
     assert torch.equal(again["sum"], state["sum"])
 
 
@@ -164,14 +164,16 @@ def test_states_of_other_optimizers_are_refused():
         advance(*triple, 12)
     with pytest.raises(ConfigurationError, match=r"not that of a PSAGA.*lack adaptive, alpha"):
         saga[2].load_state_dict(adam[2].state_dict())
-    with pytest.raises(ConfigurationError, match=r"not that of a PAdam.*differs in sum, visited"):
+    with pytest.raises(
+        ConfigurationError, match=r"not that of a PAdam.*differs in compensation, sum"
+    ):
         adam[2].load_state_dict(saga[2].state_dict())
     plain = torch.optim.AdamW([saga[1]])
     with pytest.raises(ConfigurationError, match=r"not that of a PAdam.*lack clock, state_dtype"):
         adam[2].load_state_dict(plain.state_dict())
     older = adam[2].state_dict()
     older["state"] = {0: {"step": 1, "paths": {0: {"last_step": 1, "mean": adam[1]}}}}
-    with pytest.raises(ConfigurationError, match="another version: it differs in age, floor"):
+    with pytest.raises(ConfigurationError, match="another version: it differs in age, direction"):
         adam[2].load_state_dict(older)
     criterion = StochasticLoss(QuadraticLoss(4), generator=0)
     longer = PAdam([torch.nn.Parameter(torch.ones(1, 3))], paths=criterion)

@@ -103,9 +103,11 @@ def assert_same_state(optimizer, model, twin):
         part = slice(begin, begin := begin + parameter.numel())
         pairs += [(state["sum"], summed_memory(twin, part) * scale)] if saga else []
         for p, kept in state["paths"].items():
-            if "mean" in kept:
-                pairs += [(kept["mean"], twin.m[p][part])]
-                pairs += [(kept["root_mean_square"] ** 2, twin.v[p][part])]
+            if "root" in kept:
+                floor = torch.tensor(kept["floor"], dtype=torch.float64)
+                mean = kept["direction"] * torch.hypot(kept["root"], floor)
+                pairs += [(mean, twin.m[p][part])]
+                pairs += [((kept["unit"] * kept["root"]) ** 2, twin.v[p][part])]
             else:
                 pairs += [(kept["gradient"], twin.g_hat[p][part])]
         assert set(state["paths"]) == set(twin.m or twin.g_hat)

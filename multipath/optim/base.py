@@ -91,7 +91,7 @@ class PathwiseOptimizer(Optimizer):
         """What is kept for each parameter besides: numbers, or None for a tensor.
 
         Returns:
-            Initial values by name. Tensors begin at zero, in float64 where the device has it.
+            Initial values by name. Tensors begin at zero, in the dtype of the arithmetic.
         """
         return {}
 
@@ -154,9 +154,8 @@ class PathwiseOptimizer(Optimizer):
                 continue
             state = self.state[parameter]
             if not state:
-                wide = torch.float32 if parameter.device.type == "mps" else torch.float64
                 state.update({"step": 0, "paths": {}})
-                state.update(_allocate(self.parameter_state(), parameter, wide))
+                state.update(_allocate(self.parameter_state(), parameter, working_dtype(parameter)))
             if path not in state["paths"]:
                 dtype = group["state_dtype"] or working_dtype(parameter)
                 entry = {"last_step": 0, "age": 0.0}
@@ -173,11 +172,16 @@ class PathwiseOptimizer(Optimizer):
         path, weight = int(draw.indices[0]), float(draw.weights[0])
         parameters = [local(parameter) for parameter in batch]
         scratch = self._scratch.batch(parameters)
-        gradients = scratch("gradient", working_dtype(batch[0]))
-        torch._foreach_copy_(gradients, [local(p.grad) for p in batch if p.grad is not None])
-        factor = (-1.0 if group["maximize"] else 1.0) / (weight or 1.0)
-        if factor != 1.0:
-            torch._foreach_mul_(gradients, factor)
+        gradients = [local(p.grad) for p in batch if p.grad is not None]
+        factor, dtype = (
+            (-1.0 if group["maximize"] else 1.0) / (weight or 1.0),
+            working_dtype(batch[0]),
+        )
+        if factor != 1.0 or any(gradient.dtype != dtype for gradient in gradients):
+            scaled = scratch("gradient", dtype)
+            torch._foreach_copy_(scaled, gradients)
+            torch._foreach_mul_(scaled, factor)
+            gradients = scaled
 
         states = [self.state[parameter] for parameter in batch]
         entries = [state["paths"][path] for state in states]
@@ -256,10 +260,9 @@ def _allocate(
     }
 
 
-def _history(state: dict[str, Any]) -> list[float | torch.dtype]:
+def _history(state: dict[str, Any]) -> list[Any]:
     """What must agree between parameters that share arithmetic: numbers, and dtypes of tensors."""
-    values = (value for value in state.values() if not isinstance(value, dict))
-    return [value.dtype if isinstance(value, Tensor) else value for value in values]
+    return [v if type(v) in (int, float) else getattr(v, "dtype", None) for v in state.values()]
 
 
 def _copy_to(value: Any, device: torch.device) -> Any:

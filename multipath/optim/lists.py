@@ -9,10 +9,12 @@ from torch import Tensor
 
 # Weights in a batch on the CPU: a batch and its scratch stay in the cache from one operation to
 # the next. Elsewhere launching kernels is what costs, so a batch is everything.
-CPU_BATCH = 2**17
+CPU_BATCH = 2**18
 
 GOLDEN = 0x9E3779B97F4A7C15  # 2^64 / golden ratio: multiples of it spread evenly
 MASK = 2**64 - 1
+
+PLAIN = (Tensor, torch.nn.Parameter)  # asking them for an attribute that they lack is slow
 
 Name = tuple[str, torch.dtype]
 
@@ -34,6 +36,8 @@ def local(tensor: Tensor) -> Tensor:
 
     All that path-wise optimizers do is elementwise, so the parts need not know of each other.
     """
+    if type(tensor) in PLAIN:
+        return tensor
     part: Tensor = tensor.to_local() if hasattr(tensor, "to_local") else tensor
     return part
 

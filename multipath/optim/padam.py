@@ -58,8 +58,8 @@ class PAdam(PathwiseOptimizer):
         eps: :math:`\varepsilon`, *inside* the root as in Algorithm 1 (equation 8 of the paper can
             be read otherwise). The default, 1e-60, only guards against 0/0: the second moment is
             kept as its square root (updated by ``hypot``), which cannot underflow, so updates do
-            not depend on the scale of the loss and no gradient multiplier is needed. So small,
-            it is applied as a floor of the root.
+            not depend on the scale of the loss and no gradient multiplier is needed. Up to that
+            value it is applied as a floor of the root.
         weight_decay: :math:`\lambda`, decoupled as in AdamW.
         clock: ``"paths"``, the paper's, or ``"returns"``.
         state_dtype: Of the moments: ``torch.bfloat16`` halves their memory, with stochastic
@@ -115,66 +115,60 @@ class PAdam(PathwiseOptimizer):
 
     def update(self, visit: Visit) -> list[Tensor]:
         """The normalised direction of the path, weighted; see :meth:`PathwiseOptimizer.update`."""
-        moments = read_moments(visit)
-        advance(visit, moments)
-        update = direction(visit, moments, "update")
+        update = visit.copy("update", advance(visit))
+        torch._foreach_mul_(update, visit.entries[0]["scale"])
         if visit.weight != 1.0:
             torch._foreach_mul_(update, visit.weight)
         return update
 
 
-# Of each parameter and path. The numbers belong to the last visit: P-SAGA asks for its direction
-# again at the next one, when a scheduler may have changed the hyperparameters.
+# What is kept of each parameter and path: not m and v but the direction made of them, which is the
+# memory of P-SAGA, and the root of v, which cannot underflow. They give m back. The numbers belong
+# to the last visit, whatever a scheduler does to the hyperparameters before the next.
 MOMENTS: dict[str, float | None] = {
-    "mean": None,  # m
-    "root_mean_square": None,  # sqrt(v)
-    "scale": 1.0,  # sqrt(1 - beta2^age) / (1 - beta1^age)
-    "floor": 0.0,  # sqrt(eps (1 - beta2^age))
+    "direction": None,  # scale * direction = m_hat / sqrt(eps + v_hat)
+    "root": None,  # unit * root = sqrt(v)
+    "scale": 1.0,
+    "unit": 1.0,
+    "floor": 0.0,  # m = direction * hypot(root, floor)
 }
 
 
-Moments = tuple[list[Tensor], list[Tensor]]
-
-
-def read_moments(visit: Visit) -> Moments:
-    """Means and root mean squares of the path."""
-    return visit.read("mean"), visit.read("root_mean_square")
-
-
-def advance(visit: Visit, moments: Moments) -> None:
-    """Update the moments of a path with its gradient, which is overwritten."""
-    beta1, beta2 = visit.group["betas"]
+def advance(visit: Visit) -> list[Tensor]:
+    """Update the moments of a path with its gradient; return the direction, up to its scale."""
+    entry, (beta1, beta2), eps = visit.entries[0], visit.group["betas"], visit.group["eps"]
     fresh1, fresh2 = _faded(beta1, visit.elapsed), _faded(beta2, visit.elapsed)
-    (means, roots), gradients = moments, visit.gradients
-
-    torch._foreach_lerp_(means, gradients, fresh1)
-    visit.write("mean", means)
-
-    # sqrt(beta2^e v + (1 - beta2^e) g^2) without ever squaring g, which underflows below 1e-19
-    torch._foreach_mul_(roots, math.sqrt(1 - fresh2))
-    torch._foreach_mul_(gradients, math.sqrt(fresh2))
-    for root, gradient in zip(roots, gradients, strict=True):
-        torch.hypot(root, gradient, out=root)
-    visit.write("root_mean_square", roots)
-
     correction1, correction2 = _faded(beta1, visit.age), math.sqrt(_faded(beta2, visit.age))
-    visit.note(scale=correction2 / correction1, floor=math.sqrt(visit.group["eps"]) * correction2)
+    means, roots = visit.read("direction"), visit.read("root")
 
+    torch._foreach_mul_(means, _denominators(visit, roots, entry["floor"]))
+    torch._foreach_lerp_(means, visit.gradients, fresh1)
 
-def direction(visit: Visit, moments: Moments, name: str) -> list[Tensor]:
-    """m_hat / sqrt(eps + v_hat) at the latest visit, from the state alone, in scratch memory."""
-    means, roots = moments
-    scale, floor = visit.entries[0]["scale"], visit.entries[0]["floor"]
-    roots = visit.copy("denominator", roots)
-    if floor <= math.sqrt(TINY):  # a guard against 0/0, at a fraction of the price of hypot
+    # sqrt(beta2^e v + (1 - beta2^e) g^2) without ever squaring g, which underflows below 1e-19,
+    # and in units of sqrt(1 - beta2^e), in which g needs no scaling
+    unit = math.sqrt(fresh2)
+    torch._foreach_mul_(roots, math.sqrt(1 - fresh2) * entry["unit"] / unit)
+    for root, gradient in zip(roots, visit.gradients, strict=True):
+        torch.hypot(root, gradient, out=root)
+    floor = math.sqrt(eps) * correction2 / unit
+    if eps <= TINY:  # a guard against 0/0 only: applied to the root, at no price
         torch._foreach_clamp_min_(roots, floor)
-    else:
-        for root in roots:
-            torch.hypot(root, torch.tensor(floor, dtype=root.dtype), out=root)
-    result = visit.copy(name, means)
-    torch._foreach_div_(result, roots)
-    torch._foreach_mul_(result, scale)
-    return result
+        floor = 0.0
+    visit.write("root", roots)
+
+    torch._foreach_div_(means, _denominators(visit, roots, floor))
+    visit.write("direction", means)
+    visit.note(scale=correction2 / (correction1 * unit), unit=unit, floor=floor)
+    return means
+
+
+def _denominators(visit: Visit, roots: list[Tensor], floor: float) -> list[Tensor]:
+    if not floor:
+        return roots
+    floored = visit.copy("denominator", roots)
+    for root in floored:
+        torch.hypot(root, torch.tensor(floor, dtype=root.dtype), out=root)
+    return floored
 
 
 def _faded(beta: float, elapsed: float) -> float:

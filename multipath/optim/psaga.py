@@ -10,8 +10,7 @@ from torch import Tensor
 
 from ..stochastic import StochasticLoss
 from .base import PathwiseOptimizer
-from .lists import local
-from .padam import MOMENTS, TINY, advance, direction, read_moments
+from .padam import MOMENTS, TINY, advance
 from .visit import Visit
 
 
@@ -35,14 +34,14 @@ class PSAGA(PathwiseOptimizer):
 
     **Damping.** The memory is a control variate: what is subtracted for the path drawn is added
     back on average. Once every path was visited, and with weights that make draws unbiased, the
-    expected update is :math:`\sum_q w_q g_q` for any :math:`\alpha`; its variance is another matter.
+    expected update is :math:`\sum_q w_q g_q` for any :math:`\alpha`; its variance changes.
     :math:`\alpha = 1` is the paper's rule and best where memories are fresh; old ones mislead, and
     a smaller value trusts them less. :math:`\alpha = 0` is P-Adam.
 
-    The sum is kept running, in float64, so a step costs :math:`O(|w|)` whatever P is, and adding
-    to it for ever does not drift. The memory :math:`\hat g_p` is recomputed from the path's
-    moments, so it takes no room: two numbers per weight and visited path with ``adaptive=True``,
-    one without.
+    The sum is kept running, compensated for rounding, so a step costs :math:`O(|w|)` whatever P is,
+    and the sum stays that of the memories however often it changes. With ``adaptive=True`` two
+    numbers are kept per weight and visited path, the memory :math:`\hat g_p` and the root of
+    :math:`v_p`, from which :math:`m_p` is recomputed; without, the memory alone.
 
     Args:
         params: Parameters or parameter groups.
@@ -117,52 +116,60 @@ class PSAGA(PathwiseOptimizer):
 
     def parameter_state(self) -> dict[str, float | None]:
         """The sum of the memory; see :meth:`PathwiseOptimizer.parameter_state`."""
-        return {"sum": None, "visited": 0.0}
+        return {"sum": None, "compensation": None, "visited": 0.0}
 
     def update(self, visit: Visit) -> list[Tensor]:
         """Difference to the memory and mean of it; see :meth:`PathwiseOptimizer.update`."""
         memory, current = self._visit(visit)
         alpha, share = visit.group["alpha"], self._shares[visit.path]
-        visited = visit.states[0]["visited"]
-        sums = [local(state["sum"]) for state in visit.states]
+        sums, visited = visit.own("sum"), visit.states[0]["visited"]
+
+        # difference = g_cur - ghat_p; on a first visit the memory is zero
+        difference = memory or visit.copy("memory", current)
+        if memory is not None:
+            torch._foreach_neg_(difference)
+            torch._foreach_add_(difference, current)
 
         # c_p (g_cur - alpha ghat_p) + alpha g_avg
-        update = visit.copy("update", current)
-        if memory is not None:
-            torch._foreach_add_(update, memory, alpha=-alpha)
+        update = current
+        torch._foreach_lerp_(update, difference, alpha)
         if visit.weight != 1.0:
             torch._foreach_mul_(update, visit.weight)
         if visited:
-            mean = visit.copy("mean", sums)
-            torch._foreach_add_(update, mean, alpha=alpha * self._total / visited)
+            torch._foreach_add_(update, sums, alpha=alpha * self._total / visited)
 
-        # sum <- sum + P w_p (g_cur - ghat_p), ghat_p <- g_cur
-        _accumulate(visit, sums, current, share)
+        # sum <- sum + P w_p (g_cur - ghat_p)
+        if share != 1.0:
+            torch._foreach_mul_(difference, share)
+        add_compensated(sums, visit.own("compensation"), difference)
         if memory is None:
             for state in visit.states:
                 state["visited"] += share
-        else:
-            _accumulate(visit, sums, memory, -share)
         return update
 
     def _visit(self, visit: Visit) -> tuple[list[Tensor] | None, list[Tensor]]:
         """What the path did at its last visit, if any, and now; both in scratch memory."""
-        memory = None
+        name = "direction" if visit.group["adaptive"] else "gradient"
+        memory = None if visit.first else visit.copy("memory", visit.read(name))
         if visit.group["adaptive"]:
-            moments = read_moments(visit)
-            if not visit.first:
-                memory = direction(visit, moments, "memory")
-            advance(visit, moments)
-            return memory, direction(visit, moments, "current")
-        kept = visit.read("gradient")
-        if not visit.first:
-            memory = visit.copy("memory", kept)
+            if memory is not None:
+                torch._foreach_mul_(memory, visit.entries[0]["scale"])
+            current = visit.copy("current", advance(visit))
+            torch._foreach_mul_(current, visit.entries[0]["scale"])
+            return memory, current
+        kept = visit.read(name)
         torch._foreach_copy_(kept, visit.gradients)
-        visit.write("gradient", kept)
+        visit.write(name, kept)
         return memory, visit.copy("current", kept)
 
 
-def _accumulate(visit: Visit, sums: list[Tensor], values: list[Tensor], factor: float) -> None:
-    """Add in the dtype of the sums: the difference of two float32 would be rounded, and drift."""
-    # cast before adding: torch would cast into fresh memory, slower than all the arithmetic
-    torch._foreach_add_(sums, visit.copy("wide", values, sums[0].dtype), alpha=factor)
+def add_compensated(sums: list[Tensor], compensations: list[Tensor], terms: list[Tensor]) -> None:
+    """Add terms to running sums without drift (Kahan); the terms are overwritten.
+
+    A compensation is what its sum still lacks because of rounding.
+    """
+    torch._foreach_add_(terms, compensations)
+    torch._foreach_copy_(compensations, sums)
+    torch._foreach_add_(sums, terms)
+    torch._foreach_sub_(compensations, sums)
+    torch._foreach_add_(compensations, terms)

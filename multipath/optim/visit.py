@@ -24,7 +24,7 @@ class Visit:
         path: Index of the path (or group of paths) drawn.
         weight: What the draw multiplies the path's update by.
         gradients: Gradient of the unweighted loss of the path, of each parameter, in the dtype of
-            the arithmetic: that of the parameter, at least float32. They may be overwritten.
+            the arithmetic: that of the parameter, at least float32. Not to be changed in place.
         group: Hyperparameters.
         states: State of each parameter.
         entries: State of each parameter for this path.
@@ -61,13 +61,15 @@ class Visit:
             noise = self.scratch("noise", torch.int32)
             round_into(stored, values, noise, mix(self.seed, zlib.crc32(name.encode())))
 
-    def copy(
-        self, name: str, values: list[Tensor], dtype: torch.dtype | None = None
-    ) -> list[Tensor]:
-        """Values in the dtype of the arithmetic or another, in scratch memory of that name."""
-        copies = self.scratch(name, dtype or self.gradients[0].dtype)
+    def copy(self, name: str, values: list[Tensor]) -> list[Tensor]:
+        """Values in the dtype of the arithmetic, in scratch memory of that name."""
+        copies = self.scratch(name, self.gradients[0].dtype)
         torch._foreach_copy_(copies, values)
         return copies
+
+    def own(self, name: str) -> list[Tensor]:
+        """Tensors of the parameters that belong to no path."""
+        return [local(state[name]) for state in self.states]
 
     def note(self, **numbers: float) -> None:
         """Keep numbers with the path."""
