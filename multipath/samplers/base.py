@@ -143,6 +143,19 @@ class Sampler(ABC):
             second.index_put_((rows, columns), share.repeat(n_draws), accumulate=True)
         return second - mean[:, None] * mean
 
+    def coverage(self, n_draws: int) -> Tensor:
+        """Probability of each path to be among k draws at all: what a step can be expected to cost.
+
+        Here by enumeration; samplers with a closed form override it.
+
+        Returns:
+            Float64 of shape (P,).
+        """
+        covered = torch.zeros(len(self.probabilities), dtype=torch.float64)
+        for indices, probability in self.enumerate(n_draws):
+            covered[list(set(indices))] += probability
+        return covered
+
     @property
     def unbiased(self) -> bool:
         """Whether reweighted estimates are unbiased: every path that weighs can be drawn."""

@@ -80,6 +80,12 @@ class Categorical(Sampler):
         pi = self.probabilities
         return n_draws * (torch.diag(pi) - pi[:, None] * pi)
 
+    def coverage(self, n_draws: int) -> Tensor:
+        r""":math:`1 - (1 - \pi_p)^k` with replacement, else :math:`k` times the inclusion."""
+        if not self.replacement:
+            return n_draws * self.inclusion(n_draws)
+        return -torch.expm1(n_draws * torch.log1p(-self.probabilities))
+
     def _planned(self, n_draws: int) -> _Plan:
         """What draws of k need again and again; made anew when the probabilities change."""
         probabilities, plan = self.probabilities, self._plan

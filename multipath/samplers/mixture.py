@@ -114,6 +114,10 @@ class Mixture(Sampler):
         excess = [count - mean for count in counts]
         return within + self._mean([difference[:, None] * difference for difference in excess])
 
+    def coverage(self, n_draws: int) -> Tensor:
+        """Mean of the components'."""
+        return self._mean([sampler.coverage(n_draws) for sampler in self.samplers])
+
     def wants_observation(self) -> bool:
         """Whether any component does."""
         self._curious = [sampler for sampler in self.samplers if sampler.wants_observation()]

@@ -79,6 +79,10 @@ class Reshuffle(Sampler):
         """That of a random subset; draws of one epoch are also negatively correlated."""
         return subset_covariance(self._size, n_draws)
 
+    def coverage(self, n_draws: int) -> Tensor:
+        """k/P each."""
+        return n_draws * self.probabilities
+
     def state_dict(self) -> dict[str, Tensor]:
         """What is left of the permutation."""
         return {"left": self._permutation[self._dealt :].clone()}

@@ -93,6 +93,10 @@ class Stratified(Sampler):
         slots = self._slots(n_draws)
         return torch.diag(slots.sum(dim=0)) - slots.T @ slots
 
+    def coverage(self, n_draws: int) -> Tensor:
+        r""":math:`1 - \prod_s (1 - q_{s,p})` over the laws of the slots."""
+        return 1 - (1 - self._slots(n_draws)).prod(dim=0)
+
     def state_dict(self) -> dict[str, Tensor]:
         """The probabilities."""
         return {"probabilities": self.probabilities.clone()}

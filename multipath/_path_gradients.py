@@ -1,0 +1,100 @@
+"""The gradients of all paths with respect to the reconstruction, leaving no trace."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor
+
+from .errors import InputError
+from .losses import PathDecomposedLoss, reduce_batch
+
+MAX_BYTES = 2**31
+"""Most memory that the gradients of all paths and their inner products may take."""
+
+
+def path_gradients(
+    loss: PathDecomposedLoss, input: Tensor, target: Tensor, progress: bool
+) -> Tensor:
+    """Gradients of all paths, flattened, shape (P, size of input), on the CPU."""
+    x, y = input.detach().clone().requires_grad_(), target.detach()
+    n_paths = len(loss.paths)
+    dtype = torch.float64 if x.dtype == torch.float64 else torch.float32
+    needed = n_paths * (x.numel() * dtype.itemsize + 4 * 8 * n_paths)
+    if needed > MAX_BYTES:
+        raise InputError(
+            f"the gradients of {n_paths} paths with respect to {x.numel()} numbers, and their "
+            f"inner products, need {needed / 2**30:.1f} GiB; at most {MAX_BYTES / 2**30:g} GiB are "
+            "allowed: pass fewer or shorter items, or group the paths with loss.grouped(by=...)"
+        )
+    gradients = torch.zeros(n_paths, x.numel(), dtype=dtype)
+    reduction = "mean" if loss.reduction == "none" else loss.reduction
+    connected = False
+    for p in _tracked(n_paths) if progress else range(n_paths):
+        value = reduce_batch(loss.evaluate(x, y, [p]), reduction)
+        if not value.requires_grad:
+            continue
+        gradient: Tensor | None = torch.autograd.grad(value, x, allow_unused=True)[0]
+        if gradient is None:
+            continue
+        connected = True
+        if not bool(torch.isfinite(gradient).all()):
+            raise InputError(
+                f"the gradient of path {loss.paths[p].key!r} is not finite (its loss is "
+                f"{value.item():g}): check input and target for NaN and infinite values"
+            )
+        gradients[p] = gradient.flatten()
+    if not connected:
+        raise InputError("no path of the loss depends on the input, so there is no gradient")
+    return gradients
+
+
+def inner_products(gradients: Tensor) -> Tensor:
+    """The P x P inner products, in float64, a few columns at a time."""
+    n_paths = len(gradients)
+    gram = torch.zeros(n_paths, n_paths, dtype=torch.float64)
+    for columns in gradients.split(2**22 // n_paths + 1, dim=1):
+        precise = columns.double()
+        gram += precise @ precise.T
+    return gram
+
+
+@contextmanager
+def undisturbed(loss: PathDecomposedLoss, input: Tensor, target: Tensor) -> Iterator[None]:
+    """Gradients on, evaluation mode, and afterwards everything as it was, random streams too."""
+    for name, x in {"input": input, "target": target}.items():
+        if not isinstance(x, Tensor):
+            raise InputError(f"{name} must be a tensor, got {type(x).__name__}")
+    if not input.is_floating_point():
+        raise InputError(f"input must hold real floating-point numbers, got {input.dtype}")
+    modes = {module: module.training for module in loss.modules()}
+    devices = [input.device] if input.device.type == "cuda" else []
+    try:
+        loss.eval()
+        with torch.random.fork_rng(devices), torch.enable_grad():
+            yield
+    finally:
+        for module, training in modes.items():
+            module.training = training
+
+
+def _tracked(n_paths: int) -> Iterable[int]:
+    with extra():
+        from rich.console import Console
+        from rich.progress import track
+    return track(range(n_paths), description="gradients of paths", console=Console(stderr=True))
+
+
+@contextmanager
+def extra() -> Iterator[None]:
+    """What pictures and progress bars need comes with an extra."""
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        raise ModuleNotFoundError(
+            f"this needs {error.name}, which is not installed: "
+            "pip install 'multipath-loss[applications]'",
+            name=error.name,
+        ) from error

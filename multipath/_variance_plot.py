@@ -1,0 +1,149 @@
+"""Picture of a variance report: what each sampler's noise costs, and where the gradients are."""
+
+from __future__ import annotations
+
+from os import PathLike
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.colors import LogNorm
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
+
+from .paths import PathTable
+
+if TYPE_CHECKING:
+    from .diagnostics import VarianceReport
+
+INK, FAINT = "#333333", "#9a9a9a"
+DECADES = 4
+"""Gradients further below the largest than this share the colour of the bottom."""
+
+
+def plot_report(report: VarianceReport, path: str | PathLike[str] | None) -> Figure:
+    """See :meth:`VarianceReport.plot <multipath.diagnostics.VarianceReport.plot>`."""
+    figure = Figure(figsize=(11.0, 4.4), layout="constrained")
+    left, right = figure.subplots(1, 2, width_ratios=(1.0, 1.1))
+    _draw_work(left, report)
+    sizes = (report.weights * report.gradient_norms).numpy()
+    plane = _plane(report.paths, sizes)
+    if plane is None:
+        _draw_sizes(right, report.paths, sizes)
+    else:
+        _draw_plane(figure, right, *plane)
+    if path is not None:
+        figure.savefig(path, dpi=150)
+    return figure
+
+
+def _draw_work(axes: Axes, report: VarianceReport) -> None:
+    """Over k, or with one k as bars."""
+    draws = sorted({row.n_draws for row in report.rows})
+    power = report.gradient_norm**2 or 1.0
+    curves: dict[str, list[float]] = {}
+    for row in sorted(report.rows, key=lambda row: row.n_draws):
+        curves.setdefault(row.name, []).append(row.work / power)
+    _tidy(axes)
+    axes.set_title("error of the gradient per unit of cost", fontsize=10, color=INK)
+    label = "mean square error × cost / power of the gradient"
+    if len(draws) == 1:
+        names = sorted(curves, key=lambda name: curves[name][0], reverse=True)
+        works = [curves[name][0] for name in names]
+        colors = [FAINT if name == "optimal" else "tab:blue" for name in names]
+        bars = axes.barh(names, works, color=colors, height=0.65)
+        axes.bar_label(bars, [f"{work:.3g}" for work in works], padding=4, color=INK, fontsize=9)
+        axes.margins(x=0.12)
+        axes.grid(visible=False, axis="y")
+        axes.set_xlabel(f"{label}, {draws[0]} draws a step" if draws[0] > 1 else label)
+        return
+    for number, (name, works) in enumerate(curves.items()):
+        style: dict[str, Any] = {"color": f"C{number}", "marker": "o"}
+        if name == "optimal":
+            style = {"color": FAINT, "linestyle": "--"}
+        axes.plot(draws, works, label=name, linewidth=1.6, markersize=4, **style)
+    axes.set_xscale("log")
+    axes.set_xticks(draws, [str(k) for k in draws])
+    axes.xaxis.set_minor_locator(NullLocator())
+    if all(work > 0 for works in curves.values() for work in works):
+        axes.set_yscale("log")
+        axes.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+        axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+        axes.yaxis.set_minor_locator(NullLocator())
+    else:
+        axes.set_ylim(bottom=0)
+    axes.set_xlabel("draws a step")
+    axes.set_ylabel(label)
+    axes.legend(frameon=False, fontsize=9)
+
+
+def _plane(
+    paths: PathTable, sizes: np.ndarray
+) -> tuple[np.ndarray, list[float], list[float]] | None:
+    """Sizes over signed scale (rows) and rate (columns), if the paths have such numbers."""
+    if not {"rate", "scale"} <= set(paths.columns):
+        return None
+    rates, scales = paths.column("rate"), paths.column("scale")
+    if not all(isinstance(value, int | float) for value in [*rates, *scales]):
+        return None
+    if "spin" in paths.columns:
+        scales = [s * (spin or 1) for s, spin in zip(scales, paths.column("spin"), strict=True)]
+    columns, rows = sorted(set(rates)), sorted(set(scales))
+    plane = np.full((len(rows), len(columns)), np.nan)
+    for rate, scale, size in zip(rates, scales, sizes, strict=True):
+        place = rows.index(scale), columns.index(rate)
+        plane[place] = np.fmax(plane[place], size)
+    return plane, rows, columns
+
+
+def _draw_plane(
+    figure: Figure, axes: Axes, plane: np.ndarray, scales: list[float], rates: list[float]
+) -> None:
+    top, least = np.nanmax(plane), np.nanmin(plane)
+    floor = max(least, top * 10.0**-DECADES)
+    norm = LogNorm(floor, top) if floor < top else None
+    mesh = axes.pcolormesh(np.maximum(plane, floor), cmap="magma_r", norm=norm)
+    shown = range(0, len(rates), len(rates) // 10 + 1)
+    axes.set_xticks([i + 0.5 for i in shown], [_label(rates[i]) for i in shown])
+    shown = range(0, len(scales), len(scales) // 16 + 1)
+    signed = any(scale < 0 for scale in scales)
+    names = [f"{scales[i]:{'+' if signed and scales[i] else ''}.2g}" for i in shown]
+    axes.set_yticks([i + 0.5 for i in shown], names)
+    axes.tick_params(colors=INK, labelsize=8)
+    axes.set_xlabel("rate (Hz)")
+    axes.set_ylabel("scale (cycles/octave)" + (": + rising, − falling" if signed else ""))
+    axes.set_title("gradient of each path", fontsize=10, color=INK)
+    bar = figure.colorbar(mesh, ax=axes, extend="min" if least < floor else "neither")
+    bar.set_label("weight × norm of the gradient")
+
+
+def _draw_sizes(axes: Axes, paths: PathTable, sizes: np.ndarray) -> None:
+    _tidy(axes)
+    axes.grid(visible=False, axis="x")
+    if len(sizes) <= 32:
+        axes.bar(range(len(sizes)), sizes, color="tab:purple", width=0.65)
+        names = [_label(key) for key in paths.keys]
+        slots = max(len(sizes), 3)
+        turned = 90 if slots * max(map(len, names)) > 85 else 0
+        axes.set_xticks(range(len(sizes)), names, rotation=turned, fontsize=8)
+        axes.set_xlim(-0.6, slots - 0.4)
+    else:
+        axes.fill_between(range(len(sizes)), sizes, step="mid", color="tab:purple", linewidth=0)
+    axes.set_ylim(bottom=0)
+    axes.set_xlabel("path")
+    axes.set_ylabel("weight × norm of the gradient")
+    axes.set_title("gradient of each path", fontsize=10, color=INK)
+
+
+def _label(value: Any) -> str:
+    if isinstance(value, float):
+        return f"{value:.0f}" if value >= 100 else f"{value:.2g}"
+    return str(value)
+
+
+def _tidy(axes: Axes) -> None:
+    for side in ("top", "right"):
+        axes.spines[side].set_visible(False)
+    axes.grid(color="#eeeeee", linewidth=0.8)
+    axes.set_axisbelow(True)
+    axes.tick_params(colors=INK)
