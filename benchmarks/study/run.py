@@ -26,6 +26,8 @@ QUADRATIC = "quadratic"
 ALL_PROBLEMS = (QUADRATIC, *PROBLEMS)
 TUNING_SEED = 1000
 BUDGET = 16.0
+PATIENCE = {"granular": 3.0}
+"""Problems that take longer to learn at all get so many times the budget."""
 
 Record = dict[str, Any]
 
@@ -75,7 +77,8 @@ def tuning(pairs: Iterable[tuple[str, str]], budget: float) -> Iterator[Run]:
     """Every learning rate once, on a seed that is not used again, in half the time."""
     for scheme, problem in pairs:
         for lr in rates(scheme, problem):
-            yield Run("tune", problem, scheme, lr, TUNING_SEED, budget / 2)
+            time = budget * PATIENCE.get(problem, 1.0)
+            yield Run("tune", problem, scheme, lr, TUNING_SEED, time / 2)
 
 
 def final(
@@ -85,7 +88,8 @@ def final(
     best = {pair: best_rate(records, *pair) for pair in pairs}
     for seed in seeds:
         for (scheme, problem), lr in best.items():
-            yield Run("final", problem, scheme, lr, seed, budget)
+            time = budget * PATIENCE.get(problem, 1.0)
+            yield Run("final", problem, scheme, lr, seed, time)
 
 
 def best_rate(records: Iterable[Record], scheme: str, problem: str) -> float:
