@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from ._targets import average_over_targets
-from .errors import ConfigurationError
+from .errors import ConfigurationError, InputError
 from .losses import Indices, PathDecomposedLoss
 from .paths import check_indices
 
@@ -139,6 +139,12 @@ class BalancedLoss(PathDecomposedLoss):
 def sizes_of_paths(loss: PathDecomposedLoss, batches: Iterable[Tensor] | Tensor) -> Tensor:
     r""":math:`\ell_p`, the mean of :math:`L_p(0, y)` over some targets, float64 of shape (P,)."""
     paths = range(len(loss.paths))
-    return average_over_targets(
+    sizes = average_over_targets(
         batches, lambda batch: loss.evaluate(torch.zeros_like(batch), batch, paths)
     )
+    if not float(sizes.max()) > 0:
+        raise InputError(
+            "the targets are silent on every path: there is no size to measure; check that they "
+            "are not all zero"
+        )
+    return sizes

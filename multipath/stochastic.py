@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import weakref
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from numbers import Integral
 from typing import Any
 
@@ -13,13 +13,17 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from ._observation import measure
+from .balanced import BalancedLoss, sizes_of_paths
 from .draws import Draw
 from .errors import ConfigurationError, DrawError
 from .losses import PathDecomposedLoss, Reduction, check_reduction, reduce_batch, weighted_sum
 from .paths import check_indices
-from .samplers import Sampler, Uniform
+from .samplers import Energy, Sampler, Uniform
 
 logger = logging.getLogger(__name__)
+
+# A path whose size is a smaller fraction of the largest (a norm below 2 %) is taken as silent.
+SILENT = 4e-4
 
 
 class StochasticLoss(nn.Module):
@@ -114,6 +118,61 @@ class StochasticLoss(nn.Module):
         self._pending: Draw | None = None
         self._optimizer: weakref.ref[Optimizer] | None = None
         self._warned = False
+
+    @classmethod
+    def for_training(
+        cls,
+        loss: PathDecomposedLoss,
+        targets: Iterable[Tensor] | Tensor,
+        *,
+        n_draws: int = 8,
+        power: float = 0.5,
+        floor: float = 0.1,
+        generator: int | torch.Generator | None = None,
+    ) -> StochasticLoss:
+        r"""The estimator to train with, for want of a reason to choose another: balanced draws.
+
+        Some targets are listened to once. The loss is balanced
+        (:class:`~multipath.BalancedLoss`: each path divided by its typical size
+        :math:`\ell_p^a`), and several paths a step are drawn by what they then still weigh,
+
+        .. math:: \pi_p = (1 - f)\, \frac{w'_p \ell_p}{\sum_q w'_q \ell_q} + \frac f P, \qquad
+            w'_p \propto w_p / (\ell_p + 4 \cdot 10^{-4} \max_q \ell_q)^a,
+
+        with weights :math:`w'_p / (k \pi_p)`: unbiased for the balanced loss. Paths share their
+        work and take one backward; any optimizer will do, and none keeps memory per path. Loud
+        paths are heard first and quiet ones are not drowned. ``power=0`` keeps the loss as it is,
+        ``power=1`` gives all paths an equal say. See :doc:`/choosing_sampler` for what it was
+        compared with.
+
+        Args:
+            loss: The loss; zero must stand for silence in it.
+            targets: Batches of training targets, or one; a few dozen sounds are enough.
+            n_draws: k.
+            power: a, from 0 to 1.
+            floor: f, the share of the draws spread evenly.
+            generator: As in the class.
+
+        Raises:
+            ConfigurationError: If an argument is out of range.
+            InputError: If the targets are not tensors of finite numbers.
+
+        Example:
+            >>> from multipath import TransformLoss
+            >>> from multipath.transforms import MultiResolutionSTFT
+            >>> loss = TransformLoss(MultiResolutionSTFT([64, 128], [16, 32], [64, 128]))
+            >>> targets = torch.sin(torch.rand(16, 1) * torch.arange(1024.0))
+            >>> criterion = StochasticLoss.for_training(loss, targets, n_draws=2, generator=0)
+            >>> model = torch.nn.Linear(1024, 1024)
+            >>> optimizer = torch.optim.AdamW(model.parameters())
+            >>> criterion.link(optimizer)
+            >>> criterion(model(targets), targets).backward()
+            >>> optimizer.step()
+        """
+        sizes = sizes_of_paths(loss, targets)
+        balanced = BalancedLoss(loss, sizes, power, SILENT)
+        sampler = Energy(balanced.path_weights * sizes, floor)
+        return cls(balanced, sampler, n_draws, generator=generator)
 
     @property
     def unbiased(self) -> bool:

@@ -63,6 +63,34 @@ def test_estimates_of_a_balanced_loss_are_unbiased():
     torch.testing.assert_close(mean, balanced(x, x**2), rtol=1e-12, atol=0)
 
 
+def test_the_estimator_for_training_draws_what_weighs_in_the_balanced_loss():
+    loss = TransformLoss(MultiResolutionSTFT([64, 128, 256], [16, 32, 64], [64, 128, 256]))
+    targets = torch.randn(6, 1024, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    criterion = StochasticLoss.for_training(
+        loss, targets.split(2), n_draws=2, power=0.25, floor=0.2, generator=0
+    )
+    sizes = loss.path_losses(torch.zeros_like(targets), targets, range(3)).mean(dim=1)
+    balanced = BalancedLoss(loss, sizes, 0.25, floor=4e-4)
+    torch.testing.assert_close(criterion.loss.path_weights, balanced.path_weights)
+    weighed = balanced.path_weights * sizes
+    wanted = 0.8 * weighed / weighed.sum() + 0.2 / 3
+    torch.testing.assert_close(criterion.sampler.probabilities, wanted)
+    assert criterion.unbiased
+    assert criterion.n_draws == 2
+    mean = sum(
+        probability * criterion.estimate(0.5 * targets, targets, criterion.make_draw(indices))
+        for indices, probability in criterion.sampler.enumerate(2)
+    )
+    torch.testing.assert_close(mean, balanced(0.5 * targets, targets), rtol=1e-12, atol=0)
+
+
+def test_silent_targets_are_refused_for_training():
+    with pytest.raises(InputError, match="silent on every path"):
+        StochasticLoss.for_training(
+            TransformLoss(MultiResolutionSTFT([64], [16], [64])), torch.zeros(2, 1024)
+        )
+
+
 def test_groups_of_a_balanced_loss_have_its_value():
     balanced = BalancedLoss(QuadraticLoss(4), [1.0, 10.0, 0.1, 3.0], power=0.5)
     x = torch.linspace(-1, 1, 8, dtype=torch.float64).reshape(2, 4)

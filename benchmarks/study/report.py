@@ -167,10 +167,11 @@ def write(path: Path) -> None:
         "# Which sampler, which optimizer: a study",
         f"""\
 Every run has {budget:g} s of one thread's processor time (granular: {3 * budget:g} s), set-up
-included; batches of 4 sounds, reduced sampling, cosine schedule. Learning rates were tuned for each scheme and problem in half the
-time on a seed of its own; {n_seeds} other seeds were then trained. Errors are of the parameters, in
-per mille, on 512 sounds that neither training nor tuning saw, with 95 % intervals of the mean
-(Student). Always answering the middle scores 250. `python -m benchmarks.study.run` repeats it.""",
+included; batches of 4 sounds, reduced sampling, cosine schedule. Learning rates were tuned for each
+scheme and problem in half the time on a seed of its own; {n_seeds} other seeds were then trained.
+Errors are of the parameters, in per mille, on 512 sounds that neither training nor tuning saw, with
+95 % intervals of the mean (Student). Always answering the middle scores 250.
+`python -m benchmarks.study.run` repeats it.""",
         "![errors with intervals](study.png)",
         "## All sound problems together",
         "Errors relative to `energy 8`, and their geometric mean.",

@@ -11,7 +11,7 @@ from torch.optim import AdamW, Optimizer
 
 from .. import PathDecomposedLoss, StochasticLoss, TransformLoss
 from ..optim import PSAGA
-from ..samplers import Energy, Uniform
+from ..samplers import Uniform
 from ..transforms import JTFS, MultiResolutionSTFT
 from .presets import MatchConfig
 
@@ -24,8 +24,8 @@ def build_criterion(config: MatchConfig, target_sounds: Iterable[Tensor]) -> nn.
 
     Args:
         config: Names the loss and its settings.
-        target_sounds: Batches of training targets, on which ``kpaths`` measures how loud each path
-            is; untouched by the other losses.
+        target_sounds: Batches of training targets, on which ``kpaths`` measures how large each
+            path is; untouched by the other losses.
     """
     match config.loss:
         case "ploss":
@@ -35,10 +35,12 @@ def build_criterion(config: MatchConfig, target_sounds: Iterable[Tensor]) -> nn.
         case "jtfs":
             return scattering_loss(config)
         case "kpaths":
-            loss = scattering_loss(config)
-            sampler = Energy.from_targets(loss, target_sounds, floor=config.energy_floor)
-            return StochasticLoss(
-                loss, sampler, n_draws=config.n_draws, reweight=True, generator=config.seed
+            return StochasticLoss.for_training(
+                scattering_loss(config),
+                target_sounds,
+                n_draws=config.n_draws,
+                floor=config.energy_floor,
+                generator=config.seed,
             )
         case _:
             return StochasticLoss(scattering_loss(config), Uniform(), generator=config.seed)
