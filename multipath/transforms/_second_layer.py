@@ -14,9 +14,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ._analytic import divide_by_modulus_, modulus, quick_modulus
+from ._analytic import inverse_modulus, modulus, quick_modulus
 from ._average import StridedAverage
 from ._modulation import Modulation
+from ._products import product
 from ._tiles import tile_size
 
 
@@ -27,7 +28,7 @@ class Branch:
     Attributes:
         modulate: Band-passes moduli with that wavelet.
         average: What follows the modulus.
-        mixing: A complex filter bank along the rows, shape (2, 2 * rows, rows out): what real and
+        mixing: A complex filter bank along the rows, shape (2 * rows out, 2 * rows): what real and
             imaginary rows, one after the other, give to real and to imaginary rows out. None
             leaves the rows as they are.
     """
@@ -37,41 +38,37 @@ class Branch:
     mixing: Tensor | None = None
 
     @property
-    def rows_first(self) -> bool:
-        """Layout of what :meth:`mix` returns: rows before samples, unless they are mixed.
+    def rows(self) -> int:
+        """Rows out."""
+        return self.modulate.rows if self.mixing is None else len(self.mixing) // 2
 
-        Products that come out tall, samples first, run two to three times as fast as flat ones.
-        """
-        return self.mixing is None
-
-    def mix(self, modulated: Tensor) -> tuple[Tensor, Tensor]:
-        """Real and imaginary plane, (batch, rows, samples) or (batch, samples, rows out)."""
+    def mix(self, planes: Tensor) -> Tensor:
+        """From planes (2, rows, samples) to planes (2, rows out, samples)."""
         if self.mixing is None:
-            return modulated[:, 0], modulated[:, 1]
-        rows = modulated.flatten(1, 2).mT
-        return rows @ self.mixing[0], rows @ self.mixing[1]
+            return planes
+        return product(self.mixing, planes.flatten(0, 1)).view(2, -1, planes.shape[-1])
 
-    def mix_adjoint(self, real: Tensor, imaginary: Tensor) -> Tensor:
+    def mix_adjoint(self, planes: Tensor) -> Tensor:
         """The adjoint of :meth:`mix`."""
         if self.mixing is None:
-            return torch.stack([real, imaginary], dim=1)
-        rows = real @ self.mixing[0].T
-        rows += imaginary @ self.mixing[1].T
-        pairs: Tensor = rows.mT.unflatten(1, (2, -1))
-        return pairs
+            return planes
+        return product(self.mixing.mT, planes.flatten(0, 1)).view(2, -1, planes.shape[-1])
 
     def batches(self, n_signals: int, device: torch.device) -> Iterator[slice]:
         """Signals to treat at once: as many as fit into a tile, or one."""
-        rows = max(self.modulate.rows, 0 if self.mixing is None else self.mixing.shape[2])
+        rows = max(self.rows, self.modulate.rows)
         size = tile_size(2 * rows * self.average.n_frames * self.average.stride, device)
         for first in range(0, n_signals, size):
             yield slice(first, min(first + size, n_signals))
 
-    def tiles(self, modulated: Tensor) -> Iterator[tuple[slice, slice]]:
-        """Frames to treat at once, a tile of rows out, and the samples that they are made of."""
-        rows = self.modulate.rows if self.mixing is None else self.mixing.shape[2]
-        stride, n_frames = self.average.stride, self.average.n_frames
-        size = tile_size(2 * rows * stride * len(modulated), modulated.device)
+    def tiles(self, n_samples: int, device: torch.device) -> Iterator[tuple[slice, slice]]:
+        """Frames to treat at once, a tile of rows out, and the samples that they are made of.
+
+        Those of several signals follow one another.
+        """
+        stride = self.average.stride
+        n_frames = n_samples // stride
+        size = tile_size(2 * self.rows * stride, device)
         for start in range(0, n_frames, size):
             stop = min(start + size, n_frames)
             yield slice(start, stop), slice(start * stride, stop * stride)
@@ -91,7 +88,7 @@ def averaged_moduli(
         joint: The same followed by those of signals of which no gradient is wanted.
 
     Returns:
-        For each branch, shape (batch, frames kept, rows out), of the joint batch if there is one.
+        For each branch, shape (batch, rows out, frames kept), of the joint batch if there is one.
     """
     joint = [s.detach() for s in spectra] if joint is None else joint
     result: Iterable[Tensor] = _AveragedModuli.apply(branches, joint, *spectra)  # type: ignore[no-untyped-call]
@@ -133,19 +130,21 @@ def _average(branch: Branch, joint: Sequence[Tensor]) -> Tensor:
     average = branch.average
     found = []
     for batch in branch.batches(len(joint[0]), joint[0].device):
-        modulated = branch.modulate(joint, batch)
-        products = [
-            average.project(quick_modulus(*branch.mix(modulated[..., samples])), branch.rows_first)
-            for _, samples in branch.tiles(modulated)
+        planes = branch.modulate(joint, batch).flatten(2)
+        sums = [
+            average.project(quick_modulus(*branch.mix(planes[..., samples])))
+            for _, samples in branch.tiles(planes.shape[-1], planes.device)
         ]
-        found.append(average.gather(_joined(products, dim=1)))
+        of_signals = _joined(sums, dim=1).unflatten(1, (-1, average.n_frames))
+        found.append(average.gather(of_signals).transpose(0, 1))
     return _joined(found, dim=0)
 
 
 def _differentiable_average(branch: Branch, spectra: Sequence[Tensor]) -> Tensor:
     """The same, in steps that can be differentiated twice."""
-    real, imaginary = branch.mix(branch.modulate.differentiable(spectra))
-    return branch.average(modulus(torch.stack([real, imaginary], dim=1)), branch.rows_first)
+    planes = branch.modulate.differentiable(spectra)
+    mixed = branch.mix(planes.flatten(2)).unflatten(2, planes.shape[2:])
+    return branch.average(modulus(mixed.transpose(0, 1))).transpose(0, 1)
 
 
 def _add_adjoint(
@@ -157,17 +156,18 @@ def _add_adjoint(
 ) -> None:
     """Add to gradients with respect to the spectra, from that of the averages of some signals."""
     average = branch.average
-    modulated = branch.modulate(spectra, signals)
-    back = torch.empty_like(modulated)
-    products = average.gather_adjoint(gradient)
-    largest = torch.finfo(gradient.dtype).max
-    for frames, samples in branch.tiles(modulated):
-        real, imaginary = branch.mix(modulated[..., samples])
-        moduli = average.project_adjoint(products[:, frames], branch.rows_first)
-        scale = divide_by_modulus_(moduli, quick_modulus(real, imaginary))
+    band_passed = branch.modulate(spectra, signals)
+    planes = band_passed.flatten(2)
+    sums = average.gather_adjoint(gradient.transpose(0, 1)).flatten(1, 2)
+    back = torch.empty_like(planes)
+    largest = torch.finfo(back.dtype).max
+    for frames, samples in branch.tiles(planes.shape[-1], planes.device):
+        mixed = branch.mix(planes[..., samples])
+        moduli = average.project_adjoint(sums[:, frames])
+        scale = moduli.mul_(inverse_modulus(*mixed))
         scale.clamp_(-largest, largest)  # zero times this where the modulus is zero
-        back[..., samples] = branch.mix_adjoint(real * scale, imaginary * scale)
-    branch.modulate.add_adjoint(back, found, signals)
+        back[..., samples] = branch.mix_adjoint(mixed * scale)
+    branch.modulate.add_adjoint(back.view_as(band_passed), found, signals)
 
 
 def _joined(parts: Sequence[Tensor], dim: int) -> Tensor:

@@ -263,7 +263,7 @@ class TimeScattering(FilterBuffers):
         """Averaged moduli behind second-order wavelets.
 
         Returns:
-            For each branch, shape (joint batch, frames, rows), or as many rows as come out of the
+            For each branch, shape (joint batch, rows, frames), or as many rows as come out of the
             mixing.
         """
         return averaged_moduli(
@@ -341,7 +341,7 @@ class TimeScattering(FilterBuffers):
         def make() -> Tensor:
             values = self._bands(like.dtype).second[n2].of(self.filter("psi2_bank", like))
             halves = values / (2 * (self.padded >> level))
-            return torch.stack([halves + 0j, -1j * halves])[:, None]
+            return torch.stack([halves + 0j, -1j * halves])[:, None, None]
 
         return self.derived(("psi2", n2, level), like, make)
 
