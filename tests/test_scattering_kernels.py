@@ -301,7 +301,7 @@ def test_tiles_cover_every_frame_once(mixed, monkeypatch):
         frames = torch.zeros(3, 8)
         samples = torch.zeros(3, SAMPLES)
         count = 0
-        for batch in branch.batches(3, frames.device):
+        for batch, _ in branch.batches(3, 0, frames.device):
             for some, made_of in branch.tiles(samples[batch].numel(), frames.device):
                 frames[batch].view(-1)[some] += 1
                 samples[batch].view(-1)[made_of] += 1

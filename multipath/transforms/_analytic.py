@@ -122,18 +122,26 @@ class _Modulus(torch.autograd.Function):
 def quick_modulus(real: Tensor, imaginary: Tensor) -> Tensor:
     """Modulus of numbers whose squares are within range; no gradient."""
     # a reciprocal square root and a reciprocal take less time than a square root
-    return torch.mul(real, real).addcmul_(imaginary, imaginary).rsqrt_().reciprocal_()
+    return _inverse_root(real, imaginary).reciprocal_()
 
 
 def inverse_modulus(real: Tensor, imaginary: Tensor) -> Tensor:
     """One over a :func:`quick_modulus`, finite where the squares in it have vanished."""
-    squares = torch.mul(real, real).addcmul_(imaginary, imaginary)
-    return squares.clamp_min_(torch.finfo(squares.dtype).tiny).rsqrt_()
+    return _finite_(_inverse_root(real, imaginary))
 
 
-def divide_by_modulus_(numerator: Tensor, size: Tensor) -> Tensor:
-    """Divide in place by a :func:`quick_modulus`, safe where the squares in it have vanished."""
-    return numerator.div_(size.clamp_min(torch.finfo(size.dtype).tiny ** 0.5))
+def modulus_and_inverse(real: Tensor, imaginary: Tensor) -> tuple[Tensor, Tensor]:
+    """Both :func:`quick_modulus` and :func:`inverse_modulus`."""
+    inverse = _inverse_root(real, imaginary)
+    return inverse.reciprocal(), _finite_(inverse)
+
+
+def _inverse_root(real: Tensor, imaginary: Tensor) -> Tensor:
+    return torch.mul(real, real).addcmul_(imaginary, imaginary).rsqrt_()
+
+
+def _finite_(inverse: Tensor) -> Tensor:
+    return inverse.clamp_max_(torch.finfo(inverse.dtype).tiny ** -0.5)
 
 
 def half_spectrum(x: Tensor) -> Tensor:

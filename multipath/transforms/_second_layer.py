@@ -1,24 +1,26 @@
 """The second layer of a scattering transform: from spectra of moduli to averaged coefficients.
 
-As in the first layer, forward and adjoint are written by hand, tile by tile; here nothing is kept
-for the gradient, which computes each tile once more. Derivatives of the gradient go through the
-same steps in differentiable form.
+As in the first layer, forward and adjoint are written by hand, tile by tile, and the gradient needs
+the direction of each complex sample. It is kept where rows are not mixed. Mixed rows are many more
+than there are in the first layer: nothing is kept of them, and the gradient computes each tile once
+more. Derivatives of the gradient go through the same steps in differentiable form.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from ._analytic import inverse_modulus, modulus, quick_modulus
+from ._analytic import inverse_modulus, modulus, modulus_and_inverse, quick_modulus
 from ._average import StridedAverage
 from ._modulation import Modulation
 from ._products import product
-from ._tiles import tile_size
+from ._tiles import SignalTiles, signal_tiles, tile_size
 
 
 @dataclass(frozen=True)
@@ -54,12 +56,11 @@ class Branch:
             return planes
         return product(self.mixing.mT, planes.flatten(0, 1)).view(2, -1, planes.shape[-1])
 
-    def batches(self, n_signals: int, device: torch.device) -> Iterator[slice]:
+    def batches(self, n_signals: int, wanted: int, device: torch.device) -> SignalTiles:
         """Signals to treat at once: as many as fit into a tile, or one."""
         rows = max(self.rows, self.modulate.rows)
         size = tile_size(2 * rows * self.average.n_frames * self.average.stride, device)
-        for first in range(0, n_signals, size):
-            yield slice(first, min(first + size, n_signals))
+        return signal_tiles(n_signals, size, wanted)
 
     def tiles(self, n_samples: int, device: torch.device) -> Iterator[tuple[slice, slice]]:
         """Frames to treat at once, a tile of rows out, and the samples that they are made of.
@@ -100,44 +101,64 @@ class _AveragedModuli(torch.autograd.Function):
     def forward(
         ctx: Any, branches: Sequence[Branch], joint: Sequence[Tensor], *spectra: Tensor
     ) -> tuple[Tensor, ...]:
-        ctx.branches = branches
-        ctx.save_for_backward(*spectra)
+        ctx.branches, ctx.n_spectra = branches, len(spectra)
+        wanted = len(spectra[0]) if any(ctx.needs_input_grad) else 0
+        found = [_average(branch, joint, wanted) for branch in branches]
+        ctx.n_kept = [len(directions) for _, directions in found]
+        ctx.save_for_backward(*spectra, *(kept for _, directions in found for kept in directions))
         ctx.set_materialize_grads(False)
-        return tuple(_average(branch, joint) for branch in branches)
+        return tuple(averages for averages, _ in found)
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor | None) -> tuple[Tensor | None, ...]:
-        saved = ctx.saved_tensors
+        saved, kept = ctx.saved_tensors[: ctx.n_spectra], iter(ctx.saved_tensors[ctx.n_spectra :])
         wanted = [
-            (branch, gradient[: len(saved[0])])
-            for branch, gradient in zip(ctx.branches, gradients, strict=True)
+            (branch, gradient[: len(saved[0])], directions)
+            for branch, gradient, directions in zip(
+                ctx.branches, gradients, [list(islice(kept, n)) for n in ctx.n_kept], strict=True
+            )
             if gradient is not None
         ]
         if torch.is_grad_enabled():
-            averages = [_differentiable_average(branch, saved) for branch, _ in wanted]
+            averages = [_differentiable_average(branch, saved) for branch, *_ in wanted]
             found = torch.autograd.grad(
-                averages, saved, [g for _, g in wanted], create_graph=True, allow_unused=True
+                averages, saved, [g for _, g, _ in wanted], create_graph=True, allow_unused=True
             )
             return None, None, *found
         found = [torch.zeros_like(s, memory_format=torch.contiguous_format) for s in saved]
-        for branch, gradient in wanted:
-            for batch in branch.batches(len(gradient), gradient.device):
-                _add_adjoint(branch, saved, gradient[batch], found, batch)
+        for branch, gradient, directions in wanted:
+            if branch.mixing is None:
+                _add_adjoint(branch, directions, gradient, found)
+            else:
+                _add_mixed_adjoint(branch, saved, gradient, found)
         return None, None, *found
 
 
-def _average(branch: Branch, joint: Sequence[Tensor]) -> Tensor:
+def _average(branch: Branch, joint: Sequence[Tensor], wanted: int) -> tuple[Tensor, list[Tensor]]:
+    """Averages of the moduli of a branch, and directions to keep for the gradient."""
     average = branch.average
-    found = []
-    for batch in branch.batches(len(joint[0]), joint[0].device):
-        planes = branch.modulate(joint, batch).flatten(2)
-        sums = [
-            average.project(quick_modulus(*branch.mix(planes[..., samples])))
-            for _, samples in branch.tiles(planes.shape[-1], planes.device)
-        ]
-        of_signals = _joined(sums, dim=1).unflatten(1, (-1, average.n_frames))
-        found.append(average.gather(of_signals).transpose(0, 1))
-    return _joined(found, dim=0)
+    found: list[Tensor] = []
+    directions: list[Tensor] = []
+    for signals, n_kept in branch.batches(len(joint[0]), wanted, joint[0].device):
+        planes = branch.modulate(joint, signals)
+        if branch.mixing is not None:
+            samples_of_all = planes.flatten(2)
+            sums = _joined(
+                [
+                    average.project(quick_modulus(*branch.mix(samples_of_all[..., samples])))
+                    for _, samples in branch.tiles(samples_of_all.shape[-1], planes.device)
+                ],
+                dim=1,
+            )
+        elif n_kept:
+            moduli, inverse = modulus_and_inverse(*planes)
+            directions.append(planes[:, :, :n_kept].mul_(inverse[:, :n_kept]))
+            sums = average.project(moduli)
+        else:
+            sums = average.project(quick_modulus(*planes))
+        sums = sums.reshape(branch.rows, planes.shape[2], average.n_frames, -1)
+        found.append(average.gather(sums).transpose(0, 1))
+    return _joined(found, dim=0), directions
 
 
 def _differentiable_average(branch: Branch, spectra: Sequence[Tensor]) -> Tensor:
@@ -148,26 +169,36 @@ def _differentiable_average(branch: Branch, spectra: Sequence[Tensor]) -> Tensor
 
 
 def _add_adjoint(
-    branch: Branch,
-    spectra: Sequence[Tensor],
-    gradient: Tensor,
-    found: Sequence[Tensor],
-    signals: slice,
+    branch: Branch, directions: Sequence[Tensor], gradient: Tensor, found: Sequence[Tensor]
 ) -> None:
-    """Add to gradients with respect to the spectra, from that of the averages of some signals."""
+    """Add to gradients with respect to the spectra, from that of the averages of unmixed rows."""
+    start = 0
+    for direction in directions:
+        signals = slice(start, start + direction.shape[2])
+        sums = branch.average.gather_adjoint(gradient[signals].transpose(0, 1))
+        moduli = branch.average.project_adjoint(sums)
+        branch.modulate.add_adjoint(direction * moduli, found, signals)
+        start = signals.stop
+
+
+def _add_mixed_adjoint(
+    branch: Branch, spectra: Sequence[Tensor], gradient: Tensor, found: Sequence[Tensor]
+) -> None:
+    """The same for mixed rows, which are computed again."""
     average = branch.average
-    band_passed = branch.modulate(spectra, signals)
-    planes = band_passed.flatten(2)
-    sums = average.gather_adjoint(gradient.transpose(0, 1)).flatten(1, 2)
-    back = torch.empty_like(planes)
-    largest = torch.finfo(back.dtype).max
-    for frames, samples in branch.tiles(planes.shape[-1], planes.device):
-        mixed = branch.mix(planes[..., samples])
-        moduli = average.project_adjoint(sums[:, frames])
-        scale = moduli.mul_(inverse_modulus(*mixed))
-        scale.clamp_(-largest, largest)  # zero times this where the modulus is zero
-        back[..., samples] = branch.mix_adjoint(mixed * scale)
-    branch.modulate.add_adjoint(back.view_as(band_passed), found, signals)
+    largest = torch.finfo(gradient.dtype).max
+    for signals, _ in branch.batches(len(gradient), 0, gradient.device):
+        band_passed = branch.modulate(spectra, signals)
+        planes = band_passed.flatten(2)
+        sums = average.gather_adjoint(gradient[signals].transpose(0, 1)).flatten(1, 2)
+        back = torch.empty_like(planes)
+        for frames, samples in branch.tiles(planes.shape[-1], planes.device):
+            mixed = branch.mix(planes[..., samples])
+            moduli = average.project_adjoint(sums[:, frames])
+            scale = moduli.mul_(inverse_modulus(*mixed))
+            scale.clamp_(-largest, largest)  # zero times this where the modulus is zero
+            back[..., samples] = branch.mix_adjoint(mixed.mul_(scale))
+        branch.modulate.add_adjoint(back.view_as(band_passed), found, signals)
 
 
 def _joined(parts: Sequence[Tensor], dim: int) -> Tensor:
