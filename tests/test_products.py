@@ -25,9 +25,11 @@ def noise(*shape, seed=0):
 
 @pytest.fixture(params=[True, False])
 def onednn(request, monkeypatch):
-    if request.param and not _products._HAS_ONEDNN:
+    if request.param and not _products._has_onednn():
         pytest.skip("this build of torch has no oneDNN")
-    monkeypatch.setattr(_products, "_HAS_ONEDNN", request.param)
+    monkeypatch.setattr(_products, "_has_onednn", lambda: request.param)
+    monkeypatch.setattr(_products, "LONGEST_SIDE", 0)
+    monkeypatch.setattr(_products, "MULTIPLICATIONS", 0)
     return request.param
 
 
@@ -53,3 +55,15 @@ def test_products_that_record_a_gradient_have_one(onednn, which):
     torch.testing.assert_close(gradient, expected)
     with torch.no_grad():
         torch.testing.assert_close(product(*factors), factors[0] @ factors[1])
+
+
+def test_only_large_products_in_single_precision_go_to_onednn(monkeypatch):
+    if not _products._has_onednn():
+        pytest.skip("this build of torch has no oneDNN")
+    left, right = noise(16, 64), noise(64, 2048)
+    assert _products._pays(left, right)
+    assert not _products._pays(left.double(), right.double())
+    assert not _products._pays(left[:15], right)
+    assert not _products._pays(noise(512, 64), noise(64, 512))
+    monkeypatch.setattr(torch.backends.mkldnn, "enabled", False)
+    assert not _products._pays(left, right)

@@ -122,26 +122,19 @@ class _Modulus(torch.autograd.Function):
 def quick_modulus(real: Tensor, imaginary: Tensor) -> Tensor:
     """Modulus of numbers whose squares are within range; no gradient."""
     # a reciprocal square root and a reciprocal take less time than a square root
-    return _inverse_root(real, imaginary).reciprocal_()
+    return torch.mul(real, real).addcmul_(imaginary, imaginary).rsqrt_().reciprocal_()
 
 
 def inverse_modulus(real: Tensor, imaginary: Tensor) -> Tensor:
     """One over a :func:`quick_modulus`, finite where the squares in it have vanished."""
-    return _finite_(_inverse_root(real, imaginary))
+    smallest = real.new_full((), torch.finfo(real.dtype).tiny)
+    return torch.addcmul(smallest, real, real).addcmul_(imaginary, imaginary).rsqrt_()
 
 
 def modulus_and_inverse(real: Tensor, imaginary: Tensor) -> tuple[Tensor, Tensor]:
     """Both :func:`quick_modulus` and :func:`inverse_modulus`."""
-    inverse = _inverse_root(real, imaginary)
-    return inverse.reciprocal(), _finite_(inverse)
-
-
-def _inverse_root(real: Tensor, imaginary: Tensor) -> Tensor:
-    return torch.mul(real, real).addcmul_(imaginary, imaginary).rsqrt_()
-
-
-def _finite_(inverse: Tensor) -> Tensor:
-    return inverse.clamp_max_(torch.finfo(inverse.dtype).tiny ** -0.5)
+    inverse = torch.mul(real, real).addcmul_(imaginary, imaginary).rsqrt_()
+    return inverse.reciprocal(), inverse.clamp_max_(torch.finfo(inverse.dtype).tiny ** -0.5)
 
 
 def half_spectrum(x: Tensor) -> Tensor:

@@ -73,12 +73,12 @@ class StridedAverage:
     def project(self, x: Tensor) -> Tensor:
         """Weighted sums of whole frames of (..., samples), shape (..., frames, delays)."""
         blocks = product(x.reshape(-1, self.block), self.shapes)
-        sums = product(blocks.reshape(-1, len(self.parts)), self.parts)
+        sums = blocks.reshape(-1, len(self.parts)) @ self.parts
         return sums.reshape(*x.shape[:-1], -1, self.n_delays)
 
     def project_adjoint(self, gradient: Tensor) -> Tensor:
         """The adjoint of :meth:`project`."""
-        blocks = product(gradient.reshape(-1, self.n_delays), self.parts.mT)
+        blocks = gradient.reshape(-1, self.n_delays) @ self.parts.mT
         samples = product(blocks.reshape(-1, self.shapes.shape[1]), self.shapes.mT)
         return samples.reshape(*gradient.shape[:-2], -1)
 

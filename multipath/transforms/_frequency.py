@@ -9,12 +9,15 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn.functional import pad
 
 from ._filters import FilterBuffers
 from ._wavelets import Wavelet, decimation_matrix, low_pass, subsample
 
 # Output rows that the input reaches with less than this fraction of the peak are left out.
 NEGLIGIBLE = {torch.float32: 1e-8, torch.float64: 1e-15}
+# Rows of a batch are filled up with zeros to a multiple of this.
+ROWS = 16
 
 
 @dataclass(frozen=True)
@@ -82,7 +85,9 @@ class FrequencyFilters(FilterBuffers):
 
     def _batch(self, scales: tuple[int, ...], n_rows: int, like: Tensor) -> FrequencyBatch:
         matrices = [self._matrices(n_fr, n_rows, like) for n_fr in scales]
-        real, imaginary = torch.cat([band_pass for band_pass, _ in matrices], dim=1)
+        filters = torch.cat([band_pass for band_pass, _ in matrices], dim=1)
+        # few numbers of rows, see _products; and whole vectors
+        real, imaginary = pad(filters, (0, 0, 0, -filters.shape[1] % ROWS))
         # complex product on planes: (A + iB)(X + iY) = (AX - BY) + i(BX + AY)
         mixing = torch.cat(
             [torch.cat([real, -imaginary], dim=1), torch.cat([imaginary, real], dim=1)]

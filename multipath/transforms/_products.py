@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
+
+# oneDNN compiles a kernel for every shape and keeps it, which takes a millisecond and half a
+# megabyte: worth it for shapes that are large and recur.
+LONGEST_SIDE, MULTIPLICATIONS = 2**10, 2**21
 
 
 def product(left: Tensor, right: Tensor) -> Tensor:
@@ -14,7 +20,7 @@ def product(left: Tensor, right: Tensor) -> Tensor:
     torch offers it for dense tensors only under the operation that compiled models call, which has
     no gradient: products that one may be asked of go the usual way.
     """
-    if not (_single(left) and _single(right)):
+    if not _pays(left, right):
         return left @ right
     if torch.is_grad_enabled() and (left.requires_grad or right.requires_grad):
         return left @ right
@@ -25,10 +31,16 @@ def product(left: Tensor, right: Tensor) -> Tensor:
     return result
 
 
-def _single(x: Tensor) -> bool:
-    return x.dtype == torch.float32 and x.device.type == "cpu" and _HAS_ONEDNN
+def _pays(left: Tensor, right: Tensor) -> bool:
+    sides = (*left.shape, right.shape[1])
+    large = max(sides) >= LONGEST_SIDE and math.prod(sides) >= MULTIPLICATIONS
+    return large and left.dtype == torch.float32 and left.is_cpu and _has_onednn()
 
 
-_HAS_ONEDNN = torch.backends.mkldnn.is_available() and hasattr(
-    torch.ops.mkldnn, "_linear_pointwise"
-)
+def _has_onednn() -> bool:
+    """Whether torch comes with oneDNN, its user has not switched it off, and it has the operation.
+
+    ``torch.ops`` looks names up, and only then knows what there is.
+    """
+    available = torch.backends.mkldnn.is_available() and bool(torch.backends.mkldnn.enabled)
+    return available and hasattr(torch.ops.mkldnn, "_linear_pointwise")

@@ -23,8 +23,9 @@ def tile_numbers(device: torch.device) -> int:
 
 
 def tile_size(numbers: int, device: torch.device) -> int:
-    """How many items of so many numbers to treat at once, at least one."""
-    return max(1, tile_numbers(device) // numbers)
+    """How many items of so many numbers to treat at once, at least one: a power of two."""
+    most = max(1, tile_numbers(device) // numbers)
+    return 1 << most.bit_length() - 1
 
 
 def signal_tiles(n_signals: int, size: int, wanted: int) -> SignalTiles:

@@ -220,10 +220,12 @@ class TimeScattering(FilterBuffers):
 
     def first_order(self, layer: SpectrumLayer) -> Tensor:
         """Averaged moduli of one layer, shape (batch, rows, frames), of the joint batch."""
-        spectra = layer.spectra
+        reach = self._bands(layer.joint.real.dtype).low_pass.reach
+        spectra, bins = layer.spectra, slice(layer.below, layer.below + reach)
+        low = spectra[..., bins]
         if len(layer.joint) > len(spectra):
-            spectra = torch.cat([spectra, layer.joint[len(spectra) :]])
-        return self._low_pass(spectra[..., layer.below :], layer.level)
+            low = torch.cat([low, layer.joint[len(spectra) :, :, bins]])
+        return self._low_pass(low, layer.level)
 
     def branch(
         self,
