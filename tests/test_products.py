@@ -60,7 +60,7 @@ def test_products_that_record_a_gradient_have_one(onednn, which):
 def test_only_large_products_in_single_precision_go_to_onednn(monkeypatch):
     if not _products._has_onednn():
         pytest.skip("this build of torch has no oneDNN")
-    left, right = noise(16, 64), noise(64, 2048)
+    left, right = noise(16, 64), noise(64, 4096)
     assert _products._pays(left, right)
     assert not _products._pays(left.double(), right.double())
     assert not _products._pays(left[:15], right)

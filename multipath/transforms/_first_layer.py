@@ -207,8 +207,9 @@ class _ModulusSpectra(torch.autograd.Function):
                     del inverse
                 else:
                     moduli = quick_modulus(*planes.unbind(dim=1))
+                del planes  # before more room is needed
                 bins[tile, :, below:] = low_bins(moduli)
-                del planes, moduli  # before there are those of the next tile
+                del moduli
             del scratch
             if below:  # they mirror the others
                 mirrored = bins[..., below + 1 : 2 * below + 1].flip(-1)
@@ -244,8 +245,9 @@ class _ModulusSpectra(torch.autograd.Function):
                 direction = next(remaining)
                 tile = slice(start, start + len(direction))
                 if gradient is not None:
-                    moduli = low_bins.adjoint(gradient[tile])
-                    group.synthesise(direction * moduli[:, None], found[tile])
+                    planes = direction * low_bins.adjoint(gradient[tile])[:, None]
+                    group.synthesise(planes, found[tile])
+                    del planes
                 start = tile.stop
         return None, from_sources(found), None
 

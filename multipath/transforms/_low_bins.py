@@ -74,7 +74,7 @@ class LowBins:
         if not self.n_frames:
             return adjoint_rfft(gradient, self.length)
         projected = adjoint_rfft(gradient * self.waves.conj(), self.n_frames)
-        frames = product(projected.reshape(len(self.basis), -1).T, self.basis)
+        frames = projected.reshape(len(self.basis), -1).T @ self.basis
         return frames.reshape(*gradient.shape[:-1], self.length)
 
 
