@@ -44,6 +44,8 @@ class Recorder(TorchDispatchMode):
         name = func.overloadpacket.__name__
         if name in FOURIER:
             self._note_fourier(name, args, result)
+        elif name == "_linear_pointwise":  # oneDNN, with a transposed second factor
+            self.operations["product", 1, *args[0].shape, len(args[1])] += 1
         elif name in PRODUCTS:
             first = PRODUCTS[name]
             left, right = args[first], args[first + 1]
@@ -88,9 +90,11 @@ def seconds_of(operation: Operation) -> float:
     """Median seconds of one operation on its own."""
     kind, *shape = operation
     if kind == "product":
+        from multipath.transforms._products import product
+
         batch, m, k, n = shape
         left, right = torch.randn(batch, m, k), torch.randn(batch, k, n)
-        return _time(lambda: torch.bmm(left, right) if batch > 1 else left[0] @ right[0])
+        return _time(lambda: left @ right if batch > 1 else product(left[0], right[0]))
     rows, length = shape
     if kind == "real":
         values = torch.randn(rows, length)

@@ -23,22 +23,19 @@ def test_frames_equal_the_dense_product(n, support, stride):
     dense = torch.as_tensor(decimation_matrix(spectrum, stride).real) @ x.T
     kept = range(1, n // stride)
     average = StridedAverage(spectrum, stride, kept, like=x)
-    for actual in (average(x, rows_first=True), average(x.T, rows_first=False)):
-        torch.testing.assert_close(actual, dense[1:], rtol=0, atol=1e-14)
+    torch.testing.assert_close(average(x), dense[1:].T, rtol=0, atol=1e-14)
 
 
-@pytest.mark.parametrize("rows_first", [True, False])
-def test_adjoints_of_the_average(rows_first):
+def test_adjoints_of_the_average():
     generator = torch.Generator().manual_seed(0)
     average = StridedAverage(
         low_pass(60).spectrum(512), 32, range(3, 12), like=torch.ones(1).double()
     )
-    shape = (2, 3, 512) if rows_first else (2, 512, 3)
-    x = torch.randn(shape, generator=generator, dtype=torch.float64)
-    gradient = torch.randn(2, 9, 3, generator=generator, dtype=torch.float64)
-    back = average.project_adjoint(average.gather_adjoint(gradient), rows_first)
-    forth = average(x, rows_first)
-    torch.testing.assert_close((back * x).sum(), (forth * gradient).sum(), rtol=1e-12, atol=0)
+    x = torch.randn(2, 3, 512, generator=generator, dtype=torch.float64)
+    gradient = torch.randn(2, 3, 9, generator=generator, dtype=torch.float64)
+    back = average.project_adjoint(average.gather_adjoint(gradient))
+    assert back.shape == x.shape
+    torch.testing.assert_close((back * x).sum(), (average(x) * gradient).sum(), rtol=1e-12, atol=0)
 
 
 def test_delays_out_of_reach_are_not_computed():

@@ -6,6 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ._products import product
 from ._wavelets import Spectrum
 
 LONGEST_BLOCK, SHORTEST_BLOCK = 256, 16  # samples summed by one matrix product
@@ -65,48 +66,31 @@ class StridedAverage:
         self.source = torch.as_tensor(source.ravel(), device=like.device)
         self.n_kept = len(kept)
 
-    def __call__(self, x: Tensor, rows_first: bool) -> Tensor:
-        """Averages, shape (..., frames kept, rows).
+    def __call__(self, x: Tensor) -> Tensor:
+        """Averages of (..., samples), shape (..., frames kept)."""
+        return self.gather(self.project(x))
 
-        Args:
-            x: Shape (..., rows, samples) if the rows come first, else (..., samples, rows).
-            rows_first: Layout of x; either way the product reads x as it lies in memory.
-        """
-        return self.gather(self.project(x, rows_first))
+    def project(self, x: Tensor) -> Tensor:
+        """Weighted sums of whole frames of (..., samples), shape (..., frames, delays)."""
+        blocks = product(x.reshape(-1, self.block), self.shapes)
+        sums = blocks.reshape(-1, len(self.parts)) @ self.parts
+        return sums.reshape(*x.shape[:-1], -1, self.n_delays)
 
-    def project(self, x: Tensor, rows_first: bool) -> Tensor:
-        """Weighted sums of whole frames, shape (..., frames, delays, rows)."""
-        products: Tensor
-        if rows_first:
-            products = x.unflatten(-1, (-1, self.block)) @ self.shapes
-            products = products.flatten(-2).unflatten(-1, (-1, len(self.parts))) @ self.parts
-            return products.movedim(-3, -1)
-        products = self.shapes.mT @ x.unflatten(-2, (-1, self.block))
-        products = products.flatten(-3, -2).unflatten(-2, (-1, len(self.parts)))
-        return self.parts.mT @ products
-
-    def project_adjoint(self, gradient: Tensor, rows_first: bool) -> Tensor:
+    def project_adjoint(self, gradient: Tensor) -> Tensor:
         """The adjoint of :meth:`project`."""
-        samples: Tensor
-        blocks = (-1, self.shapes.shape[1])
-        if rows_first:
-            frames = (gradient.movedim(-1, -3) @ self.parts.mT).flatten(-2)
-            samples = frames.unflatten(-1, blocks) @ self.shapes.mT
-            return samples.flatten(-2)
-        frames = (self.parts @ gradient).flatten(-3, -2)
-        samples = self.shapes @ frames.unflatten(-2, blocks)
-        return samples.flatten(-3, -2)
+        blocks = gradient.reshape(-1, self.n_delays) @ self.parts.mT
+        samples = product(blocks.reshape(-1, self.shapes.shape[1]), self.shapes.mT)
+        return samples.reshape(*gradient.shape[:-2], -1)
 
-    def gather(self, products: Tensor) -> Tensor:
-        """Outputs (..., frames kept, rows) from all the weighted sums."""
-        terms = products.flatten(-3, -2).index_select(-2, self.source)
-        averaged: Tensor = terms.unflatten(-2, (self.n_kept, -1)).sum(dim=-2)
+    def gather(self, sums: Tensor) -> Tensor:
+        """Outputs (..., frames kept) from all the weighted sums."""
+        terms = sums.flatten(-2).index_select(-1, self.source)
+        averaged: Tensor = terms.unflatten(-1, (self.n_kept, -1)).sum(dim=-1)
         return averaged
 
     def gather_adjoint(self, gradient: Tensor) -> Tensor:
         """The adjoint of :meth:`gather`."""
-        shape, n_rows = gradient.shape[:-2], gradient.shape[-1]
-        products = gradient.new_zeros(*shape, self.n_frames * self.n_delays, n_rows)
-        terms = gradient.repeat_interleave(self.n_delays, dim=-2)
-        products[..., self.source, :] = terms  # each sum goes to one output at most
-        return products.reshape(*shape, self.n_frames, self.n_delays, n_rows)
+        sums = gradient.new_zeros(*gradient.shape[:-1], self.n_frames * self.n_delays)
+        terms = gradient.repeat_interleave(self.n_delays, dim=-1)
+        sums[..., self.source] = terms  # each sum goes to one output at most
+        return sums.reshape(*gradient.shape[:-1], self.n_frames, self.n_delays)

@@ -16,16 +16,16 @@ import torch
 from torch import Tensor
 
 from ._analytic import (
-    divide_by_modulus_,
     half_spectrum,
     modulus,
+    modulus_and_inverse,
     oversampling,
     quick_modulus,
     stuffed,
 )
 from ._bands import Band, extend
 from ._low_bins import LowBins
-from ._tiles import tile_size
+from ._tiles import signal_tiles, tile_size
 
 
 @dataclass(frozen=True)
@@ -76,8 +76,8 @@ class WaveletGroup:
         values = bank.new_zeros(len(bands), width)
         for row, first, band in zip(values, firsts, bands, strict=True):
             row[band.start - first : band.stop - first] = band.of(bank)
-        # a real inverse transform gives twice the real part, and divides by its own length
-        values = values.repeat_interleave(2, dim=1) * (step / 2 ** (level + 1))
+        # unscaled, a real inverse transform gives twice the real part
+        values = values.repeat_interleave(2, dim=1) / (length * 2 ** (level + 1))
         return cls(length, step, values, tuple(first + below for first in firsts))
 
     def of(self, rows: Sequence[int]) -> WaveletGroup:
@@ -91,8 +91,8 @@ class WaveletGroup:
     def scratch(self, n_signals: int, like: Tensor) -> Tensor:
         """Room for the half spectra of real and imaginary planes, zero but where bands will be."""
         halves = like.new_empty(n_signals, 2, len(self), self.step * self.length + 2)
-        halves[..., :2] = 0
-        halves[..., 2 + self.values.shape[1] :] = 0
+        halves[..., :2].zero_()
+        halves[..., 2 + self.values.shape[1] :].zero_()
         return halves
 
     def analyse(self, sources: Tensor, scratch: Tensor) -> Tensor:
@@ -106,15 +106,17 @@ class WaveletGroup:
             torch.mul(
                 sources[:, :, None, source], self.values[rows], out=scratch[:, :, rows, place]
             )
-        planes: Tensor = torch.fft.irfft(as_complex(scratch), n=self.step * self.length)
+        n = self.step * self.length
+        planes: Tensor = torch.fft.irfft(as_complex(scratch), n=n, norm="forward")
         return planes[..., :: self.step]
 
     def synthesise(self, planes: Tensor, sources: Tensor) -> None:
         """Add the adjoint of :meth:`analyse` to gradients with respect to the sources."""
-        bins = as_pairs(torch.fft.rfft(stuffed(planes, self.step), norm="forward"))
+        bins = as_pairs(torch.fft.rfft(stuffed(planes, self.step)))
         for rows, source, place in self._spans():
-            band = (bins[:, :, rows, place] * self.values[rows]).sum(dim=2)
-            sources[..., source].add_(band, alpha=2)
+            into = sources[..., source]
+            for row in range(rows.start, rows.stop):
+                into.addcmul_(bins[:, :, row, place], self.values[row], value=2)
 
     def _spans(self) -> Iterator[tuple[slice, slice, slice]]:
         """Rows that start from the same bin, where that is in the sources and in half spectra.
@@ -197,13 +199,17 @@ class _ModulusSpectra(torch.autograd.Function):
             size = tile_size(2 * len(group) * group.length, spectrum.device)
             scratch = group.scratch(min(size, len(sources)), sources)
             bins = spectrum.new_empty(len(sources), len(group), below + low_bins.n_bins)
-            for tile, n_kept in _tiles(len(sources), size, wanted):
+            for tile, n_kept in signal_tiles(len(sources), size, wanted):
                 planes = group.analyse(sources[tile], scratch[: tile.stop - tile.start])
-                moduli = quick_modulus(planes[:, 0], planes[:, 1])
                 if n_kept:
-                    directions.append(divide_by_modulus_(planes[:n_kept], moduli[:n_kept, None]))
+                    moduli, inverse = modulus_and_inverse(*planes.unbind(dim=1))
+                    directions.append(planes[:n_kept].mul_(inverse[:n_kept, None]))
+                    del inverse
+                else:
+                    moduli = quick_modulus(*planes.unbind(dim=1))
+                del planes  # before more room is needed
                 bins[tile, :, below:] = low_bins(moduli)
-                del planes, moduli  # before there are those of the next tile
+                del moduli
             del scratch
             if below:  # they mirror the others
                 mirrored = bins[..., below + 1 : 2 * below + 1].flip(-1)
@@ -239,24 +245,11 @@ class _ModulusSpectra(torch.autograd.Function):
                 direction = next(remaining)
                 tile = slice(start, start + len(direction))
                 if gradient is not None:
-                    moduli = low_bins.adjoint(gradient[tile])
-                    group.synthesise(direction * moduli[:, None], found[tile])
+                    planes = direction * low_bins.adjoint(gradient[tile])[:, None]
+                    group.synthesise(planes, found[tile])
+                    del planes
                 start = tile.stop
         return None, from_sources(found), None
-
-
-def _tiles(n_signals: int, size: int, wanted: int) -> Iterator[tuple[slice, int]]:
-    """Signals in tiles, and of how many in each a gradient is wanted: all, none, or all there are.
-
-    Directions are kept in place of planes; a tile half kept would be kept as a whole.
-    """
-    if n_signals <= size:
-        yield slice(0, n_signals), wanted
-        return
-    for first, last in ((0, wanted), (wanted, n_signals)):
-        for start in range(first, last, size):
-            stop = min(start + size, last)
-            yield slice(start, stop), stop - start if first < wanted else 0
 
 
 def differentiable_modulus_spectra(plan: Plan, spectrum: Tensor) -> list[Tensor]:

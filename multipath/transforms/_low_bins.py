@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ._analytic import adjoint_rfft
+from ._products import product
 
 # Frames of at least so many samples pay; longer ones save no more.
 SHORTEST_FRAME, LONGEST_FRAME = 32, 256
@@ -62,7 +63,7 @@ class LowBins:
         # what is summed is the rest after a constant near the mean, which bin 0 gets back.
         level = x[..., :: self.n_frames].mean(dim=-1, keepdim=True)
         frames = (x - level).reshape(-1, self.length // self.n_frames)
-        projected = (self.basis @ frames.T).reshape(-1, *x.shape[:-1], self.n_frames)
+        projected = product(self.basis, frames.T).reshape(-1, *x.shape[:-1], self.n_frames)
         bins: Tensor = torch.fft.rfft(projected)[..., : self.n_bins]
         spectrum = (bins * self.waves).sum(dim=0)
         spectrum[..., :1] += self.length * level

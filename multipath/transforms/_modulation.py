@@ -22,8 +22,8 @@ class Part:
         layer: Which layer.
         rows: Which rows of the layer.
         bins: The bins under the wavelet.
-        weights: What real and imaginary plane are made from, shape (2, 1, bins): half the wavelet
-            there and -i times that, complex.
+        weights: What real and imaginary plane are made from, shape (2, 1, 1, bins): half the
+            wavelet there and -i times that, complex.
     """
 
     layer: int
@@ -32,13 +32,13 @@ class Part:
     weights: Tensor
 
     def of(self, spectra: Sequence[Tensor], signals: slice = ALL) -> Tensor:
-        """What the wavelet is applied to."""
-        return take(spectra[self.layer][signals, :, self.bins], self.rows, dim=1)
+        """What the wavelet is applied to, rows first."""
+        return take(spectra[self.layer][signals, :, self.bins], self.rows, dim=1).transpose(0, 1)
 
 
 @dataclass(frozen=True)
 class Modulation:
-    """Spectra of layers in, real and imaginary plane (batch, 2, rows, samples) out.
+    """Spectra of layers in, real and imaginary plane (2, rows, batch, samples) out.
 
     Attributes:
         parts: Their rows follow one another; the wavelet has the same number of bins in each.
@@ -61,18 +61,19 @@ class Modulation:
     def __call__(self, spectra: Sequence[Tensor], signals: slice = ALL) -> Tensor:
         """Apply to some of the signals, for no gradient."""
         step = oversampling(self.width, self.length)
-        like = spectra[self.parts[0].layer][signals]
-        halves = half_spectra(like, self.rows, self.width, step * self.length // 2 + 1)
+        like = spectra[self.parts[0].layer]
+        shape = (2, self.rows, len(like[signals]), step * self.length // 2 + 1)
+        halves = half_spectra(like, shape, self.width)
         for part, rows in self._rows():
-            out = halves[:, :, rows, 1 : self.width + 1]
-            torch.mul(part.of(spectra, signals)[:, None], part.weights, out=out)
+            out = halves[:, rows, :, 1 : self.width + 1]
+            torch.mul(part.of(spectra, signals), part.weights, out=out)
         planes: Tensor = torch.fft.irfft(halves, n=step * self.length, norm="forward")
         return planes[..., ::step]
 
     def differentiable(self, spectra: Sequence[Tensor]) -> Tensor:
         """The same, in steps that can be differentiated twice."""
         bands = [part.of(spectra) * (2 * part.weights[0]) for part in self.parts]
-        return inverse_planes(torch.cat(bands, dim=1), self.length)
+        return inverse_planes(torch.cat(bands, dim=0), self.length)
 
     def add_adjoint(
         self, gradient: Tensor, spectra: Sequence[Tensor], signals: slice = ALL
@@ -80,15 +81,15 @@ class Modulation:
         """Add to gradients with respect to the spectra, from that of the planes of some signals."""
         step = oversampling(self.width, self.length)
         bins: Tensor = torch.fft.rfft(stuffed(gradient, step))
-        real, imaginary = bins[..., 1 : self.width + 1].unbind(dim=1)
+        real, imaginary = bins[..., 1 : self.width + 1]
         band = torch.add(real, imaginary, alpha=1j)
         for part, rows in self._rows():
             half, (first, *_, last) = part.weights[0], (part.rows[0], *part.rows)
             into = spectra[part.layer][signals, :, part.bins]
             if last - first + 1 == len(part.rows):
-                into[:, first : last + 1].addcmul_(band[:, rows], half, value=2)
+                into[:, first : last + 1].transpose(0, 1).addcmul_(band[rows], half, value=2)
             else:
-                for place, row in zip(part.rows, band[:, rows].unbind(1), strict=True):
+                for place, row in zip(part.rows, band[rows], strict=True):
                     into[:, place].addcmul_(row, half[0], value=2)
 
     def _rows(self) -> Iterator[tuple[Part, slice]]:

@@ -1,23 +1,26 @@
 """The second layer of a scattering transform: from spectra of moduli to averaged coefficients.
 
-As in the first layer, forward and adjoint are written by hand, tile by tile; here nothing is kept
-for the gradient, which computes each tile once more. Derivatives of the gradient go through the
-same steps in differentiable form.
+As in the first layer, forward and adjoint are written by hand, tile by tile, and the gradient needs
+the direction of each complex sample. It is kept where rows are not mixed. Mixed rows are many more
+than there are in the first layer: nothing is kept of them, and the gradient computes each tile once
+more. Derivatives of the gradient go through the same steps in differentiable form.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from ._analytic import divide_by_modulus_, modulus, quick_modulus
+from ._analytic import inverse_modulus, modulus, modulus_and_inverse, quick_modulus
 from ._average import StridedAverage
 from ._modulation import Modulation
-from ._tiles import tile_size
+from ._products import product
+from ._tiles import SignalTiles, signal_tiles, tile_size
 
 
 @dataclass(frozen=True)
@@ -27,7 +30,7 @@ class Branch:
     Attributes:
         modulate: Band-passes moduli with that wavelet.
         average: What follows the modulus.
-        mixing: A complex filter bank along the rows, shape (2, 2 * rows, rows out): what real and
+        mixing: A complex filter bank along the rows, shape (2 * rows out, 2 * rows): what real and
             imaginary rows, one after the other, give to real and to imaginary rows out. None
             leaves the rows as they are.
     """
@@ -37,41 +40,36 @@ class Branch:
     mixing: Tensor | None = None
 
     @property
-    def rows_first(self) -> bool:
-        """Layout of what :meth:`mix` returns: rows before samples, unless they are mixed.
+    def rows(self) -> int:
+        """Rows out."""
+        return self.modulate.rows if self.mixing is None else len(self.mixing) // 2
 
-        Products that come out tall, samples first, run two to three times as fast as flat ones.
-        """
-        return self.mixing is None
-
-    def mix(self, modulated: Tensor) -> tuple[Tensor, Tensor]:
-        """Real and imaginary plane, (batch, rows, samples) or (batch, samples, rows out)."""
+    def mix(self, planes: Tensor) -> Tensor:
+        """From planes (2, rows, samples) to planes (2, rows out, samples)."""
         if self.mixing is None:
-            return modulated[:, 0], modulated[:, 1]
-        rows = modulated.flatten(1, 2).mT
-        return rows @ self.mixing[0], rows @ self.mixing[1]
+            return planes
+        return product(self.mixing, planes.flatten(0, 1)).view(2, -1, planes.shape[-1])
 
-    def mix_adjoint(self, real: Tensor, imaginary: Tensor) -> Tensor:
+    def mix_adjoint(self, planes: Tensor) -> Tensor:
         """The adjoint of :meth:`mix`."""
         if self.mixing is None:
-            return torch.stack([real, imaginary], dim=1)
-        rows = real @ self.mixing[0].T
-        rows += imaginary @ self.mixing[1].T
-        pairs: Tensor = rows.mT.unflatten(1, (2, -1))
-        return pairs
+            return planes
+        return product(self.mixing.mT, planes.flatten(0, 1)).view(2, -1, planes.shape[-1])
 
-    def batches(self, n_signals: int, device: torch.device) -> Iterator[slice]:
+    def batches(self, n_signals: int, wanted: int, device: torch.device) -> SignalTiles:
         """Signals to treat at once: as many as fit into a tile, or one."""
-        rows = max(self.modulate.rows, 0 if self.mixing is None else self.mixing.shape[2])
+        rows = max(self.rows, self.modulate.rows)
         size = tile_size(2 * rows * self.average.n_frames * self.average.stride, device)
-        for first in range(0, n_signals, size):
-            yield slice(first, min(first + size, n_signals))
+        return signal_tiles(n_signals, size, wanted)
 
-    def tiles(self, modulated: Tensor) -> Iterator[tuple[slice, slice]]:
-        """Frames to treat at once, a tile of rows out, and the samples that they are made of."""
-        rows = self.modulate.rows if self.mixing is None else self.mixing.shape[2]
-        stride, n_frames = self.average.stride, self.average.n_frames
-        size = tile_size(2 * rows * stride * len(modulated), modulated.device)
+    def tiles(self, n_samples: int, device: torch.device) -> Iterator[tuple[slice, slice]]:
+        """Frames to treat at once, a tile of rows out, and the samples that they are made of.
+
+        Those of several signals follow one another.
+        """
+        stride = self.average.stride
+        n_frames = n_samples // stride
+        size = tile_size(2 * self.rows * stride, device)
         for start in range(0, n_frames, size):
             stop = min(start + size, n_frames)
             yield slice(start, stop), slice(start * stride, stop * stride)
@@ -91,7 +89,7 @@ def averaged_moduli(
         joint: The same followed by those of signals of which no gradient is wanted.
 
     Returns:
-        For each branch, shape (batch, frames kept, rows out), of the joint batch if there is one.
+        For each branch, shape (batch, rows out, frames kept), of the joint batch if there is one.
     """
     joint = [s.detach() for s in spectra] if joint is None else joint
     result: Iterable[Tensor] = _AveragedModuli.apply(branches, joint, *spectra)  # type: ignore[no-untyped-call]
@@ -103,71 +101,104 @@ class _AveragedModuli(torch.autograd.Function):
     def forward(
         ctx: Any, branches: Sequence[Branch], joint: Sequence[Tensor], *spectra: Tensor
     ) -> tuple[Tensor, ...]:
-        ctx.branches = branches
-        ctx.save_for_backward(*spectra)
+        ctx.branches, ctx.n_spectra = branches, len(spectra)
+        wanted = len(spectra[0]) if any(ctx.needs_input_grad) else 0
+        found = [_average(branch, joint, wanted) for branch in branches]
+        ctx.n_kept = [len(directions) for _, directions in found]
+        ctx.save_for_backward(*spectra, *(kept for _, directions in found for kept in directions))
         ctx.set_materialize_grads(False)
-        return tuple(_average(branch, joint) for branch in branches)
+        return tuple(averages for averages, _ in found)
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor | None) -> tuple[Tensor | None, ...]:
-        saved = ctx.saved_tensors
+        saved, kept = ctx.saved_tensors[: ctx.n_spectra], iter(ctx.saved_tensors[ctx.n_spectra :])
         wanted = [
-            (branch, gradient[: len(saved[0])])
-            for branch, gradient in zip(ctx.branches, gradients, strict=True)
+            (branch, gradient[: len(saved[0])], directions)
+            for branch, gradient, directions in zip(
+                ctx.branches, gradients, [list(islice(kept, n)) for n in ctx.n_kept], strict=True
+            )
             if gradient is not None
         ]
         if torch.is_grad_enabled():
-            averages = [_differentiable_average(branch, saved) for branch, _ in wanted]
+            averages = [_differentiable_average(branch, saved) for branch, *_ in wanted]
             found = torch.autograd.grad(
-                averages, saved, [g for _, g in wanted], create_graph=True, allow_unused=True
+                averages, saved, [g for _, g, _ in wanted], create_graph=True, allow_unused=True
             )
             return None, None, *found
         found = [torch.zeros_like(s, memory_format=torch.contiguous_format) for s in saved]
-        for branch, gradient in wanted:
-            for batch in branch.batches(len(gradient), gradient.device):
-                _add_adjoint(branch, saved, gradient[batch], found, batch)
+        for branch, gradient, directions in wanted:
+            if branch.mixing is None:
+                _add_adjoint(branch, directions, gradient, found)
+            else:
+                _add_mixed_adjoint(branch, saved, gradient, found)
         return None, None, *found
 
 
-def _average(branch: Branch, joint: Sequence[Tensor]) -> Tensor:
+def _average(branch: Branch, joint: Sequence[Tensor], wanted: int) -> tuple[Tensor, list[Tensor]]:
+    """Averages of the moduli of a branch, and directions to keep for the gradient."""
     average = branch.average
-    found = []
-    for batch in branch.batches(len(joint[0]), joint[0].device):
-        modulated = branch.modulate(joint, batch)
-        products = [
-            average.project(quick_modulus(*branch.mix(modulated[..., samples])), branch.rows_first)
-            for _, samples in branch.tiles(modulated)
-        ]
-        found.append(average.gather(_joined(products, dim=1)))
-    return _joined(found, dim=0)
+    found: list[Tensor] = []
+    directions: list[Tensor] = []
+    for signals, n_kept in branch.batches(len(joint[0]), wanted, joint[0].device):
+        planes = branch.modulate(joint, signals)
+        if branch.mixing is not None:
+            samples_of_all = planes.flatten(2)
+            sums = _joined(
+                [
+                    average.project(quick_modulus(*branch.mix(samples_of_all[..., samples])))
+                    for _, samples in branch.tiles(samples_of_all.shape[-1], planes.device)
+                ],
+                dim=1,
+            )
+        elif n_kept:
+            moduli, inverse = modulus_and_inverse(*planes)
+            directions.append(planes[:, :, :n_kept].mul_(inverse[:, :n_kept]))
+            sums = average.project(moduli)
+        else:
+            sums = average.project(quick_modulus(*planes))
+        sums = sums.reshape(branch.rows, planes.shape[2], average.n_frames, -1)
+        found.append(average.gather(sums).transpose(0, 1))
+    return _joined(found, dim=0), directions
 
 
 def _differentiable_average(branch: Branch, spectra: Sequence[Tensor]) -> Tensor:
     """The same, in steps that can be differentiated twice."""
-    real, imaginary = branch.mix(branch.modulate.differentiable(spectra))
-    return branch.average(modulus(torch.stack([real, imaginary], dim=1)), branch.rows_first)
+    planes = branch.modulate.differentiable(spectra)
+    mixed = branch.mix(planes.flatten(2)).unflatten(2, planes.shape[2:])
+    return branch.average(modulus(mixed.transpose(0, 1))).transpose(0, 1)
 
 
 def _add_adjoint(
-    branch: Branch,
-    spectra: Sequence[Tensor],
-    gradient: Tensor,
-    found: Sequence[Tensor],
-    signals: slice,
+    branch: Branch, directions: Sequence[Tensor], gradient: Tensor, found: Sequence[Tensor]
 ) -> None:
-    """Add to gradients with respect to the spectra, from that of the averages of some signals."""
+    """Add to gradients with respect to the spectra, from that of the averages of unmixed rows."""
+    start = 0
+    for direction in directions:
+        signals = slice(start, start + direction.shape[2])
+        sums = branch.average.gather_adjoint(gradient[signals].transpose(0, 1))
+        moduli = branch.average.project_adjoint(sums)
+        branch.modulate.add_adjoint(direction * moduli, found, signals)
+        start = signals.stop
+
+
+def _add_mixed_adjoint(
+    branch: Branch, spectra: Sequence[Tensor], gradient: Tensor, found: Sequence[Tensor]
+) -> None:
+    """The same for mixed rows, which are computed again."""
     average = branch.average
-    modulated = branch.modulate(spectra, signals)
-    back = torch.empty_like(modulated)
-    products = average.gather_adjoint(gradient)
     largest = torch.finfo(gradient.dtype).max
-    for frames, samples in branch.tiles(modulated):
-        real, imaginary = branch.mix(modulated[..., samples])
-        moduli = average.project_adjoint(products[:, frames], branch.rows_first)
-        scale = divide_by_modulus_(moduli, quick_modulus(real, imaginary))
-        scale.clamp_(-largest, largest)  # zero times this where the modulus is zero
-        back[..., samples] = branch.mix_adjoint(real * scale, imaginary * scale)
-    branch.modulate.add_adjoint(back, found, signals)
+    for signals, _ in branch.batches(len(gradient), 0, gradient.device):
+        band_passed = branch.modulate(spectra, signals)
+        planes = band_passed.flatten(2)
+        sums = average.gather_adjoint(gradient[signals].transpose(0, 1)).flatten(1, 2)
+        back = torch.empty_like(planes)
+        for frames, samples in branch.tiles(planes.shape[-1], planes.device):
+            mixed = branch.mix(planes[..., samples])
+            moduli = average.project_adjoint(sums[:, frames])
+            scale = moduli.mul_(inverse_modulus(*mixed))
+            scale.clamp_(-largest, largest)  # zero times this where the modulus is zero
+            back[..., samples] = branch.mix_adjoint(mixed.mul_(scale))
+        branch.modulate.add_adjoint(back.view_as(band_passed), found, signals)
 
 
 def _joined(parts: Sequence[Tensor], dim: int) -> Tensor:

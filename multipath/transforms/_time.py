@@ -220,10 +220,12 @@ class TimeScattering(FilterBuffers):
 
     def first_order(self, layer: SpectrumLayer) -> Tensor:
         """Averaged moduli of one layer, shape (batch, rows, frames), of the joint batch."""
-        spectra = layer.spectra
+        reach = self._bands(layer.joint.real.dtype).low_pass.reach
+        spectra, bins = layer.spectra, slice(layer.below, layer.below + reach)
+        low = spectra[..., bins]
         if len(layer.joint) > len(spectra):
-            spectra = torch.cat([spectra, layer.joint[len(spectra) :]])
-        return self._low_pass(spectra[..., layer.below :], layer.level)
+            low = torch.cat([low, layer.joint[len(spectra) :, :, bins]])
+        return self._low_pass(low, layer.level)
 
     def branch(
         self,
@@ -263,7 +265,7 @@ class TimeScattering(FilterBuffers):
         """Averaged moduli behind second-order wavelets.
 
         Returns:
-            For each branch, shape (joint batch, frames, rows), or as many rows as come out of the
+            For each branch, shape (joint batch, rows, frames), or as many rows as come out of the
             mixing.
         """
         return averaged_moduli(
@@ -341,7 +343,7 @@ class TimeScattering(FilterBuffers):
         def make() -> Tensor:
             values = self._bands(like.dtype).second[n2].of(self.filter("psi2_bank", like))
             halves = values / (2 * (self.padded >> level))
-            return torch.stack([halves + 0j, -1j * halves])[:, None]
+            return torch.stack([halves + 0j, -1j * halves])[:, None, None]
 
         return self.derived(("psi2", n2, level), like, make)
 

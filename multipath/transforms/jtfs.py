@@ -158,7 +158,7 @@ def _smooth(averaged: Tensor, batch: FrequencyBatch, indices: dict[int, int]) ->
     found, start = {}, 0
     for n_fr, smooth in zip(batch.scales, batch.smooth, strict=True):
         stop = start + smooth.shape[1]
-        found[indices[n_fr]] = smooth @ averaged[..., start:stop].mT
+        found[indices[n_fr]] = smooth @ averaged[:, start:stop]
         start = stop
     return found
 

@@ -99,11 +99,11 @@ class Scattering1D(Scattering):
         for layer in layers:
             if not first.keys().isdisjoint(layer.rows):
                 chosen = [first.get(n1) for n1 in layer.rows]
-                yield self.time.first_order(layer), partial(_rows_of, indices=chosen, dim=1)
+                yield self.time.first_order(layer), partial(_rows_of, indices=chosen)
         branches = [self.time.branch(layers, n2, list(rows)) for n2, rows in partners.items()]
         averages = self.time.second_order(layers, branches)
         for averaged, rows in zip(averages, partners.values(), strict=True):
-            yield averaged, partial(_rows_of, indices=list(rows.values()), dim=2)
+            yield averaged, partial(_rows_of, indices=list(rows.values()))
 
     def _by_order(self, indices: Sequence[int]) -> tuple[dict[int, int], dict[int, dict[int, int]]]:
         """Paths of order 1 by n1, and of order 2 by n2 and n1."""
@@ -115,9 +115,9 @@ class Scattering1D(Scattering):
         return first, partners
 
 
-def _rows_of(averaged: Tensor, indices: Sequence[int | None], dim: int) -> dict[int, Tensor]:
+def _rows_of(averaged: Tensor, indices: Sequence[int | None]) -> dict[int, Tensor]:
     """Rows of a tensor by index."""
-    rows = zip(indices, averaged.unbind(dim), strict=True)
+    rows = zip(indices, averaged.unbind(1), strict=True)
     return {index: row for index, row in rows if index is not None}
 
 

@@ -1,0 +1,46 @@
+"""Matrix products by the fastest library at hand."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+# oneDNN compiles a kernel for every shape and keeps it, which takes a millisecond and half a
+# megabyte: worth it for shapes that are large and recur.
+LONGEST_SIDE, MULTIPLICATIONS = 2**10, 2**22
+
+
+def product(left: Tensor, right: Tensor) -> Tensor:
+    """``left @ right`` of two matrices.
+
+    torch gives products in single precision to MKL, which leaves half of the vector units of
+    processors by other makers than Intel idle. oneDNN, which comes with torch as well, does not.
+    torch offers it for dense tensors only under the operation that compiled models call, which has
+    no gradient: products that one may be asked of go the usual way.
+    """
+    if not _pays(left, right):
+        return left @ right
+    if torch.is_grad_enabled() and (left.requires_grad or right.requires_grad):
+        return left @ right
+    weight = right.mT  # whole matrices only, of either layout: parts of rows would take it ages
+    if not (right.is_contiguous() or weight.is_contiguous()):
+        weight = right.contiguous().mT
+    result: Tensor = torch.ops.mkldnn._linear_pointwise(left, weight, None, "none", [], "")
+    return result
+
+
+def _pays(left: Tensor, right: Tensor) -> bool:
+    sides = (*left.shape, right.shape[1])
+    large = max(sides) >= LONGEST_SIDE and math.prod(sides) >= MULTIPLICATIONS
+    return large and left.dtype == torch.float32 and left.is_cpu and _has_onednn()
+
+
+def _has_onednn() -> bool:
+    """Whether torch comes with oneDNN, its user has not switched it off, and it has the operation.
+
+    ``torch.ops`` looks names up, and only then knows what there is.
+    """
+    available = torch.backends.mkldnn.is_available() and bool(torch.backends.mkldnn.enabled)
+    return available and hasattr(torch.ops.mkldnn, "_linear_pointwise")
