@@ -68,7 +68,7 @@ print(json.dumps({
 
 IMPORT_ALL = """
 import multipath, multipath.errors
-import multipath.transforms, multipath.samplers, multipath.optim
+import multipath.transforms, multipath.samplers, multipath.optim, multipath.diagnostics
 """
 
 
