@@ -35,9 +35,9 @@ class PSAGA(PathwiseOptimizer):
 
     **Damping.** The memory is a control variate: what is subtracted for the path drawn is added
     back on average. Once every path was visited, and with weights that make draws unbiased, the
-    expected update is :math:`\sum_q w_q g_q` for any :math:`\alpha`; its variance is another matter.
-    :math:`\alpha = 1` is the paper's rule and best where memories are fresh; old ones mislead, and
-    a smaller value trusts them less. :math:`\alpha = 0` is P-Adam.
+    expected update is :math:`\sum_q w_q g_q` for any :math:`\alpha`; its variance is another
+    matter. :math:`\alpha = 1` is the paper's rule and best where memories are fresh; old ones
+    mislead, and a smaller value trusts them less. :math:`\alpha = 0` is P-Adam.
 
     The sum is kept running, in float64, so a step costs :math:`O(|w|)` whatever P is, and adding
     to it for ever does not drift. The memory :math:`\hat g_p` is recomputed from the path's
