@@ -41,25 +41,6 @@ def test_saga_follows_the_full_gradient_whatever_the_weights(weights):
     torch.testing.assert_close(expected, full, rtol=1e-10, atol=1e-12)
 
 
-@pytest.mark.parametrize("optimizer", [PAdam, PSAGA])
-def test_copies_go_on_by_themselves(optimizer):
-    triple = make(optimizer)
-    advance(*triple, 5)
-    twin = copy.deepcopy(triple)
-    advance(*triple, 5)
-    advance(*twin, 5)
-    assert torch.equal(triple[1], twin[1])
-    assert twin[2].param_groups[0]["params"][0] is twin[1]
-
-
-def test_maximize_climbs():
-    _, down, _ = first = make(PAdam)
-    _, up, _ = second = make(PAdam, maximize=True)
-    advance(*first)
-    advance(*second)
-    torch.testing.assert_close(down + up, torch.full_like(up, 2.0))
-
-
 def test_half_precision_parameters_keep_float32_state():
     criterion = StochasticLoss(QuadraticLoss(2), generator=0)
     x = torch.nn.Parameter(torch.ones(1, 2, dtype=torch.bfloat16))

@@ -68,7 +68,8 @@ print(json.dumps({
 
 IMPORT_ALL = """
 import multipath, multipath.errors
-import multipath.transforms, multipath.samplers, multipath.optim, multipath.diagnostics
+import multipath.transforms, multipath.samplers, multipath.optim
+import multipath.diagnostics, multipath.testing
 """
 
 
@@ -164,5 +165,5 @@ def test_rooms_meet_only_in_the_core(room):
 
 
 def test_core_does_not_import_applications():
-    for file in sorted(PACKAGE.glob("*.py")):
+    for file in sorted([*PACKAGE.glob("*.py"), *PACKAGE.glob("testing/*.py")]):
         assert "multipath.applications" not in set(imports_of(file)), file

@@ -1,6 +1,5 @@
 """What is true of every sampler of the table, proved by enumeration, and of what it draws."""
 
-import io
 from collections import Counter
 
 import pytest
@@ -11,10 +10,9 @@ from scipy import stats
 
 from multipath import StochasticLoss
 from multipath.samplers import Importance, Reshuffle, Stratified, Uniform
-from multipath.samplers.base import Sampler
 from multipath.testing import QuadraticLoss
 
-from .sampler_cases import CASES, make, possible_draws, season
+from .sampler_cases import CASES, make, season
 
 N_PATHS = [1, 2, 3, 7]
 ALL = [(name, k) for name in CASES for k in (1, 2, 3)]
@@ -29,39 +27,8 @@ def law_of(sampler, n_draws):
     return law
 
 
-def moments(sampler, n_draws):
-    """Mean and covariance of the numbers of appearances, by the book."""
-    n_paths = len(sampler.probabilities)
-    mean = torch.zeros(n_paths, dtype=torch.float64)
-    second = torch.zeros(n_paths, n_paths, dtype=torch.float64)
-    for indices, probability in law_of(sampler, n_draws).items():
-        counts = torch.bincount(torch.tensor(indices), minlength=n_paths).double()
-        mean += probability * counts
-        second += probability * torch.outer(counts, counts)
-    return mean, second - torch.outer(mean, mean)
-
-
 def close(actual, expected, atol=1e-12):
     torch.testing.assert_close(actual, expected, rtol=1e-12, atol=atol)
-
-
-@pytest.mark.parametrize("name", CASES)
-@pytest.mark.parametrize("seasoned", [False, True])
-@pytest.mark.parametrize("n_paths", N_PATHS)
-def test_shares_and_covariances_are_those_of_the_enumerated_law(name, seasoned, n_paths):
-    sampler = make(name, n_paths, seasoned=seasoned)
-    for n_draws in possible_draws(name, n_paths):
-        sampler.check_draws(n_draws)
-        mean, covariance = moments(sampler, n_draws)
-        shares = sampler.inclusion(n_draws)
-        assert sum(law_of(sampler, n_draws).values()) == pytest.approx(1, rel=1e-12)
-        assert shares.sum().item() == pytest.approx(1, rel=1e-12)
-        close(n_draws * shares, mean)
-        close(sampler.shares(torch.arange(n_paths), n_draws), shares)
-        close(sampler.count_covariance(n_draws), covariance)
-        close(Sampler.count_covariance(sampler, n_draws), covariance)
-        if n_draws == 1:
-            close(sampler.probabilities, shares)
 
 
 @pytest.mark.parametrize("name", [name for name, case in CASES.items() if case.distinct])
@@ -106,43 +73,6 @@ def test_relabelling_the_paths_relabels_the_law(name, order, n_draws):
     assert all(actual[key] == pytest.approx(expected[key], rel=1e-10) for key in expected)
 
 
-@pytest.mark.parametrize("name", CASES)
-@pytest.mark.parametrize("n_draws", [1, 3])
-@pytest.mark.parametrize("method", ["draw", "fresh_draw"])
-def test_draws_follow_the_enumerated_law(name, n_draws, method):
-    sampler, generator = make(name, 5), torch.Generator().manual_seed(1)
-    start, draws = sampler.state_dict(), 1000
-    counts = Counter()
-    for _ in range(draws):
-        if name == "reshuffle":  # the first draw of an epoch each time: independent ones
-            sampler.load_state_dict(start)
-        indices, shares = getattr(sampler, method)(n_draws, generator)
-        assert (indices.dtype, shares.dtype) == (torch.int64, torch.float64)
-        counts[tuple(indices.tolist())] += 1
-    law = {indices: q for indices, q in law_of(sampler, n_draws).items() if q > 0}
-    assert counts.keys() <= law.keys()
-    common = [indices for indices, q in law.items() if q * draws > 5]
-    rest = 1 - sum(law[indices] for indices in common)
-    observed = [counts[i] for i in common] + [draws - sum(counts[i] for i in common)]
-    expected = [law[i] * draws for i in common] + [rest * draws]
-    if rest * draws < 1:
-        observed, expected = (
-            observed[:-1],
-            [e / (1 - rest) * sum(observed[:-1]) / draws for e in expected[:-1]],
-        )
-    if len(observed) > 1:
-        assert stats.chisquare(observed, expected).pvalue > 1e-6
-
-
-@pytest.mark.parametrize("name", CASES)
-def test_fresh_draws_leave_no_trace(name):
-    sampler, generator = make(name, 7), torch.Generator().manual_seed(0)
-    sampler.draw(2, generator)
-    before = sampler.state_dict()
-    sampler.fresh_draw(3, generator)
-    assert_states_equal(sampler.state_dict(), before)
-
-
 def test_estimates_without_gradients_do_not_deal_out_the_epoch():
     def criterion():
         return StochasticLoss(QuadraticLoss(9), Reshuffle(), n_draws=2, generator=0)
@@ -156,48 +86,6 @@ def test_estimates_without_gradients_do_not_deal_out_the_epoch():
         with torch.no_grad():
             interrupted(torch.ones(1, 1), torch.zeros(1, 1))
         assert train(interrupted) == train(plain)
-
-
-def assert_states_equal(actual, expected):
-    assert actual.keys() == expected.keys()
-    for name, value in expected.items():
-        if isinstance(value, torch.Tensor):
-            assert torch.equal(actual[name].nan_to_num(-1), value.nan_to_num(-1))
-        elif isinstance(value, list):
-            for one, other in zip(actual[name], value, strict=True):
-                assert_states_equal(one, other)
-        else:
-            assert actual[name] == value
-
-
-@pytest.mark.parametrize("name", CASES)
-def test_resume_continues_in_the_middle_to_the_last_bit(name):
-    """Five steps, a checkpoint, five steps: draws and weights as without the checkpoint."""
-
-    def criterion():
-        return StochasticLoss(QuadraticLoss(7), CASES[name].make(range(7)), 3, generator=0)
-
-    def steps(criterion, count):
-        seen = []
-        for step in range(count):
-            x = torch.full((2, 2), 1.0 + step, dtype=torch.float64, requires_grad=True)
-            criterion(x, torch.linspace(0, 1, 4, dtype=torch.float64).reshape(2, 2)).backward()
-            seen.append((criterion.last_draw.indices, criterion.last_draw.weights))
-        return seen
-
-    whole, first, second = criterion(), criterion(), criterion()
-    expected = steps(whole, 5) + steps(whole, 5)
-    steps(first, 5)
-    buffer = io.BytesIO()
-    torch.save(first.state_dict(), buffer)
-    buffer.seek(0)
-    second.load_state_dict(torch.load(buffer, weights_only=True))
-    for (indices, weights), (wanted, wanted_weights) in zip(
-        steps(second, 5), expected[5:], strict=True
-    ):
-        assert torch.equal(indices, wanted)
-        assert torch.equal(weights, wanted_weights)
-    assert_states_equal(second.sampler.state_dict(), whole.sampler.state_dict())
 
 
 @pytest.mark.parametrize(("name", "n_draws"), ALL)

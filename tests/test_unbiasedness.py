@@ -84,16 +84,6 @@ def test_reweighted_estimates_are_unbiased(name, data):
 
 
 @pytest.mark.parametrize("name", UNBIASED)
-def test_declared_unbiased(name):
-    for n_paths in (1, 2, 3, 7):
-        for n_draws in possible_draws(name, n_paths):
-            sampler = CASES[name].make(range(n_paths))
-            assert StochasticLoss(Bumps(n_paths), sampler, n_draws).unbiased
-            season(sampler)
-            assert sampler.unbiased
-
-
-@pytest.mark.parametrize("name", UNBIASED)
 def test_groups_by_a_column_are_unbiased(name):
     rates = [10.0, 40.0, 40.0, 20.0, 40.0, 10.0, 40.0]
     table = PathTable(Path(i, metadata={"rate": r}, cost=r) for i, r in enumerate(rates))

@@ -1,11 +1,11 @@
-"""Small path-decomposed losses with known answers, for tests and examples."""
+"""A small path-decomposed loss with known answers, for tests and examples."""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor
 
-from .losses import Indices, PathDecomposedLoss
+from ..losses import Indices, PathDecomposedLoss
 
 
 class QuadraticLoss(PathDecomposedLoss):

@@ -1,0 +1,67 @@
+"""A model small enough to be trained in every check of an optimizer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from ..stochastic import StochasticLoss
+
+
+class Run:
+    """A tiny model in training: the sum of its parameters shall become 0.3."""
+
+    def __init__(
+        self,
+        criterion: StochasticLoss,
+        parameters: list[nn.Parameter],
+        make: Callable[[list[nn.Parameter]], Optimizer],
+    ) -> None:
+        self.criterion, self.parameters = criterion, parameters
+        self.optimizer = make(list(parameters))
+
+    def value(self) -> Tensor:
+        """The sum; not by torch.stack, which would let the gradients share their memory."""
+        first, *others = self.parameters
+        return sum(others, start=first)
+
+    def loss(self, factor: float = 1.0) -> Tensor:
+        """An estimate, times a factor."""
+        value = self.value()
+        estimate: Tensor = self.criterion(value, torch.full_like(value, 0.3))
+        return factor * estimate
+
+    def backward(self, factor: float = 1.0) -> Tensor:
+        """Fresh gradients."""
+        self.optimizer.zero_grad()
+        value = self.loss(factor)
+        value.backward()
+        return value
+
+    def step(self, n: int = 1, factor: float = 1.0) -> Run:
+        """Train."""
+        for _ in range(n):
+            self.backward(factor)
+            self.optimizer.step()
+        return self
+
+    def full_loss(self) -> float:
+        """Over all paths."""
+        with torch.no_grad():
+            value = self.value()
+            return float(self.criterion.loss(value, torch.full_like(value, 0.3)))
+
+    @property
+    def weights(self) -> Tensor:
+        """All of them, shape (D,)."""
+        return torch.cat([parameter.detach().flatten() for parameter in self.parameters])
+
+    def set_weights(self, weights: Tensor) -> None:
+        """The inverse."""
+        with torch.no_grad():
+            parts = weights.split([parameter.numel() for parameter in self.parameters])
+            for parameter, part in zip(self.parameters, parts, strict=True):
+                parameter.copy_(part.view_as(parameter))

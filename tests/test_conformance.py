@@ -1,0 +1,145 @@
+"""Everything that multipath ships passes the tests that it ships, in tables: a plug-in, a row."""
+
+import pytest
+import torch
+
+from multipath import BalancedLoss, TransformLoss
+from multipath.optim import PSAGA, PAdam
+from multipath.testing import LossTests, OptimizerTests, QuadraticLoss, SamplerTests
+from multipath.transforms import JTFS, MultiResolutionSTFT, Scattering1D
+
+from .reference.algorithm1 import Algorithm1
+from .sampler_cases import CASES, season
+
+N = 256
+
+
+def jtfs():
+    return JTFS(N, J=5, Q=(2, 1), J_fr=2, Q_fr=1, T=64, F=4)
+
+
+def stft():
+    return MultiResolutionSTFT([32, 64], [8, 16], [24, 64])
+
+
+LOSSES = {
+    "quadratic": lambda: QuadraticLoss(5),
+    "quadratic, weighted": lambda: QuadraticLoss(3, weights=[0.5, 0.0, 2.0]),
+    "quadratic, one path": lambda: QuadraticLoss(1),
+    "quadratic, grouped": lambda: QuadraticLoss(5).grouped([[3, 0], [1, 2, 4]]),
+    "jtfs": lambda: TransformLoss(jtfs()),
+    "jtfs, log1p, l2": lambda: TransformLoss(jtfs(), rho="log1p", distance="l2"),
+    "jtfs by rate": lambda: TransformLoss(jtfs()).grouped("rate"),
+    "scattering": lambda: TransformLoss(Scattering1D(N, J=5, Q=(2, 1), T=64)),
+    "stft": lambda: TransformLoss(stft()),
+    "stft, l1": lambda: TransformLoss(stft(), distance="l1"),
+    "balanced": lambda: BalancedLoss(TransformLoss(stft()), [1.0, 9.0], power=1.0),
+    "balanced, grouped": lambda: BalancedLoss(
+        QuadraticLoss(4), [1.0, 10.0, 0.1, 3.0], power=0.5
+    ).grouped([[3, 1], [0, 2]]),
+}
+
+
+class TestLosses(LossTests):
+    @pytest.fixture(autouse=True, params=LOSSES)
+    def row(self, request):
+        self.name = request.param
+
+    def make_loss(self):
+        return LOSSES[self.name]()
+
+    def make_batch(self, generator):
+        return torch.randn(2, 3, N, generator=generator).unbind()
+
+    def reference(self, input, target):
+        """Path by path and item by item."""
+        if not self.name.startswith("quadratic") or "grouped" in self.name:
+            return super().reference(input, target)
+        n_paths = len(self.make_loss().paths)
+        rows = [
+            [
+                sum((p + 1) * (a - b - p / n_paths) ** 2 for a, b in zip(x, y, strict=True))
+                for x, y in zip(input.tolist(), target.tolist(), strict=True)
+            ]
+            for p in range(n_paths)
+        ]
+        return torch.tensor(rows, dtype=torch.float64)
+
+
+class TestSamplers(SamplerTests):
+    @pytest.fixture(autouse=True, params=CASES)
+    def row(self, request):
+        self.case = CASES[request.param]
+        self.distinct, self.limited = self.case.distinct, self.case.limited
+        self.biased = self.case.biased
+
+    def make_sampler(self, n_paths):
+        return self.case.make(range(n_paths))
+
+    def season(self, sampler):
+        season(sampler)
+
+
+def adam(params, lr):
+    return torch.optim.Adam(params, lr=lr, eps=0.0)
+
+
+def sgd(params, lr):
+    return torch.optim.SGD(params, lr=lr)
+
+
+OPTIMIZERS = {  # class, switches, what it is with one path
+    "PAdam": (PAdam, {}, adam),
+    "PAdam, returns": (PAdam, {"clock": "returns"}, adam),
+    "PAdam, bfloat16": (PAdam, {"state_dtype": torch.bfloat16}, None),
+    "PSAGA": (PSAGA, {}, adam),
+    "PSAGA, damped, returns": (PSAGA, {"alpha": 0.5, "clock": "returns"}, None),
+    "PSAGA, bfloat16": (PSAGA, {"state_dtype": torch.bfloat16}, None),
+    "PSAGA on gradients": (PSAGA, {"adaptive": False}, sgd),
+    "PSAGA on gradients, bfloat16": (
+        PSAGA, {"adaptive": False, "state_dtype": torch.bfloat16}, None
+    ),
+    "linked SGD": (torch.optim.SGD, {}, sgd),
+    "linked AdamW": (torch.optim.AdamW, {}, torch.optim.AdamW),
+    "linked Adam, four draws": (torch.optim.Adam, {}, None),
+}  # fmt: skip
+ALGORITHM_1 = {
+    "PAdam": {"adam": True, "saga": False},
+    "PSAGA": {"adam": True, "saga": True},
+    "PSAGA on gradients": {"adam": False, "saga": True},
+}
+
+
+class TestOptimizers(OptimizerTests):
+    @pytest.fixture(autouse=True, params=OPTIMIZERS)
+    def row(self, request):
+        self.name = request.param
+        self.kind, self.switches, self.alike = OPTIMIZERS[self.name]
+        self.pathwise = self.kind in (PAdam, PSAGA)
+        self.n_draws = 4 if "four draws" in self.name else 1
+        if "bfloat16" in self.name:  # of which rounding depends on the values
+            self.tolerance = self.single_tolerance = 0.03
+
+    def make_optimizer(self, params, criterion, **options):
+        options = {**self.switches, **options}
+        if self.pathwise:
+            return self.kind(params, paths=criterion, **options)
+        optimizer = self.kind(params, **options)
+        criterion.link(optimizer)
+        return optimizer
+
+    def reference_optimizer(self, params, lr):
+        return self.alike and self.alike(params, lr=lr)
+
+    def reference_step(self, weights, gradient, draw, memory):
+        if self.name == "linked SGD":
+            return weights - self.lr * gradient
+        if self.name not in ALGORITHM_1:
+            return None
+        if not memory:
+            memory["twin"] = Algorithm1(
+                weights.tolist(), self.n_paths, lr=self.lr, **ALGORITHM_1[self.name]
+            )
+        weight = float(draw.weights[0])
+        memory["twin"].step(int(draw.indices[0]), (gradient / weight).tolist(), weight)
+        return torch.tensor(memory["twin"].w, dtype=torch.float64)
