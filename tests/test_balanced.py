@@ -63,17 +63,18 @@ def test_estimates_of_a_balanced_loss_are_unbiased():
     torch.testing.assert_close(mean, balanced(x, x**2), rtol=1e-12, atol=0)
 
 
-def test_the_estimator_for_training_draws_what_weighs_in_the_balanced_loss():
+@pytest.mark.parametrize("power", [0.0, 0.25])
+def test_the_estimator_for_training_draws_loud_paths_from_a_loss_balanced_on_request(power):
     loss = TransformLoss(MultiResolutionSTFT([64, 128, 256], [16, 32, 64], [64, 128, 256]))
     targets = torch.randn(6, 1024, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     criterion = StochasticLoss.for_training(
-        loss, targets.split(2), n_draws=2, power=0.25, floor=0.2, generator=0
+        loss, iter(targets.split(2)), n_draws=2, power=power, floor=0.2, generator=0
     )
     sizes = loss.path_losses(torch.zeros_like(targets), targets, range(3)).mean(dim=1)
-    balanced = BalancedLoss(loss, sizes, 0.25, floor=4e-4)
+    balanced = BalancedLoss(loss, sizes, power, floor=4e-4)
     torch.testing.assert_close(criterion.loss.path_weights, balanced.path_weights)
-    weighed = balanced.path_weights * sizes
-    wanted = 0.8 * weighed / weighed.sum() + 0.2 / 3
+    norms = loss.target_norms(targets, range(3)).mean(dim=1)
+    wanted = 0.8 * norms / norms.sum() + 0.2 / 3
     torch.testing.assert_close(criterion.sampler.probabilities, wanted)
     assert criterion.unbiased
     assert criterion.n_draws == 2
@@ -85,7 +86,7 @@ def test_the_estimator_for_training_draws_what_weighs_in_the_balanced_loss():
 
 
 def test_silent_targets_are_refused_for_training():
-    with pytest.raises(InputError, match="silent on every path"):
+    with pytest.raises(ConfigurationError, match="every path is silent"):
         StochasticLoss.for_training(
             TransformLoss(MultiResolutionSTFT([64], [16], [64])), torch.zeros(2, 1024)
         )

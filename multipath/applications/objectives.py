@@ -24,7 +24,7 @@ def build_criterion(config: MatchConfig, target_sounds: Iterable[Tensor]) -> nn.
 
     Args:
         config: Names the loss and its settings.
-        target_sounds: Batches of training targets, on which ``kpaths`` measures how large each
+        target_sounds: Batches of training targets, on which ``kpaths`` measures how loud each
             path is; untouched by the other losses.
     """
     match config.loss:

@@ -11,7 +11,7 @@ from .synthesizers import CHIRPLETS, ChirpletRanges
 
 LOSSES = {
     "scrapl": "SCRAPL as published: one uniform path a step, P-Adam and P-SAGA",
-    "kpaths": "8 balanced draws a step (StochasticLoss.for_training), AdamW",
+    "kpaths": "8 energy draws a step (StochasticLoss.for_training), AdamW",
     "jtfs": "the full joint time-frequency scattering loss, AdamW",
     "mss": "multi-scale spectral loss (log + linear), AdamW",
     "ploss": "supervised: distance between the parameters themselves, AdamW",
@@ -59,7 +59,7 @@ class MatchConfig:
         jtfs: The scattering transform of ``scrapl``, ``kpaths`` and ``jtfs``.
         fft_sizes: The scales of ``mss``; the hops are a quarter of them.
         n_draws: Paths a step of ``kpaths``.
-        energy_targets: Training targets on which ``kpaths`` measures the sizes of the paths.
+        energy_targets: Training targets on which ``kpaths`` measures how loud paths are.
         energy_floor: Share of its draws spread evenly over all paths.
         learning_rate: At the start.
         schedule: ``"constant"``, or ``"cosine"`` down to zero.
