@@ -67,3 +67,21 @@ def test_only_large_products_in_single_precision_go_to_onednn(monkeypatch):
     assert not _products._pays(noise(512, 64), noise(64, 512))
     monkeypatch.setattr(torch.backends.mkldnn, "enabled", False)
     assert not _products._pays(left, right)
+
+
+@pytest.mark.parametrize("failure", ["missing", "changed", "wrong"])
+def test_an_operation_that_is_not_what_it_was_is_left_alone(failure, monkeypatch):
+    def broken(left, weight):
+        if failure == "missing":
+            raise AttributeError
+        if failure == "changed":
+            raise TypeError
+        return left @ weight.mT + 1
+
+    monkeypatch.setattr(_products, "_onednn", broken)
+    _products._onednn_works.cache_clear()
+    try:
+        left, right = torch.randn(64, 64), torch.randn(64, 4096)
+        torch.testing.assert_close(product(left, right), left @ right)
+    finally:
+        _products._onednn_works.cache_clear()

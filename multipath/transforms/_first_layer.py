@@ -203,7 +203,9 @@ class _ModulusSpectra(torch.autograd.Function):
                 planes = group.analyse(sources[tile], scratch[: tile.stop - tile.start])
                 if n_kept:
                     moduli, inverse = modulus_and_inverse(*planes.unbind(dim=1))
-                    directions.append(planes[:n_kept].mul_(inverse[:n_kept, None]))
+                    # in place only where all is kept: a part would hold on to the whole
+                    kept, out = planes[:n_kept], planes if n_kept == len(planes) else None
+                    directions.append(torch.mul(kept, inverse[:n_kept, None], out=out))
                     del inverse
                 else:
                     moduli = quick_modulus(*planes.unbind(dim=1))
