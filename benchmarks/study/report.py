@@ -14,7 +14,7 @@ from scipy.stats import t as student
 
 from . import quadratic
 from .problems import PROBLEMS
-from .run import QUADRATIC, RESULTS, Record, load
+from .run import OTHER_RATE, QUADRATIC, RESULTS, Record, load
 from .schemes import SCHEMES
 
 
@@ -54,12 +54,12 @@ class Row:
         return statistics.fmean(e[parameter] for e in self.errors)
 
 
-def rows(records: Sequence[Record], problem: str) -> list[Row]:
+def rows(records: Sequence[Record], problem: str, stage: str = "final") -> list[Row]:
     """Schemes with their final runs on one problem, best first."""
     found = defaultdict(list)
     for record in records:
         run = record["run"]
-        if run["stage"] == "final" and run["problem"] == problem:
+        if run["stage"] == stage and run["problem"] == problem:
             found[run["scheme"]].append(record)
     made = [
         Row(
@@ -179,6 +179,12 @@ Errors are of the parameters, in per mille, on 512 sounds that neither training 
     ]
     for problem, found in sounds.items():
         parts += [f"## {problem}", sound_table(problem, found)]
+        if others := rows(records, problem, OTHER_RATE):
+            parts += [
+                "The same seeds at a learning rate that tuning did not choose: how much of a "
+                "difference is one of tuning.",
+                sound_table(problem, others),
+            ]
     tables = dict(sounds)
     if quadratics := rows(records, QUADRATIC):
         tables[QUADRATIC] = quadratics

@@ -25,6 +25,8 @@ RESULTS = Path(__file__).parent.parent / "results" / "study.jsonl"
 QUADRATIC = "quadratic"
 ALL_PROBLEMS = (QUADRATIC, *PROBLEMS)
 TUNING_SEED = 1000
+OTHER_RATE = "other rate"
+"""Stage of runs at a learning rate given by hand, shown apart."""
 BUDGET = 16.0
 PATIENCE = {"granular": 3.0}
 """Problems that take longer to learn at all get so many times the budget."""
@@ -81,15 +83,14 @@ def tuning(pairs: Iterable[tuple[str, str]], budget: float) -> Iterator[Run]:
             yield Run("tune", problem, scheme, lr, TUNING_SEED, time / 2)
 
 
-def final(
-    pairs: Iterable[tuple[str, str]], budget: float, seeds: Iterable[int], records: list[Record]
+def trained(
+    rates_of: dict[tuple[str, str], float], budget: float, seeds: Iterable[int], stage: str
 ) -> Iterator[Run]:
-    """All seeds with the learning rate that did best in tuning."""
-    best = {pair: best_rate(records, *pair) for pair in pairs}
+    """All seeds with one learning rate for each pair of scheme and problem."""
     for seed in seeds:
-        for (scheme, problem), lr in best.items():
+        for (scheme, problem), lr in rates_of.items():
             time = budget * PATIENCE.get(problem, 1.0)
-            yield Run("final", problem, scheme, lr, seed, time)
+            yield Run(stage, problem, scheme, lr, seed, time)
 
 
 def best_rate(records: Iterable[Record], scheme: str, problem: str) -> float:
@@ -164,15 +165,20 @@ def main() -> None:
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--problems", nargs="+", choices=ALL_PROBLEMS, default=ALL_PROBLEMS)
     parser.add_argument("--schemes", nargs="+", metavar="NAME", help="default: all")
+    parser.add_argument("--lr", type=float, help="instead of tuning; shown apart in the report")
     options = parser.parse_args()
     pairs = entries(options.problems, options.schemes)
     if not pairs:
         parser.error("no scheme of that name; the names are in schemes.py and quadratic.py")
-    execute(tuning(pairs, options.budget), options.out, options.workers)
-    records = load(options.out)
-    execute(
-        final(pairs, options.budget, range(options.seeds), records), options.out, options.workers
-    )
+    seeds = range(options.seeds)
+    if options.lr is not None:
+        runs = list(trained(dict.fromkeys(pairs, options.lr), options.budget, seeds, OTHER_RATE))
+    else:
+        execute(tuning(pairs, options.budget), options.out, options.workers)
+        records = load(options.out)
+        best = {pair: best_rate(records, *pair) for pair in pairs}
+        runs = list(trained(best, options.budget, seeds, "final"))
+    execute(runs, options.out, options.workers)
 
 
 if __name__ == "__main__":
