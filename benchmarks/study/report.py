@@ -65,12 +65,12 @@ def rows(records: Sequence[Record], problem: str, stage: str = "final") -> list[
         Row(
             scheme,
             runs[0]["lr"],
-            [r["test"] for r in runs],
+            [r["test"] or r["validation"] for r in runs],
             statistics.fmean(r["steps"] for r in runs),
             None if problem == QUADRATIC else statistics.fmean(r["milliseconds"] for r in runs),
         )
         for scheme, runs in found.items()
-        if all(math.isfinite(value) for r in runs for value in r["test"])
+        if all(math.isfinite(value) for r in runs for value in r["test"] or r["validation"])
     ]
     return sorted(made, key=lambda row: row.mean)
 

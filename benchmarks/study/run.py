@@ -118,7 +118,7 @@ def _work(run: Run) -> Record:
         found = quadratic.train(quadratic.SCHEMES[run.scheme], run.lr, run.seed)
     else:
         problem, scheme = PROBLEMS[run.problem](), SCHEMES[run.scheme]
-        test = run.stage == "final"
+        test = run.stage != "tune"
         found = train(problem, scheme, run.lr, run.seed, run.budget, test)
     return {"run": asdict(run), **found}
 

@@ -47,7 +47,7 @@ def train(
     optimizer = make_optimizer(parameters, lr)
     used += process_time()
     curve, losses, step = [], [], 0
-    while used < budget:
+    while not step or used < budget:
         if used >= len(curve) * budget / CHECKS:
             curve.append([used, step, *problem.error(encoder, seed, "validation")])
         started = process_time()

@@ -1,0 +1,75 @@
+"""The study of samplers and optimizers: its problem with a known answer, its tables, its resume."""
+
+import json
+
+import pytest
+import torch
+
+from benchmarks.study import quadratic, run
+from benchmarks.study.problems import PROBLEMS
+from benchmarks.study.report import Row, rows
+from benchmarks.study.schemes import SCHEMES
+from benchmarks.study.train import train
+
+
+def test_the_minimum_of_the_quadratic_problem():
+    loss, target = quadratic.QuadraticPaths(3), torch.ones(1, quadratic.SIZE, dtype=torch.float64)
+    minimum = loss.minimum(target).requires_grad_()
+    loss(minimum, target).backward()
+    assert minimum.grad.abs().max() < 1e-12
+
+
+@pytest.mark.parametrize(
+    ("name", "lr"), [("energy 8, Adam", 0.03), ("energy 4, STORM", 0.03), ("uniform 1, SAGA", 0.1)]
+)
+def test_quadratic_schemes_approach_it(name, lr):
+    found = quadratic.train(quadratic.SCHEMES[name], lr=lr, seed=0, price=300.0)
+    assert found["test"][0] < 0.6 * found["curve"][0][1]
+
+
+@pytest.mark.parametrize(
+    "name", ["energy 8", "scrapl active", "saga", "storm 8", "per item", "mss"]
+)
+def test_schemes_train(name):
+    problem = PROBLEMS["granular"]()
+    found = train(problem, SCHEMES[name], lr=1e-3, seed=0, budget=0.2, test=False)
+    assert found["steps"] >= 1
+    assert found["test"] is None
+    assert all(0 < error < 1000 for error in found["validation"])
+
+
+def test_learning_rates_come_from_tuning():
+    def record(lr, error, stage="tune"):
+        return {
+            "run": {"stage": stage, "problem": "p", "scheme": "s"}, "lr": lr, "validation": [error],
+        }  # fmt: skip
+
+    records = [record(0.1, 5.0), record(0.2, 3.0), record(0.3, 1.0, stage="final")]
+    assert run.best_rate(records, "s", "p") == 0.2
+
+
+def test_what_is_done_is_not_done_again(tmp_path, monkeypatch):
+    wanted = run.Run("tune", run.QUADRATIC, "energy 8, Adam", 0.03, 1000, 8.0)
+    path = tmp_path / "study.jsonl"
+    path.write_text(json.dumps({"run": run.asdict(wanted)}) + "\n" + '{"cut sho')
+    monkeypatch.setattr(run, "ProcessPoolExecutor", lambda *_: pytest.fail("ran again"))
+    run.execute([wanted], path, workers=1)
+    assert len(run.load(path)) == 1
+
+
+def test_intervals_are_those_of_student():
+    row = Row("s", 0.1, [[10.0, 20.0], [20.0, 30.0], [30.0, 40.0]], 1.0, 1.0)
+    assert row.mean == pytest.approx(25)
+    assert row.of(0) == pytest.approx(20)
+    assert row.half_width == pytest.approx(4.3027 * 10 / 3**0.5, rel=1e-4)
+
+
+def test_rows_are_ranked_and_diverged_schemes_left_out():
+    def record(scheme, error):
+        where = {"stage": "final", "problem": "granular", "scheme": scheme}
+        return {
+            "run": where, "lr": 0.1, "test": [error, error], "steps": 3, "milliseconds": 2.0,
+        }  # fmt: skip
+
+    records = [record("b", 30.0), record("a", 20.0), record("c", float("nan"))]
+    assert [row.scheme for row in rows(records, "granular")] == ["a", "b"]
