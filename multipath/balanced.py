@@ -31,7 +31,8 @@ class BalancedLoss(PathDecomposedLoss):
     what it minimises cannot be written down. This can.
 
     The weights are fixed at construction, so estimates from any sampler remain unbiased; they are
-    part of ``state_dict()``.
+    part of ``state_dict()``. Groups, criteria and optimizers made of this loss follow when it
+    restores others.
 
     Args:
         loss: The loss to balance.

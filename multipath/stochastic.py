@@ -101,9 +101,10 @@ class StochasticLoss(nn.Module):
         if not _is_whole(n_draws) or n_draws < 1:
             raise ConfigurationError(f"n_draws must be a positive integer, got {n_draws!r}")
         self.loss = loss
-        self.sampler = Uniform() if sampler is None else sampler
-        self.sampler.bind(loss.paths, loss.path_weights)
-        self.sampler.check_draws(int(n_draws))
+        self._sampler = Uniform() if sampler is None else sampler
+        self._weights = loss.path_weights
+        self._sampler.bind(loss.paths, self._weights)
+        self._sampler.check_draws(int(n_draws))
         self.n_draws = int(n_draws)
         self.reweight = bool(reweight)
         self.reduction = loss.reduction if reduction is None else check_reduction(reduction)
@@ -172,6 +173,24 @@ class StochasticLoss(nn.Module):
         if power:
             loss = BalancedLoss.from_targets(loss, batches, power)
         return cls(loss, sampler, n_draws, generator=generator)
+
+    @property
+    def sampler(self) -> Sampler:
+        """What chooses the paths, bound to the weights that the loss has now.
+
+        A loss may restore weights at any time, also after the state of the sampler was loaded:
+        a module loads before its children. So this looks, which costs nothing while they are as
+        they were.
+        """
+        weights = self.loss.path_weights
+        if weights is not self._weights:
+            if not torch.equal(weights, self._weights):
+                self._rebind(weights)
+            self._weights = weights
+        return self._sampler
+
+    def _rebind(self, weights: Tensor) -> None:
+        self._sampler.bind(self.loss.paths, weights)
 
     @property
     def unbiased(self) -> bool:
