@@ -36,9 +36,13 @@ class StochasticLoss(nn.Module):
     linked (:meth:`link`; :class:`~multipath.optim.PAdam` and :class:`~multipath.optim.PSAGA` do it
     themselves): then one draw serves until that optimizer has stepped, so gradient accumulation,
     micro-batches and closures agree on the paths. In evaluation mode (``criterion.eval()``) the
-    full loss is computed and :attr:`last_draw` is not touched. A forward in training mode but
-    without gradients (``torch.no_grad()``) is an estimate, with draws from a stream of its own:
-    no evaluation ever touches the training stream.
+    full loss is computed. A forward in training mode but without gradients (``torch.no_grad()``)
+    is an estimate, with draws from a stream of its own. Neither touches :attr:`last_draw`, a draw
+    that waits for its step, or the training stream.
+
+    **A step that is not made** (a loss that is not finite and is left out, an overflow at which
+    ``torch.amp.GradScaler`` does not step) leaves the draw waiting, and the next forward takes it
+    again. Where it is the path that fails, that never ends: call :meth:`discard_draw`.
 
     **Samplers that learn** (see :attr:`Sampler.observes <multipath.samplers.Sampler>`) are told, at
     each new draw of training, about the distinct paths evaluated: the norm of each path's gradient
@@ -62,7 +66,8 @@ class StochasticLoss(nn.Module):
             the loss.
 
     Attributes:
-        last_draw: The :class:`~multipath.Draw` of the latest forward in training mode, or None.
+        last_draw: The :class:`~multipath.Draw` of the latest forward in training mode and with
+            gradients, or None.
 
     Raises:
         ConfigurationError: If ``n_draws`` is not a positive integer, the sampler does not fit the
@@ -213,12 +218,14 @@ class StochasticLoss(nn.Module):
         """
         if not self.training:
             return reduce_batch(self.loss(input, target, reduction="none"), self.reduction)
-        linked, training = self._linked() is not None, torch.is_grad_enabled()
+        if not torch.is_grad_enabled():
+            return self.estimate(input, target, self.new_draw())
+        linked = self._linked() is not None
         draw, observing = self._pending if linked else None, False
         if draw is None:
-            observing = training and self.sampler.wants_observation()
+            observing = self.sampler.wants_observation()
             draw = self.new_draw()
-            if linked and training:
+            if linked:
                 self._pending = draw
         self.last_draw = draw
         return self._estimate(input, target, draw, observing)
@@ -336,9 +343,9 @@ class StochasticLoss(nn.Module):
             )
         if self._pending is None:
             reason = (
-                "no draw: the criterion has not been called in training mode"
+                "no draw: the criterion has not been called in training mode and with gradients"
                 if self.last_draw is None
-                else "a stale draw: the last one was used by a step or made without gradients"
+                else "a stale draw: the last one was used by a step or discarded"
             )
             raise DrawError(
                 f"{name}.step() found {reason}. Call criterion(input, target).backward() before "
@@ -346,6 +353,33 @@ class StochasticLoss(nn.Module):
             )
         draw, self._pending = self._pending, None
         return draw
+
+    def discard_draw(self) -> None:
+        """Say that the step will not be made: the next forward draws anew.
+
+        The path given up counts as drawn; :class:`~multipath.samplers.Reshuffle` comes back to it
+        in the next epoch. Choosing which draws to discard by their paths biases the training, away
+        from those that fail. All ranks of a distributed training have to discard together.
+
+        Example:
+            >>> from multipath.testing import QuadraticLoss
+            >>> criterion = StochasticLoss(QuadraticLoss(64), generator=0)
+            >>> x = torch.zeros(1, 64, requires_grad=True)
+            >>> optimizer = torch.optim.SGD([x], lr=0.1)
+            >>> criterion.link(optimizer)
+            >>> paths = []
+            >>> for _ in range(4):
+            ...     loss = criterion(x, torch.full((1, 64), torch.nan))
+            ...     paths.append(criterion.last_draw.indices.item())
+            ...     if not loss.isfinite():
+            ...         criterion.discard_draw()
+            ...         continue
+            ...     loss.backward()
+            ...     optimizer.step()
+            >>> len(set(paths))
+            4
+        """
+        self._pending = None
 
     def _linked(self) -> Optimizer | None:
         return None if self._optimizer is None else self._optimizer()
@@ -357,6 +391,8 @@ class StochasticLoss(nn.Module):
             "evaluation_generator": self._evaluation_generator.get_state(),
             "kind": type(self.sampler).__name__,
             "n_paths": len(self.loss.paths),
+            "n_draws": self.n_draws,
+            "reweight": self.reweight,
             "sampler": self.sampler.state_dict(),
             "pending": None if self._pending is None else self._pending.state_dict(),
             "last": None if self.last_draw is None else self.last_draw.state_dict(),
@@ -364,6 +400,9 @@ class StochasticLoss(nn.Module):
 
     def set_extra_state(self, state: dict[str, Any]) -> None:
         """Continue the training stream where the saved criterion was.
+
+        A draw that waited for its step is dropped, with a warning, if this criterion makes draws
+        of another number of paths or weighs them otherwise.
 
         Raises:
             ConfigurationError: If it was saved with another kind of sampler or number of paths.
@@ -378,6 +417,15 @@ class StochasticLoss(nn.Module):
         self._evaluation_generator.set_state(state["evaluation_generator"].cpu())
         self.sampler.load_state_dict(state["sampler"])
         self._pending = None if state["pending"] is None else Draw.from_state(state["pending"])
+        saved, own = (state["n_draws"], state["reweight"]), (self.n_draws, self.reweight)
+        if self._pending is not None and saved != own:
+            self._pending = None
+            logger.warning(
+                "this state holds a draw not yet used, made with n_draws=%d, reweight=%s, and the "
+                "criterion has n_draws=%d, reweight=%s: dropped, the next forward draws anew",
+                *saved,
+                *own,
+            )
         self.last_draw = None if state["last"] is None else Draw.from_state(state["last"])
 
     def __getstate__(self) -> dict[str, Any]:
