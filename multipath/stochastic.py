@@ -13,7 +13,8 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from ._observation import measure
-from .balanced import BalancedLoss
+from ._targets import average_over_targets
+from .balanced import BalancedLoss, check_power, from_silence
 from .draws import Draw
 from .errors import ConfigurationError, DrawError
 from .losses import PathDecomposedLoss, Reduction, check_reduction, reduce_batch, weighted_sum
@@ -94,17 +95,12 @@ class StochasticLoss(nn.Module):
         reduction: Reduction | None = None,
     ) -> None:
         super().__init__()
-        if not isinstance(loss, PathDecomposedLoss):
-            raise ConfigurationError(
-                f"loss must be a PathDecomposedLoss, got {type(loss).__name__}; wrap a transform "
-                "in TransformLoss"
-            )
+        _check_loss(loss)
         if sampler is not None and not isinstance(sampler, Sampler):
             raise ConfigurationError(
                 f"sampler must be a Sampler instance, e.g. Uniform(), got {sampler!r}"
             )
-        if not _is_whole(n_draws) or n_draws < 1:
-            raise ConfigurationError(f"n_draws must be a positive integer, got {n_draws!r}")
+        _check_n_draws(n_draws)
         self.loss = loss
         self._sampler = Uniform() if sampler is None else sampler
         self._weights = loss.path_weights
@@ -151,7 +147,8 @@ class StochasticLoss(nn.Module):
 
         Args:
             loss: The loss.
-            targets: Batches of training targets, or one; a few dozen sounds are enough.
+            targets: Batches of training targets, or one, gone through once; a few dozen sounds are
+                enough.
             n_draws: k.
             power: a, from 0 (the loss as it is) to 1.
             floor: f, the share of the draws spread evenly.
@@ -173,11 +170,21 @@ class StochasticLoss(nn.Module):
             >>> criterion(model(targets), targets).backward()
             >>> optimizer.step()
         """
-        batches = [targets] if isinstance(targets, Tensor) else list(targets)  # heard twice
-        sampler = Energy.from_targets(loss, batches, floor)
-        if power:
-            loss = BalancedLoss.from_targets(loss, batches, power)
-        return cls(loss, sampler, n_draws, generator=generator)
+        _check_loss(loss)
+        _check_n_draws(n_draws)
+        check_power(power)
+        Energy(floor=floor)  # refused before the targets are listened to, not after
+        generator = _make_generator(generator)
+        n_paths = len(loss.paths)
+
+        def listen(batch: Tensor) -> Tensor:
+            norms = loss.target_norms(batch, range(n_paths))
+            return torch.cat([norms, from_silence(loss, batch)]) if power else norms
+
+        found = average_over_targets(targets, listen)
+        sampler = Energy(loss.path_weights * found[:n_paths], floor)
+        estimated = BalancedLoss(loss, found[n_paths:], power) if power else loss
+        return cls(estimated, sampler, n_draws, generator=generator)
 
     @property
     def sampler(self) -> Sampler:
@@ -466,6 +473,19 @@ def _make_generator(generator: int | torch.Generator | None) -> torch.Generator:
     if not -(2**63) <= generator < 2**64:
         raise ConfigurationError(f"a seed must fit in 64 bits, got {generator}")
     return torch.Generator().manual_seed(int(generator))
+
+
+def _check_loss(loss: Any) -> None:
+    if not isinstance(loss, PathDecomposedLoss):
+        raise ConfigurationError(
+            f"loss must be a PathDecomposedLoss, got {type(loss).__name__}; wrap a transform in "
+            "TransformLoss"
+        )
+
+
+def _check_n_draws(n_draws: Any) -> None:
+    if not _is_whole(n_draws) or n_draws < 1:
+        raise ConfigurationError(f"n_draws must be a positive integer, got {n_draws!r}")
 
 
 def _is_whole(value: Any) -> bool:

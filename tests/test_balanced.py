@@ -1,6 +1,7 @@
 """Balanced losses: the same paths, other weights, and every path with the say it was promised."""
 
 import copy
+import weakref
 
 import pytest
 import torch
@@ -86,6 +87,44 @@ def test_the_estimator_for_training_draws_loud_paths_from_a_loss_balanced_on_req
         for indices, probability in criterion.sampler.enumerate(2)
     )
     torch.testing.assert_close(mean, balanced(0.5 * targets, targets), rtol=1e-12, atol=0)
+
+
+@pytest.mark.parametrize("power", [0.0, 0.25])
+def test_targets_are_listened_to_once_and_not_kept(power):
+    alive, most = weakref.WeakSet(), 0
+
+    def batches():
+        nonlocal most
+        for seed in range(5):
+            batch = torch.randn(2, 3, generator=torch.Generator().manual_seed(seed))
+            alive.add(batch)
+            most = max(most, len(alive))
+            yield batch
+            del batch
+
+    StochasticLoss.for_training(QuadraticLoss(3), batches(), power=power, generator=0)
+    assert most <= 2  # the batch measured, and the next one
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"n_draws": 0}, "n_draws must be a positive integer, got 0"),
+        ({"power": -0.5}, r"power must lie in \[0, 1\], got -0.5"),
+        ({"floor": 1.5}, r"floor must lie in \[0, 1\], got 1.5"),
+        ({"generator": "seed"}, "generator must be a seed"),
+        ({"loss": torch.nn.MSELoss()}, "wrap a transform in TransformLoss"),
+    ],
+)
+def test_training_is_refused_before_the_targets_are_listened_to(options, message):
+    def batches():
+        pytest.fail("listened")
+        yield
+
+    with pytest.raises(ConfigurationError, match=message):
+        StochasticLoss.for_training(
+            **{"loss": QuadraticLoss(3), "targets": batches(), "generator": 0} | options
+        )
 
 
 def test_silent_targets_are_refused_for_training():
