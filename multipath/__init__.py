@@ -43,4 +43,3 @@ if not TYPE_CHECKING:  # or every misspelt name would pass as a module
         if name in __all__:
             return import_module(f"{__name__}.{name}")
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from ._observation import measure
+from ._ranks import check_agreement, several_ranks
 from ._targets import average_over_targets
 from .balanced import BalancedLoss, check_power, from_silence
 from .draws import Draw
@@ -50,11 +51,17 @@ class StochasticLoss(nn.Module):
     with respect to ``input``, root mean square over the batch and without :math:`w_p` (nothing if
     ``input`` requires no gradient), or the norm of the target on it, mean over the batch. Gradient
     norms cost one backward through the loss for each path. Values that are not finite are dropped.
-    With ``torch.distributed`` initialised, ranks average what they measured: the only
-    communication, and they keep agreeing on the draws.
+    With ``torch.distributed`` initialised, ranks average what they measured, and so keep agreeing
+    on the draws.
 
     **Randomness** comes from ``generator`` alone, on the CPU. Its state, the sampler's and a draw
     not yet used are part of ``state_dict()``.
+
+    **Several processes.** Samplers that learn and path-wise optimizers need the same draws, so the
+    same ``generator``, on all ranks. Draws take no communication. That generators agree is compared
+    once, when an optimizer is linked, or at the first draw of training if ``torch.distributed`` was
+    initialised after that: a collective operation, in which all ranks take part. Otherwise ranks
+    may draw apart, and the mean of their gradients then sees more paths.
 
     Args:
         loss: The path-decomposed loss to estimate.
@@ -116,6 +123,8 @@ class StochasticLoss(nn.Module):
         self.last_draw: Draw | None = None
         self._pending: Draw | None = None
         self._optimizer: weakref.ref[Optimizer] | None = None
+        self._draws_are_shared = self._sampler.observes is not None
+        self._ranks_agree = False
         self._warned = False
 
     @classmethod
@@ -230,6 +239,7 @@ class StochasticLoss(nn.Module):
         linked = self._linked() is not None
         draw, observing = self._pending if linked else None, False
         if draw is None:
+            self.compare_ranks()
             observing = self.sampler.wants_observation()
             draw = self.new_draw()
             if linked:
@@ -307,6 +317,10 @@ class StochasticLoss(nn.Module):
         For plain optimizers; path-wise optimizers link themselves. Linking another optimizer
         replaces the first.
 
+        Raises:
+            ConfigurationError: If the sampler learns and the ranks of a distributed training would
+                draw different paths. They compare: all have to link.
+
         Example:
             >>> from multipath.testing import QuadraticLoss
             >>> criterion = StochasticLoss(QuadraticLoss(64), generator=0)
@@ -320,7 +334,8 @@ class StochasticLoss(nn.Module):
             >>> len(set(paths))
             1
         """
-        self.attach(optimizer)
+        self._link(optimizer)
+        self.compare_ranks()
         this = weakref.ref(self)
 
         def release(stepped: Optimizer, *_: Any) -> None:
@@ -331,7 +346,28 @@ class StochasticLoss(nn.Module):
         optimizer.register_step_post_hook(release)
 
     def attach(self, optimizer: Optimizer) -> None:
-        """Link an optimizer that takes its draws itself with :meth:`take_draw`."""
+        """Link an optimizer that takes its draws itself with :meth:`take_draw`.
+
+        Its state may depend on the paths drawn, so that all ranks have to draw the same; see
+        :meth:`compare_ranks`.
+        """
+        self._link(optimizer)
+        self._draws_are_shared = True
+
+    def compare_ranks(self) -> None:
+        """Make sure, once, that all ranks draw the same paths if they have to.
+
+        They have to if the sampler learns or an optimizer takes the draws. A collective operation
+        with several ranks, else nothing. The first draw of training does it too.
+
+        Raises:
+            ConfigurationError: On every rank, if their generators differ.
+        """
+        if self._draws_are_shared and not self._ranks_agree and several_ranks():
+            check_agreement(self.generator)
+            self._ranks_agree = True
+
+    def _link(self, optimizer: Optimizer) -> None:
         if self._linked() not in (None, optimizer):
             self._pending = None  # it was the other optimizer's; one just restored is kept
         self._optimizer = weakref.ref(optimizer)

@@ -279,7 +279,7 @@ def test_an_optimizer_does_not_step_on_an_evaluation(batch):
     optimizer = PAdam([x], paths=(criterion := StochasticLoss(QuadraticLoss(4))), lr=0.1)
     with torch.no_grad():
         criterion(*batch)
-    with pytest.raises(DrawError, match="no draw: .* in training mode and with gradients"):
+    with pytest.raises(DrawError, match=r"no draw: .* in training mode and with gradients"):
         optimizer.step()
 
 
