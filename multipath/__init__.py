@@ -1,5 +1,8 @@
 """Train with a loss that is a mean over many paths at the price of a few of them."""
 
+from importlib import import_module
+from typing import TYPE_CHECKING
+
 from . import errors
 from .balanced import BalancedLoss
 from .draws import Draw
@@ -8,6 +11,9 @@ from .paths import Path, PathTable
 from .stochastic import StochasticLoss
 from .target_cache import TargetCache
 from .transform_loss import Log1p, TransformLoss
+
+if TYPE_CHECKING:
+    from . import diagnostics, optim, samplers, testing, transforms
 
 __version__ = "0.1.0"
 
@@ -22,5 +28,18 @@ __all__ = [
     "StochasticLoss",
     "TargetCache",
     "TransformLoss",
+    "diagnostics",
     "errors",
+    "optim",
+    "samplers",
+    "testing",
+    "transforms",
 ]
+
+if not TYPE_CHECKING:  # or every misspelt name would pass as a module
+
+    def __getattr__(name):
+        """Import a public submodule when it is first asked for."""
+        if name in __all__:
+            return import_module(f"{__name__}.{name}")
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
-from torch import distributed as dist
 
+from ._ranks import average_over_ranks
 from .losses import PathDecomposedLoss
 from .samplers.base import Observation
 
@@ -39,7 +39,7 @@ def measure(
         Float64 of shape (len(indices),) on the CPU, or None if there is no gradient to measure.
     """
     if kind == "target_norms":
-        return _average_over_ranks(_precise(loss.target_norms(target, indices)).mean(dim=1))
+        return average_over_ranks(_precise(loss.target_norms(target, indices)).mean(dim=1))
     if not (input.requires_grad and values.requires_grad):
         return None
     squares = []
@@ -49,16 +49,9 @@ def measure(
         )
         square = values.new_zeros(()) if gradient is None else _precise(gradient).norm().square()
         squares.append(_precise(square) / len(path_values))
-    return _average_over_ranks(torch.stack(squares)).sqrt()
+    return average_over_ranks(torch.stack(squares)).sqrt()
 
 
 def _precise(x: Tensor) -> Tensor:
     """Float64 where the device has it: squares of small gradients underflow in float32."""
     return x.detach().to(torch.float32 if x.device.type == "mps" else torch.float64)
-
-
-def _average_over_ranks(values: Tensor) -> Tensor:
-    if dist.is_available() and dist.is_initialized():
-        dist.all_reduce(values)
-        values = values / dist.get_world_size()
-    return values.double().cpu()

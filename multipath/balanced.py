@@ -3,6 +3,7 @@ r"""A loss in which quiet paths have a say: each path divided by a power of its 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from functools import partial
 from typing import Any
 
 import torch
@@ -31,7 +32,8 @@ class BalancedLoss(PathDecomposedLoss):
     what it minimises cannot be written down. This can.
 
     The weights are fixed at construction, so estimates from any sampler remain unbiased; they are
-    part of ``state_dict()``.
+    part of ``state_dict()``. Groups, criteria and optimizers made of this loss follow when it
+    restores others.
 
     Args:
         loss: The loss to balance.
@@ -58,8 +60,7 @@ class BalancedLoss(PathDecomposedLoss):
         power: float = 0.5,
         floor: float = SILENT,
     ) -> None:
-        if not 0.0 <= power <= 1.0:
-            raise ConfigurationError(f"power must lie in [0, 1], got {power}")
+        check_power(power)
         if not 0.0 < floor < float("inf"):
             raise ConfigurationError(
                 f"floor must be positive, so that silent paths keep a finite weight, got {floor}"
@@ -108,11 +109,8 @@ class BalancedLoss(PathDecomposedLoss):
             >>> bool(torch.isclose(values[0], values[1], rtol=1e-3))  # an equal say
             True
         """
-        paths = range(len(loss.paths))
-        sizes = average_over_targets(
-            batches, lambda batch: loss.evaluate(torch.zeros_like(batch), batch, paths)
-        )
-        return cls(loss, sizes, power, floor)
+        check_power(power)
+        return cls(loss, average_over_targets(batches, partial(from_silence, loss)), power, floor)
 
     def path_losses(self, input: Tensor, target: Tensor, indices: Indices) -> Tensor:
         """Those of the loss; balance is a matter of weights."""
@@ -142,3 +140,18 @@ class BalancedLoss(PathDecomposedLoss):
     def extra_repr(self) -> str:
         """Shown by ``print``."""
         return f"{super().extra_repr()}, power={self.power:g}, floor={self.floor:g}"
+
+
+def from_silence(loss: PathDecomposedLoss, targets: Tensor) -> Tensor:
+    """The sizes of all paths of a batch, L_p(0, y), shape (P, batch)."""
+    return loss.evaluate(torch.zeros_like(targets), targets, range(len(loss.paths)))
+
+
+def check_power(power: float) -> None:
+    """Refuse one out of range.
+
+    Raises:
+        ConfigurationError: Naming it.
+    """
+    if not 0.0 <= power <= 1.0:
+        raise ConfigurationError(f"power must lie in [0, 1], got {power}")

@@ -182,9 +182,18 @@ class GroupedLoss(PathDecomposedLoss):
             for index, (label, members) in enumerate(groups.items())
         )
         self.members: list[list[int]] = list(groups.values())
-        weights = torch.stack([loss.path_weights[members].sum() for members in self.members])
-        super().__init__(table, weights=weights, reduction=loss.reduction)
-        self.loss = loss
+        super().__init__(
+            table, weights=_summed(loss.path_weights, self.members), reduction=loss.reduction
+        )
+        self.loss, self._summed = loss, loss.path_weights
+
+    @property
+    def path_weights(self) -> Tensor:
+        """:math:`W_g`, from the weights that the loss has now: it may have restored others."""
+        weights = self.loss.path_weights
+        if weights is not self._summed:
+            self._path_weights, self._summed = _summed(weights, self.members), weights
+        return self._path_weights
 
     def path_losses(self, input: Tensor, target: Tensor, indices: Indices) -> Tensor:
         """Weighted mean of the members' losses for each chosen group."""
@@ -207,6 +216,10 @@ class GroupedLoss(PathDecomposedLoss):
         weights = self.loss.path_weights[members]
         total = weights.sum()
         return weights / total if total > 0 else torch.full_like(weights, 1 / len(members))
+
+
+def _summed(weights: Tensor, groups: list[list[int]]) -> Tensor:
+    return torch.stack([weights[members].sum() for members in groups])
 
 
 def _check_batch(input: Any, target: Any) -> None:

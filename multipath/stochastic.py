@@ -13,7 +13,9 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from ._observation import measure
-from .balanced import BalancedLoss
+from ._ranks import check_agreement, several_ranks
+from ._targets import average_over_targets
+from .balanced import BalancedLoss, check_power, from_silence
 from .draws import Draw
 from .errors import ConfigurationError, DrawError
 from .losses import PathDecomposedLoss, Reduction, check_reduction, reduce_batch, weighted_sum
@@ -36,20 +38,30 @@ class StochasticLoss(nn.Module):
     linked (:meth:`link`; :class:`~multipath.optim.PAdam` and :class:`~multipath.optim.PSAGA` do it
     themselves): then one draw serves until that optimizer has stepped, so gradient accumulation,
     micro-batches and closures agree on the paths. In evaluation mode (``criterion.eval()``) the
-    full loss is computed and :attr:`last_draw` is not touched. A forward in training mode but
-    without gradients (``torch.no_grad()``) is an estimate, with draws from a stream of its own:
-    no evaluation ever touches the training stream.
+    full loss is computed. A forward in training mode but without gradients (``torch.no_grad()``)
+    is an estimate, with draws from a stream of its own. Neither touches :attr:`last_draw`, a draw
+    that waits for its step, or the training stream.
+
+    **A step that is not made** (a loss that is not finite and is left out, an overflow at which
+    ``torch.amp.GradScaler`` does not step) leaves the draw waiting, and the next forward takes it
+    again. Where it is the path that fails, that never ends: call :meth:`discard_draw`.
 
     **Samplers that learn** (see :attr:`Sampler.observes <multipath.samplers.Sampler>`) are told, at
     each new draw of training, about the distinct paths evaluated: the norm of each path's gradient
     with respect to ``input``, root mean square over the batch and without :math:`w_p` (nothing if
     ``input`` requires no gradient), or the norm of the target on it, mean over the batch. Gradient
     norms cost one backward through the loss for each path. Values that are not finite are dropped.
-    With ``torch.distributed`` initialised, ranks average what they measured: the only
-    communication, and they keep agreeing on the draws.
+    With ``torch.distributed`` initialised, ranks average what they measured, and so keep agreeing
+    on the draws.
 
     **Randomness** comes from ``generator`` alone, on the CPU. Its state, the sampler's and a draw
     not yet used are part of ``state_dict()``.
+
+    **Several processes.** Samplers that learn and path-wise optimizers need the same draws, so the
+    same ``generator``, on all ranks. Draws take no communication. That generators agree is compared
+    once, when an optimizer is linked, or at the first draw of training if ``torch.distributed`` was
+    initialised after that: a collective operation, in which all ranks take part. Otherwise ranks
+    may draw apart, and the mean of their gradients then sees more paths.
 
     Args:
         loss: The path-decomposed loss to estimate.
@@ -62,7 +74,8 @@ class StochasticLoss(nn.Module):
             the loss.
 
     Attributes:
-        last_draw: The :class:`~multipath.Draw` of the latest forward in training mode, or None.
+        last_draw: The :class:`~multipath.Draw` of the latest forward in training mode and with
+            gradients, or None.
 
     Raises:
         ConfigurationError: If ``n_draws`` is not a positive integer, the sampler does not fit the
@@ -89,21 +102,17 @@ class StochasticLoss(nn.Module):
         reduction: Reduction | None = None,
     ) -> None:
         super().__init__()
-        if not isinstance(loss, PathDecomposedLoss):
-            raise ConfigurationError(
-                f"loss must be a PathDecomposedLoss, got {type(loss).__name__}; wrap a transform "
-                "in TransformLoss"
-            )
+        _check_loss(loss)
         if sampler is not None and not isinstance(sampler, Sampler):
             raise ConfigurationError(
                 f"sampler must be a Sampler instance, e.g. Uniform(), got {sampler!r}"
             )
-        if not _is_whole(n_draws) or n_draws < 1:
-            raise ConfigurationError(f"n_draws must be a positive integer, got {n_draws!r}")
+        _check_n_draws(n_draws)
         self.loss = loss
-        self.sampler = Uniform() if sampler is None else sampler
-        self.sampler.bind(loss.paths, loss.path_weights)
-        self.sampler.check_draws(int(n_draws))
+        self._sampler = Uniform() if sampler is None else sampler
+        self._weights = loss.path_weights
+        self._sampler.bind(loss.paths, self._weights)
+        self._sampler.check_draws(int(n_draws))
         self.n_draws = int(n_draws)
         self.reweight = bool(reweight)
         self.reduction = loss.reduction if reduction is None else check_reduction(reduction)
@@ -114,6 +123,8 @@ class StochasticLoss(nn.Module):
         self.last_draw: Draw | None = None
         self._pending: Draw | None = None
         self._optimizer: weakref.ref[Optimizer] | None = None
+        self._draws_are_shared = self._sampler.observes is not None
+        self._ranks_agree = False
         self._warned = False
 
     @classmethod
@@ -145,7 +156,8 @@ class StochasticLoss(nn.Module):
 
         Args:
             loss: The loss.
-            targets: Batches of training targets, or one; a few dozen sounds are enough.
+            targets: Batches of training targets, or one, gone through once; a few dozen sounds are
+                enough.
             n_draws: k.
             power: a, from 0 (the loss as it is) to 1.
             floor: f, the share of the draws spread evenly.
@@ -167,11 +179,39 @@ class StochasticLoss(nn.Module):
             >>> criterion(model(targets), targets).backward()
             >>> optimizer.step()
         """
-        batches = [targets] if isinstance(targets, Tensor) else list(targets)  # heard twice
-        sampler = Energy.from_targets(loss, batches, floor)
-        if power:
-            loss = BalancedLoss.from_targets(loss, batches, power)
-        return cls(loss, sampler, n_draws, generator=generator)
+        _check_loss(loss)
+        _check_n_draws(n_draws)
+        check_power(power)
+        Energy(floor=floor)  # refused before the targets are listened to, not after
+        generator = _make_generator(generator)
+        n_paths = len(loss.paths)
+
+        def listen(batch: Tensor) -> Tensor:
+            norms = loss.target_norms(batch, range(n_paths))
+            return torch.cat([norms, from_silence(loss, batch)]) if power else norms
+
+        found = average_over_targets(targets, listen)
+        sampler = Energy(loss.path_weights * found[:n_paths], floor)
+        estimated = BalancedLoss(loss, found[n_paths:], power) if power else loss
+        return cls(estimated, sampler, n_draws, generator=generator)
+
+    @property
+    def sampler(self) -> Sampler:
+        """What chooses the paths, bound to the weights that the loss has now.
+
+        A loss may restore weights at any time, also after the state of the sampler was loaded:
+        a module loads before its children. So this looks, which costs nothing while they are as
+        they were.
+        """
+        weights = self.loss.path_weights
+        if weights is not self._weights:
+            if not torch.equal(weights, self._weights):
+                self._rebind(weights)
+            self._weights = weights
+        return self._sampler
+
+    def _rebind(self, weights: Tensor) -> None:
+        self._sampler.bind(self.loss.paths, weights)
 
     @property
     def unbiased(self) -> bool:
@@ -194,12 +234,15 @@ class StochasticLoss(nn.Module):
         """
         if not self.training:
             return reduce_batch(self.loss(input, target, reduction="none"), self.reduction)
-        linked, training = self._linked() is not None, torch.is_grad_enabled()
+        if not torch.is_grad_enabled():
+            return self.estimate(input, target, self.new_draw())
+        linked = self._linked() is not None
         draw, observing = self._pending if linked else None, False
         if draw is None:
-            observing = training and self.sampler.wants_observation()
+            self.compare_ranks()
+            observing = self.sampler.wants_observation()
             draw = self.new_draw()
-            if linked and training:
+            if linked:
                 self._pending = draw
         self.last_draw = draw
         return self._estimate(input, target, draw, observing)
@@ -274,6 +317,10 @@ class StochasticLoss(nn.Module):
         For plain optimizers; path-wise optimizers link themselves. Linking another optimizer
         replaces the first.
 
+        Raises:
+            ConfigurationError: If the sampler learns and the ranks of a distributed training would
+                draw different paths. They compare: all have to link.
+
         Example:
             >>> from multipath.testing import QuadraticLoss
             >>> criterion = StochasticLoss(QuadraticLoss(64), generator=0)
@@ -287,7 +334,8 @@ class StochasticLoss(nn.Module):
             >>> len(set(paths))
             1
         """
-        self.attach(optimizer)
+        self._link(optimizer)
+        self.compare_ranks()
         this = weakref.ref(self)
 
         def release(stepped: Optimizer, *_: Any) -> None:
@@ -298,7 +346,28 @@ class StochasticLoss(nn.Module):
         optimizer.register_step_post_hook(release)
 
     def attach(self, optimizer: Optimizer) -> None:
-        """Link an optimizer that takes its draws itself with :meth:`take_draw`."""
+        """Link an optimizer that takes its draws itself with :meth:`take_draw`.
+
+        Its state may depend on the paths drawn, so that all ranks have to draw the same; see
+        :meth:`compare_ranks`.
+        """
+        self._link(optimizer)
+        self._draws_are_shared = True
+
+    def compare_ranks(self) -> None:
+        """Make sure, once, that all ranks draw the same paths if they have to.
+
+        They have to if the sampler learns or an optimizer takes the draws. A collective operation
+        with several ranks, else nothing. The first draw of training does it too.
+
+        Raises:
+            ConfigurationError: On every rank, if their generators differ.
+        """
+        if self._draws_are_shared and not self._ranks_agree and several_ranks():
+            check_agreement(self.generator)
+            self._ranks_agree = True
+
+    def _link(self, optimizer: Optimizer) -> None:
         if self._linked() not in (None, optimizer):
             self._pending = None  # it was the other optimizer's; one just restored is kept
         self._optimizer = weakref.ref(optimizer)
@@ -317,9 +386,9 @@ class StochasticLoss(nn.Module):
             )
         if self._pending is None:
             reason = (
-                "no draw: the criterion has not been called in training mode"
+                "no draw: the criterion has not been called in training mode and with gradients"
                 if self.last_draw is None
-                else "a stale draw: the last one was used by a step or made without gradients"
+                else "a stale draw: the last one was used by a step or discarded"
             )
             raise DrawError(
                 f"{name}.step() found {reason}. Call criterion(input, target).backward() before "
@@ -327,6 +396,33 @@ class StochasticLoss(nn.Module):
             )
         draw, self._pending = self._pending, None
         return draw
+
+    def discard_draw(self) -> None:
+        """Say that the step will not be made: the next forward draws anew.
+
+        The path given up counts as drawn; :class:`~multipath.samplers.Reshuffle` comes back to it
+        in the next epoch. Choosing which draws to discard by their paths biases the training, away
+        from those that fail. All ranks of a distributed training have to discard together.
+
+        Example:
+            >>> from multipath.testing import QuadraticLoss
+            >>> criterion = StochasticLoss(QuadraticLoss(64), generator=0)
+            >>> x = torch.zeros(1, 64, requires_grad=True)
+            >>> optimizer = torch.optim.SGD([x], lr=0.1)
+            >>> criterion.link(optimizer)
+            >>> paths = []
+            >>> for _ in range(4):
+            ...     loss = criterion(x, torch.full((1, 64), torch.nan))
+            ...     paths.append(criterion.last_draw.indices.item())
+            ...     if not loss.isfinite():
+            ...         criterion.discard_draw()
+            ...         continue
+            ...     loss.backward()
+            ...     optimizer.step()
+            >>> len(set(paths))
+            4
+        """
+        self._pending = None
 
     def _linked(self) -> Optimizer | None:
         return None if self._optimizer is None else self._optimizer()
@@ -338,6 +434,8 @@ class StochasticLoss(nn.Module):
             "evaluation_generator": self._evaluation_generator.get_state(),
             "kind": type(self.sampler).__name__,
             "n_paths": len(self.loss.paths),
+            "n_draws": self.n_draws,
+            "reweight": self.reweight,
             "sampler": self.sampler.state_dict(),
             "pending": None if self._pending is None else self._pending.state_dict(),
             "last": None if self.last_draw is None else self.last_draw.state_dict(),
@@ -345,6 +443,9 @@ class StochasticLoss(nn.Module):
 
     def set_extra_state(self, state: dict[str, Any]) -> None:
         """Continue the training stream where the saved criterion was.
+
+        A draw that waited for its step is dropped, with a warning, if this criterion makes draws
+        of another number of paths or weighs them otherwise.
 
         Raises:
             ConfigurationError: If it was saved with another kind of sampler or number of paths.
@@ -359,6 +460,15 @@ class StochasticLoss(nn.Module):
         self._evaluation_generator.set_state(state["evaluation_generator"].cpu())
         self.sampler.load_state_dict(state["sampler"])
         self._pending = None if state["pending"] is None else Draw.from_state(state["pending"])
+        saved, own = (state["n_draws"], state["reweight"]), (self.n_draws, self.reweight)
+        if self._pending is not None and saved != own:
+            self._pending = None
+            logger.warning(
+                "this state holds a draw not yet used, made with n_draws=%d, reweight=%s, and the "
+                "criterion has n_draws=%d, reweight=%s: dropped, the next forward draws anew",
+                *saved,
+                *own,
+            )
         self.last_draw = None if state["last"] is None else Draw.from_state(state["last"])
 
     def __getstate__(self) -> dict[str, Any]:
@@ -399,6 +509,19 @@ def _make_generator(generator: int | torch.Generator | None) -> torch.Generator:
     if not -(2**63) <= generator < 2**64:
         raise ConfigurationError(f"a seed must fit in 64 bits, got {generator}")
     return torch.Generator().manual_seed(int(generator))
+
+
+def _check_loss(loss: Any) -> None:
+    if not isinstance(loss, PathDecomposedLoss):
+        raise ConfigurationError(
+            f"loss must be a PathDecomposedLoss, got {type(loss).__name__}; wrap a transform in "
+            "TransformLoss"
+        )
+
+
+def _check_n_draws(n_draws: Any) -> None:
+    if not _is_whole(n_draws) or n_draws < 1:
+        raise ConfigurationError(f"n_draws must be a positive integer, got {n_draws!r}")
 
 
 def _is_whole(value: Any) -> bool:

@@ -1,5 +1,8 @@
 """Balanced losses: the same paths, other weights, and every path with the say it was promised."""
 
+import copy
+import weakref
+
 import pytest
 import torch
 from hypothesis import given
@@ -7,7 +10,8 @@ from hypothesis import strategies as st
 
 from multipath import BalancedLoss, StochasticLoss, TransformLoss
 from multipath.errors import ConfigurationError, InputError
-from multipath.samplers import Importance
+from multipath.optim import PSAGA
+from multipath.samplers import AdaptiveImportance, Importance
 from multipath.testing import QuadraticLoss
 from multipath.transforms import MultiResolutionSTFT
 
@@ -85,6 +89,44 @@ def test_the_estimator_for_training_draws_loud_paths_from_a_loss_balanced_on_req
     torch.testing.assert_close(mean, balanced(0.5 * targets, targets), rtol=1e-12, atol=0)
 
 
+@pytest.mark.parametrize("power", [0.0, 0.25])
+def test_targets_are_listened_to_once_and_not_kept(power):
+    alive, most = weakref.WeakSet(), 0
+
+    def batches():
+        nonlocal most
+        for seed in range(5):
+            batch = torch.randn(2, 3, generator=torch.Generator().manual_seed(seed))
+            alive.add(batch)
+            most = max(most, len(alive))
+            yield batch
+            del batch
+
+    StochasticLoss.for_training(QuadraticLoss(3), batches(), power=power, generator=0)
+    assert most <= 2  # the batch measured, and the next one
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"n_draws": 0}, "n_draws must be a positive integer, got 0"),
+        ({"power": -0.5}, r"power must lie in \[0, 1\], got -0.5"),
+        ({"floor": 1.5}, r"floor must lie in \[0, 1\], got 1.5"),
+        ({"generator": "seed"}, "generator must be a seed"),
+        ({"loss": torch.nn.MSELoss()}, "wrap a transform in TransformLoss"),
+    ],
+)
+def test_training_is_refused_before_the_targets_are_listened_to(options, message):
+    def batches():
+        pytest.fail("listened")
+        yield
+
+    with pytest.raises(ConfigurationError, match=message):
+        StochasticLoss.for_training(
+            **{"loss": QuadraticLoss(3), "targets": batches(), "generator": 0} | options
+        )
+
+
 def test_silent_targets_are_refused_for_training():
     with pytest.raises(ConfigurationError, match="every path is silent"):
         StochasticLoss.for_training(
@@ -130,3 +172,71 @@ def test_batches_of_targets_are_checked():
         BalancedLoss.from_targets(loss, [torch.full((1, 3), float("nan"))])
     with pytest.raises(InputError, match="got tuple"):
         BalancedLoss.from_targets(loss, [(torch.ones(1, 3), torch.ones(1, 3))])
+
+
+SAVED, BUILT = [1.0, 20.0, 3.0, 0.2], [5.0, 1.0, 0.5, 9.0]
+LATE = {  # who may have copied the weights of the balanced loss before it restored others
+    "itself": lambda balanced: balanced,
+    "grouped": lambda balanced: balanced.grouped([[0, 2], [1], [3]]),
+    "grouped twice": lambda balanced: balanced.grouped([[0, 2], [1], [3]]).grouped([[0], [1, 2]]),
+}
+
+
+def in_training(sizes, wrap, optimizer, seed):
+    x = torch.nn.Parameter(torch.linspace(-1, 1, 6, dtype=torch.float64).reshape(2, 3))
+    loss = wrap(BalancedLoss(QuadraticLoss(4), sizes, power=1.0))
+    criterion = StochasticLoss(loss, AdaptiveImportance(decay=0.5), generator=seed)
+    linked = optimizer([x], criterion)
+    return torch.nn.ParameterDict({"x": x}), criterion, linked
+
+
+def sgd(params, criterion):
+    optimizer = torch.optim.SGD(params, lr=0.05)
+    criterion.link(optimizer)
+    return optimizer
+
+
+def train(parts, steps):
+    weights, criterion, optimizer = parts
+    seen = []
+    for _ in range(steps):
+        optimizer.zero_grad()
+        criterion(weights["x"], torch.zeros_like(weights["x"])).backward()
+        optimizer.step()
+        draw = criterion.last_draw
+        seen.append((int(draw.indices), float(draw.weights), weights["x"].detach().clone()))
+    return seen
+
+
+@pytest.mark.parametrize("wrap", LATE)
+@pytest.mark.parametrize(
+    "optimizer",
+    [
+        sgd,
+        lambda p, c: PSAGA(p, paths=c, lr=0.05),
+        lambda p, c: PSAGA(p, paths=c, lr=0.05, adaptive=False),
+    ],
+)
+def test_restored_weights_reach_all_who_use_them(wrap, optimizer):
+    first = in_training(SAVED, LATE[wrap], optimizer, seed=0)
+    train(first, 7)
+    other = in_training(BUILT, LATE[wrap], optimizer, seed=1)
+    for new, old in zip(other, first, strict=True):
+        new.load_state_dict(copy.deepcopy(old.state_dict()))
+    x = torch.ones(2, 3, dtype=torch.float64)
+    assert torch.equal(other[1].loss(x, 0 * x), first[1].loss(x, 0 * x))
+    assert torch.equal(other[1].loss.path_weights, first[1].loss.path_weights)
+    assert torch.equal(other[1].sampler.probabilities, first[1].sampler.probabilities)
+    for (path, weight, after), (wanted, weighed, where) in zip(
+        train(other, 20), train(first, 20), strict=True
+    ):
+        assert (path, weight) == (wanted, weighed)
+        assert torch.equal(after, where)
+
+
+def test_a_sampler_follows_a_loss_that_is_restored_alone():
+    first, second = (BalancedLoss(QuadraticLoss(4), sizes, power=1.0) for sizes in (SAVED, BUILT))
+    criterion = StochasticLoss(second, AdaptiveImportance(floor=0.0), generator=0)
+    second.load_state_dict(first.state_dict())
+    torch.testing.assert_close(criterion.sampler.probabilities, first.path_weights)
+    torch.testing.assert_close(criterion.new_draw().weights, torch.ones(1, dtype=torch.float64))

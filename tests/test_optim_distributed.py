@@ -10,8 +10,9 @@ from torch.distributed.tensor import DTensor
 from torch.nn.parallel import DistributedDataParallel
 
 from multipath import StochasticLoss
+from multipath.errors import ConfigurationError
 from multipath.optim import PSAGA, PAdam
-from multipath.samplers import Importance
+from multipath.samplers import AdaptiveImportance, Importance, Uniform
 from multipath.testing import QuadraticLoss
 
 pytestmark = pytest.mark.skipif(
@@ -59,6 +60,53 @@ def whole(tensor):
     return (tensor.full_tensor() if isinstance(tensor, DTensor) else tensor).detach().clone()
 
 
+def weight():
+    return torch.nn.Parameter(torch.ones(1, 3))
+
+
+def linked(sampler, seed):
+    criterion = StochasticLoss(QuadraticLoss(4), sampler, generator=seed)
+    criterion.link(torch.optim.SGD([weight()], lr=0.1))
+    return criterion
+
+
+def forward(criterion):
+    criterion(weight(), torch.zeros(1, 3))
+    return criterion
+
+
+def linked_before_there_were_ranks(seed):
+    criterion = StochasticLoss(QuadraticLoss(4), generator=seed)
+    criterion.attach(torch.optim.SGD([weight()], lr=0.1))
+    return forward(criterion)
+
+
+def unset_generator(seed):
+    torch.manual_seed(seed)
+    return PAdam([weight()], paths=StochasticLoss(QuadraticLoss(4)))
+
+
+SEEDED = {
+    "path-wise": lambda seed: PAdam(
+        [weight()], paths=StochasticLoss(QuadraticLoss(4), generator=seed)
+    ),
+    "path-wise, no generator": unset_generator,
+    "path-wise, first draw": linked_before_there_were_ranks,
+    "learning, linked": lambda seed: linked(AdaptiveImportance(), seed),
+    "learning, first draw": lambda seed: forward(
+        StochasticLoss(QuadraticLoss(4), AdaptiveImportance(), generator=seed)
+    ),
+    "fixed": lambda seed: forward(linked(Uniform(), seed)),  # may draw apart
+}
+
+
+def message(check, seed):
+    try:
+        check(int(seed))
+    except ConfigurationError as error:
+        return str(error)
+
+
 def rank_main(rank, folder):
     torch.set_num_threads(1)
     torch.distributed.init_process_group(
@@ -87,6 +135,11 @@ def rank_main(rank, folder):
             for kept in entry.values()
             if isinstance(kept, torch.Tensor)
         ]
+    results["seeds"] = {
+        (name, seeds): message(check, seeds == "equal" or rank)
+        for name, check in SEEDED.items()
+        for seeds in ("equal", "different")
+    }
     torch.save(results, f"{folder}/results{rank}.pt")
     torch.distributed.barrier()
     torch.distributed.destroy_process_group()
@@ -135,7 +188,17 @@ def test_sharded_state_follows_the_parameter(ranks, name):
             assert of_state == of_parameter
 
 
+@pytest.mark.parametrize("name", SEEDED)
+def test_ranks_that_would_draw_apart_are_refused_where_that_would_harm(ranks, name):
+    for rank in ranks:
+        assert rank["seeds"][name, "equal"] is None
+        if name == "fixed":
+            assert rank["seeds"][name, "different"] is None
+        else:
+            assert "ranks disagree about the draws: give" in rank["seeds"][name, "different"]
+
+
 def test_ranks_hold_the_same_weights(ranks):
     for key in ranks[0]:
-        if key[0] != "fsdp state":
+        if key[0] in ("ddp", "fsdp"):
             assert all(map(torch.equal, ranks[0][key][1], ranks[1][key][1]))

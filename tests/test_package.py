@@ -14,7 +14,7 @@ import pytest
 import multipath
 
 PACKAGE = Path(multipath.__file__).parent
-ROOMS = ["optim", "samplers", "transforms"]
+LAYERS = ["optim", "samplers", "transforms"]
 
 # Modules that only the `applications`, `docs` and `dev` extras bring.
 EXTRAS = [
@@ -98,6 +98,20 @@ def test_import_needs_no_extra(probe):
     assert "multipath.applications" not in probe["modules"]
 
 
+def test_public_modules_come_when_asked_for_and_not_before(tmp_path):
+    code = """
+import multipath
+late = {"multipath.diagnostics", "multipath.optim", "multipath.testing"}
+assert late.isdisjoint(sys.modules)
+for name in ["diagnostics", "optim", "samplers", "testing", "transforms"]:
+    assert getattr(multipath, name).__name__ == "multipath." + name
+assert late < set(sys.modules)
+"""
+    assert run_probe(code, tmp_path)["changed"] == []
+    with pytest.raises(AttributeError, match="'multipath' has no attribute 'optimizers'"):
+        _ = multipath.optimizers
+
+
 def test_probe_sees_side_effects(tmp_path):
     code = (
         "import logging; logging.basicConfig(); torch.rand(1); torch.set_num_threads(1 + "
@@ -132,7 +146,7 @@ def test_public_names_exist_and_are_documented(module_name):
             assert (item.__doc__ or "").strip(), f"{module_name}.{name} has no docstring"
 
 
-@pytest.mark.parametrize("package", ["multipath", *(f"multipath.{room}" for room in ROOMS)])
+@pytest.mark.parametrize("package", ["multipath", *(f"multipath.{layer}" for layer in LAYERS)])
 def test_packages_list_their_public_names(package):
     module = importlib.import_module(package)
     assert module.__all__
@@ -157,10 +171,10 @@ def test_imports_are_resolved():
     assert "multipath.paths" in set(imports_of(PACKAGE / "samplers" / "base.py"))
 
 
-@pytest.mark.parametrize("room", ROOMS)
-def test_rooms_meet_only_in_the_core(room):
-    forbidden = {f"multipath.{other}" for other in [*ROOMS, "applications"] if other != room}
-    for file in sorted((PACKAGE / room).glob("*.py")):
+@pytest.mark.parametrize("layer", LAYERS)
+def test_layers_meet_only_in_the_core(layer):
+    forbidden = {f"multipath.{other}" for other in [*LAYERS, "applications"] if other != layer}
+    for file in sorted((PACKAGE / layer).glob("*.py")):
         assert forbidden.isdisjoint(imports_of(file)), file
 
 

@@ -167,16 +167,103 @@ def test_estimates_without_gradients_leave_the_training_stream_alone(batch, link
     optimizer = torch.optim.SGD([x], lr=0.0)
     if linked:
         criterion.link(optimizer)
-    trained = []
+    trained, last = [], None
     for _ in range(3):
-        with torch.no_grad():
-            evaluated = drawn(criterion, batch, 3)
+        evaluated = evaluated_paths(criterion, batch, 3)
+        assert criterion.last_draw is last
         trained += drawn(criterion, batch)
-        with torch.no_grad():  # while a draw is pending, it is the one to look at
-            assert (drawn(criterion, batch) == trained[-1:]) == linked
-        optimizer.step()
-        assert len({tuple(path) for path in evaluated}) == 3
+        last = criterion.last_draw
+        evaluated += evaluated_paths(criterion, batch, 3)  # also while a draw is pending
+        assert criterion.last_draw is last
+        if linked:
+            assert drawn(criterion, batch) == trained[-1:]
+            optimizer.step()
+        assert len({tuple(path) for path in evaluated}) == 6
+        assert trained[-1] not in evaluated
     assert trained == expected
+
+
+def evaluated_paths(criterion, batch, n):
+    """Paths of n forwards without gradients."""
+    evaluate, paths = criterion.loss.evaluate, []
+
+    def spy(input, target, indices):
+        paths.append(indices.tolist())
+        return evaluate(input, target, indices)
+
+    criterion.loss.evaluate = spy
+    with torch.no_grad():
+        for _ in range(n):
+            assert not criterion(*batch).requires_grad
+    del criterion.loss.evaluate
+    return paths
+
+
+class Overflowing(QuadraticLoss):
+    """Every second path has an infinite gradient."""
+
+    def path_losses(self, input, target, indices):
+        factor = torch.where(torch.tensor(indices) % 2 == 1, torch.inf, 1.0)
+        return factor[:, None] * super().path_losses(input, target, indices)
+
+
+@pytest.mark.parametrize("discard", [True, False])
+@pytest.mark.parametrize("make", [PAdam, torch.optim.SGD])
+def test_a_step_that_is_not_made_can_give_its_draw_up(batch, make, discard):
+    criterion = StochasticLoss(Overflowing(8), generator=0)
+    optimizer = linked_to(criterion, make, batch[0])
+    finite, infinite = set(), set()
+    for _ in range(40):
+        loss = criterion(*batch)
+        path = int(criterion.last_draw.indices)
+        if not loss.isfinite():
+            infinite.add(path)
+            if discard:
+                criterion.discard_draw()
+            continue
+        loss.backward()
+        optimizer.step()
+        finite.add(path)
+    assert (len(finite), len(infinite)) == ((4, 4) if discard else (len(finite), 1))
+
+
+@pytest.mark.parametrize("discard", [True, False])
+@pytest.mark.parametrize("make", [PAdam, torch.optim.SGD])
+def test_a_scaler_that_skips_a_path_for_ever_gets_past_it(batch, make, discard):
+    criterion = StochasticLoss(Overflowing(8), generator=0)
+    optimizer = linked_to(criterion, make, batch[0])
+    scaler = torch.amp.GradScaler("cpu", init_scale=2.0**60)
+    made = 0
+    for _ in range(40):
+        optimizer.zero_grad()
+        scaler.scale(criterion(*batch)).backward()
+        scaler.step(optimizer)
+        scale = scaler.get_scale()
+        scaler.update()
+        skipped = scaler.get_scale() < scale
+        assert skipped == bool(criterion.last_draw.indices % 2 == 1)
+        made += not skipped
+        if skipped and discard:
+            criterion.discard_draw()
+    assert bool(batch[0].isfinite().all())
+    assert (made > 10) == discard
+
+
+def linked_to(criterion, make, x):
+    if make is PAdam:
+        return PAdam([x], paths=criterion, lr=0.01)
+    optimizer = make([x], lr=0.0)
+    criterion.link(optimizer)
+    return optimizer
+
+
+def test_a_discarded_draw_is_not_stepped_on(batch):
+    criterion = StochasticLoss(QuadraticLoss(4), generator=0)
+    optimizer = PAdam([batch[0]], paths=criterion)
+    criterion(*batch).backward()
+    criterion.discard_draw()
+    with pytest.raises(DrawError, match="used by a step or discarded"):
+        optimizer.step()
 
 
 def test_an_optimizer_does_not_step_on_an_evaluation(batch):
@@ -188,6 +275,11 @@ def test_an_optimizer_does_not_step_on_an_evaluation(batch):
     with torch.no_grad():
         criterion(*batch)
     with pytest.raises(DrawError, match="stale draw"):
+        optimizer.step()
+    optimizer = PAdam([x], paths=(criterion := StochasticLoss(QuadraticLoss(4))), lr=0.1)
+    with torch.no_grad():
+        criterion(*batch)
+    with pytest.raises(DrawError, match=r"no draw: .* in training mode and with gradients"):
         optimizer.step()
 
 
@@ -240,6 +332,32 @@ def test_a_restored_draw_survives_linking_a_new_optimizer(batch):
     assert drawn(restored, batch) == [before]
     later.step()
     optimizer.step()
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"n_draws": 3}, "n_draws=2, reweight=True, and the criterion has n_draws=3"),
+        ({"n_draws": 2, "reweight": False}, "n_draws=2, reweight=False: dropped"),
+    ],
+)
+def test_a_draw_that_was_made_otherwise_is_dropped(batch, options, message, caplog):
+    x, _ = batch
+    saved = StochasticLoss(QuadraticLoss(10**4), n_draws=2, generator=0)
+    optimizer = torch.optim.SGD([x], lr=0.0)
+    saved.link(optimizer)
+    (before,) = drawn(saved, batch)
+    restored = StochasticLoss(QuadraticLoss(10**4), **options)
+    restored.link(optimizer)
+    restored.load_state_dict(save_and_load(saved.state_dict()))
+    assert message in caplog.text
+    (after,) = drawn(restored, batch)
+    assert after != before
+    assert len(after) == options["n_draws"]
+    optimizer.step()
+    caplog.clear()
+    restored.load_state_dict(save_and_load(StochasticLoss(saved.loss, n_draws=7).state_dict()))
+    assert not caplog.text  # nothing waited
 
 
 def test_states_of_another_criterion_are_refused():

@@ -40,7 +40,8 @@ class PathwiseOptimizer(Optimizer):
 
     Raises:
         ConfigurationError: If ``paths`` is not a StochasticLoss or draws several paths a step, a
-            hyperparameter is out of range, or a parameter is complex.
+            hyperparameter is out of range, a parameter is complex, or the ranks of a distributed
+            training would draw different paths (they compare: all have to make the optimizer).
     """
 
     def __init__(
@@ -63,6 +64,7 @@ class PathwiseOptimizer(Optimizer):
         self._scratch = Scratch()
         super().__init__(params, defaults)
         paths.attach(self)
+        paths.compare_ranks()
 
     @abstractmethod
     def update(self, visit: Visit) -> list[Tensor]:

@@ -106,9 +106,8 @@ class PSAGA(PathwiseOptimizer):
             "maximize": maximize,
         }
         super().__init__(params, paths, defaults)
-        # Relative weights P w_q: all 1 unless the loss weighs its paths
-        self._shares = (paths.loss.path_weights * self.n_paths).tolist()
-        self._total = float(paths.loss.path_weights.sum())  # 1 unless the loss says otherwise
+        self._weights: Tensor | None = None
+        self._total = 1.0
 
     def path_state(self, group: dict[str, Any]) -> dict[str, float | None]:
         """Moments or the last gradient; see :meth:`PathwiseOptimizer.path_state`."""
@@ -121,7 +120,7 @@ class PSAGA(PathwiseOptimizer):
     def update(self, visit: Visit) -> list[Tensor]:
         """Difference to the memory and mean of it; see :meth:`PathwiseOptimizer.update`."""
         memory, current = self._visit(visit)
-        alpha, share = visit.group["alpha"], self._shares[visit.path]
+        alpha, (share, total) = visit.group["alpha"], self._share(visit.path)
         sums, visited = visit.own("sum"), visit.states[0]["visited"]
 
         # difference = g_cur - ghat_p; on a first visit the memory is zero
@@ -136,7 +135,7 @@ class PSAGA(PathwiseOptimizer):
         if visit.weight != 1.0:
             torch._foreach_mul_(update, visit.weight)
         if visited:
-            torch._foreach_add_(update, sums, alpha=alpha * self._total / visited)
+            torch._foreach_add_(update, sums, alpha=alpha * total / visited)
 
         # sum <- sum + P w_p (g_cur - ghat_p)
         if share != 1.0:
@@ -146,6 +145,16 @@ class PSAGA(PathwiseOptimizer):
             for state in visit.states:
                 state["visited"] += share
         return update
+
+    def _share(self, path: int) -> tuple[float, float]:
+        """P w_p, 1 unless the loss weighs its paths, and the sum of all w_q, mostly 1.
+
+        Asked of the loss anew, which may have restored its weights since; the sum costs O(P), once.
+        """
+        weights = self.criterion.loss.path_weights
+        if weights is not self._weights:
+            self._weights, self._total = weights, float(weights.sum())
+        return float(weights[path]) * self.n_paths, self._total
 
     def _visit(self, visit: Visit) -> tuple[list[Tensor] | None, list[Tensor]]:
         """What the path did at its last visit, if any, and now; both in scratch memory."""

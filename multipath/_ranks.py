@@ -1,0 +1,41 @@
+"""What the processes of a distributed training tell one another."""
+
+from __future__ import annotations
+
+from hashlib import sha256
+
+import torch
+from torch import Tensor
+from torch import distributed as dist
+
+from .errors import ConfigurationError
+
+
+def several_ranks() -> bool:
+    """Whether ``torch.distributed`` is initialised, with more than one process."""
+    return dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1
+
+
+def average_over_ranks(values: Tensor) -> Tensor:
+    """The mean of what the ranks measured, float64 on the CPU."""
+    if several_ranks():
+        dist.all_reduce(values)
+        values = values / dist.get_world_size()
+    return values.double().cpu()
+
+
+def check_agreement(generator: torch.Generator) -> None:
+    """Compare generators over all ranks, once; all of them have to come here.
+
+    Raises:
+        ConfigurationError: On every rank, if the states differ.
+    """
+    digest = sha256(generator.get_state().numpy().tobytes()).digest()
+    own = int.from_bytes(digest[:8], "little", signed=True)
+    found: list[int] = [0] * dist.get_world_size()
+    dist.all_gather_object(found, own)  # takes care of the device that the backend wants
+    if len(set(found)) > 1:
+        raise ConfigurationError(
+            "ranks disagree about the draws: give StochasticLoss the same generator=... on every "
+            "rank, a seed that does not depend on it"
+        )
