@@ -299,10 +299,13 @@ def _moments(criterion: StochasticLoss, gram: Tensor, prices: Tensor) -> tuple[f
     terms = covariance * factors * factors[:, None] * gram
     # what is left of terms that cancel, as those of equal gradients do, is rounding
     variance, rounding = float(terms.sum()), 1e-14 * float(terms.abs().sum())
-    excess = counts * factors - weights
-    square = 0.0 if criterion.unbiased else float(excess @ gram @ excess)
     variance = variance if variance > rounding else 0.0
-    return variance, max(square, 0.0) ** 0.5, float(coverage @ prices)
+    excess = counts * factors - weights
+    excess = torch.where(excess.abs() > 1e-13 * weights, excess, 0.0)  # less is rounding too
+    terms = excess * excess[:, None] * gram
+    square, rounding = float(terms.sum()), 1e-14 * float(terms.abs().sum())
+    bias = square**0.5 if square > rounding else 0.0
+    return variance, bias, float(coverage @ prices)
 
 
 def _default_samplers(

@@ -13,7 +13,11 @@ from torch import Tensor
 
 from .errors import ConfigurationError, InputError
 
-GroupBy = str | Callable[["Path"], Hashable] | Sequence[Sequence[Hashable]]
+GroupBy = (
+    str | Callable[["Path"], Hashable] | Sequence[Hashable] | Sequence[Sequence[Hashable]] | Tensor
+)
+"""A metadata column, a function from a path to its label, one label for each path, or the groups
+themselves as lists of path keys or indices. A string is a label and never taken apart."""
 
 
 @dataclass(frozen=True)
@@ -201,26 +205,33 @@ class PathTable(Sequence[Path]):
         """Positions of the paths of each group, groups in order of first appearance.
 
         Args:
-            by: A column name, a function from a path to its group, or the groups themselves as
-                lists of path keys (for anonymous paths: their indices).
+            by: A column name, a function from a path to its group, one label for each path, in
+                order, or the groups themselves as lists of path keys (for anonymous paths: their
+                indices). Labels are anything hashable but collections: strings, numbers.
 
         Raises:
-            InputError: If the groups listed are not a partition of the paths.
+            InputError: If the groups listed are not a partition of the paths, or the labels not as
+                many as the paths.
+
+        Example:
+            >>> PathTable(4).group(["low", "low", "high", "low"])
+            {'low': [0, 1, 3], 'high': [2]}
+            >>> PathTable(4).group([[0, 1, 3], [2]])
+            {0: [0, 1, 3], 1: [2]}
         """
         groups: dict[Hashable, list[int]] = {}
-        if isinstance(by, str) or callable(by):
-            labels = self.column(by) if isinstance(by, str) else [by(path) for path in self._paths]
-            for position, label in enumerate(labels):
+        if isinstance(by, str):
+            entries, labelled = self.column(by), True
+        elif callable(by):
+            entries, labelled = [by(path) for path in self._paths], True
+        else:
+            entries = _as_list(by) if isinstance(by, Iterable) else [by]
+            labelled = self._are_labels(entries)
+        if labelled:
+            for position, label in enumerate(entries):
                 groups.setdefault(label, []).append(position)
             return groups
-        try:
-            listed_groups = [_as_list(members) for members in by]
-        except TypeError:
-            raise InputError(
-                "paths are grouped by a column name, a function, or a list of lists of keys, got "
-                f"{by!r}"
-            ) from None
-        for number, members in enumerate(listed_groups):
+        for number, members in enumerate(map(_as_list, entries)):
             groups[number] = [self._position_of(member) for member in members]
         listed = [position for members in groups.values() for position in members]
         if sorted(listed) != list(range(len(self))) or not all(groups.values()):
@@ -231,6 +242,18 @@ class PathTable(Sequence[Path]):
                 f"of {len(self)} paths are missing, {twice} appear again"
             )
         return groups
+
+    def _are_labels(self, entries: list[Any]) -> bool:
+        """Whether they are one for each path, or else the groups; mixtures are neither."""
+        single = [isinstance(entry, str) or not isinstance(entry, Iterable) for entry in entries]
+        if not any(single):
+            return False
+        if len(entries) == len(self) and all(single):
+            return True
+        raise InputError(
+            "paths are grouped by a column name, a function, a list of one label for each path or "
+            f"a list of lists of keys, got {entries!r} for {len(self)} paths"
+        )
 
     def _position_of(self, member: Hashable) -> int:
         """Position of a path named by key or, failing that, by index."""
@@ -350,8 +373,11 @@ def complete_table(paths: int | Iterable[Path]) -> PathTable:
     return table
 
 
-def _as_list(members: Any) -> list[Hashable]:
-    return members.tolist() if isinstance(members, Tensor) else list(members)
+def _as_list(members: Any) -> list[Any]:
+    """Also of a tensor, or of tensors that are numbers."""
+    if isinstance(members, Tensor):
+        members = members.tolist()
+    return [m.item() if isinstance(m, Tensor) and not m.ndim else m for m in members]
 
 
 def _positive_count(count: Any) -> int:

@@ -71,6 +71,9 @@ CASES = {
         lambda labels: Energy(skewed(labels), threshold=0.3), biased=True
     ),
     "running energy": Case(lambda labels: Energy.running(decay=0.5, power=0.7)),
+    "running energy above a threshold": Case(
+        lambda labels: Energy.running(decay=0.5, threshold=0.3), biased=True
+    ),
     "adaptive": Case(lambda labels: AdaptiveImportance(decay=0.5, cost_aware=True)),
     "adaptive, distinct": Case(
         lambda labels: AdaptiveImportance(floor=0.01, every=2, replacement=False),

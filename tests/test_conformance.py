@@ -71,10 +71,13 @@ class TestSamplers(SamplerTests):
     def row(self, request):
         self.case = CASES[request.param]
         self.distinct, self.limited = self.case.distinct, self.case.limited
-        self.biased = self.case.biased
+        self.biased, self.follows_table = self.case.biased, self.case.follows_table
 
     def make_sampler(self, n_paths):
         return self.case.make(range(n_paths))
+
+    def make_relabelled(self, order):
+        return self.case.make(order)
 
     def season(self, sampler):
         season(sampler)

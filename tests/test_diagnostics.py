@@ -518,3 +518,16 @@ def test_settings_are_refused_before_the_long_work(monkeypatch):
         estimate_variance(loss, X, X, Reshuffle(), n_draws=4)
     with pytest.raises(ConfigurationError, match="positive integer, got 0"):
         estimate_variance(loss, X, X, n_draws=[1, 0])
+
+
+def test_a_bias_is_computed_whatever_the_sampler_says_of_itself():
+    class Boastful(Importance):
+        unbiased = True
+
+    loss, (x, y) = QuadraticLoss(2), batch()
+    said, honest = (
+        estimate_variance(loss, x, y, [kind([1.0, 0.0])]).rows[0] for kind in (Boastful, Importance)
+    )
+    assert said.bias == honest.bias > 0
+    row = estimate_variance(loss, x, y, [Importance([0.3, 0.7])]).rows[0]
+    assert row.bias == 0.0

@@ -93,6 +93,20 @@ def test_grouping_by_column_function_and_list(table):
     assert table.group(torch.arange(6).reshape(2, 3)) == {0: [0, 1, 2], 1: [3, 4, 5]}
 
 
+@pytest.mark.parametrize("labels", [["ab", "cd"], [0, 1], [0.5, None], (True, False)])
+def test_one_label_for_each_path(table, labels):
+    a, b = labels
+    assert table.group([a, b, a, a, b, b]) == {a: [0, 2, 3], b: [1, 4, 5]}
+    named = PathTable([Path(0, "a"), Path(1, "b")])
+    assert named.group(["ab", "ab"]) == {"ab": [0, 1]}  # and not the keys in it
+
+
+def test_labels_may_be_a_tensor(table):
+    labels = torch.tensor([3, 3, 1, 1, 3, 1])
+    for by in (labels, list(labels), labels.numpy()):
+        assert table.group(by) == {3: [0, 1, 4], 1: [2, 3, 5]}
+
+
 @pytest.mark.parametrize(
     ("groups", "message"),
     [
@@ -100,8 +114,9 @@ def test_grouping_by_column_function_and_list(table):
         ([[0, 1, 2], [2, 3, 4, 5]], "1 appear again"),
         ([[0, 1, 2, 3, 4, 5], []], "none may be empty"),
         ([[0, 17]], "no path has the key or index 17"),
-        (3, "a column name, a function, or a list of lists of keys, got 3"),
-        ([0, 1, 2, 3, 4, 5], "a list of lists of keys"),
+        (3, r"a list of lists of keys, got \[3\] for 6 paths"),
+        (["a", "b"], r"one label for each path or .*, got \['a', 'b'\] for 6 paths"),
+        ([[0], 1, 2, 3, 4, 5], "one label for each path or a list of lists"),
     ],
 )
 def test_groups_must_be_a_partition(table, groups, message):

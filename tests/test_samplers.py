@@ -1,5 +1,8 @@
 """Probabilities from energies, and what samplers refuse."""
 
+import copy
+from contextlib import nullcontext
+
 import pytest
 import torch
 from hypothesis import given
@@ -193,7 +196,8 @@ def test_refused_settings(make, message):
 
 def test_strata_come_from_columns_functions_and_lists():
     table = PathTable(Path(i, metadata={"rate": 2.0 ** (i % 2)}) for i in range(4))
-    for by in ("rate", lambda path: path.index % 2, [[0, 2], [1, 3]]):
+    labels = ["even", "odd", "even", "odd"]
+    for by in ("rate", lambda path: path.index % 2, [[0, 2], [1, 3]], labels, [0, 1, 0, 1]):
         sampler = Stratified(by)
         sampler.bind(table)
         assert {indices for indices, _ in sampler.enumerate(2)} == {(0, 1), (0, 3), (2, 1), (2, 3)}
@@ -207,3 +211,51 @@ def test_a_sampler_that_cannot_enumerate_says_so():
 
     with pytest.raises(NotImplementedError, match="Silent does not enumerate its draws"):
         Silent().enumerate(1)
+
+
+@pytest.mark.parametrize("options", [{"threshold": 0.1}, {"floor": 0.0}])
+def test_what_may_be_left_out_later_is_declared_from_the_start(options):
+    """Paths not seen yet are possible; told, they may not be."""
+    learning = [Energy.running(**options)]
+    if "floor" in options:
+        learning.append(AdaptiveImportance(**options))
+    for sampler in learning:
+        assert not sampler.unbiased
+        assert not bound(sampler).unbiased
+        assert not bound(Mixture([Importance([0.5, 0.5, 0.0, 0.0]), copy.copy(sampler)])).unbiased
+        assert bound(Mixture([Uniform(), sampler])).unbiased
+        assert not bound(Mixture([Uniform(), sampler], [0.0, 1.0])).unbiased
+    assert Energy([1.0, 0.5], **options).unbiased
+    halves = [Importance([1.0, 0.0]), Importance([0.0, 1.0])]
+    assert bound(Mixture(halves), n_paths=2).unbiased
+
+
+def test_one_sampler_does_not_serve_two_losses():
+    weights, others = [0.1, 0.2, 0.7], [0.7, 0.2, 0.1]
+    for make in (Uniform, AdaptiveImportance, lambda: Mixture([AdaptiveImportance()])):
+        first = StochasticLoss(QuadraticLoss(3, weights=weights), make())
+        before = first.sampler.probabilities.clone()
+        with pytest.raises(ConfigurationError, match="with other weights; make one sampler for"):
+            StochasticLoss(QuadraticLoss(3, weights=others), first.sampler)
+        costly = PathTable(Path(i, cost=1.0 + i) for i in range(3))
+        with pytest.raises(ConfigurationError, match="with another table of paths; make one"):
+            StochasticLoss(QuadraticLoss(costly, weights=weights), first.sampler)
+        assert torch.equal(first.sampler.probabilities, before)
+        for same in (first.sampler, copy.deepcopy(first.sampler)):
+            StochasticLoss(QuadraticLoss(3, weights=weights), same)
+    by_rate = Stratified("rate")
+    for rates, message in (([1, 1, 2], None), ([1, 2, 1], "with another table of paths")):
+        table = PathTable(Path(i, metadata={"rate": rate}) for i, rate in enumerate(rates))
+        with pytest.raises(ConfigurationError, match=message) if message else nullcontext():
+            by_rate.bind(table)
+
+
+def test_binding_anew_on_purpose_keeps_what_was_learned():
+    sampler = Mixture([AdaptiveImportance(floor=0.0), Uniform()], [1.0, 0.0])
+    sampler.bind(PathTable(2), torch.tensor([0.5, 0.5], dtype=torch.float64))
+    assert sampler.wants_observation()
+    sampler.observe(torch.tensor([0, 1]), torch.tensor([1.0, 2.0], dtype=torch.float64))
+    sampler.rebind(PathTable(2), torch.tensor([0.8, 0.2], dtype=torch.float64))
+    torch.testing.assert_close(sampler.probabilities * 3, torch.tensor([2.0, 1.0]).double())
+    with pytest.raises(ConfigurationError, match="for 2 paths and the loss has 3"):
+        sampler.rebind(PathTable(3))

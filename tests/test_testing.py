@@ -403,6 +403,47 @@ class SharedMemory(Reshuffle):
         return self
 
 
+class WeighedByComponent(Skewed):
+    """Half of the draws are uniform, and weighted as if all were."""
+
+    def fresh_draw(self, n_draws, generator):
+        if torch.rand(1, generator=generator) < 0.5:
+            return super().draw(n_draws, generator)
+        indices = torch.randint(self.n_paths, (n_draws,), generator=generator)
+        return indices, torch.full((n_draws,), 1 / self.n_paths, dtype=torch.float64)
+
+
+class Positional(Skewed):
+    """Is told of its paths and goes by their places."""
+
+    def __init__(self, order=None):
+        self.order = order
+
+
+class Relabelled(Positional):
+    @property
+    def probabilities(self):
+        pi = super().probabilities
+        return pi if self.order is None else pi[list(self.order)]
+
+
+class Neighbourly(Relabelled):
+    """Knows what each path is, and draws together what stands together."""
+
+    def enumerate(self, n_draws):
+        return Importance(self.probabilities, replacement=False).enumerate(n_draws)
+
+    def inclusion(self, n_draws):
+        return Importance(self.probabilities, replacement=False).inclusion(n_draws)
+
+
+class AnyLoss(Skewed):
+    def bind(self, paths, weights=None):
+        if self.n_paths not in (None, len(paths)):
+            super().bind(paths, weights)
+        self.n_paths, self.weights = len(paths), weights
+
+
 class Greedy(Skewed):
     """Learns without a floor."""
 
@@ -435,6 +476,10 @@ BROKEN_SAMPLERS = [
     (BiasedShares, "estimates_are_unbiased", "weights must be those of the loss"),
     (Forgotten, "bias_is_declared", r"paths \[0\] are never drawn at P=2"),
     (Liar, "bias_is_declared", "sampler.unbiased must be False at P=2"),
+    (WeighedByComponent, "identical_paths_have_no_variance", "without variance, as 1, got 1.3"),
+    (Positional, "relabelled_paths_are_drawn_alike", "inclusion must go with the paths"),
+    (Neighbourly, "relabelled_paths_are_drawn_alike", "or declare follows_table"),
+    (AnyLoss, "another_loss_is_refused", r"of other weights .*call super\(\).bind"),
     (Repeating, "draws_are_distinct", "a draw must hold distinct paths"),
     (Unrefusing, "impossible_numbers_of_draws_are_refused", "must raise ConfigurationError"),
     (Reshuffle, "impossible_numbers_of_draws_are_refused", "or declare distinct or limited"),
@@ -451,6 +496,9 @@ BROKEN_SAMPLERS = [
 ]
 
 
+skip_relabelling = SamplerTests().make_relabelled
+
+
 class SamplerCase(SamplerTests):
     def __init__(self, kind, **declared):
         self.kind, self.__dict__ = kind, {"kind": kind, **declared}
@@ -458,8 +506,11 @@ class SamplerCase(SamplerTests):
     def make_sampler(self, n_paths):
         return self.kind()
 
+    def make_relabelled(self, order):
+        return self.kind(order) if issubclass(self.kind, Positional) else skip_relabelling(order)
 
-DISTINCT = (Repeating, Unrefusing, FreshDeals, Forgetful, SharedMemory)
+
+DISTINCT = (Neighbourly, Repeating, Unrefusing, FreshDeals, Forgetful, SharedMemory)
 
 
 @pytest.mark.parametrize(("kind", "check", "message"), BROKEN_SAMPLERS)
@@ -672,8 +723,8 @@ def test_broken_optimizers_are_caught(kind, check, message):
 
 @pytest.mark.parametrize(
     "case",
-    [LossCase(Loss), SamplerCase(Skewed), OptimizerCase(Momentum)],
-    ids=["loss", "sampler", "optimizer"],
+    [LossCase(Loss), SamplerCase(Skewed), SamplerCase(Relabelled), OptimizerCase(Momentum)],
+    ids=["loss", "sampler", "relabelled sampler", "optimizer"],
 )
 def test_what_was_broken_was_right_before(case):
     """Each broken plug-in is one change away from one that passes everything."""

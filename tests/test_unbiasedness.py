@@ -76,7 +76,8 @@ def test_reweighted_estimates_are_unbiased(name, data):
         season(sampler)
     x, y = batch()
     possible = (sampler.probabilities > 0).nonzero().flatten()
-    assert criterion.unbiased == (len(possible) == n_units)
+    foreseen = CASES[name].biased and sampler.observes is not None  # declared before it is there
+    assert criterion.unbiased == (len(possible) == n_units and not foreseen)
     assert criterion.unbiased or CASES[name].biased
     reached = grouped.path_weights[possible] @ grouped.path_losses(x, y, possible).mean(dim=1)
     expected = loss(x, y) if criterion.unbiased else reached

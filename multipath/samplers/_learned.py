@@ -88,6 +88,15 @@ class LearnedSampler(Categorical):
         self._build()
 
     @property
+    def unbiased(self) -> bool:
+        """Not if what it learns may leave paths out, declared before it has learned anything."""
+        return not self._may_leave_out and super().unbiased
+
+    @property
+    def _may_leave_out(self) -> bool:
+        return self.observes is not None and (self.threshold > 0 or self.floor == 0)
+
+    @property
     def probabilities(self) -> Tensor:
         """Of the next draw, from what is known now; O(P)."""
         if self._dense is None:
@@ -115,8 +124,7 @@ class LearnedSampler(Categorical):
     def check_draws(self, n_draws: int) -> None:
         """See :meth:`Sampler.check_draws`; also refuses to run out of paths while it learns."""
         super().check_draws(n_draws)
-        learns_without = self.observes is not None and not self.replacement and n_draws > 1
-        if learns_without and (self.threshold > 0 or self.floor == 0):
+        if self._may_leave_out and not self.replacement and n_draws > 1:
             raise ConfigurationError(
                 f"{type(self).__name__} without replacement may be left with less than {n_draws} "
                 f"paths when it learns with floor={self.floor:g}, threshold={self.threshold:g}; "
@@ -198,9 +206,11 @@ class LearnedSampler(Categorical):
         """
         tree, mix = self._grown(), self._mix()
         certain, rest = np.empty(0, dtype=np.int64), float(mass(tree.total, mix))
-        while len(certain) < n_draws:
+        while n_draws - len(certain) > 1:  # a single point cannot hit twice
             limit = CERTAIN * rest / (n_draws - len(certain))
             heavy = np.setdiff1d(tree.heavier(limit, mix), certain)
+            falling = np.argsort(-mass(tree.leaves(heavy), mix), kind="stable")
+            heavy = heavy[falling[: n_draws - len(certain) - 1]]
             if not len(heavy):
                 break
             certain = np.union1d(certain, heavy)

@@ -9,13 +9,20 @@ Source: W. G. Madow, "On the theory of systematic sampling, II", Annals of Mathe
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Iterator
+from itertools import accumulate
 
 import torch
 from torch import Tensor
 
 CERTAIN = 1 - 1e-12
-"""A path expected this often is taken always, so that no rounding hits a segment twice."""
+"""A path expected this often is taken always, so that no rounding hits a segment twice.
+
+Not so once a single draw is left, which cannot hit twice: every path then keeps its share."""
+
+SLIVER = 2**50
+"""One part in so many of the rarest path is rounding, and no draw of its own."""
 
 
 def expected_counts(probabilities: Tensor, n_draws: int) -> Tensor:
@@ -29,16 +36,17 @@ def expected_counts(probabilities: Tensor, n_draws: int) -> Tensor:
         >>> expected_counts(torch.tensor([0.7, 0.2, 0.1], dtype=torch.float64), 2)
         tensor([1.0000, 0.6667, 0.3333], dtype=torch.float64)
     """
-    falling, order = probabilities.sort(descending=True)
+    if n_draws == 1:
+        return probabilities
+    falling, order = probabilities.sort(descending=True, stable=True)
     rest = falling.flip(0).cumsum(0).flip(0)  # mass of this path and all lighter ones
     left = n_draws - torch.arange(len(falling), dtype=torch.float64)
     fits = left * falling < CERTAIN * rest
     n_certain = int(fits.int().argmax()) if bool(fits.any()) else n_draws
-    n_certain = min(n_certain, n_draws)
+    n_certain = min(n_certain, n_draws - 1)
     counts = torch.zeros_like(probabilities)
     counts[order[:n_certain]] = 1.0
-    if n_certain < n_draws:
-        counts[order[n_certain:]] = left[n_certain] * falling[n_certain:] / rest[n_certain]
+    counts[order[n_certain:]] = left[n_certain] * falling[n_certain:] / rest[n_certain]
     return counts
 
 
@@ -58,6 +66,8 @@ def look_up(cumulative: Tensor, points: Tensor) -> Tensor:
 def enumerate_systematic(counts: Tensor) -> Iterator[tuple[tuple[int, ...], float]]:
     """Every systematic draw, in ascending order, with its probability: at most P of them.
 
+    Computed in integers, so that a path keeps its share however rare it is.
+
     Args:
         counts: From :func:`expected_counts`.
     """
@@ -67,15 +77,28 @@ def enumerate_systematic(counts: Tensor) -> Iterator[tuple[tuple[int, ...], floa
     if not n_points:
         yield tuple(sure), 1.0
         return
-    cumulative = counts.masked_fill(certain, 0.0).cumsum(0)
-    cumulative = cumulative * (n_points / cumulative[-1])
+    lengths = as_integers(counts.masked_fill(certain, 0.0))
+    total = sum(lengths)  # the distance of the points, where lengths are counted n_points times
+    ends = [n_points * end for end in accumulate(lengths)]
+    sliver = smallest(lengths) * n_points // SLIVER
     # the draw changes where u, u + 1, ... passes the end of a segment
-    ends = (cumulative % 1.0).sort().values.tolist()
-    changes = [0.0]
-    for end in ends:
-        if changes[-1] + 1e-13 < end < 1 - 1e-13:
+    changes = [0]
+    for end in sorted(end % total for end in ends):
+        if changes[-1] + sliver < end < total - sliver:
             changes.append(end)
-    for low, high in zip(changes, [*changes[1:], 1.0], strict=True):
-        points = (low + high) / 2 + torch.arange(n_points)
-        drawn = torch.searchsorted(cumulative, points, right=True).tolist()
-        yield tuple(sorted(sure + drawn)), high - low
+    for low, high in zip(changes, [*changes[1:], total], strict=True):
+        middle = (low + high) // 2
+        drawn = [bisect_right(ends, middle + point * total) for point in range(n_points)]
+        yield tuple(sorted(sure + drawn)), (high - low) / total
+
+
+def as_integers(values: Tensor) -> list[int]:
+    """Numbers times one power of two that makes all of them integers: exact, as float64 is."""
+    ratios = [value.as_integer_ratio() for value in values.tolist()]
+    scale = max(denominator for _, denominator in ratios)
+    return [numerator * (scale // denominator) for numerator, denominator in ratios]
+
+
+def smallest(lengths: list[int]) -> int:
+    """The smallest that is not zero."""
+    return min(length for length in lengths if length)

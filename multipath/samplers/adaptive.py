@@ -31,7 +31,8 @@ class AdaptiveImportance(LearnedSampler):
     Args:
         decay: Of the moving average, in [0, 1): the mean is over some 1 / (1 - decay) visits of a
             path.
-        floor: f in [0, 1]. At 0, a path whose gradient came as zero is never drawn again.
+        floor: f in [0, 1]. At 0, a path whose gradient came as zero is never drawn again, a bias
+            declared from the start: ``unbiased`` is then False.
         cost_aware: Divide by the square root of the relative cost :math:`c_p` of each path.
         every: Measure at every m-th draw only.
         replacement: Independent draws, or k distinct paths, see :class:`Categorical`.

@@ -41,6 +41,7 @@ class Sampler(ABC):
     n_paths: int | None = None
     weights: Tensor | None = None
     observes: Observation | None = None
+    _paths: PathTable | None = None
 
     def bind(self, paths: PathTable, weights: Tensor | None = None) -> None:
         """Fit the sampler to the paths of a loss; called by :class:`~multipath.StochasticLoss`.
@@ -50,7 +51,9 @@ class Sampler(ABC):
             weights: :math:`w_p` of each in the loss, shape (P,). Default: 1/P.
 
         Raises:
-            ConfigurationError: If the sampler already serves a loss with another number of paths.
+            ConfigurationError: If the sampler already serves a loss with other paths or weights:
+                its law follows them, and that loss would be estimated by the wrong one. Equal ones
+                are welcome, as for a copy of the sampler.
         """
         n_paths = len(paths)
         if self.n_paths not in (None, n_paths):
@@ -61,7 +64,34 @@ class Sampler(ABC):
         self.n_paths = n_paths
         if weights is None:
             weights = torch.full((n_paths,), 1 / n_paths, dtype=torch.float64)
-        self.weights = weights
+        if self._paths is not None and not _alike(self._paths, paths):
+            raise self._serves_another("another table of paths")
+        if self.weights is not None and not torch.allclose(
+            self.weights.double(), weights.double(), rtol=1e-12, atol=0.0
+        ):
+            raise self._serves_another("other weights")
+        self._paths, self.weights = paths, weights
+
+    def rebind(self, paths: PathTable, weights: Tensor | None = None) -> None:
+        """Bind anew, on purpose: the same loss has got other weights, as from a checkpoint.
+
+        What the sampler has learned is kept.
+
+        Args:
+            paths: As many paths as before.
+            weights: See :meth:`bind`.
+
+        Raises:
+            ConfigurationError: If the number of paths is another.
+        """
+        self._paths = self.weights = None
+        self.bind(paths, weights)
+
+    def _serves_another(self, what: str) -> ConfigurationError:
+        return ConfigurationError(
+            f"this {type(self).__name__} sampler already serves a loss with {what}; make one "
+            "sampler for each loss"
+        )
 
     @property
     @abstractmethod
@@ -159,10 +189,11 @@ class Sampler(ABC):
     @property
     def unbiased(self) -> bool:
         """Whether reweighted estimates are unbiased: every path that weighs can be drawn."""
-        impossible = self.probabilities <= 0
-        if self.weights is not None:
-            impossible &= self.weights > 0
-        return not bool(impossible.any())
+        return bool((self.probabilities > 0)[self._weighty()].all())
+
+    def _weighty(self) -> Tensor | slice:
+        """The paths of positive weight; all, before the weights are known."""
+        return slice(None) if self.weights is None else self.weights > 0
 
     def wants_observation(self) -> bool:
         """Whether to measure what :attr:`observes` names at the next draw of training.
@@ -189,6 +220,13 @@ class Sampler(ABC):
     def __repr__(self) -> str:
         """Class name and number of paths, once known."""
         return f"{type(self).__name__}({'' if self.n_paths is None else f'P={self.n_paths}'})"
+
+
+def _alike(mine: PathTable, other: PathTable) -> bool:
+    """Equal keys and costs; of metadata, which may not compare, only what a sampler looks at."""
+    if mine is other or (mine.anonymous and other.anonymous):
+        return True
+    return mine.keys == other.keys and torch.equal(mine.costs, other.costs)
 
 
 def as_probabilities(values: Any, name: str = "probabilities") -> Tensor:

@@ -65,7 +65,7 @@ class Categorical(Sampler):
             >>> list(Importance([0.25, 0.75]).enumerate(1))
             [((0,), 0.25), ((1,), 0.75)]
         """
-        if not self.replacement:
+        if not self.replacement and n_draws > 1:
             yield from enumerate_systematic(self._planned(n_draws).counts)
             return
         probabilities = self.probabilities.tolist()

@@ -34,7 +34,8 @@ class Energy(LearnedSampler):
         floor: f in [0, 1], the share of the probability spread evenly.
         threshold: In [0, 1). Paths whose energy is below this fraction of the largest are never
             drawn and get no share of the floor. That is a declared bias: ``unbiased`` is then
-            False, and the estimate that of the loss without these paths.
+            False (of a running estimate from the start), and the estimate that of the loss without
+            these paths.
         power: :math:`\gamma \ge 0`: 0 draws uniformly, 1 in proportion.
         replacement: Independent draws, or k distinct paths, see :class:`Categorical`.
         decay: Of the running estimate, in [0, 1).

@@ -77,6 +77,24 @@ class Mixture(Sampler):
         for sampler in self.samplers:
             sampler.bind(paths, weights)
 
+    def rebind(self, paths: PathTable, weights: Tensor | None = None) -> None:
+        """See :meth:`Sampler.rebind`."""
+        for sampler in self.samplers:
+            sampler.rebind(paths, weights)
+        super().rebind(paths, weights)
+
+    @property
+    def unbiased(self) -> bool:
+        """Whether the components that keep their paths can draw every path of positive weight.
+
+        One that learns and may leave paths out is not counted on.
+        """
+        reached = torch.zeros_like(self.probabilities)
+        for share, sampler in zip(self.mixture.tolist(), self.samplers, strict=True):
+            if sampler.observes is None or sampler.unbiased:
+                reached = reached + share * sampler.probabilities
+        return bool((reached > 0)[self._weighty()].all())
+
     def check_draws(self, n_draws: int) -> None:
         """See :meth:`Sampler.check_draws`."""
         for sampler in self.samplers:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from itertools import product
+from itertools import accumulate, product
 
 import torch
 from torch import Tensor
 
 from ..errors import ConfigurationError
 from ..paths import GroupBy, PathTable
-from ._systematic import look_up
+from ._systematic import SLIVER, as_integers, look_up
 from .base import Sampler, as_probabilities
 
 
@@ -27,8 +27,9 @@ class Stratified(Sampler):
     A path that reaches over several slots can appear several times in a draw.
 
     Args:
-        by: A metadata column (``"rate"``), a function from a path to its stratum, or a list of
-            lists of path keys or indices that holds every path once.
+        by: A metadata column (``"rate"``), a function from a path to its stratum, one label for
+            each path (``["low", "low", "high"]``), or a list of lists of path keys or indices that
+            holds every path once.
         probabilities: :math:`\pi`, shape (P,). Default: 1/P each.
 
     Raises:
@@ -70,8 +71,11 @@ class Stratified(Sampler):
                 f"got {len(self._probabilities)} probabilities for a loss with {len(paths)} paths"
             )
         strata = paths.group(self.by)
+        order = torch.tensor([path for members in strata.values() for path in members])
+        if self.weights is not None and not torch.equal(order, self._order):
+            raise self._serves_another("another table of paths")
         super().bind(paths, weights)
-        self._order = torch.tensor([path for members in strata.values() for path in members])
+        self._order = order
         self._lay_out()
 
     def draw(self, n_draws: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
@@ -112,13 +116,19 @@ class Stratified(Sampler):
         self._ends = self._laid_out.cumsum(0)
 
     def _slots(self, n_draws: int) -> Tensor:
-        """The law of each slot over the paths, shape (k, P)."""
-        ends = n_draws * self._ends / self._ends[-1]
-        starts = torch.cat([ends.new_zeros(1), ends[:-1]])
-        slot = torch.arange(n_draws, dtype=ends.dtype)[:, None]
-        overlap = torch.minimum(ends, slot + 1) - torch.maximum(starts, slot)
-        # an end that should lie on the border of a slot is there up to rounding only
-        overlap = torch.where(overlap > 1e-12, overlap, 0.0)
-        laws = torch.zeros_like(overlap)
-        laws[:, self._order] = overlap
+        """The law of each slot over the paths, shape (k, P).
+
+        In integers, so that a path inside a slot is there exactly as often as it should.
+        """
+        lengths = as_integers(self._laid_out)
+        total = sum(lengths)  # the mass of a slot, where lengths are counted k times
+        laws = torch.zeros(n_draws, len(lengths), dtype=torch.float64)
+        ends = (n_draws * end for end in accumulate(lengths))
+        for path, end, length in zip(self._order.tolist(), ends, lengths, strict=True):
+            start, sliver = end - n_draws * length, n_draws * length // SLIVER
+            for slot in range(start // total, -(-end // total)):
+                overlap = min(end, (slot + 1) * total) - max(start, slot * total)
+                # an end that should lie on the border of a slot is there up to rounding only
+                if overlap > sliver:
+                    laws[slot, path] = overlap / total
         return laws

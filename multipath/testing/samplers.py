@@ -41,8 +41,10 @@ class SamplerTests:
         n_draws: Numbers of draws k to try.
         distinct: No path appears twice in a draw, so that k can be at most P.
         limited: k can be at most P though paths may appear twice.
-        biased: Some path of positive weight is never drawn, at some P at least. Undeclared, it
-            fails.
+        biased: Some path of positive weight is never drawn, at some P at least, or can be once
+            the sampler has learned. Undeclared, it fails.
+        follows_table: Which paths are drawn together depends on the order of the table, as for
+            systematic draws; see :meth:`make_relabelled`.
         tolerance: Of all that is proved by enumeration, in float64.
 
     Example:
@@ -59,6 +61,7 @@ class SamplerTests:
     distinct: bool = False
     limited: bool = False
     biased: bool = False
+    follows_table: bool = False
     tolerance: float = 1e-12
 
     def make_sampler(self, n_paths: int) -> Sampler:
@@ -68,6 +71,17 @@ class SamplerTests:
             n_paths: P.
         """
         raise undefined(self, "make_sampler(n_paths)", "return a new Sampler")
+
+    def make_relabelled(self, order: Sequence[int]) -> Sampler:
+        """Optional: the same sampler for the same paths in another order.
+
+        Define it where a sampler is told something of its paths; one that is told nothing may
+        return what :meth:`make_sampler` does. A sampler that learns is compared before it has.
+
+        Args:
+            order: Path i is to be treated as path ``order[i]`` of :meth:`make_sampler`.
+        """
+        skip("make_relabelled(order) is not defined")
 
     def season(self, sampler: Sampler) -> None:
         """Let a sampler that learns see something: here every other path, louder with its index.
@@ -229,14 +243,18 @@ class SamplerTests:
                 require_close(total, part, self.tolerance, message)
 
     def test_bias_is_declared(self) -> None:
-        """``unbiased`` is true, unless ``biased`` is declared; then paths are truly left out."""
+        """``unbiased`` is true, unless ``biased`` is declared; then paths are truly left out.
+
+        A sampler that may leave out paths once it has learned says so before.
+        """
         found = False
         for sampler, n_draws, label in self._cases():
             criterion = self._criterion(sampler, n_draws)
             weights, reached = criterion.loss.path_weights, sampler.probabilities > 0
             left_out = bool((weights[~reached] > 0).any())
+            foreseen = self.biased and sampler.observes is not None
             require(
-                sampler.unbiased == (not left_out),
+                sampler.unbiased == (not left_out) or (foreseen and not sampler.unbiased),
                 f"sampler.unbiased must be {not left_out} at {label}, where "
                 f"{int((~reached).sum())} paths are never drawn, got {sampler.unbiased}",
             )
@@ -274,6 +292,52 @@ class SamplerTests:
                         possible,
                         f"check_draws({n_draws}) must raise ConfigurationError at P={n_paths}, as "
                         "k is at most the number of paths that can be drawn (distinct or limited)",
+                    )
+
+    def test_identical_paths_have_no_variance(self) -> None:
+        """Where losses weigh as they are drawn, every draw of equal losses gives the same value.
+
+        The weights of such a loss are the shares, w_p = pi_p, so that the estimate is the sum of
+        w_p / (k pi_p) over the draw: 1, for any sampler that weighs by the shares of
+        ``inclusion`` and not by those, say, of the component that happened to draw.
+        """
+        for sampler, n_draws, label in self._cases():
+            weights, generator = sampler.inclusion(n_draws), torch.Generator().manual_seed(0)
+            draws = [torch.tensor(indices) for indices in law_of(sampler, n_draws, False)]
+            pairs = [(indices, sampler.shares(indices, n_draws)) for indices in draws]
+            pairs += [sampler.fresh_draw(n_draws, generator) for _ in range(20)]
+            for indices, shares in pairs:
+                value = float((weights[indices] / (n_draws * shares)).sum())
+                require(
+                    abs(value - 1) <= self.tolerance,
+                    f"equal losses of weights inclusion({n_draws}) must be estimated without "
+                    f"variance, as 1, got {value!r} from the draw {indices.tolist()} at {label}",
+                )
+
+    def test_relabelled_paths_are_drawn_alike(self) -> None:
+        """What a path is decides how it is drawn, and not where in the table it stands."""
+        for n_paths in self.n_paths:
+            ramp = torch.arange(1, n_paths + 1, dtype=torch.float64) / n_paths
+            swapped = [*range(1, n_paths, 2), *range(0, n_paths, 2)]
+            for order in (list(reversed(range(n_paths))), swapped):
+                plain, relabelled = self._bound(n_paths, ramp), self.make_relabelled(order)
+                relabelled.bind(PathTable(n_paths), ramp[order])
+                for n_draws in [k for k in self.n_draws if self._possible(plain, k)]:
+                    label = f"with paths in order {order}, k={n_draws}"
+                    require_close(
+                        relabelled.inclusion(n_draws),
+                        plain.inclusion(n_draws)[order],
+                        self.tolerance,
+                        f"inclusion must go with the paths, {label}",
+                    )
+                    if n_draws > 1 and self.follows_table:
+                        continue
+                    expected = plain.count_covariance(n_draws)[order][:, order]
+                    error = (relabelled.count_covariance(n_draws) - expected).abs().max()
+                    require(
+                        float(error) <= n_draws**2 * self.tolerance,
+                        f"count_covariance must go with the paths, or declare follows_table, "
+                        f"{label}: off by {float(error):.3g}",
                     )
 
     def test_draws_are_distinct(self) -> None:
@@ -381,6 +445,27 @@ class SamplerTests:
                 continue
             raise AssertionError(
                 f"a sampler bound to {n_paths} paths must refuse {n_paths + 1} with "
+                "ConfigurationError; call super().bind(paths, weights) first"
+            )
+
+    def test_another_loss_is_refused(self) -> None:
+        """Of as many paths with other weights; the same one again is welcome, also to a copy."""
+        for n_paths in self.n_paths:
+            ramp = torch.arange(1, n_paths + 1, dtype=torch.float64)
+            sampler = self._bound(n_paths, ramp)
+            before = sampler.probabilities.clone()
+            for again in (sampler, copy.deepcopy(sampler)):
+                again.bind(PathTable(n_paths), ramp.clone())
+                require(
+                    torch.equal(again.probabilities, before),
+                    f"binding to the same paths and weights must change nothing, at P={n_paths}",
+                )
+            try:
+                sampler.bind(PathTable(n_paths), ramp + 1)
+            except ConfigurationError:
+                continue
+            raise AssertionError(
+                f"a sampler bound to {n_paths} paths must refuse as many of other weights with "
                 "ConfigurationError; call super().bind(paths, weights) first"
             )
 
