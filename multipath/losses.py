@@ -129,8 +129,9 @@ class PathDecomposedLoss(nn.Module, ABC):
         """The same loss with coarser paths: one draw then evaluates a whole group.
 
         Args:
-            by: A metadata column (``"rate"``), a function from a path to its group, or a list of
-                lists of path keys or indices that holds every path once.
+            by: A metadata column (``"rate"``), a function from a path to its group, one label for
+                each path (``["a", "a", "b"]``), or a list of lists of path keys or indices that
+                holds every path once.
 
         Returns:
             A loss of the same value whose paths are the groups.

@@ -206,12 +206,9 @@ class StochasticLoss(nn.Module):
         weights = self.loss.path_weights
         if weights is not self._weights:
             if not torch.equal(weights, self._weights):
-                self._rebind(weights)
+                self._sampler.rebind(self.loss.paths, weights)
             self._weights = weights
         return self._sampler
-
-    def _rebind(self, weights: Tensor) -> None:
-        self._sampler.bind(self.loss.paths, weights)
 
     @property
     def unbiased(self) -> bool:
