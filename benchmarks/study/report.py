@@ -168,11 +168,11 @@ def write(path: Path) -> None:
         f"""\
 Every run has {budget:g} s of one thread's processor time, set-up included; batches of 4 sounds,
 reduced sampling, cosine schedule. Granular has {3 * budget:g} s: in {budget:g} no scheme had
-learned its density (mean errors 180 to 260, SCRAPL's the least). Learning rates were chosen for each scheme
-and problem among two, in half the time on a seed of its own; pilot runs had found the range.
-{n_seeds} other seeds were then trained. Errors are of the parameters, in per mille, on 512 sounds
-that neither training nor tuning saw, with 95 % intervals of the mean (Student). Always answering
-the middle scores 250. `python -m benchmarks.study.run` repeats it.""",
+learned its density (mean errors 180 to 260, SCRAPL's the least). Learning rates were chosen for
+each scheme and problem among two, in half the time on a seed of its own; pilot runs had found the
+range. {n_seeds} other seeds were then trained. Errors are of the parameters, in per mille, on 512
+sounds that neither training nor tuning saw, with 95 % intervals of the mean (Student). Always
+answering the middle scores 250. `python -m benchmarks.study.run` repeats it.""",
         "![errors with intervals](study.png)",
         "## All sound problems together",
         "Errors relative to `energy 8`, and their geometric mean.",
