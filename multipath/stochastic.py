@@ -146,9 +146,9 @@ class StochasticLoss(nn.Module):
 
         :math:`e_p` the mean norm of the targets on path p (:class:`~multipath.samplers.Energy`),
         with weights :math:`w_p / (k \pi_p)`, so that the estimate is unbiased. The paths share
-        their work and take one backward; any optimizer will do, and none keeps memory per path. Over
-        three problems, in equal time, no scheme that it was compared with trained better
-        (:doc:`/choosing_sampler`; on one of them, ``power=0.5`` did as well or a little better).
+        their work and take one backward; any optimizer will do, and none keeps memory per path.
+        Over three problems, in equal time, no scheme that it was compared with trained better
+        (:doc:`/choosing_sampler`; on one of them, ``power=0.5`` did a little better).
 
         With ``power`` a > 0 the loss itself is balanced first (:class:`~multipath.BalancedLoss`):
         each path is divided by its size to that power, so that quiet ones have more of a say, up to
