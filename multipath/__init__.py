@@ -13,7 +13,7 @@ from .target_cache import TargetCache
 from .transform_loss import Log1p, TransformLoss
 
 if TYPE_CHECKING:
-    from . import diagnostics, optim, samplers, testing, transforms
+    from . import diagnostics, importance, optim, samplers, testing, transforms
 
 __version__ = "0.1.0"
 
@@ -30,6 +30,7 @@ __all__ = [
     "TransformLoss",
     "diagnostics",
     "errors",
+    "importance",
     "optim",
     "samplers",
     "testing",

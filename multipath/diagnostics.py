@@ -35,6 +35,7 @@ import torch
 from torch import Tensor
 
 from ._path_gradients import extra, inner_products, path_gradients, undisturbed
+from ._tables import aligned
 from .errors import ConfigurationError
 from .losses import PathDecomposedLoss
 from .paths import PathTable
@@ -158,12 +159,7 @@ class VarianceReport:
         for row in self.rows:
             numbers = [f"{getattr(row, name):.4g}" for name in names]
             cells.append([row.name, str(row.n_draws), *numbers, "yes" if row.unbiased else "no"])
-        widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
-        lines = [
-            "  ".join([row[0].ljust(widths[0]), *map(str.rjust, row[1:], widths[1:])])
-            for row in cells
-        ]
-        return "\n".join(lines)
+        return aligned(cells)
 
 
 def estimate_variance(

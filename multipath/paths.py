@@ -11,6 +11,7 @@ from typing import Any, overload
 import torch
 from torch import Tensor
 
+from ._tables import aligned
 from .errors import ConfigurationError, InputError
 
 GroupBy = (
@@ -271,16 +272,7 @@ class PathTable(Sequence[Path]):
         """The whole table as aligned text."""
         names = ["index", "key", *self.columns, "cost"]
         cells = [names, *([_cell(path, name) for name in names] for path in self._paths)]
-        widths = [max(len(row[i]) for row in cells) for i in range(len(names))]
-        left = names.index("key")
-        lines = (
-            "  ".join(
-                cell.ljust(width) if i == left else cell.rjust(width)
-                for i, (cell, width) in enumerate(zip(row, widths, strict=True))
-            ).rstrip()
-            for row in cells
-        )
-        return "\n".join(lines)
+        return aligned(cells, left=names.index("key"))
 
 
 class _AnonymousPaths(Sequence[Path]):

@@ -12,6 +12,9 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn.functional import pad
+
+from ._tracing import is_traced
 
 
 def inverse_planes(band: Tensor, length: int) -> Tensor:
@@ -26,7 +29,12 @@ def inverse_planes(band: Tensor, length: int) -> Tensor:
         anything.
     """
     step = oversampling(band.shape[-1], length)
-    halves: Tensor = _Halves.apply(band, step * length // 2 + 1)  # type: ignore[no-untyped-call]
+    n_bins = step * length // 2 + 1
+    halves: Tensor
+    if is_traced(band):
+        halves = pad(torch.stack([0.5 * band, -0.5j * band]), (1, n_bins - 1 - band.shape[-1]))
+    else:
+        halves = _Halves.apply(band, n_bins)  # type: ignore[no-untyped-call]
     planes: Tensor = torch.fft.irfft(halves, n=step * length, norm="forward")
     return planes[..., ::step]
 
@@ -58,6 +66,8 @@ def peak_scale(signals: Tensor) -> Tensor:
     """
     # filters divided by them stay well within range as well
     limit = int(0.8 * math.log2(torch.finfo(signals.dtype).max))
+    if is_traced(signals):  # steps of zero slope, unlike frexp
+        return torch.exp2(signals.abs().amax(dim=1).log2().ceil().clamp(-limit, limit))
     exponent = torch.frexp(signals.detach().abs().amax(dim=1)).exponent
     return torch.ldexp(torch.ones_like(signals[:, 0]), exponent.clamp(-limit, limit))
 
@@ -93,8 +103,19 @@ class _Halves(torch.autograd.Function):
 
 def modulus(planes: Tensor) -> Tensor:
     """Modulus of (batch, 2, ...) planes; its gradient is zero, not NaN, where it is zero."""
+    if is_traced(planes):
+        return plain_modulus(planes)
     result: Tensor = _Modulus.apply(planes)  # type: ignore[no-untyped-call]
     return result
+
+
+def plain_modulus(planes: Tensor) -> Tensor:
+    """The same in plain operations: all its derivatives are zero where it is zero."""
+    real, imaginary = planes.unbind(dim=1)
+    power = real * real + imaginary * imaginary
+    silent = power == 0
+    # infinity where it is silent would become NaN in a derivative: one is taken and thrown away
+    return torch.where(silent, 0.0, torch.where(silent, 1.0, power).sqrt())
 
 
 class _Modulus(torch.autograd.Function):
@@ -139,7 +160,8 @@ def modulus_and_inverse(real: Tensor, imaginary: Tensor) -> tuple[Tensor, Tensor
 
 def half_spectrum(x: Tensor) -> Tensor:
     """``torch.fft.rfft``, with a real inverse transform as backward instead of a complex one."""
-    result: Tensor = _HalfSpectrum.apply(x)  # type: ignore[no-untyped-call]
+    transform = torch.fft.rfft if is_traced(x) else _HalfSpectrum.apply
+    result: Tensor = transform(x)
     return result
 
 

@@ -10,6 +10,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from ._tracing import untraced
+
 Made = TypeVar("Made")
 
 
@@ -31,13 +33,17 @@ class FilterBuffers(nn.Module):
         self._designs[name] = np.ascontiguousarray(design)
         self.register_buffer(name, torch.from_numpy(self._designs[name]), persistent=False)
 
-    def derived(self, key: Any, like: Tensor, make: Callable[[], Made]) -> Made:
-        """What ``make`` returns, remembered for the key and the dtype and device of a tensor."""
+    def derived(self, key: Any, like: Tensor, make: Callable[[Tensor], Made]) -> Made:
+        """What ``make`` returns, remembered for the key and the dtype and device of a tensor.
+
+        It is given a tensor of that dtype and device.
+        """
         full_key = (key, like.dtype, like.device)
         if full_key not in self._derived:
-            # made in an evaluation under inference mode, they must still serve in training
-            with torch.inference_mode(False), torch.no_grad():
-                self._derived[full_key] = make()
+            # made in an evaluation under inference mode, or while torch.func differentiates, they
+            # must still serve in training
+            with untraced(), torch.inference_mode(False), torch.no_grad():
+                self._derived[full_key] = make(torch.empty(0, dtype=like.dtype, device=like.device))
         return self._derived[full_key]  # type: ignore[no-any-return]
 
     def filter(self, name: str, like: Tensor) -> Tensor:

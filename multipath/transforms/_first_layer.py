@@ -14,6 +14,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn.functional import pad
 
 from ._analytic import (
     half_spectrum,
@@ -26,6 +27,7 @@ from ._analytic import (
 from ._bands import Band, extend
 from ._low_bins import LowBins
 from ._tiles import signal_tiles, tile_size
+from ._tracing import is_traced
 
 
 @dataclass(frozen=True)
@@ -110,6 +112,21 @@ class WaveletGroup:
         planes: Tensor = torch.fft.irfft(as_complex(scratch), n=n, norm="forward")
         return planes[..., :: self.step]
 
+    def plain_analyse(self, spectrum: Tensor) -> Tensor:
+        """:meth:`analyse` of a spectrum in plain operations."""
+        n = self.step * self.length
+        values, sources = self.values[:, ::2], torch.stack([spectrum, -1j * spectrum], dim=1)
+        width = values.shape[1]
+        bands = torch.cat(
+            [
+                sources[:, :, None, first : first + width] * values[rows]
+                for rows, first in self._runs()
+            ],
+            dim=2,
+        )
+        planes: Tensor = torch.fft.irfft(pad(bands, (1, n // 2 - width)), n=n, norm="forward")
+        return planes[..., :: self.step]
+
     def synthesise(self, planes: Tensor, sources: Tensor) -> None:
         """Add the adjoint of :meth:`analyse` to gradients with respect to the sources."""
         bins = as_pairs(torch.fft.rfft(stuffed(planes, self.step)))
@@ -124,10 +141,15 @@ class WaveletGroup:
         Those are filled from bin 1 on: bin 0 could not hold an imaginary part.
         """
         width = self.values.shape[1]
+        for rows, first in self._runs():
+            yield rows, slice(2 * first, 2 * first + width), slice(2, 2 + width)
+
+    def _runs(self) -> Iterator[tuple[slice, int]]:
+        """Rows that start from the same bin, and that bin."""
         row = 0
         for first, run in groupby(self.firsts):
             rows = slice(row, row + len(list(run)))
-            yield rows, slice(2 * first, 2 * first + width), slice(2, 2 + width)
+            yield rows, first
             row = rows.stop
 
 
@@ -182,6 +204,9 @@ def modulus_spectra(
         For each group, shape (batch, wavelets, bins), with gradient, of the signals; and without of
         the signals and the others.
     """
+    if is_traced(spectrum):
+        traced = plain_modulus_spectra(plan, spectrum)
+        return list(zip(traced, traced, strict=True))
     found: tuple[Tensor, ...] = _ModulusSpectra.apply(plan, spectrum, others)  # type: ignore[no-untyped-call]
     return list(zip(found[: len(plan)], found[len(plan) :], strict=True))
 
@@ -264,6 +289,16 @@ def differentiable_modulus_spectra(plan: Plan, spectrum: Tensor) -> list[Tensor]
         )
         for group, low_bins, below in plan
     ]
+
+
+def plain_modulus_spectra(plan: Plan, spectrum: Tensor) -> list[Tensor]:
+    """The same in plain operations."""
+    found = []
+    for group, low_bins, below in plan:
+        size = tile_size(2 * len(group) * group.length, spectrum.device)
+        tiles = [low_bins(modulus(group.plain_analyse(tile))) for tile in spectrum.split(size)]
+        found.append(extend(torch.cat(tiles), below, 0))
+    return found
 
 
 class _Analyse(torch.autograd.Function):

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from ._analytic import half_spectrum, modulus, peak_scale
 from ._tiles import tile_size
+from ._tracing import is_traced
 
 
 @dataclass(frozen=True)
@@ -81,6 +82,8 @@ def magnitudes(signals: Tensor, window: Tensor, frames: Frames) -> Tensor:
     Returns:
         Shape (batch, bins, frames), laid out in memory frame by frame.
     """
+    if is_traced(signals):
+        return differentiable_magnitudes(signals, window, frames)
     result: Tensor = _Magnitudes.apply(signals, window, frames)  # type: ignore[no-untyped-call]
     return result
 

@@ -95,7 +95,7 @@ class FrequencyFilters(FilterBuffers):
         return FrequencyBatch(scales, mixing, [smooth for _, smooth in matrices])
 
     def _matrices(self, n_fr: int, n_rows: int, like: Tensor) -> tuple[Tensor, Tensor]:
-        return self.derived((n_fr, n_rows), like, lambda: self._cut(n_fr, n_rows, like))
+        return self.derived((n_fr, n_rows), like, lambda like: self._cut(n_fr, n_rows, like))
 
     def _cut(self, n_fr: int, n_rows: int, like: Tensor) -> tuple[Tensor, Tensor]:
         band_pass = self.filter(f"band_pass_{n_fr}", like)[..., :n_rows]

@@ -8,6 +8,8 @@ from functools import cache
 import torch
 from torch import Tensor
 
+from ._tracing import is_traced
+
 # oneDNN compiles a kernel for every shape and keeps it, which takes a millisecond and half a
 # megabyte: worth it for shapes that are large and recur.
 LONGEST_SIDE, MULTIPLICATIONS = 2**10, 2**22
@@ -21,7 +23,7 @@ def product(left: Tensor, right: Tensor) -> Tensor:
     tensors only under the operation that compiled models call, which has no gradient: products
     that one may be asked of go the usual way.
     """
-    if not _pays(left, right):
+    if not _pays(left, right) or is_traced(left) or is_traced(right):
         return left @ right
     if torch.is_grad_enabled() and (left.requires_grad or right.requires_grad):
         return left @ right

@@ -11,6 +11,7 @@ from torch import Tensor
 from ..paths import Path, check_indices
 from ._analytic import peak_scale
 from ._time import SpectrumLayer, TimeScattering
+from ._tracing import is_traced
 from .base import Transform, check_signal, full_precision, working_dtype
 
 Finish = Callable[[Tensor], dict[int, Tensor]]
@@ -108,7 +109,7 @@ class Scattering(Transform):
 
         Nothing is kept for a gradient with respect to y, unless y requires one.
         """
-        if y.requires_grad and torch.is_grad_enabled():
+        if is_traced(x) or (y.requires_grad and torch.is_grad_enabled()):
             return super().coefficient_pairs(x, y, indices)
         of_x, of_y = self._scatter([x, y], indices)
         return of_x, of_y

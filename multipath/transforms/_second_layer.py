@@ -21,6 +21,7 @@ from ._average import StridedAverage
 from ._modulation import Modulation
 from ._products import product
 from ._tiles import SignalTiles, signal_tiles, tile_size
+from ._tracing import is_traced
 
 
 @dataclass(frozen=True)
@@ -91,6 +92,8 @@ def averaged_moduli(
     Returns:
         For each branch, shape (batch, rows out, frames kept), of the joint batch if there is one.
     """
+    if any(map(is_traced, spectra)):
+        return [_plain_average(branch, spectra) for branch in branches]
     joint = [s.detach() for s in spectra] if joint is None else joint
     result: Iterable[Tensor] = _AveragedModuli.apply(branches, joint, *spectra)  # type: ignore[no-untyped-call]
     return list(result)
@@ -166,6 +169,25 @@ def _differentiable_average(branch: Branch, spectra: Sequence[Tensor]) -> Tensor
     planes = branch.modulate.differentiable(spectra)
     mixed = branch.mix(planes.flatten(2)).unflatten(2, planes.shape[2:])
     return branch.average(modulus(mixed.transpose(0, 1))).transpose(0, 1)
+
+
+def _plain_average(branch: Branch, spectra: Sequence[Tensor]) -> Tensor:
+    """The same in plain operations, a tile at a time: forward derivatives keep nothing of it."""
+    average = branch.average
+    found = []
+    for signals, _ in branch.batches(len(spectra[0]), 0, spectra[0].device):
+        planes = branch.modulate.differentiable([s[signals] for s in spectra])
+        shape, samples_of_all = planes.shape[2:], planes.flatten(2)
+        sums = torch.cat(
+            [
+                average.project(modulus(branch.mix(samples_of_all[..., samples]).movedim(0, 1)))
+                for _, samples in branch.tiles(samples_of_all.shape[-1], planes.device)
+            ],
+            dim=1,
+        )
+        sums = sums.reshape(branch.rows, shape[0], average.n_frames, -1)
+        found.append(average.gather(sums).transpose(0, 1))
+    return torch.cat(found)
 
 
 def _add_adjoint(

@@ -321,7 +321,7 @@ class TimeScattering(FilterBuffers):
         group = self.derived(
             ("psi1", level),
             like,
-            lambda: WaveletGroup.design(
+            lambda like: WaveletGroup.design(
                 [bands.first[n1] for n1 in members],
                 self.filter("psi1_bank", like),
                 bands.below,
@@ -334,13 +334,13 @@ class TimeScattering(FilterBuffers):
     def _low_bins(self, level: int, n_bins: int, like: Tensor) -> LowBins:
         length = self.padded >> level
         return self.derived(
-            ("low bins", length, n_bins), like, lambda: LowBins(length, n_bins, like)
+            ("low bins", length, n_bins), like, lambda like: LowBins(length, n_bins, like)
         )
 
     def _second_filter(self, n2: int, level: int, like: Tensor) -> Tensor:
         """Weights of a :class:`~._modulation.Part`, for spectra of one sample in 2^level."""
 
-        def make() -> Tensor:
+        def make(like: Tensor) -> Tensor:
             values = self._bands(like.dtype).second[n2].of(self.filter("psi2_bank", like))
             halves = values / (2 * (self.padded >> level))
             return torch.stack([halves + 0j, -1j * halves])[:, None, None]
@@ -348,7 +348,7 @@ class TimeScattering(FilterBuffers):
         return self.derived(("psi2", n2, level), like, make)
 
     def _averaging(self, level: int, like: Tensor) -> StridedAverage:
-        def make() -> StridedAverage:
+        def make(like: Tensor) -> StridedAverage:
             spectrum = subsample(self.phi.numpy(force=True), level)
             return StridedAverage(spectrum, self.stride >> level, self.frames, like)
 
@@ -357,7 +357,7 @@ class TimeScattering(FilterBuffers):
     def _low_pass_bins(self, level: int, n_bins: int, length: int, like: Tensor) -> Tensor:
         """Bins of the low-pass filter, for an inverse transform that divides by another length."""
 
-        def make() -> Tensor:
+        def make(like: Tensor) -> Tensor:
             weights = subsample(self.phi.numpy(force=True), level)[:n_bins]
             weights *= length / (self.padded >> level)
             return torch.as_tensor(weights, dtype=like.dtype, device=like.device)

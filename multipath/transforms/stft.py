@@ -124,9 +124,7 @@ class MultiResolutionSTFT(Transform):
                     f"{size['fft_size']}: more than {size['fft_size'] // 2} are needed"
                 )
             name = f"window_{index}"
-            window = self.windows.derived(
-                name, signals, partial(self.windows.filter, name, signals)
-            )
+            window = self.windows.derived(name, signals, partial(self.windows.filter, name))
             half = size["fft_size"] // 2
             padded = torch.nn.functional.pad(signals, (half, half), mode="reflect")
             frames = Frames(size["fft_size"], size["hop_size"], size["win_length"])

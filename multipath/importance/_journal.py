@@ -1,0 +1,96 @@
+"""Results kept in a file as they come, so that interrupted work goes on where it stopped."""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from ..errors import ConfigurationError, InputError
+
+FORMAT = "multipath theta-importance, 1"
+Record = tuple[Tensor, ...]
+
+
+class Journal:
+    """An append-only file with one line a result; several processes write one file each.
+
+    A line is written at once and flushed to the disk: a torn last line, which an interruption may
+    leave, is dropped when the work goes on.
+
+    Args:
+        path: The file of rank 0; rank r > 0 appends ``.r`` to the name.
+        fingerprint: Of all that the results depend on.
+        rank: Of this process.
+
+    Raises:
+        ConfigurationError: If the file belongs to other work.
+        InputError: If it is no such file, or damaged before its last line.
+    """
+
+    def __init__(self, path: Path, fingerprint: str, rank: int = 0) -> None:
+        self.path, self.fingerprint = path, fingerprint
+        self.own = path if rank == 0 else path.with_name(f"{path.name}.{rank}")
+        self.records: dict[str, Record] = {}
+        others = path.parent.glob(f"{path.name}.*") if path.parent.exists() else []
+        for file in [path, *sorted(f for f in others if f.suffix[1:].isdigit())]:
+            if file.exists():
+                self._read(file, repair=file == self.own)
+
+    def append(self, unit: str, record: Sequence[Tensor]) -> None:
+        """Add a result."""
+        buffer = io.BytesIO()
+        torch.save(tuple(record), buffer)
+        entry = {"unit": unit, "data": base64.b64encode(buffer.getvalue()).decode()}
+        lines = [json.dumps(entry)]
+        if not self.own.exists() or self.own.stat().st_size == 0:
+            self.own.parent.mkdir(parents=True, exist_ok=True)
+            lines.insert(0, json.dumps({"format": FORMAT, "fingerprint": self.fingerprint}))
+        with self.own.open("ab") as stream:
+            stream.write(("\n".join(lines) + "\n").encode())
+            stream.flush()
+            os.fsync(stream.fileno())
+        self.records[unit] = tuple(record)
+
+    def _read(self, file: Path, repair: bool) -> None:
+        content = file.read_bytes()
+        whole, _, torn = content.rpartition(b"\n")
+        lines = whole.split(b"\n") if whole else []
+        if not lines:
+            if content and not content.startswith(b'{"format"'):
+                raise InputError(f"{file} is no journal of theta-importance; choose another file")
+        else:
+            self._check_header(file, lines[0])
+        for number, line in enumerate(lines[1:], start=2):
+            try:
+                entry = json.loads(line)
+                data = io.BytesIO(base64.b64decode(entry["data"]))
+                self.records[entry["unit"]] = torch.load(data, weights_only=True)
+            except Exception as error:
+                raise InputError(
+                    f"{file} is damaged in line {number} ({error}); remove the file to start again"
+                ) from error
+        if torn and repair:
+            with file.open("r+b") as stream:
+                stream.truncate(len(content) - len(torn))
+
+    def _check_header(self, file: Path, line: bytes) -> None:
+        try:
+            header = json.loads(line)
+            known = header["format"] == FORMAT
+            fingerprint = header["fingerprint"]
+        except (ValueError, KeyError, TypeError):
+            known, fingerprint = False, ""
+        if not known:
+            raise InputError(f"{file} is no journal of theta-importance; choose another file")
+        if fingerprint != self.fingerprint:
+            raise ConfigurationError(
+                f"{file} belongs to other work: the loss, the weights, the batches or the settings "
+                "have changed since; choose another file, or remove it to start again"
+            )

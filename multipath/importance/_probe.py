@@ -1,0 +1,117 @@
+"""What is tried before the long work: that encoder and decoder are functions, item by item."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+from torch.nn.modules.dropout import _DropoutNd
+
+from ..errors import ConfigurationError, InputError
+from ._problem import Batch, Problem
+
+REPEATS = 3
+
+
+def probe(problem: Problem, batch: Batch) -> int:
+    """Refuse what theta-importance would give a wrong number for, and return U.
+
+    Raises:
+        ConfigurationError: If the encoder or the decoder is random, treats the items of a batch
+            jointly or changes at each call, or some weights have no influence on theta.
+        InputError: If theta or what the decoder returns is not finite, or theta does not depend on
+            the weights.
+    """
+    _refuse_layers(problem.encoder, "encoder")
+    _refuse_layers(problem.decoder, "decoder")
+    few = batch.items(slice(0, 4))
+    with torch.no_grad():
+        theta = _try("encoder", problem.encoder, problem.encode, batch)
+        _try("decoder", problem.decoder, lambda b: problem.decode(theta[: len(b)], b), few)
+    _check_weights(problem, batch.items(slice(0, 1)))
+    return int(theta.shape[1])
+
+
+def _refuse_layers(module: Any, role: str) -> None:
+    """Layers that are known to be random or joint get a message that names them."""
+    if not isinstance(module, nn.Module):
+        return
+    for name, layer in module.named_modules():
+        where = f"{role}.{name} ({type(layer).__name__})" if name else type(layer).__name__
+        if not layer.training:
+            continue
+        if isinstance(layer, _DropoutNd) and layer.p > 0:
+            raise ConfigurationError(
+                f"{where} is in training mode, which makes theta-importance random: call "
+                f"{role}.eval() before, and .train() afterwards"
+            )
+        if isinstance(layer, _BatchNorm):
+            raise ConfigurationError(
+                f"{where} is in training mode, which mixes the items of a batch: call "
+                f"{role}.eval() before, and .train() afterwards"
+            )
+
+
+def _try(role: str, module: Any, call: Any, batch: Batch) -> Tensor:
+    before = _buffers(module)
+    first: Tensor = call(batch)
+    if not isinstance(first, Tensor) or first.ndim < 1 or len(first) != len(batch):
+        got = tuple(first.shape) if isinstance(first, Tensor) else type(first).__name__
+        raise InputError(f"the {role} must return a tensor with the batch first, got {got}")
+    if not bool(torch.isfinite(first).all()):
+        raise InputError(f"the {role} returns values that are not finite; check its input for NaN")
+    for _ in range(REPEATS - 1):
+        if not _same(first, call(batch)):
+            raise ConfigurationError(
+                f"the {role} gave two answers to the same question: theta-importance needs a "
+                f"deterministic {role}. Call {role}.eval() to switch off dropout, and give random "
+                "synthesizers a fixed seed for each item (as context: batches of (inputs, target, "
+                "seeds))"
+            )
+    if len(batch) > 1 and not _same(first[:1], call(batch.items(slice(0, 1)))):
+        raise ConfigurationError(
+            f"the {role} treats the items of a batch jointly: its answer to the first item depends "
+            "on the others. Use a mode in which it does not, or batches of one item"
+        )
+    for name, value in _buffers(module).items():
+        if not torch.equal(value, before[name]):
+            raise ConfigurationError(
+                f"the {role} changes its buffer {name!r} at each call; call {role}.eval() before"
+            )
+    return first
+
+
+def _buffers(module: Any) -> dict[str, Tensor]:
+    if not isinstance(module, nn.Module):
+        return {}
+    return {name: buffer.detach().clone() for name, buffer in module.named_buffers()}
+
+
+def _same(a: Tensor, b: Tensor) -> bool:
+    """Up to what another order of summation may do."""
+    tolerance = 1e-3 if torch.finfo(a.dtype).eps > 1e-10 else 1e-9
+    return a.shape == b.shape and bool((a - b).abs().max() <= tolerance * a.abs().max())
+
+
+def _check_weights(problem: Problem, item: Batch) -> None:
+    theta = problem.encode(item)[0]
+    weights = list(problem.weights.values())
+    reached = [False] * len(weights)
+    for u, value in enumerate(theta.unbind()):
+        gradients: Any = [None] * len(weights)
+        if value.requires_grad:
+            gradients = torch.autograd.grad(value, weights, retain_graph=True, allow_unused=True)
+        if all(gradient is None for gradient in gradients):
+            raise InputError(
+                f"theta[:, {u}] does not depend on any of the weights in params: check that the "
+                "encoder does not detach it"
+            )
+        reached = [old or g is not None for old, g in zip(reached, gradients, strict=True)]
+    idle = [name for name, used in zip(problem.weights, reached, strict=True) if not used]
+    if idle:
+        raise ConfigurationError(
+            f"these weights have no gradient, since theta does not depend on them: "
+            f"{', '.join(idle[:5])}{', ...' if len(idle) > 5 else ''}; leave them out of params"
+        )

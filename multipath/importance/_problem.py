@@ -1,0 +1,163 @@
+"""What theta-importance is measured on: an encoder, a decoder, a loss, and one batch at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ..errors import ConfigurationError, InputError
+from ..losses import PathDecomposedLoss
+
+Module = Callable[..., Tensor]
+Parameters = Iterable[nn.Parameter] | Iterable[tuple[str, nn.Parameter]] | Mapping[str, Tensor]
+
+
+@dataclass(frozen=True)
+class Batch:
+    """One batch.
+
+    Attributes:
+        inputs: What the encoder sees, batch first.
+        target: What the loss compares with, batch first.
+        context: What the decoder is given besides theta, each batch first.
+    """
+
+    inputs: Tensor
+    target: Tensor
+    context: tuple[Tensor, ...] = ()
+
+    def __len__(self) -> int:
+        return len(self.inputs)
+
+    def items(self, part: slice) -> Batch:
+        """Some items of the batch."""
+        return Batch(self.inputs[part], self.target[part], tuple(c[part] for c in self.context))
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Encoder E(x; w), decoder D(theta), loss L_p and the weights w."""
+
+    loss: PathDecomposedLoss
+    encoder: Module
+    decoder: Module
+    weights: dict[str, Tensor]
+
+    @property
+    def n_weights(self) -> int:
+        """Length of the vector w."""
+        return sum(weight.numel() for weight in self.weights.values())
+
+    @property
+    def eps(self) -> float:
+        """Of the weights' precision."""
+        return max(torch.finfo(weight.dtype).eps for weight in self.weights.values())
+
+    def encode(self, batch: Batch) -> Tensor:
+        """Theta, shape (batch, U), with a graph back to the weights."""
+        theta = self.encoder(batch.inputs)
+        if not isinstance(theta, Tensor) or theta.ndim != 2 or len(theta) != len(batch):
+            got = tuple(theta.shape) if isinstance(theta, Tensor) else type(theta).__name__
+            raise InputError(
+                f"the encoder must return theta of shape (batch, U) = ({len(batch)}, U), got {got}"
+            )
+        return theta
+
+    def path_losses(self, theta: Tensor, batch: Batch, indices: Sequence[int]) -> Tensor:
+        """L_p of each item, shape (paths, batch)."""
+        return self.loss.evaluate(self.decode(theta, batch), batch.target, indices)
+
+    def decode(self, theta: Tensor, batch: Batch) -> Tensor:
+        """What the loss compares with the target."""
+        return self.decoder(theta, *batch.context)
+
+    def item_weight(self, batch: Batch) -> float:
+        """What the loss's reduction multiplies each item with; the mean where it has none."""
+        return 1.0 if self.loss.reduction == "sum" else 1 / len(batch)
+
+
+def as_batches(batches: Iterable[Any]) -> list[Batch]:
+    """Batches from tensors or tuples, see :func:`multipath.importance.theta_importance`."""
+    if isinstance(batches, Tensor):
+        raise ConfigurationError(
+            "batches must be an iterable of batches, got one tensor; pass [x] for a single batch"
+        )
+    found = []
+    for number, given in enumerate(batches):
+        parts = given if isinstance(given, tuple | list) else (given,)
+        if not parts or not all(isinstance(part, Tensor) for part in parts):
+            raise InputError(
+                f"batch {number} must be a tensor or a tuple (inputs, target, *context) of "
+                f"tensors, got {type(given).__name__}"
+            )
+        inputs, target, *context = parts if len(parts) > 1 else (parts[0], parts[0])
+        sizes = {len(part) for part in (inputs, target, *context)}
+        if len(sizes) > 1 or 0 in sizes:
+            raise InputError(
+                f"the tensors of batch {number} must have the same number of items, at least one, "
+                f"got {[len(part) for part in parts]}"
+            )
+        found.append(Batch(inputs, target, tuple(context)))
+    if not found:
+        raise ConfigurationError("batches is empty: pass at least one batch of examples")
+    return found
+
+
+def named_weights(encoder: Module, params: Parameters | None) -> dict[str, Tensor]:
+    """The weights by name: of the encoder, or those given."""
+    named: dict[str, Any]
+    if params is None:
+        if not isinstance(encoder, nn.Module):
+            raise ConfigurationError(
+                "the encoder is no module that knows its parameters; pass params=, the tensors "
+                "that are trained"
+            )
+        named = {name: w for name, w in encoder.named_parameters() if w.requires_grad}
+    elif isinstance(params, Mapping):
+        named = dict(params)
+    else:
+        given = list(params)
+        known = (
+            {id(w): name for name, w in encoder.named_parameters()}
+            if isinstance(encoder, nn.Module)
+            else {}
+        )
+        named = dict(
+            entry if isinstance(entry, tuple) else (known.get(id(entry), f"params[{i}]"), entry)
+            for i, entry in enumerate(given)
+        )
+    if not named:
+        raise ConfigurationError("there are no weights to train: params is empty")
+    for name, weight in named.items():
+        if not isinstance(weight, Tensor) or not weight.requires_grad:
+            raise ConfigurationError(
+                f"params must be tensors that require a gradient, {name} does not; leave out what "
+                "is frozen"
+            )
+    return named
+
+
+@contextmanager
+def undisturbed(*modules: Any) -> Iterator[None]:
+    """Afterwards modes, buffers and random streams are as they were; no ``.grad`` is touched."""
+    buffers = [
+        (buffer, buffer.detach().clone())
+        for module in modules
+        if isinstance(module, nn.Module)
+        for buffer in module.buffers()
+        if buffer.numel() < 2**20
+    ]
+    gpus = range(torch.cuda.device_count()) if torch.cuda.is_initialized() else []
+    try:
+        with torch.random.fork_rng(gpus), torch.enable_grad():
+            yield
+    finally:
+        with torch.no_grad():
+            for buffer, before in buffers:
+                if not torch.equal(buffer, before):
+                    buffer.copy_(before)

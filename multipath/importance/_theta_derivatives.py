@@ -1,0 +1,125 @@
+r"""First and second derivatives of every path's loss with respect to theta.
+
+theta-importance needs of the decoder and of the loss only, for each item of a batch,
+
+.. math:: s_{u,p} = \frac{\partial L_p}{\partial \theta_u}, \qquad
+    H_{u,u',p} = \frac{\partial^2 L_p}{\partial \theta_u \partial \theta_{u'}} .
+
+There are few parameters and many paths: forward differentiation gives all paths at once, and what
+they share is computed once for each pair of parameters. A loss that ``torch.func`` cannot see
+through is differentiated backwards, path by path.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Sequence
+from typing import Literal, NamedTuple
+
+import torch
+from torch import Tensor
+from torch.func import jvp
+
+from ..errors import InputError
+from ._problem import Batch, Problem
+
+Mode = Literal["forward", "reverse"]
+
+
+class ThetaDerivatives(NamedTuple):
+    """Derivatives of each item's losses, on the CPU.
+
+    Attributes:
+        first: s, shape (P, batch, U).
+        second: H, shape (P, batch, U, U).
+    """
+
+    first: Tensor
+    second: Tensor
+
+
+def theta_derivatives(
+    problem: Problem, batch: Batch, indices: Sequence[int], mode: Mode
+) -> ThetaDerivatives:
+    """Both derivatives at the theta that the encoder gives.
+
+    Args:
+        problem: Decoder and loss.
+        batch: Some items.
+        indices: Which paths.
+        mode: See the module.
+
+    Raises:
+        InputError: If a derivative is not finite.
+    """
+    with torch.no_grad():
+        theta = problem.encode(batch).detach()
+    if mode == "forward":
+        with warnings.catch_warnings():  # torch compiles some formulas at its first forward mode
+            warnings.filterwarnings("ignore", ".*torch.jit.*deprecated", DeprecationWarning)
+            first, second = _forward(lambda t: problem.path_losses(t, batch, indices), theta)
+    else:
+        first, second = _reverse(lambda t, p: problem.path_losses(t, batch, [p]), theta, indices)
+    for name, values in {"first": first, "second": second}.items():
+        if not bool(torch.isfinite(values).all()):
+            bad = indices[int((~torch.isfinite(values.flatten(1)).all(dim=1)).nonzero()[0])]
+            raise InputError(
+                f"the {name} derivative of path {problem.loss.paths[bad].key!r} with respect to "
+                "theta is not finite: check the targets for NaN, and that the decoder and the loss "
+                "can be differentiated twice where the encoder puts theta"
+            )
+    return ThetaDerivatives(first.detach().cpu(), second.detach().cpu())
+
+
+def supports_forward(problem: Problem, batch: Batch) -> bool:
+    """Whether ``torch.func`` sees through the decoder and the loss."""
+    part = batch.items(slice(0, 1))
+    try:
+        theta_derivatives(problem, part, [0], "forward")
+    except (RuntimeError, NotImplementedError):
+        return False
+    return True
+
+
+def _forward(losses: Callable[[Tensor], Tensor], theta: Tensor) -> tuple[Tensor, Tensor]:
+    n_parameters = theta.shape[1]
+    # the same parameter of all items at once: they do not meet
+    towards = torch.eye(n_parameters).to(theta)[:, None].expand(-1, len(theta), -1)
+    slopes, bends = [], {}
+    for u, one in enumerate(towards):
+
+        def slope_of(t: Tensor, one: Tensor = one) -> Tensor:
+            slope: Tensor = jvp(losses, (t,), (one,))[1]
+            return slope
+
+        for v, other in enumerate(towards[: u + 1]):
+            slope, bends[u, v] = jvp(slope_of, (theta,), (other,))[:2]
+        slopes.append(slope)
+    order = range(n_parameters)
+    second = [torch.stack([bends[max(u, v), min(u, v)] for v in order], dim=-1) for u in order]
+    return torch.stack(slopes, dim=-1), torch.stack(second, dim=-2)
+
+
+def _reverse(
+    losses: Callable[[Tensor, int], Tensor], theta: Tensor, indices: Sequence[int]
+) -> tuple[Tensor, Tensor]:
+    n_parameters = theta.shape[1]
+    first, second = [], []
+    for index in indices:  # one at a time: a graph of several would be walked as a whole
+        leaf = theta.clone().requires_grad_()
+        value = losses(leaf, index).sum()
+        slope = _gradient(value, leaf)
+        first.append(slope.detach())
+        second.append(
+            torch.stack([_gradient(slope[:, u].sum(), leaf) for u in range(n_parameters)], dim=1)
+        )
+    return torch.stack(first), torch.stack(second).detach()
+
+
+def _gradient(value: Tensor, leaf: Tensor) -> Tensor:
+    if not value.requires_grad:
+        return torch.zeros_like(leaf)
+    (found,) = torch.autograd.grad(
+        value, leaf, create_graph=True, allow_unused=True, materialize_grads=True
+    )
+    return found

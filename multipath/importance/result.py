@@ -1,0 +1,238 @@
+"""What theta-importance has found: a matrix, probabilities, a table and a picture."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from os import PathLike
+from pathlib import Path as FilePath
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from .._path_gradients import extra
+from .._tables import aligned
+from ..errors import ConfigurationError, InputError
+from ..paths import Path, PathTable
+from ..samplers import Importance
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+FORMAT = "multipath theta-importance result, 1"
+
+
+@dataclass(frozen=True)
+class ThetaImportance:
+    r"""The curvature of each path's loss along each parameter, and probabilities made from it.
+
+    Attributes:
+        paths: The paths of the loss.
+        parameters: Names of the U parameters.
+        curvature: :math:`C_{u,p}`, float64 of shape (U, P).
+        residuals: Largest relative residual of the eigenvalues over the batches, shape (U, P); None
+            for a proxy.
+        settings: How it was measured.
+
+    Example:
+        >>> result = ThetaImportance(
+        ...     PathTable(3), ("AM", "FM"), torch.tensor([[1.0, 1.0, 2.0], [6.0, 1.0, 1.0]])
+        ... )
+        >>> result.probabilities()
+        tensor([0.5000, 0.1875, 0.3125], dtype=torch.float64)
+        >>> print(result)
+        theta-importance of 3 paths for 2 parameters
+        parameter  effective paths  largest share  of path
+               AM             2.83            0.5        2
+               FM             2.09           0.75        0
+             both             2.78            0.5        0
+    """
+
+    paths: PathTable
+    parameters: tuple[str, ...]
+    curvature: Tensor
+    residuals: Tensor | None = None
+    settings: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        """Check the matrix."""
+        values = self.curvature.detach().double().cpu()
+        if values.shape != (len(self.parameters), len(self.paths)):
+            raise InputError(
+                f"curvature must have shape (U, P) = ({len(self.parameters)}, {len(self.paths)}), "
+                f"got {tuple(values.shape)}"
+            )
+        if not bool(torch.isfinite(values).all() and (values >= 0).all()):
+            raise InputError("curvature must be finite and not negative")
+        for name, row in zip(self.parameters, values, strict=True):
+            if not row.any():
+                raise InputError(
+                    f"no path has any curvature along {name}: there is nothing to make "
+                    "probabilities from; check that the decoder uses it"
+                )
+        object.__setattr__(self, "curvature", values)
+
+    @property
+    def shares(self) -> Tensor:
+        r""":math:`C_{u,p} / \sum_{p'} C_{u,p'}`, shape (U, P)."""
+        return self.curvature / self.curvature.sum(dim=1, keepdim=True)
+
+    def probabilities(self, floor: float = 0.0, reweight: bool = False) -> Tensor:
+        r"""Equation 10: :math:`\pi_p = \frac{1}{U} \sum_u C_{u,p} / \sum_{p'} C_{u,p'}`.
+
+        Args:
+            floor: The share of the draws that is spread evenly over all paths,
+                :math:`(1 - f) \pi_p + f / P`. Default 0, as published.
+            reweight: Whether they are meant for an estimator of the mean loss
+                (``StochasticLoss(reweight=True)``), which must be able to draw every path.
+
+        Returns:
+            float64 of shape (P,); they add up to 1.
+
+        Raises:
+            ConfigurationError: If floor is not in [0, 1], or with ``reweight`` one is zero.
+        """
+        if not 0 <= floor <= 1:
+            raise ConfigurationError(f"floor must lie in [0, 1], got {floor}")
+        mean = self.shares.mean(dim=0)
+        found = (1 - floor) * mean / mean.sum() + floor / len(self.paths)
+        if reweight and bool((found == 0).any()):
+            raise ConfigurationError(
+                f"{int((found == 0).sum())} paths have probability 0, and an estimate of the mean "
+                "loss would miss them: pass a floor, e.g. floor=0.1"
+            )
+        return found
+
+    def sampler(self, floor: float = 0.0) -> Importance:
+        """A sampler that draws with :meth:`probabilities`."""
+        return Importance(self.probabilities(floor))
+
+    def share(self, inside: Sequence[bool] | Tensor, floor: float = 0.0) -> float:
+        """Share of the probability that falls on some of the paths.
+
+        Args:
+            inside: Which paths, one truth value each.
+            floor: As in :meth:`probabilities`.
+        """
+        chosen = torch.as_tensor(inside, dtype=torch.bool)
+        if chosen.shape != (len(self.paths),):
+            raise InputError(
+                f"inside must hold one truth value for each of the {len(self.paths)} paths, got "
+                f"shape {tuple(chosen.shape)}"
+            )
+        return float(self.probabilities(floor)[chosen].sum())
+
+    def save(self, file: str | PathLike[str]) -> None:
+        """Write everything to a file, at once or not at all."""
+        target = FilePath(file)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        unfinished = target.with_name(f"{target.name}.part")
+        content = {
+            "format": FORMAT,
+            "paths": [(path.key, dict(path.metadata), path.cost) for path in self.paths],
+            "parameters": list(self.parameters),
+            "curvature": self.curvature,
+            "residuals": self.residuals,
+            "settings": dict(self.settings),
+        }
+        torch.save(content, unfinished)
+        os.replace(unfinished, target)
+
+    @classmethod
+    def load(cls, file: str | PathLike[str]) -> ThetaImportance:
+        """Read what :meth:`save` has written.
+
+        Raises:
+            InputError: If the file is missing, damaged, or something else.
+        """
+        content = _read(file)
+        if not isinstance(content, dict) or content.get("format") != FORMAT:
+            raise InputError(
+                f"{file} is no result of theta-importance; make one with "
+                "`multipath importance` or theta_importance(...).save(file)"
+            )
+        paths = PathTable(
+            Path(index, _hashable(key), {k: _hashable(v) for k, v in metadata.items()}, cost)
+            for index, (key, metadata, cost) in enumerate(content["paths"])
+        )
+        return cls(
+            paths,
+            tuple(content["parameters"]),
+            content["curvature"],
+            content["residuals"],
+            content["settings"],
+        )
+
+    def plot(
+        self,
+        file: str | PathLike[str] | None = None,
+        *,
+        inside: Sequence[bool] | Tensor | None = None,
+        title: str = "",
+    ) -> Figure:
+        r"""Picture of :math:`P \pi_p`, how much more often than uniformly each path is drawn.
+
+        Over the plane of rates and scales where the paths have such numbers, as in figure 6 of the
+        paper; otherwise over their indices.
+
+        Args:
+            file: Where to save it, if anywhere; the ending decides the format.
+            inside: Paths to outline.
+            title: Above the picture.
+
+        Raises:
+            ModuleNotFoundError: Without matplotlib, which an extra brings.
+        """
+        with extra():
+            from ._plot import plot_probabilities
+        return plot_probabilities(self, file, inside, title)
+
+    def __str__(self) -> str:
+        """A table with a row for each parameter."""
+        named = [*zip(self.parameters, self.shares, strict=True)]
+        if len(named) > 1:
+            named.append(("both" if len(named) == 2 else "all", self.probabilities()))
+        rows = [["parameter", "effective paths", "largest share", "of path"]]
+        for name, shares in named:
+            entropy = -(shares * shares.clamp_min(1e-300).log()).sum()
+            largest = int(shares.argmax())
+            path = str(self.paths[largest].key)
+            rows.append([name, f"{entropy.exp():.3g}", f"{shares[largest]:.3g}", path])
+        head = f"theta-importance of {len(self.paths)} paths for {len(self.parameters)} parameters"
+        return f"{head}\n{aligned(rows)}"
+
+
+def load_probabilities(file: str | PathLike[str]) -> Tensor:
+    """Probabilities from a saved :class:`ThetaImportance`, or a saved tensor of shape (P,).
+
+    Raises:
+        InputError: If the file is missing or damaged, or does not hold probabilities.
+    """
+    content = _read(file)
+    if not isinstance(content, Tensor):
+        return ThetaImportance.load(file).probabilities()
+    values = content.detach().double().cpu()
+    fine = values.ndim == 1 and bool(torch.isfinite(values).all() and (values >= 0).all())
+    if not fine or abs(float(values.sum()) - 1) > 1e-6:
+        raise InputError(
+            f"{file} must hold probabilities of shape (P,) that add up to 1, got shape "
+            f"{tuple(values.shape)} and sum {float(values.sum()):g}"
+        )
+    return values
+
+
+def _read(file: str | PathLike[str]) -> Any:
+    try:
+        return torch.load(file, weights_only=True)
+    except FileNotFoundError:
+        raise InputError(f"there is no file {file}") from None
+    except Exception as error:  # whatever unpickling a damaged file may raise
+        raise InputError(
+            f"{file} cannot be read ({type(error).__name__}); make it again"
+        ) from error
+
+
+def _hashable(value: Any) -> Any:
+    return tuple(map(_hashable, value)) if isinstance(value, list | tuple) else value

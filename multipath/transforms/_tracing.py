@@ -1,0 +1,24 @@
+"""Whether a tensor is being differentiated by ``torch.func``.
+
+The hand-written kernels write into buffers and have a backward, which is all that training needs.
+``torch.func`` (``jvp``, ``grad``, any nesting of them) asks for operations that it can see through:
+for its tensors the transforms go through the same steps in plain operations.
+"""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager
+
+import torch
+from torch import Tensor
+from torch._functorch.pyfunctorch import temporarily_clear_interpreter_stack
+
+
+def is_traced(x: Tensor) -> bool:
+    """Whether x belongs to a ``torch.func`` transform."""
+    return bool(torch._C._functorch.is_functorch_wrapped_tensor(x))
+
+
+def untraced() -> AbstractContextManager[object]:
+    """Step out of all ``torch.func`` transforms, to make tensors that outlast them."""
+    return temporarily_clear_interpreter_stack()
