@@ -115,9 +115,7 @@ def test_a_foreign_configuration_is_refused():
     values = preset("quick").to_dict()
     training = dict(values["training"])
     del training["steps"]
-    with pytest.raises(
-        InputError, match=r"TrainingSettings .*missing .'steps'., unknown .'x'."
-    ):
+    with pytest.raises(InputError, match=r"TrainingSettings .*missing .'steps'., unknown .'x'."):
         MatchConfig.from_dict({**values, "training": {**training, "x": 1}})
     with pytest.raises(InputError, match=r"MatchConfig .*missing \[\], unknown \['colour'\]"):
         MatchConfig.from_dict({**values, "colour": 1})
