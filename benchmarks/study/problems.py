@@ -8,18 +8,17 @@ the error of the parameters on sounds that neither training nor tuning saw is re
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
-from multipath.applications.chirplet import ChirpletSynth
+from multipath.applications.configuration import MatchConfig
 from multipath.applications.cqt import LogCQT
 from multipath.applications.data import seeded
 from multipath.applications.encoder import Encoder
-from multipath.applications.granular import GranularSynth
-from multipath.applications.presets import MatchConfig, preset
+from multipath.applications.presets import preset
 from multipath.transforms import JTFS
 
 BATCH = 4
@@ -46,27 +45,23 @@ class Problem:
 
     def transform(self, sampling: Literal["exact", "reduced"]) -> JTFS:
         """The scattering transform whose paths are sampled."""
-        config = self.config
-        return JTFS(
-            config.n_samples,
-            sample_rate=config.sample_rate,
-            sampling=sampling,
-            **asdict(config.jtfs),
-        )
+        task = self.config.application
+        return task.scattering.build(task.n_samples, task.sample_rate, sampling=sampling)
 
     def encoder(self, seed: int) -> nn.Module:
         """A fresh encoder with its picture in front."""
-        config = self.config
+        settings = self.config.encoder
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seeded(seed, "weights").initial_seed())
             encoder = Encoder(
                 len(self.parameters),
-                channels=config.channels,
-                embedding=config.embedding,
+                channels=settings.channels,
+                embedding=settings.embedding,
                 dropout=0.0,
-                initialization=config.initialization,
+                initialization=settings.initialization,
             )
-        picture = LogCQT(config.sample_rate, config.cqt_octaves, hop=config.cqt_hop)
+        rate = self.config.application.sample_rate
+        picture = LogCQT(rate, settings.cqt_octaves, hop=settings.cqt_hop)
         return nn.Sequential(picture, encoder)
 
     def split(self, seed: int, name: str) -> tuple[Tensor, Tensor]:
@@ -86,37 +81,17 @@ class Problem:
 
 def chirplet(synth: str) -> Problem:
     """A chirplet synthesizer, with random time shifts."""
-    config = preset("quick", synth)
-    renderer = ChirpletSynth(
-        config.ranges, n_samples=config.n_samples, sample_rate=config.sample_rate, f0=config.f0
-    )
-
-    def shifts(count: int, generator: torch.Generator) -> Tensor:
-        limit = config.max_shift
-        return torch.randint(-limit, limit + 1, (count,), generator=generator)
-
-    return Problem(f"chirplet {synth}", renderer, ("AM", "FM"), shifts, config)
+    return _problem(f"chirplet {synth}", preset("quick", synth=synth))
 
 
 def granular() -> Problem:
     """The granular synthesizer, with random onsets."""
-    config = preset("quick")
-    renderer = GranularSynth(
-        n_samples=config.n_samples,
-        sample_rate=config.sample_rate,
-        n_grains=16,
-        grain_samples=512,
-        f_min=64.0,
-        f_max=512.0,
-        steepest=0.75,
-        softness=1.0,
-        pitches="spread",
-    )
+    return _problem("granular", preset("quick", "granular"))
 
-    def seeds(count: int, generator: torch.Generator) -> Tensor:
-        return torch.randint(2**40, (count,), generator=generator)
 
-    return Problem("granular", renderer, ("density", "slope"), seeds, config)
+def _problem(name: str, config: MatchConfig) -> Problem:
+    synth = config.application.build_synth()
+    return Problem(name, synth, synth.parameter_names, config.application.draw_chance, config)
 
 
 PROBLEMS: dict[str, Callable[[], Problem]] = {

@@ -15,7 +15,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from .data import seeded
 
 Progress = Callable[[int, float | None], None]
-"""Called after each step with the number of steps done and the latest theta error, if any."""
+"""Called after each step with the number of steps done and the latest error, if any."""
 
 
 class History(Callback):
@@ -88,16 +88,18 @@ class ReportProgress(Callback):
     Args:
         report: The function.
         history: Where the latest error stands.
+        column: Which of its columns that is.
     """
 
-    def __init__(self, report: Progress, history: History) -> None:
+    def __init__(self, report: Progress, history: History, column: str = "theta") -> None:
         self.report = report
         self.history = history
+        self.column = column
 
     def on_train_batch_end(self, trainer: Trainer, *_: Any) -> None:
         """Report."""
         rows = self.history.rows
-        self.report(trainer.global_step, rows[-1]["theta"] if rows else None)
+        self.report(trainer.global_step, rows[-1][self.column] if rows else None)
 
 
 class SeededSteps(Callback):

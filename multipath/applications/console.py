@@ -51,8 +51,8 @@ def error_text(error: float | None) -> str:
 
 def show_summary(summary: Mapping[str, Any], folder: Path) -> None:
     """Print the errors of a finished run and where its report is."""
-    table = Table("parameter", "error (per mille)", "untrained")
-    for name, error in summary["theta_error"].items():
+    table = Table("", f"error ({summary['unit']})", "untrained")
+    for name, error in summary[summary["errors"]].items():
         table.add_row(name, f"{error:.1f}", f"{summary['untrained_error'][name]:.1f}")
     Console().print(table)
     print(f"{1000 * summary['seconds_per_step']:.1f} ms per step")

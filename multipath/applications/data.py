@@ -1,105 +1,127 @@
-"""Targets made on the fly: parameters and time shifts drawn from a seed; no file is stored."""
+"""Targets and their batches: a training step is a pure function of the seed and its number."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from .presets import MatchConfig
+from ..errors import ConfigurationError
 
 SPLITS = {"train": 0.6, "validation": 0.2, "test": 0.2}
 
+DrawChance = Callable[[int, torch.Generator], Tensor]
+"""Draws what parameters leave open for a number of sounds: their time shifts, say."""
 
-class Batch(NamedTuple):
-    """Some targets, and how far their reconstructions are to be shifted.
+
+class Targets(NamedTuple):
+    """Some sounds to be matched: made from known parameters, or recorded.
 
     Args:
-        theta: True parameters in [0, 1], shape (batch, U).
-        shift: Shift of the targets in samples, integers of shape (batch,).
-        reconstruction_shift: Shift of what the synthesizer will render from the estimates.
+        theta: True parameters in [0, 1], shape (n, U), or None if nobody knows them.
+        chance: What else the synthesizer needs, integers of shape (n,): time shifts in samples, or
+            seeds of grains.
+        sounds: Recordings, shape (n, n_samples). None: rendered from the others.
     """
 
-    theta: Tensor
-    shift: Tensor
-    reconstruction_shift: Tensor
+    theta: Tensor | None = None
+    chance: Tensor | None = None
+    sounds: Tensor | None = None
+
+    @property
+    def size(self) -> int:
+        """How many."""
+        return next(len(field) for field in self if field is not None)
+
+    def take(self, which: Tensor | slice) -> Targets:
+        """Some of them."""
+        return Targets(*(None if field is None else field[which] for field in self))
 
 
-class Targets:
-    """The parameters of every target, split 60/20/20; sounds are rendered when needed.
-
-    Parameters are uniform in the unit cube (log-uniform in Hz and octaves/s), shifts uniform in
-    +-``max_shift``. A training step k is a pure function of (seed, k), so an interrupted run goes
-    on where it stopped: targets are taken from random permutations, each used up before the next,
-    and reconstructions get a shift of their own at every step.
+class Batch(NamedTuple):
+    """Some targets, and the chance with which their reconstructions are to be rendered.
 
     Args:
-        config: Says how many targets, how large a batch and which seed.
-        n_parameters: Number U of synthesizer parameters.
+        targets: What to match.
+        chance: As in :class:`Targets`, but of the reconstructions: other shifts, other seeds.
+    """
+
+    targets: Targets
+    chance: Tensor
+
+
+class Batches:
+    """The order in which a run meets its targets.
+
+    A training step k is a pure function of (seed, k), so an interrupted run goes on where it
+    stopped: targets are taken from random permutations, each used up before the next, and
+    reconstructions get a chance of their own at every step.
+
+    Args:
+        splits: Targets of ``train``, ``validation`` and ``test``.
+        draw_chance: Draws that of reconstructions.
+        seed: Of the run.
+        size: Targets in a training step.
+
+    Raises:
+        ConfigurationError: If the training targets do not fill a batch, or a split is empty.
 
     Example:
-        >>> from .presets import preset
-        >>> targets = Targets(preset("quick"), n_parameters=2)
-        >>> {split: len(theta) for split, theta in targets.theta.items()}
-        {'train': 960, 'validation': 320, 'test': 320}
-        >>> targets.training_batch(7).theta.equal(targets.training_batch(7).theta)
+        >>> splits = split_targets(Targets(theta=torch.rand(20, 2)))
+        >>> draw = lambda count, generator: torch.randint(9, (count,), generator=generator)
+        >>> batches = Batches(splits, draw, seed=0, size=4)
+        >>> {split: targets.size for split, targets in batches.splits.items()}
+        {'train': 12, 'validation': 4, 'test': 4}
+        >>> batches.training_batch(7).targets.theta.equal(batches.training_batch(7).targets.theta)
         True
     """
 
-    def __init__(self, config: MatchConfig, n_parameters: int) -> None:
-        self.config = config
-        generator = seeded(config.seed, "targets")
-        theta = torch.rand(config.n_targets, n_parameters, generator=generator)
-        shift = self._draw_shifts(config.n_targets, generator)
-        first = round(SPLITS["train"] * config.n_targets)
-        second = round((SPLITS["train"] + SPLITS["validation"]) * config.n_targets)
-        bounds = {
-            "train": slice(0, first),
-            "validation": slice(first, second),
-            "test": slice(second, None),
-        }
-        self.theta = {split: theta[part] for split, part in bounds.items()}
-        self.shift = {split: shift[part] for split, part in bounds.items()}
+    def __init__(
+        self, splits: Mapping[str, Targets], draw_chance: DrawChance, *, seed: int, size: int
+    ) -> None:
+        sizes = {name: targets.size for name, targets in splits.items()}
+        if sizes["train"] < size or not all(sizes.values()):
+            raise ConfigurationError(
+                f"there are too few targets ({sizes}): those of training must fill a batch of "
+                f"{size}, and no split may be empty"
+            )
+        self.splits = dict(splits)
+        self.draw_chance = draw_chance
+        self.seed = seed
+        self.size = size
 
     def training_batch(self, step: int) -> Batch:
         """The batch of optimizer step number ``step``, counted from 0."""
-        size = self.config.batch_size
-        per_pass = len(self.theta["train"]) // size
-        round_, place = divmod(step, per_pass)
-        order = torch.randperm(
-            len(self.theta["train"]), generator=seeded(self.config.seed, "order", round_)
-        )
-        chosen = order[place * size : (place + 1) * size]
-        shift = self._draw_shifts(size, seeded(self.config.seed, "reconstruction", step))
-        return Batch(self.theta["train"][chosen], self.shift["train"][chosen], shift)
+        train = self.splits["train"]
+        round_, place = divmod(step, train.size // self.size)
+        order = torch.randperm(train.size, generator=seeded(self.seed, "order", round_))
+        chosen = order[place * self.size : (place + 1) * self.size]
+        chance = self.draw_chance(self.size, seeded(self.seed, "reconstruction", step))
+        return Batch(train.take(chosen), chance)
 
-    def batches(self, split: str, size: int = 64) -> Iterator[Batch]:
-        """All targets of a split, in order; their reconstructions' shifts are fixed too."""
-        theta, shift = self.theta[split], self.shift[split]
-        other = self._draw_shifts(len(theta), seeded(self.config.seed, split))
-        for start in range(0, len(theta), size):
+    def all_of(self, split: str, size: int = 64) -> Iterator[Batch]:
+        """All targets of a split, in order; the chance of their reconstructions is fixed too."""
+        targets = self.splits[split]
+        chance = self.draw_chance(targets.size, seeded(self.seed, split))
+        for start in range(0, targets.size, size):
             part = slice(start, start + size)
-            yield Batch(theta[part], shift[part], other[part])
-
-    def _draw_shifts(self, count: int, generator: torch.Generator) -> Tensor:
-        limit = self.config.max_shift
-        return torch.randint(-limit, limit + 1, (count,), generator=generator)
+            yield Batch(targets.take(part), chance[part])
 
 
 class TrainingBatches:
     """The batches of one epoch, beginning at the step the trainer has reached.
 
     Args:
-        targets: Where batches come from.
+        batches: Where they come from.
         length: Steps in an epoch.
         next_step: Says which step comes next; asked when an epoch begins.
     """
 
-    def __init__(self, targets: Targets, length: int, next_step: Callable[[], int]) -> None:
-        self.targets = targets
+    def __init__(self, batches: Batches, length: int, next_step: Callable[[], int]) -> None:
+        self.batches = batches
         self.length = length
         self.next_step = next_step
 
@@ -110,7 +132,18 @@ class TrainingBatches:
     def __iter__(self) -> Iterator[Batch]:
         """Batches of the next epoch."""
         first = self.next_step()
-        return (self.targets.training_batch(first + i) for i in range(self.length))
+        return (self.batches.training_batch(first + i) for i in range(self.length))
+
+
+def split_targets(targets: Targets) -> dict[str, Targets]:
+    """60 % to train, 20 % to validate, 20 % to test, in order."""
+    first = round(SPLITS["train"] * targets.size)
+    second = round((SPLITS["train"] + SPLITS["validation"]) * targets.size)
+    return {
+        "train": targets.take(slice(0, first)),
+        "validation": targets.take(slice(first, second)),
+        "test": targets.take(slice(second, None)),
+    }
 
 
 def seeded(seed: int, *purpose: str | int) -> torch.Generator:

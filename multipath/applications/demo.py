@@ -20,12 +20,14 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from .configuration import MatchConfig
 from .console import error_text, make_progress_bar
-from .presets import LOSSES, MatchConfig, preset
+from .objectives import LOSSES
+from .presets import preset
 
-DEMO_LOSSES = ("mss", "scrapl", "kpaths", "ploss")
-SLOWEST_FIRST = ("kpaths", "scrapl", "mss", "ploss")  # packs the two workers evenly
-COLORS = {"mss": "#b0602c", "scrapl": "#2c6fb0", "kpaths": "#0b6e6e", "ploss": "#888888"}
+DEMO_LOSSES = ("mss-log", "scrapl", "kpaths", "ploss")
+SLOWEST_FIRST = ("kpaths", "scrapl", "mss-log", "ploss")  # packs the two workers evenly
+COLORS = {"mss-log": "#b0602c", "scrapl": "#2c6fb0", "kpaths": "#0b6e6e", "ploss": "#888888"}
 WORKERS = 2
 
 Summaries = dict[str, list[dict[str, Any]]]
@@ -89,11 +91,11 @@ def train_all(folder: Path, steps: int | None, seeds: Sequence[int]) -> Summarie
             key: pool.submit(_train, key, config, folder / f"{key[0]}-{key[1]}")
             for key, config in configs.items()
         }
-        total = sum(config.steps for config in configs.values())
+        total = sum(config.training.steps for config in configs.values())
         overall = bar.add_task("all runs", total=total, error="")
         tasks = {
             key: bar.add_task(
-                f"{key[0]}, seed {key[1]}", total=config.steps, error="", visible=False
+                f"{key[0]}, seed {key[1]}", total=config.training.steps, error="", visible=False
             )
             for key, config in configs.items()
         }
@@ -106,7 +108,7 @@ def train_all(folder: Path, steps: int | None, seeds: Sequence[int]) -> Summarie
                 except queue.Empty:
                     continue
                 done[key] = step
-                finished = step >= configs[key].steps
+                finished = step >= configs[key].training.steps
                 bar.update(
                     tasks[key], completed=step, error=error_text(error), visible=not finished
                 )
@@ -133,7 +135,7 @@ def _train(key: tuple[str, int], config: MatchConfig, folder: Path) -> dict[str,
     from .run import run
 
     def report(step: int, error: float | None) -> None:
-        if step % 5 == 0 or step == config.steps:
+        if step % 5 == 0 or step == config.training.steps:
             _messages.put((key, step, error))
 
     return run(config, folder, overwrite=True, progress=report, checkpoints=False)
@@ -159,7 +161,7 @@ def make_rows(summaries: Summaries) -> list[Row]:
     rows = [
         Row(
             loss,
-            LOSSES[loss],
+            LOSSES[loss].description,
             [summary["theta_error"]["theta"] for summary in runs],
             statistics.fmean(summary["theta_error"]["AM"] for summary in runs),
             statistics.fmean(summary["theta_error"]["FM"] for summary in runs),
@@ -186,7 +188,7 @@ def make_table(rows: Sequence[Row], seeds: Sequence[int]) -> Table:
 def describe_margin(rows: Sequence[Row]) -> str:
     """How far SCRAPL ends below the spectral loss and below no training, seed by seed."""
     by_name = {row.name: row for row in rows}
-    scrapl, mss, untrained = by_name["scrapl"], by_name["mss"], by_name["untrained"]
+    scrapl, mss, untrained = by_name["scrapl"], by_name["mss-log"], by_name["untrained"]
     shares = [
         f"{max(own / other for own, other in zip(scrapl.errors, row.errors, strict=True)):.2f}"
         for row in (mss, untrained)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 from typing import Any
 
@@ -13,71 +12,79 @@ from torch.optim.lr_scheduler import LambdaLR
 from torch.utils.data import DataLoader
 
 from ..errors import InputError
-from .chirplet import ChirpletSynth
+from .configuration import MatchConfig
 from .cqt import LogCQT
-from .data import Batch, Targets, TrainingBatches
+from .data import Batch, Batches, Targets, TrainingBatches
 from .encoder import Encoder
-from .objectives import SUPERVISED, build_criterion, build_optimizer
-from .presets import MatchConfig
+from .objectives import Material, find_objective
+from .schedules import SCHEDULES
 
 
 class SoundMatching(LightningModule):
     """Encoder, frozen synthesizer and loss.
 
     The encoder looks at a target and estimates its parameters; the synthesizer renders the
-    estimates, with another time shift; the loss compares the two sounds. Only ``ploss`` sees the
-    true parameters in training. Validation and test measure the distance between parameters, which
-    costs no loss evaluation.
+    estimates, with another time shift or other grains; the loss compares the two sounds. Only
+    ``ploss`` sees the true parameters in training. Validation and test ask the evaluation of the
+    application, by default the distance between parameters, which costs no loss evaluation.
 
     Args:
         config: Everything that defines the run. Weights are initialised with torch's global
             generator: seed it.
+        probabilities: Of the paths, shape (P,), for a run with ``objective.probabilities``.
 
     Example:
         >>> from .presets import preset
         >>> model = SoundMatching(preset("quick", loss="ploss"))
-        >>> theta, estimate = model.estimate("test")
-        >>> theta.shape == estimate.shape == (320, 2)
-        True
+        >>> model.estimate("test").shape
+        torch.Size([320, 2])
     """
 
-    def __init__(self, config: MatchConfig) -> None:
+    def __init__(self, config: MatchConfig, probabilities: Tensor | None = None) -> None:
         super().__init__()
         self.config = config
-        self.synth = ChirpletSynth(
-            config.ranges,
-            n_samples=config.n_samples,
-            sample_rate=config.sample_rate,
-            f0=config.f0,
-            detach_window=config.detach_window,
-        )
-        n_parameters = len(self.synth.parameter_names)
-        self.picture = LogCQT(config.sample_rate, config.cqt_octaves, hop=config.cqt_hop)
+        application, settings = config.application, config.encoder
+        self.synth = application.build_synth()
+        self.picture = LogCQT(application.sample_rate, settings.cqt_octaves, hop=settings.cqt_hop)
         self.encoder = Encoder(
-            n_parameters,
-            channels=config.channels,
-            embedding=config.embedding,
-            dropout=config.dropout,
-            initialization=config.initialization,
+            len(self.synth.parameter_names),
+            channels=settings.channels,
+            embedding=settings.embedding,
+            dropout=settings.dropout,
+            initialization=settings.initialization,
         )
-        self.targets = Targets(config, n_parameters)
-        self.criterion = build_criterion(config, self._energy_sounds())
+        self.batches = Batches(
+            application.targets(config.seed),
+            application.draw_chance,
+            seed=config.seed,
+            size=config.training.batch_size,
+        )
+        self.evaluation = application.build_evaluation(self.synth)
+        self.objective = find_objective(config.objective.loss)
+        material = Material(config, self._training_sounds, probabilities)
+        self.criterion = self.objective.build(material)
 
     def forward(self, sounds: Tensor) -> Tensor:
         """Estimate the parameters of sounds (batch, n_samples), shape (batch, U)."""
         estimate: Tensor = self.encoder(self.picture(sounds))
         return estimate
 
+    @torch.no_grad()
+    def sounds(self, targets: Targets) -> Tensor:
+        """The sounds of targets, rendered if they are not recordings: (batch, n_samples)."""
+        if targets.sounds is not None:
+            return targets.sounds
+        return self.synth(*self._known(targets))
+
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """The loss of one batch."""
-        with torch.no_grad():
-            sounds = self.synth(batch.theta, batch.shift)
+        sounds = self.sounds(batch.targets)
         theta = self(sounds)
         loss: Tensor
-        if self.config.loss == SUPERVISED:
-            loss = self.criterion(theta, batch.theta)
+        if self.objective.supervised:
+            loss = self.criterion(theta, batch.targets.theta)
         else:
-            loss = self.criterion(self.synth(theta, batch.reconstruction_shift), sounds)
+            loss = self.criterion(self.synth(theta, batch.chance), sounds)
         if not torch.isfinite(loss):
             raise InputError(
                 f"the loss is {loss.item()} at step {self.global_step}: training has diverged; "
@@ -86,64 +93,70 @@ class SoundMatching(LightningModule):
         return loss
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
-        """Log the distance to the true parameters, in per mille, overall and for each."""
-        distance = (self(self.synth(batch.theta, batch.shift)) - batch.theta).abs().mean(dim=0)
-        for name, value in theta_errors(distance, self.synth.parameter_names).items():
-            self.log(f"validation/{name}", value, batch_size=len(batch.theta))
+        """Log what the evaluation says."""
+        numbers = self.evaluation(batch, self(self.sounds(batch.targets)))
+        for name, values in numbers.items():
+            self.log(f"validation/{name}", values.mean(), batch_size=batch.targets.size)
 
     def configure_optimizers(self) -> Any:
         """Optimizer and learning rate schedule of the run."""
-        optimizer = build_optimizer(self.config, self.encoder.parameters(), self.criterion)
-        if self.config.schedule == "constant":
-            return optimizer
-        steps = self.config.steps
-        cosine = LambdaLR(optimizer, lambda step: 0.5 * (1 + math.cos(math.pi * step / steps)))
+        training = self.config.training
+        optimizer = self.objective.optimizer(
+            self.encoder.parameters(), self.criterion, training.learning_rate, training.weight_decay
+        )
+        schedule, steps = SCHEDULES[training.schedule], training.steps
+        scheduler = LambdaLR(optimizer, lambda step: schedule(step / steps))
         return {
             "optimizer": optimizer,
-            "lr_scheduler": {"scheduler": cosine, "interval": "step"},
+            "lr_scheduler": {"scheduler": scheduler, "interval": "step"},
         }
 
     def train_dataloader(self) -> TrainingBatches:
         """Batches from wherever the run stands."""
-        length = min(self.config.validate_every, self.config.steps)
-        return TrainingBatches(self.targets, length, lambda: self.global_step)
+        training = self.config.training
+        length = min(training.validate_every, training.steps)
+        return TrainingBatches(self.batches, length, lambda: self.global_step)
 
     def val_dataloader(self) -> DataLoader[Batch]:
         """The validation targets, batched already."""
-        return DataLoader(list(self.targets.batches("validation")), batch_size=None)  # type: ignore[arg-type]
+        return DataLoader(list(self.batches.all_of("validation")), batch_size=None)  # type: ignore[arg-type]
 
     @torch.no_grad()
-    def estimate(self, split: str) -> tuple[Tensor, Tensor]:
-        """True and estimated parameters of a whole split, both (n, U), without dropout."""
+    def estimate(self, split: str) -> Tensor:
+        """Estimated parameters of a whole split, (n, U), without dropout."""
         training = self.training
         self.eval()
-        batches = [
-            Batch(*(field.to(self.device) for field in batch))
-            for batch in self.targets.batches(split)
-        ]
-        estimates = [self(self.synth(batch.theta, batch.shift)) for batch in batches]
+        estimates = [self(self.sounds(batch.targets)) for batch in self._all_of(split)]
         self.train(training)
-        return torch.cat([batch.theta for batch in batches]), torch.cat(estimates)
+        return torch.cat(estimates)
 
-    def _energy_sounds(self) -> Iterator[Tensor]:
-        left = self.config.energy_targets
-        for batch in self.targets.batches("train", size=min(16, left)):
+    @torch.no_grad()
+    def evaluate(self, split: str, estimate: Tensor) -> dict[str, float]:
+        """Means over a split of what the evaluation says about the estimates of it."""
+        batches = list(self._all_of(split))
+        parts = estimate.split([batch.targets.size for batch in batches])
+        found = [self.evaluation(*pair) for pair in zip(batches, parts, strict=True)]
+        return {
+            name: float(torch.cat([numbers[name] for numbers in found]).double().mean())
+            for name in found[0]
+        }
+
+    def _all_of(self, split: str) -> Iterator[Batch]:
+        for batch in self.batches.all_of(split):
+            yield self.transfer_batch_to_device(batch, self.device, 0)
+
+    def _training_sounds(self) -> Iterator[Tensor]:
+        left = self.config.objective.energy_targets
+        for batch in self.batches.all_of("train", size=min(16, left)):
             if left <= 0:
                 return
-            yield self.synth(batch.theta, batch.shift)
-            left -= len(batch.theta)
+            yield self.sounds(batch.targets)
+            left -= batch.targets.size
 
-
-def theta_errors(distance: Tensor, names: tuple[str, ...]) -> dict[str, float]:
-    """Per mille L1 error of each parameter, and their mean under ``theta``.
-
-    Args:
-        distance: Mean absolute error of each parameter, in [0, 1].
-        names: Names of the parameters.
-
-    Example:
-        >>> theta_errors(torch.tensor([0.25, 0.5]), ("AM", "FM"))
-        {'theta': 375.0, 'AM': 250.0, 'FM': 500.0}
-    """
-    values = [1000 * float(value) for value in distance]
-    return {"theta": sum(values) / len(values), **dict(zip(names, values, strict=True))}
+    @staticmethod
+    def _known(targets: Targets) -> tuple[Tensor, Tensor]:
+        if targets.theta is None or targets.chance is None:
+            raise InputError(
+                "targets need sounds, or theta and chance to render them from; these have neither"
+            )
+        return targets.theta, targets.chance

@@ -1,70 +1,135 @@
-"""What a sound matching run minimises, and with which optimizer, by name of the loss."""
+"""What a sound matching run minimises, and with which optimizer: one table, by name of the loss."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import asdict
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 from torch.optim import AdamW, Optimizer
 
 from .. import PathDecomposedLoss, StochasticLoss, TransformLoss
-from ..optim import PSAGA
-from ..samplers import Uniform
-from ..transforms import JTFS, MultiResolutionSTFT
-from .presets import MatchConfig
+from ..errors import ConfigurationError
+from ..optim import PSAGA, PAdam
+from ..samplers import Importance, Sampler, Uniform
+from ..transforms import MultiResolutionSTFT
 
-SUPERVISED = "ploss"
-"""The one loss that compares parameters and not sounds."""
+if TYPE_CHECKING:
+    from .configuration import MatchConfig
 
 
-def build_criterion(config: MatchConfig, target_sounds: Iterable[Tensor]) -> nn.Module:
-    """The loss of a run: called with what the model made and what it should have made.
+@dataclass(frozen=True)
+class Material:
+    """What a loss may be built from.
 
     Args:
-        config: Names the loss and its settings.
-        target_sounds: Batches of training targets, on which ``kpaths`` measures how loud each
-            path is; untouched by the other losses.
+        config: Of the run.
+        target_sounds: Gives batches of training targets, for losses that measure on them.
+        probabilities: Of the paths, shape (P,), if the run was given any.
     """
-    match config.loss:
-        case "ploss":
-            return nn.L1Loss()
-        case "mss":
-            return spectral_loss(config)
-        case "jtfs":
-            return scattering_loss(config)
-        case "kpaths":
-            return StochasticLoss.for_training(
-                scattering_loss(config),
-                target_sounds,
-                n_draws=config.n_draws,
-                floor=config.energy_floor,
-                generator=config.seed,
-            )
-        case _:
-            return StochasticLoss(scattering_loss(config), Uniform(), generator=config.seed)
+
+    config: MatchConfig
+    target_sounds: Callable[[], Iterable[Tensor]]
+    probabilities: Tensor | None = None
+
+    @property
+    def argument(self) -> str:
+        """What follows the first colon of the loss's name."""
+        return self.config.objective.loss.partition(":")[2]
+
+    @property
+    def sample_rate(self) -> float:
+        """In Hz."""
+        return self.config.application.sample_rate
 
 
-def build_optimizer(
-    config: MatchConfig, weights: Iterable[nn.Parameter], criterion: nn.Module
+MakeOptimizer = Callable[[Iterable[nn.Parameter], nn.Module, float, float], Optimizer]
+"""From weights, criterion, learning rate and weight decay."""
+
+
+def adamw(
+    weights: Iterable[nn.Parameter], criterion: nn.Module, lr: float, weight_decay: float
 ) -> Optimizer:
-    """The optimizer of a run, linked to its criterion if that is stochastic."""
-    learning_rate, decay = config.learning_rate, config.weight_decay
-    if isinstance(criterion, StochasticLoss) and config.loss == "scrapl":
-        return PSAGA(weights, paths=criterion, lr=learning_rate, weight_decay=decay)
-    optimizer = AdamW(weights, lr=learning_rate, weight_decay=decay)
+    """AdamW, linked to the criterion if that draws."""
+    optimizer = AdamW(weights, lr=lr, weight_decay=weight_decay)
     if isinstance(criterion, StochasticLoss):
         criterion.link(optimizer)
     return optimizer
 
 
+def padam(
+    weights: Iterable[nn.Parameter], criterion: nn.Module, lr: float, weight_decay: float
+) -> Optimizer:
+    """P-Adam, for a criterion that draws."""
+    return PAdam(weights, paths=_drawing(criterion), lr=lr, weight_decay=weight_decay)
+
+
+def psaga(
+    weights: Iterable[nn.Parameter], criterion: nn.Module, lr: float, weight_decay: float
+) -> Optimizer:
+    """P-Adam and P-SAGA, for a criterion that draws."""
+    return PSAGA(weights, paths=_drawing(criterion), lr=lr, weight_decay=weight_decay)
+
+
+@dataclass(frozen=True)
+class Objective:
+    """One row of :data:`LOSSES`.
+
+    Args:
+        description: One line for people.
+        build: Makes the criterion: called with what the model made and what it should have made.
+        optimizer: Makes the optimizer.
+        takes_probabilities: Whether it draws from probabilities, if given some.
+        supervised: Whether it compares parameters and not sounds.
+        argument: What has to follow the name and a colon, e.g. ``MODULE:FUNCTION``.
+    """
+
+    description: str
+    build: Callable[[Material], nn.Module]
+    optimizer: MakeOptimizer = adamw
+    takes_probabilities: bool = False
+    supervised: bool = False
+    argument: str = ""
+
+
+def one_path(material: Material) -> StochasticLoss:
+    """One scattering path a step: uniform, or drawn from the probabilities given."""
+    config, loss = material.config, scattering_loss(material.config)
+    sampler: Sampler = Uniform()
+    if material.probabilities is not None:
+        count = len(material.probabilities)
+        if count != len(loss.paths):
+            raise ConfigurationError(
+                f"{config.objective.probabilities} holds probabilities of {count} paths, but the "
+                f"loss has {len(loss.paths)}; use a file made for the same application and preset"
+            )
+        sampler = Importance(material.probabilities)
+    reweight = config.objective.reweight
+    return StochasticLoss(loss, sampler, reweight=reweight, generator=config.seed)
+
+
+def energy_draws(material: Material) -> StochasticLoss:
+    """Several paths a step, loud ones more often, unbiased."""
+    settings = material.config.objective
+    return StochasticLoss.for_training(
+        scattering_loss(material.config),
+        material.target_sounds(),
+        n_draws=settings.n_draws,
+        floor=settings.energy_floor,
+        generator=material.config.seed,
+    )
+
+
 def scattering_loss(config: MatchConfig) -> PathDecomposedLoss:
     """The full JTFS loss, squared L2 as in equation 3 of the paper."""
-    transform = JTFS(
-        n_samples=config.n_samples, sample_rate=config.sample_rate, **asdict(config.jtfs)
-    )
-    return TransformLoss(transform)
+    task = config.application
+    transform = task.scattering.build(task.n_samples, task.sample_rate)
+    if task.scattering.eps is None:
+        return TransformLoss(transform)
+    return TransformLoss(transform, rho="log1p", eps=task.scattering.eps)
 
 
 def spectral_loss(config: MatchConfig) -> PathDecomposedLoss:
@@ -72,12 +137,80 @@ def spectral_loss(config: MatchConfig) -> PathDecomposedLoss:
 
     One path a scale, hops of a quarter window.
     """
+    sizes = config.objective.fft_sizes
     transform = MultiResolutionSTFT(
-        fft_sizes=config.fft_sizes,
-        hop_sizes=[size // 4 for size in config.fft_sizes],
-        win_lengths=config.fft_sizes,
+        fft_sizes=sizes, hop_sizes=[size // 4 for size in sizes], win_lengths=sizes
     )
     return TransformLoss(transform, rho=linear_and_log, distance=mean_absolute)
+
+
+LOSSES: dict[str, Objective] = {
+    "scrapl": Objective(
+        "SCRAPL as published: one path a step, P-Adam and P-SAGA", one_path, psaga, True
+    ),
+    "scrapl-padam": Objective("SCRAPL without P-SAGA", one_path, padam, True),
+    "scrapl-adam": Objective("SCRAPL without P-SAGA and P-Adam: AdamW", one_path, adamw, True),
+    "kpaths": Objective("8 energy draws a step (StochasticLoss.for_training), AdamW", energy_draws),
+    "jtfs": Objective(
+        "the full joint time-frequency scattering loss, AdamW",
+        lambda material: scattering_loss(material.config),
+    ),
+    "mss-log": Objective(
+        "multi-scale spectral loss (log + linear), AdamW",
+        lambda material: spectral_loss(material.config),
+    ),
+    "mss": Objective("another name of mss-log", lambda material: spectral_loss(material.config)),
+    "ploss": Objective(
+        "supervised: distance between the parameters themselves, AdamW",
+        lambda material: nn.L1Loss(),
+        supervised=True,
+    ),
+}
+"""The losses a run can be trained with, by name; a new one is a row."""
+
+
+def find_objective(loss: str) -> Objective:
+    """The row of a loss, whose name may end in an argument: ``NAME:ARGUMENT``.
+
+    Raises:
+        ConfigurationError: If there is no such loss, or its argument is missing.
+
+    Example:
+        >>> find_objective("jtfs").description
+        'the full joint time-frequency scattering loss, AdamW'
+    """
+    name, colon, argument = loss.partition(":")
+    objective = LOSSES.get(name)
+    if objective is None or (colon and not objective.argument):
+        raise ConfigurationError(f"unknown loss {loss!r}; choose one of {', '.join(loss_names())}")
+    if objective.argument and not argument:
+        raise ConfigurationError(
+            f"the loss {name!r} needs an argument: {name}:{objective.argument}"
+        )
+    return objective
+
+
+def loss_names() -> list[str]:
+    """All names, with the arguments that they take.
+
+    Example:
+        >>> loss_names()[:3]
+        ['scrapl', 'scrapl-padam', 'scrapl-adam']
+    """
+    return [
+        f"{name}:{objective.argument}" if objective.argument else name
+        for name, objective in LOSSES.items()
+    ]
+
+
+def read_probabilities(file: Path | str) -> Tensor:
+    """The path probabilities of a file written by ``multipath importance``, shape (P,)."""
+    from ..importance import (  # type: ignore[import-not-found, attr-defined, unused-ignore]
+        load_probabilities,
+    )
+
+    probabilities: Tensor = load_probabilities(Path(file))
+    return probabilities
 
 
 def linear_and_log(magnitude: Tensor, floor: float = 1e-4) -> Tensor:
@@ -93,3 +226,11 @@ def linear_and_log(magnitude: Tensor, floor: float = 1e-4) -> Tensor:
 def mean_absolute(difference: Tensor) -> Tensor:
     """Mean absolute value of each item, whatever the size of its scale."""
     return difference.flatten(1).abs().mean(dim=1)
+
+
+def _drawing(criterion: nn.Module) -> StochasticLoss:
+    if not isinstance(criterion, StochasticLoss):
+        raise ConfigurationError(
+            f"a path-wise optimizer needs a loss that draws paths, got {type(criterion).__name__}"
+        )
+    return criterion

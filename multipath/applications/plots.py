@@ -42,9 +42,10 @@ def plot_convergence(
         if untrained is not None:
             steps, errors = [0.0, *steps], [untrained, *errors]
         axes.plot(steps, errors, color=seen[prefix], label=label, linewidth=1.6, alpha=0.85)
-    axes.axhline(MIDDLE, color=FAINT, linewidth=1, linestyle=":", label="always the middle")
+    if column == "theta":
+        axes.axhline(MIDDLE, color=FAINT, linewidth=1, linestyle=":", label="always the middle")
     axes.set_xlabel("step")
-    axes.set_ylabel("error (per mille)")
+    axes.set_ylabel("error (per mille)" if column == "theta" else column)
     axes.set_ylim(bottom=0)
     axes.legend(frameon=False)
     return figure

@@ -24,50 +24,57 @@ LOWEST_RATE = 8000
 def write_report(
     folder: Path,
     model: SoundMatching,
-    tested: tuple[Tensor, Tensor],
+    estimate: Tensor,
     rows: Sequence[Mapping[str, float]],
     summary: Mapping[str, Any],
 ) -> Path:
-    """Write ``report.html`` and what it shows: three plots and ``audio/``.
+    """Write ``report.html`` and what it shows: plots and ``audio/``.
+
+    Nothing is compared with true parameters where nobody knows them.
 
     Args:
         folder: Where to.
         model: The trained model, on the CPU.
-        tested: True and estimated parameters of the test set, both (n, U).
+        estimate: Estimated parameters of the test set, (n, U).
         rows: The rows of ``metrics.csv``.
         summary: The content of ``summary.json``.
 
     Returns:
         The path of the page.
     """
-    synth = model.synth
-    theta, estimate = tested
-    true, found = synth.physical(theta), synth.physical(estimate)
-    pairs = _write_pairs(folder, model, theta, estimate)
-    untrained = summary["untrained_error"]["theta"]
+    synth, theta = model.synth, model.batches.splits["test"].theta
+    found = synth.physical(estimate)
+    true = None if theta is None else synth.physical(theta)
+    names, units = synth.parameter_names, synth.parameter_units
+    sounds = _write_pairs(folder, model, estimate)
+    headline = summary["headline"]
     figures = {
-        "convergence.png": plot_convergence({summary["loss"]: rows}, untrained=untrained),
-        "estimates.png": plot_estimates(true, found, synth.parameter_names, synth.parameter_units),
-        "pairs.png": plot_pairs(*(model.picture(sounds) for sounds in pairs)),
+        "convergence.png": plot_convergence(
+            {summary["loss"]: rows}, untrained=summary["untrained_error"][headline], column=headline
+        ),
+        "pairs.png": plot_pairs(*(model.picture(each) for each in sounds)),
     }
+    if true is not None:
+        figures["estimates.png"] = plot_estimates(true, found, names, units)
     for name, figure in figures.items():
         figure.savefig(folder / name, dpi=110)
     return render_page(
         folder / "report.html",
         "run.html.jinja",
+        heading=model.config.application.heading,
         summary=summary,
+        errors=summary[summary["errors"]],
         config=model.config.to_dict(),
-        parameters=[
-            f"{name} ({unit})"
-            for name, unit in zip(synth.parameter_names, synth.parameter_units, strict=True)
-        ],
+        parameters=[f"{name} ({unit})" for name, unit in zip(names, units, strict=True)],
+        knows_theta=true is not None,
         pairs=[
             {
-                "values": list(zip(true[i].tolist(), found[i].tolist(), strict=True)),
+                "true": None if true is None else true[i].tolist(),
+                "found": found[i].tolist(),
                 "target": f"audio/{i}_target.wav",
                 "reconstruction": f"audio/{i}_reconstruction.wav",
             }
-            for i in range(len(pairs[0]))
+            for i in range(len(sounds[0]))
         ],
     )
 
@@ -86,14 +93,15 @@ def read_metrics(file: Path) -> list[dict[str, float]]:
         return [{key: float(value) for key, value in row.items()} for row in csv.DictReader(stream)]
 
 
-def _write_pairs(
-    folder: Path, model: SoundMatching, theta: Tensor, estimate: Tensor
-) -> tuple[Tensor, Tensor]:
-    """Render the first test targets and their reconstructions, unshifted, and save them."""
+def _write_pairs(folder: Path, model: SoundMatching, estimate: Tensor) -> tuple[Tensor, Tensor]:
+    """Save the first test targets and their reconstructions, with the same chance if possible."""
     (folder / "audio").mkdir(exist_ok=True)
+    batch = next(model.batches.all_of("test", size=PAIRS))
+    chance = batch.chance if batch.targets.chance is None else batch.targets.chance
     with torch.no_grad():
-        targets, reconstructions = model.synth(theta[:PAIRS]), model.synth(estimate[:PAIRS])
-    rate = round(model.synth.sample_rate)
+        targets = model.sounds(batch.targets)
+        reconstructions = model.synth(estimate[: len(targets)], chance)
+    rate = round(model.config.application.sample_rate)
     factor = -(-LOWEST_RATE // rate)
     for i, pair in enumerate(torch.stack([targets, reconstructions], dim=1)):
         loud = 0.9 * pair / pair.abs().max().clamp_min(1e-9)

@@ -22,11 +22,14 @@ from torch import Tensor
 
 from ..errors import ConfigurationError, InputError
 from .callbacks import History, Progress, ReportProgress, SeededSteps
+from .configuration import MatchConfig
 from .data import seeded
 from .environment import describe_environment
-from .matching import SoundMatching, theta_errors
-from .presets import LOSSES, MatchConfig
+from .evaluation import steps_to_converge, total_variation
+from .matching import SoundMatching
+from .objectives import read_probabilities
 from .report import write_report
+from .settings import differences
 
 log = logging.getLogger(__name__)
 
@@ -45,8 +48,9 @@ def run(
 
     The folder gets ``config.json``, ``metrics.csv``, ``summary.json``, ``encoder.pt``, plots (PNG),
     pairs of target and reconstruction (WAV), TensorBoard logs, and ``report.html``, which shows
-    them. The checkpoint is removed when the run is finished. torch's global generator is left as
-    it was found.
+    them; and ``probabilities.pt``, a copy of the file that a run draws from, if any, so that it can
+    be resumed without the original. The checkpoint is removed when the run is finished. torch's
+    global generator is left as it was found.
 
     Args:
         config: What to run.
@@ -59,23 +63,26 @@ def run(
         checkpoints: Save one at each validation.
 
     Returns:
-        The content of ``summary.json``: errors in per mille L1, seconds per step, environment.
+        The content of ``summary.json``: errors in per mille L1, how fast and how steadily they fell
+        (:mod:`~multipath.applications.evaluation`), seconds per step, environment.
 
     Raises:
         ConfigurationError: If the folder holds another run and neither ``resume`` nor
             ``overwrite`` says what to do with it, or there is nothing to resume.
     """
     files = RunFolder(Path(folder))
-    checkpoint = files.prepare(config, resume=resume, overwrite=overwrite)
+    checkpoint = files.check(config, resume=resume, overwrite=overwrite)
     gpus = range(torch.cuda.device_count())
     with _quiet_lightning(), torch.random.fork_rng(devices=gpus):
         torch.manual_seed(seeded(config.seed, "weights").initial_seed())
-        model = SoundMatching(config)
-        untrained = _errors(model, *model.estimate("test"))
+        model = SoundMatching(config, files.read_probabilities(config, resume=resume))
+        if not resume:
+            files.begin(config)
+        untrained = model.evaluate("test", model.estimate("test"))
         history = History(files.metrics)
         own: list[Callback] = [SeededSteps(config.seed), history]
         if progress is not None:
-            own.append(ReportProgress(progress, history))
+            own.append(ReportProgress(progress, history, model.evaluation.headline))
         if checkpoints:
             own.append(
                 ModelCheckpoint(
@@ -86,7 +93,7 @@ def run(
                 )
             )
         trainer = Trainer(
-            max_steps=config.steps,
+            max_steps=config.training.steps,
             accelerator="auto",
             devices=1,
             logger=TensorBoardLogger(files.root, name=None, version=files.tensorboard.name),
@@ -100,10 +107,10 @@ def run(
         _fit(trainer, model, checkpoint)
         model.cpu()
     history.write()
-    theta, estimate = model.estimate("test")
-    summary = _summarize(model, history, untrained, _errors(model, theta, estimate))
+    estimate = model.estimate("test")
+    summary = _summarize(model, history, untrained, model.evaluate("test", estimate))
     torch.save(model.encoder.state_dict(), files.encoder)
-    write_report(files.root, model, (theta, estimate), history.rows, summary)
+    write_report(files.root, model, estimate, history.rows, summary)
     files.summary.write_text(json.dumps(summary, indent=2) + "\n")
     files.checkpoint.unlink(missing_ok=True)
     return summary
@@ -122,11 +129,12 @@ class RunFolder:
         self.metrics = root / "metrics.csv"
         self.summary = root / "summary.json"
         self.encoder = root / "encoder.pt"
+        self.probabilities = root / "probabilities.pt"
         self.tensorboard = root / "tensorboard"
         self.checkpoint = root / "checkpoints" / "last.ckpt"
 
-    def prepare(self, config: MatchConfig, *, resume: bool, overwrite: bool) -> Path | None:
-        """Make the folder ready, and return the checkpoint to go on from, if any."""
+    def check(self, config: MatchConfig, *, resume: bool, overwrite: bool) -> Path | None:
+        """Refuse what may not be done here; returns the checkpoint to go on from, if any."""
         if resume and overwrite:
             raise ConfigurationError("resume and overwrite exclude each other; choose one")
         if self.summary.exists() and not overwrite:
@@ -141,12 +149,26 @@ class RunFolder:
                 f"{self.root} holds an unfinished run; go on with --resume, or discard it with "
                 "--overwrite"
             )
-        for stale in (self.summary, self.checkpoint, self.metrics):
+        return None
+
+    def read_probabilities(self, config: MatchConfig, *, resume: bool) -> Tensor | None:
+        """Those that a run draws from: of its own copy when resumed, else of the file named."""
+        if config.objective.probabilities is None:
+            return None
+        own = resume and self.probabilities.exists()
+        return read_probabilities(self.probabilities if own else config.objective.probabilities)
+
+    def begin(self, config: MatchConfig) -> None:
+        """Discard what is here, and write down what the new run depends on."""
+        given = config.objective.probabilities
+        content = None if given is None else Path(given).read_bytes()  # may be the copy in here
+        for stale in (self.summary, self.checkpoint, self.metrics, self.probabilities):
             stale.unlink(missing_ok=True)
         shutil.rmtree(self.tensorboard, ignore_errors=True)
         self.root.mkdir(parents=True, exist_ok=True)
+        if content is not None:
+            self.probabilities.write_bytes(content)
         self.config.write_text(json.dumps(config.to_dict(), indent=2) + "\n")
-        return None
 
     def _resume(self, config: MatchConfig) -> Path | None:
         if not self.config.exists():
@@ -154,15 +176,14 @@ class RunFolder:
                 f"nothing to resume: {self.root} holds no run; start one without --resume"
             )
         try:
-            saved = MatchConfig.from_dict(json.loads(self.config.read_text())).to_dict()
+            saved = json.loads(self.config.read_text())
+            MatchConfig.from_dict(saved)
         except (ValueError, TypeError, KeyError, AttributeError) as error:
             raise InputError(
                 f"{self.config} is damaged ({error}); start again with --overwrite"
             ) from error
-        now = config.to_dict()
-        changed = [
-            f"{key} was {saved[key]}, is {now[key]}" for key in now if now[key] != saved[key]
-        ]
+        now = json.loads(json.dumps(config.to_dict()))
+        changed = list(differences(saved, now))
         if changed:
             raise ConfigurationError(
                 f"cannot resume {self.root} with other settings: {'; '.join(changed)}"
@@ -192,25 +213,31 @@ def _fit(trainer: Trainer, model: SoundMatching, checkpoint: Path | None) -> Non
         raise KeyboardInterrupt from None
 
 
-def _errors(model: SoundMatching, theta: Tensor, estimate: Tensor) -> dict[str, float]:
-    return theta_errors((estimate - theta).abs().mean(dim=0), model.synth.parameter_names)
-
-
 def _summarize(
     model: SoundMatching, history: History, untrained: dict[str, float], trained: dict[str, float]
 ) -> dict[str, Any]:
-    config = model.config
+    config, evaluation = model.config, model.evaluation
+    training, objective = config.training, config.objective
     paths = getattr(getattr(model.criterion, "loss", model.criterion), "paths", None)
+    curve = [row[evaluation.headline] for row in history.rows]
+    steps = [row["step"] for row in history.rows]
     return {
-        "application": "chirplet",
-        "synth": config.synth,
-        "loss": config.loss,
-        "loss_description": LOSSES[config.loss],
+        "application": config.application.name,
+        "variant": config.application.variant,
+        "loss": objective.loss,
+        "loss_description": model.objective.description,
+        "probabilities": objective.probabilities,
+        "reweight": objective.reweight,
         "preset": config.preset,
         "seed": config.seed,
-        "steps": config.steps,
-        "theta_error": trained,
+        "steps": training.steps,
+        "errors": evaluation.key,
+        "headline": evaluation.headline,
+        "unit": evaluation.unit,
+        evaluation.key: trained,
         "untrained_error": untrained,
+        "steps_to_converge": steps_to_converge(steps, curve, training.threshold),
+        "total_variation": total_variation(curve),
         "seconds_per_step": history.seconds_per_step,
         "training_seconds": math.fsum(history.durations),
         "paths": None if paths is None else len(paths),

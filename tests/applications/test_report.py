@@ -6,7 +6,6 @@ import json
 import re
 import subprocess
 import sys
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -15,15 +14,19 @@ import torch
 
 import multipath
 from multipath.applications import cli, demo
+from multipath.applications.data import Targets, split_targets
+from multipath.applications.evaluation import Evaluation
+from multipath.applications.matching import SoundMatching
+from multipath.applications.objectives import LOSSES
 from multipath.applications.plots import plot_convergence, plot_estimates, plot_pairs
 from multipath.applications.presets import preset
+from multipath.applications.report import _write_pairs
 from multipath.applications.run import run
-from tests.applications.tiny import TINY
+from tests.applications.tiny import TINY, TINY_GRANULAR
 
-TASK = replace(
-    TINY,
-    loss="mss",
-    synth="<slow & fast>",  # must be escaped in the page
+TASK = TINY.changed(
+    loss="mss-log",
+    preset="<slow & fast>",  # must be escaped in the page
     steps=4,
     validate_every=2,
     dropout=0.0,
@@ -55,6 +58,38 @@ def test_the_page_shows_the_numbers_of_the_run(folder):
         assert f"{error:.0f}" in page
     assert "&lt;slow &amp; fast&gt;" in page
     assert "<slow" not in page
+
+
+def test_the_page_of_recordings_shows_no_true_parameters(tmp_path, monkeypatch):
+    sounds = torch.randn(40, 1024, generator=torch.Generator().manual_seed(0))
+
+    class Silence(Evaluation):
+        key, headline, unit = "audio_error", "loudness", "decibels"
+
+        def forward(self, batch, estimate):
+            return {"loudness": batch.targets.sounds.square().mean(dim=1)}
+
+    kind = type(TASK.application)
+    monkeypatch.setattr(kind, "knows_theta", False)
+    monkeypatch.setattr(kind, "targets", lambda self, seed: split_targets(Targets(sounds=sounds)))
+    monkeypatch.setattr(kind, "build_evaluation", lambda self, synth: Silence())
+    summary = run(TASK, tmp_path)
+    assert summary["audio_error"] == {
+        "loudness": pytest.approx(float(sounds[32:].square().mean()), rel=1e-5)
+    }
+    page = (tmp_path / "report.html").read_text()
+    assert "loudness error, decibels" in page
+    assert "<th>AM (Hz)</th><th>FM (octaves/s)</th>" in page
+    assert "true" not in page
+    assert not (tmp_path / "estimates.png").exists()
+    assert all((tmp_path / link).stat().st_size > 0 for link in links(tmp_path / "report.html"))
+
+
+def test_granular_pairs_have_the_same_grains(tmp_path):
+    model = SoundMatching(TINY_GRANULAR)
+    theta = model.batches.splits["test"].theta
+    targets, reconstructions = _write_pairs(tmp_path, model, theta)
+    torch.testing.assert_close(targets, reconstructions)
 
 
 def test_sounds_are_playable_pairs_at_a_common_gain(folder):
@@ -100,7 +135,7 @@ SUMMARIES = {
         }
         for seed in (0, 10)
     ]
-    for loss, error in {"mss": 300.0, "scrapl": 100.0, "kpaths": 50.0, "ploss": 30.0}.items()
+    for loss, error in {"mss-log": 300.0, "scrapl": 100.0, "kpaths": 50.0, "ploss": 30.0}.items()
 }
 
 
@@ -108,7 +143,7 @@ def test_demo_rows_average_over_seeds():
     rows = demo.make_rows(SUMMARIES)
     assert [(row.name, row.mean) for row in rows] == [
         ("untrained", 250.0),
-        ("mss", 305.0),
+        ("mss-log", 305.0),
         ("scrapl", 105.0),
         ("kpaths", 55.0),
         ("ploss", 35.0),
@@ -125,28 +160,28 @@ def test_demo_states_the_margin_of_the_worst_seed():
 
 def test_demo_trains_in_workers_and_joins_their_reports(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(
-        demo, "preset", lambda name, loss, seed, steps: replace(TASK, loss=loss, seed=seed)
+        demo, "preset", lambda name, loss, seed, steps: TASK.changed(loss=loss, seed=seed)
     )
-    monkeypatch.setattr(demo, "DEMO_LOSSES", ("mss", "scrapl"))
-    monkeypatch.setattr(demo, "SLOWEST_FIRST", ("scrapl", "mss"))
+    monkeypatch.setattr(demo, "DEMO_LOSSES", ("mss-log", "scrapl"))
+    monkeypatch.setattr(demo, "SLOWEST_FIRST", ("scrapl", "mss-log"))
     threads = torch.get_num_threads()
     summaries = demo.train_all(tmp_path, None, [0])
     assert torch.get_num_threads() == threads
     assert {loss: runs[0]["loss"] for loss, runs in summaries.items()} == {
-        "mss": "mss",
+        "mss-log": "mss-log",
         "scrapl": "scrapl",
     }
     assert {runs[0]["environment"]["threads"] for runs in summaries.values()} == {1}
     rows = demo.make_rows(summaries)
     monkeypatch.setattr(demo, "preset", preset)
     page = demo.write_demo_report(tmp_path, summaries, rows, [0], 1.0)
-    assert "mss-0/report.html" in links(page)
+    assert "mss-log-0/report.html" in links(page)
     assert all((tmp_path / link).stat().st_size > 0 for link in links(page))
 
 
 def test_demo_stops_at_the_first_failure(tmp_path, monkeypatch):
     monkeypatch.setattr(
-        demo, "preset", lambda name, loss, seed, steps: replace(TASK, loss=loss, f0=900.0)
+        demo, "preset", lambda name, loss, seed, steps: TASK.changed(loss=loss, f0=900.0)
     )
     with pytest.raises(ValueError, match="lower f0 or the bandwidth"):
         demo.train_all(tmp_path, None, [0])
@@ -160,13 +195,26 @@ def call(capsys, *arguments: str) -> tuple[int, str, str]:
     return ended.value.code or 0, out, err
 
 
-def test_command_line_runs_and_says_where_the_report_is(tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr("multipath.applications.commands.preset", lambda *_, **given: TASK)
-    code, out, _ = call(capsys, "match", "chirplet", "--loss", "mss", "--out", str(tmp_path / "a"))
+@pytest.mark.parametrize("name", ["chirplet", "granular"])
+def test_command_line_runs_and_says_where_the_report_is(name, tmp_path, capsys, monkeypatch):
+    asked = []
+
+    def tiny_preset(preset, application, **given):
+        asked.append((preset, application, given))
+        return TASK if application == "chirplet" else TINY_GRANULAR
+
+    monkeypatch.setattr("multipath.applications.match_command.preset", tiny_preset)
+    given = ["--loss", "scrapl", "--steps", "7", "--seed", "3", "--lr", "0.1", "--preset", "paper"]
+    given += ["--probabilities", "p.pt", "--reweight"]
+    code, out, _ = call(capsys, "match", name, *given, "--out", str(tmp_path / "a"))
     assert code == 0
     assert (tmp_path / "a" / "report.html").exists()
     assert f"report: {tmp_path / 'a' / 'report.html'}" in out.replace("\n", "")
-    code, out, err = call(capsys, "match", "chirplet", "--out", str(tmp_path / "a"))
+    only = {"synth": "fast-moderate", "detach_window": False} if name == "chirplet" else {}
+    settings = {"loss": "scrapl", "steps": 7, "seed": 3, "learning_rate": 0.1}
+    settings |= {"probabilities": "p.pt", "reweight": True}
+    assert asked == [("paper", name, {**only, **settings})]
+    code, out, err = call(capsys, "match", name, "--out", str(tmp_path / "a"))
     assert code == 2
     assert err.startswith("multipath: ")
     assert "holds a finished run" in err
@@ -174,11 +222,34 @@ def test_command_line_runs_and_says_where_the_report_is(tmp_path, capsys, monkey
 
 
 @pytest.mark.parametrize(
+    ("arguments", "folder"),
+    [
+        (["chirplet", "--synth", "slow-slow"], "chirplet-slow-slow-scrapl-0"),
+        (["granular", "--loss", "jtfs", "--seed", "4"], "granular-jtfs-4"),
+    ],
+)
+def test_run_folders_are_named_after_the_run(arguments, folder, capsys, monkeypatch):
+    seen = []
+
+    def watched(config, folder, **_):
+        seen.append(folder)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("multipath.applications.run.run", watched)
+    call(capsys, "match", *arguments)
+    assert seen == [Path("runs") / folder]
+
+
+@pytest.mark.parametrize(
     ("arguments", "message"),
     [
         (["match", "chirplet", "--loss", "nonsense"], "choose one of scrapl"),
         (["match", "chirplet", "--synth", "nonsense"], "choose one of slow-slow"),
+        (["match", "granular", "--loss", "nonsense"], "choose one of scrapl"),
+        (["match", "granular", "--reweight"], "name a file with --probabilities"),
+        (["match", "granular", "--loss", "jtfs", "--probabilities", "p"], "leave out --probab"),
         (["paths", "--preset", "nonsense"], "choose one of quick, paper"),
+        (["paths", "--application", "nonsense"], "choose one of chirplet, granular"),
         (["match", "chirplet", "--steps", "0"], "steps must be at least 1, got 0"),
         (["match", "chirplet", "--resume", "--out", "nowhere"], "nothing to resume"),
     ],
@@ -223,7 +294,7 @@ def test_bugs_keep_their_traceback(monkeypatch):
     def broken(*_, **__):
         raise ZeroDivisionError("a bug")
 
-    monkeypatch.setattr("multipath.applications.commands.preset", broken)
+    monkeypatch.setattr("multipath.applications.match_command.preset", broken)
     with pytest.raises(ZeroDivisionError, match="a bug"):
         cli.main(["match", "chirplet"])
 
@@ -231,7 +302,7 @@ def test_bugs_keep_their_traceback(monkeypatch):
 def test_list_names_every_choice(capsys):
     code, out, _ = call(capsys, "list")
     assert code == 0
-    for name in ("scrapl", "kpaths", "jtfs", "mss", "ploss", "fast-fast", "quick", "paper"):
+    for name in (*LOSSES, "fast-fast", "chirplet quick", "granular paper"):
         assert name in out
 
 
@@ -240,6 +311,9 @@ def test_paths_prints_the_table(capsys):
     assert code == 0
     assert "rate" in out.splitlines()[0]
     assert len(out.splitlines()) == 256  # a heading and 255 paths
+    code, out, _ = call(capsys, "paths", "--application", "granular", "--preset", "paper")
+    assert code == 0
+    assert len(out.splitlines()) == 316
 
 
 def test_help_imports_nothing_slow():

@@ -1,22 +1,22 @@
-"""A sound matching task that trains in a blink."""
+"""Sound matching tasks that train in a blink."""
 
-from dataclasses import replace
+from multipath.applications.presets import preset
+from multipath.applications.settings import ScatteringSettings
 
-from multipath.applications.presets import JTFSSettings, preset
-
-TINY = replace(
-    preset("quick", loss="ploss"),
-    n_samples=1024,
-    max_shift=64,
-    n_targets=40,
-    batch_size=4,
-    steps=10,
-    validate_every=4,
-    channels=(4, 4, 4),
-    embedding=4,
-    dropout=0.3,
-    jtfs=JTFSSettings(J=6, Q=(4, 1), J_fr=2, Q_fr=1, T=256, F=4),
-    fft_sizes=(64, 256),
-    energy_targets=8,
-    n_draws=4,
-)
+SMALL = {
+    "n_samples": 1024,
+    "n_targets": 40,
+    "batch_size": 4,
+    "steps": 10,
+    "validate_every": 4,
+    "channels": (4, 4, 4),
+    "embedding": 4,
+    "dropout": 0.3,
+    "scattering": ScatteringSettings(J=6, Q=(4, 1), J_fr=2, Q_fr=1, T=256, F=4),
+    "fft_sizes": (64, 256),
+    "energy_targets": 8,
+    "n_draws": 4,
+}
+TINY = preset("quick", loss="ploss", max_shift=64, **SMALL)
+TINY_GRANULAR = preset("quick", "granular", loss="ploss", n_grains=4, grain_samples=256, **SMALL)
+TASKS = {"chirplet": TINY, "granular": TINY_GRANULAR}

@@ -1,0 +1,103 @@
+"""Everything that defines a sound matching run, in groups."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, replace
+from typing import Any
+
+from ..errors import ConfigurationError, InputError
+from .application import Application
+from .chirplet_matching import ChirpletMatching
+from .granular_matching import GranularMatching
+from .objectives import find_objective
+from .settings import EncoderSettings, ObjectiveSettings, Settings, TrainingSettings
+
+APPLICATIONS: dict[str, type[Application]] = {
+    kind.name: kind for kind in (ChirpletMatching, GranularMatching)
+}
+"""What can be matched, by name."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class MatchConfig(Settings):
+    """One sound matching run; frozen, and saved as ``config.json`` in its folder.
+
+    Args:
+        preset: Name of the preset it started from.
+        seed: Seed of everything random: data, weights, dropout, chance and draws.
+        application: What is matched.
+        objective: The loss.
+        encoder: What estimates the parameters.
+        training: How long and how fast.
+
+    Example:
+        >>> from .presets import preset
+        >>> config = preset("quick", loss="mss-log", steps=100)
+        >>> config.objective.loss, config.training.steps, config.application.n_samples
+        ('mss-log', 100, 4096)
+        >>> MatchConfig.from_dict(config.to_dict()) == config
+        True
+    """
+
+    preset: str
+    seed: int
+    application: Application
+    objective: ObjectiveSettings
+    encoder: EncoderSettings
+    training: TrainingSettings
+
+    def __post_init__(self) -> None:
+        """Check what no other constructor would notice, or notice too late."""
+        if not 0 <= self.seed < 2**63:
+            raise ConfigurationError(f"seed must lie in [0, 2**63), got {self.seed}")
+        supervised = find_objective(self.objective.loss).supervised
+        if supervised and not self.application.knows_theta:
+            raise ConfigurationError(
+                f"the loss {self.objective.loss!r} compares parameters, but nobody knows those of "
+                f"the targets of {self.application.name}; choose a loss that compares sounds"
+            )
+
+    def changed(self, **changes: Any) -> MatchConfig:
+        """The same with other settings, each named without its group: names are unique.
+
+        Raises:
+            ConfigurationError: If there is no such setting.
+
+        Example:
+            >>> from .presets import preset
+            >>> preset("quick").changed(batch_size=2, dropout=0.1).training.batch_size
+            2
+        """
+        values = {field.name: getattr(self, field.name) for field in fields(self)}
+        for group, settings in values.items():
+            own = {field.name for field in fields(settings)} if _is_group(settings) else {group}
+            here = {name: changes.pop(name) for name in own & set(changes)}
+            if here:
+                values[group] = replace(settings, **here) if _is_group(settings) else here[group]
+        if changes:
+            raise ConfigurationError(
+                f"{self.application.name} has no settings named {', '.join(sorted(changes))}"
+            )
+        return MatchConfig(**values)
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> MatchConfig:
+        """See :meth:`Settings.from_dict <multipath.applications.settings.Settings.from_dict>`.
+
+        Raises:
+            InputError: If a setting is missing or unknown.
+        """
+        application = dict(values.get("application") or {})
+        name = application.pop("name", None)
+        if name not in APPLICATIONS:
+            raise InputError(
+                "this is not the configuration of a sound matching run of this version: its "
+                f"application is {name!r}, expected one of {', '.join(APPLICATIONS)}"
+            )
+        restored = APPLICATIONS[name].from_dict(application)
+        return super().from_dict({**values, "application": restored})
+
+
+def _is_group(value: Any) -> bool:
+    return isinstance(value, Settings)

@@ -1,0 +1,125 @@
+"""The commands ``multipath match``; what is slow to import waits until one is called."""
+
+from __future__ import annotations
+
+import re
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from .configuration import MatchConfig
+from .objectives import loss_names
+from .presets import preset
+from .synthesizers import CHIRPLETS
+
+match = typer.Typer(
+    help="Sound matching: train an encoder to find a synthesizer's parameters.",
+    no_args_is_help=True,
+)
+
+# Options of every application.
+Loss = Annotated[str, typer.Option(help=f"What is minimised: {', '.join(loss_names())}.")]
+Preset = Annotated[str, typer.Option("--preset", help="quick (a CPU) or paper (a GPU).")]
+Steps = Annotated[int | None, typer.Option(help="Optimizer steps.")]
+Seed = Annotated[int, typer.Option(help="Governs everything random.")]
+Rate = Annotated[float | None, typer.Option(help="Learning rate.")]
+Probabilities = Annotated[
+    str | None,
+    typer.Option(help="File of path probabilities for the scrapl losses.", metavar="FILE"),
+]
+Reweight = Annotated[
+    bool, typer.Option("--reweight", help="Weight these draws, so that they are unbiased.")
+]
+Out = Annotated[Path | None, typer.Option(help="Run folder. Default: runs/APPLICATION-LOSS-SEED.")]
+Resume = Annotated[
+    bool, typer.Option("--resume", help="Go on from the last checkpoint in the folder.")
+]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Discard what the folder holds.")]
+
+
+@match.command()
+def chirplet(
+    synth: Annotated[
+        str, typer.Option(help=f"Ranges of AM and FM: {', '.join(CHIRPLETS)}.")
+    ] = "fast-moderate",
+    loss: Loss = "scrapl",
+    preset_name: Preset = "quick",
+    steps: Steps = None,
+    seed: Seed = 0,
+    lr: Rate = None,
+    probabilities: Probabilities = None,
+    reweight: Reweight = False,
+    detach_window: Annotated[
+        bool, typer.Option("--detach-window", help="Cut the gradient of the window's length.")
+    ] = False,
+    out: Out = None,
+    resume: Resume = False,
+    overwrite: Overwrite = False,
+) -> None:
+    """Match chirplets: find the rate of their AM and the speed of their FM."""
+    config = preset(
+        preset_name,
+        "chirplet",
+        synth=synth,
+        loss=loss,
+        steps=steps,
+        seed=seed,
+        learning_rate=lr,
+        probabilities=probabilities,
+        reweight=reweight,
+        detach_window=detach_window,
+    )
+    run_and_show(config, out, resume=resume, overwrite=overwrite)
+
+
+@match.command()
+def granular(
+    loss: Loss = "scrapl",
+    preset_name: Preset = "quick",
+    steps: Steps = None,
+    seed: Seed = 0,
+    lr: Rate = None,
+    probabilities: Probabilities = None,
+    reweight: Reweight = False,
+    out: Out = None,
+    resume: Resume = False,
+    overwrite: Overwrite = False,
+) -> None:
+    """Match textures of grains: find how dense they are and how steeply they rise."""
+    config = preset(
+        preset_name,
+        "granular",
+        loss=loss,
+        steps=steps,
+        seed=seed,
+        learning_rate=lr,
+        probabilities=probabilities,
+        reweight=reweight,
+    )
+    run_and_show(config, out, resume=resume, overwrite=overwrite)
+
+
+def run_and_show(config: MatchConfig, out: Path | None, *, resume: bool, overwrite: bool) -> None:
+    """Run with a progress bar, and print the errors in the end.
+
+    Args:
+        config: What to run.
+        out: Folder. Default: one named after application, loss and seed.
+        resume: See :func:`multipath.applications.run.run`, as for the next.
+        overwrite: Likewise.
+    """
+    from .console import show_progress, show_summary
+    from .run import run
+
+    loss, seed = config.objective.loss, config.seed
+    name = re.sub(r"[^\w.-]+", "-", f"{config.application.title} {loss} {seed}")
+    folder = out or Path("runs") / name
+    try:
+        with show_progress(f"{loss}, seed {seed}", config.training.steps) as progress:
+            summary = run(config, folder, resume=resume, overwrite=overwrite, progress=progress)
+    except KeyboardInterrupt:
+        print("multipath: interrupted; the same command with --resume goes on", file=sys.stderr)
+        raise typer.Exit(130) from None
+    show_summary(summary, folder)

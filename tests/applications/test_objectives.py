@@ -1,0 +1,220 @@
+"""The table of losses: criteria, optimizers, probabilities from files."""
+
+from __future__ import annotations
+
+import dataclasses
+import sys
+from types import ModuleType
+
+import pytest
+import torch
+from lightning.pytorch import Callback
+from torch import nn
+
+from multipath import StochasticLoss
+from multipath.applications.matching import SoundMatching
+from multipath.applications.objectives import (
+    LOSSES,
+    Material,
+    Objective,
+    find_objective,
+    linear_and_log,
+    loss_names,
+    mean_absolute,
+    padam,
+    spectral_loss,
+)
+from multipath.applications.presets import preset
+from multipath.applications.run import run
+from multipath.errors import ConfigurationError
+from multipath.optim import PSAGA, PAdam
+from multipath.samplers import Importance, Uniform
+from tests.applications.tiny import TASKS, TINY
+
+SCRAPL = {"scrapl": PSAGA, "scrapl-padam": PAdam, "scrapl-adam": torch.optim.AdamW}
+
+
+@pytest.fixture(autouse=True)
+def without_report(monkeypatch):
+    monkeypatch.setattr("multipath.applications.run.write_report", lambda *_: None)
+
+
+@pytest.fixture
+def importance(monkeypatch):
+    """Stands in for the module that writes files of probabilities."""
+    module = ModuleType("multipath.importance")
+    module.load_probabilities = torch.load
+    monkeypatch.setitem(sys.modules, "multipath.importance", module)
+    monkeypatch.setattr("multipath.importance", module, raising=False)
+
+
+def some_probabilities(count: int) -> torch.Tensor:
+    values = torch.rand(count, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    return values / values.sum()
+
+
+def n_paths() -> int:
+    task = TINY.application
+    return len(task.scattering.build(task.n_samples, task.sample_rate).paths)
+
+
+@pytest.mark.parametrize("task", TASKS)
+@pytest.mark.parametrize("loss", LOSSES)
+def test_every_loss_moves_every_weight_of_the_encoder_and_nothing_else(loss, task):
+    torch.manual_seed(0)
+    model = SoundMatching(TASKS[task].changed(loss=loss, dropout=0.0))
+    model.training_step(model.batches.training_batch(0), 0).backward()
+    gradients = {
+        name: weight.grad for name, weight in model.named_parameters() if weight.grad is not None
+    }
+    assert set(gradients) == {f"encoder.{name}" for name, _ in model.encoder.named_parameters()}
+    assert all(torch.isfinite(gradient).all() for gradient in gradients.values())
+    assert sum(float(gradient.abs().sum()) for gradient in gradients.values()) > 0
+
+
+def test_only_the_supervised_loss_sees_true_parameters():
+    for loss in LOSSES:
+        torch.manual_seed(0)
+        model = SoundMatching(TINY.changed(loss=loss, dropout=0.0))
+        model.synth.forward = lambda theta, shift=None: (  # type: ignore[method-assign]
+            theta.sum() * 0 + torch.linspace(-1, 1, 1024).sin().expand(len(theta), -1)
+        )
+        value = model.training_step(model.batches.training_batch(0), 0)
+        assert (value.item() > 0) == (loss == "ploss")  # equal sounds, different parameters
+
+
+@pytest.mark.parametrize("loss", SCRAPL)
+def test_ablations_differ_in_their_optimizer_alone(loss):
+    model = SoundMatching(TINY.changed(loss=loss, weight_decay=0.02))
+    criterion = model.criterion
+    assert isinstance(criterion, StochasticLoss)
+    assert isinstance(criterion.sampler, Uniform)
+    assert criterion.n_draws == 1
+    optimizer = model.configure_optimizers()["optimizer"]
+    assert type(optimizer) is SCRAPL[loss]
+    assert optimizer.defaults["lr"] == 1e-3
+    assert optimizer.defaults["weight_decay"] == 0.02
+    batch = model.batches.training_batch(0)
+    model.training_step(batch, 0)
+    first = criterion.last_draw
+    model.training_step(batch, 0)
+    assert criterion.last_draw is first  # linked: one draw until the optimizer has stepped
+
+
+def test_a_pathwise_optimizer_needs_a_loss_that_draws():
+    with pytest.raises(ConfigurationError, match="needs a loss that draws paths, got L1Loss"):
+        padam([nn.Parameter(torch.zeros(1))], nn.L1Loss(), 1.0, 0.0)
+
+
+@pytest.mark.parametrize("loss", SCRAPL)
+@pytest.mark.parametrize("reweight", [False, True])
+def test_scrapl_draws_from_the_probabilities_given(loss, reweight):
+    probabilities = some_probabilities(n_paths())
+    config = TINY.changed(loss=loss, probabilities="p.pt", reweight=reweight)
+    criterion = SoundMatching(config, probabilities).criterion
+    assert isinstance(criterion.sampler, Importance)
+    assert criterion.sampler.probabilities.equal(probabilities)
+    assert criterion.reweight is reweight
+
+
+def test_probabilities_of_another_loss_are_refused(tmp_path, importance):
+    file = tmp_path / "p.pt"
+    torch.save(some_probabilities(7), file)
+    config = TINY.changed(loss="scrapl", probabilities=str(file))
+    expected = rf"p\.pt holds probabilities of 7 paths, but the loss has {n_paths()}; use a file"
+    with pytest.raises(ConfigurationError, match=expected):
+        run(config, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_run_keeps_its_probabilities_and_resumes_without_the_file(tmp_path, importance):
+    file, probabilities = tmp_path / "p.pt", some_probabilities(n_paths())
+    torch.save(probabilities, file)
+    config = TINY.changed(loss="scrapl", probabilities=str(file))
+    whole = run(config, tmp_path / "whole")
+    assert whole["probabilities"] == str(file)
+    assert whole["reweight"] is False
+    assert torch.load(tmp_path / "whole" / "probabilities.pt").equal(probabilities)
+    uniform = run(config.changed(probabilities=None), tmp_path / "uniform")
+    assert uniform["theta_error"] != whole["theta_error"]
+    assert not (tmp_path / "uniform" / "probabilities.pt").exists()
+
+    class Stop(Callback):
+        def on_train_batch_end(self, trainer, *_) -> None:
+            if trainer.global_step == 6:
+                raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run(config, tmp_path / "parts", callbacks=[Stop()])
+    file.unlink()
+    with pytest.raises(ConfigurationError, match=r"objective\.probabilities was .*p\.pt, is None"):
+        run(config.changed(probabilities=None), tmp_path / "parts", resume=True)
+    assert run(config, tmp_path / "parts", resume=True)["theta_error"] == whole["theta_error"]
+    with pytest.raises(FileNotFoundError):
+        run(config, tmp_path / "parts", overwrite=True)
+    assert (tmp_path / "parts" / "summary.json").exists()  # nothing was discarded for it
+
+
+def test_a_run_may_be_repeated_with_its_own_copy(tmp_path, importance):
+    torch.save(some_probabilities(n_paths()), tmp_path / "p.pt")
+    run(TINY.changed(loss="scrapl", probabilities=str(tmp_path / "p.pt")), tmp_path / "run")
+    copy = tmp_path / "run" / "probabilities.pt"
+    run(TINY.changed(loss="scrapl", probabilities=str(copy)), tmp_path / "run", overwrite=True)
+    assert torch.load(copy).equal(some_probabilities(n_paths()))
+
+
+def test_a_loss_may_take_an_argument(monkeypatch):
+    row = Objective("of one's own", lambda material: Named(material), argument="MODULE:FUNCTION")
+    monkeypatch.setitem(LOSSES, "embedding", row)
+    config = TINY.changed(loss="embedding:torch:sin")
+    assert find_objective(config.objective.loss) is row
+    assert SoundMatching(config).criterion.name == "torch:sin"
+    assert loss_names()[-1] == "embedding:MODULE:FUNCTION"
+    for name in ("embedding", "embedding:"):
+        with pytest.raises(
+            ConfigurationError, match="'embedding' needs an argument: embedding:MODULE:FUNCTION"
+        ):
+            preset("quick", loss=name)
+
+
+class Named(nn.Module):
+    def __init__(self, material: Material) -> None:
+        super().__init__()
+        self.name = material.argument
+
+
+def test_coefficients_are_compressed_where_the_application_says_so():
+    plain = SoundMatching(TINY.changed(loss="jtfs")).criterion
+    scattering = dataclasses.replace(TINY.application.scattering, eps=0.5)
+    compressed = SoundMatching(TINY.changed(loss="jtfs", scattering=scattering)).criterion
+    x, y = torch.randn(2, 1, 1024, generator=torch.Generator().manual_seed(0))
+    path, transform = [3], plain.transform
+    (a,), (b,) = transform.coefficients(x, path), transform.coefficients(y, path)
+    factor = len(plain.paths)
+    wanted = factor * ((1 + a / 0.5).log() - (1 + b / 0.5).log()).square().sum()
+    torch.testing.assert_close(compressed.path_losses(x, y, path)[0, 0], wanted)
+    torch.testing.assert_close(plain.path_losses(x, y, path)[0, 0], factor * (a - b).square().sum())
+
+
+def test_kpaths_draws_by_the_energy_of_training_targets():
+    model = SoundMatching(TINY.changed(loss="kpaths"))
+    criterion = model.criterion
+    assert isinstance(criterion, StochasticLoss)
+    assert criterion.n_draws == TINY.objective.n_draws
+    sounds = torch.cat(list(model._training_sounds()))
+    assert len(sounds) == TINY.objective.energy_targets
+    norms = criterion.loss.target_norms(sounds, range(len(criterion.loss.paths))).double()
+    share = norms.mean(dim=1) / norms.mean(dim=1).sum()
+    wanted = 0.9 * share + 0.1 / len(share)
+    torch.testing.assert_close(criterion.sampler.probabilities, wanted, rtol=1e-5, atol=0)
+
+
+def test_spectral_loss_is_linear_plus_logarithmic():
+    criterion = spectral_loss(TINY.changed(fft_sizes=(64,)))
+    generator = torch.Generator().manual_seed(0)
+    x, y = torch.randn(2, 1, 1024, generator=generator)
+    window = torch.hann_window(64)
+    a, b = (torch.stft(s, 64, 16, window=window, return_complex=True).abs() for s in (x, y))
+    linear, log = (a - b).abs().mean(), ((a + 1e-4).log() - (b + 1e-4).log()).abs().mean()
+    torch.testing.assert_close(criterion(x, y), (linear + log) / 2, rtol=1e-4, atol=0)
+    assert mean_absolute(linear_and_log(torch.ones(2, 3, 4))).shape == (2,)
