@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import csv
 import logging
-import re
-from collections import defaultdict
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -16,14 +12,13 @@ from torch import Tensor
 
 from ..errors import ConfigurationError, InputError
 from .audio import check_waveform, read_audio, resample
+from .drum_types import SPLITS, guess_type, read_labels, split_by_type
 from .tr808 import TR808Synth
 
 log = logging.getLogger(__name__)
 
 SUFFIXES = (".wav", ".flac", ".ogg", ".mp3", ".aif", ".aiff")
 LABELS = "labels.csv"
-UNKNOWN = "unknown"
-SPLITS = {"train": 0.6, "validation": 0.2, "test": 0.2}
 
 SHORTEST = 0.005
 """Seconds: a recording with less sound is refused."""
@@ -80,7 +75,7 @@ def load_recordings(
             keep all.
         bad_files: What to do with files that are damaged, silent or shorter than 5 ms: ``"skip"``
             them with a warning in the log that names each, or ``"refuse"`` the folder.
-        seed: Decides the split, see :func:`split_by_type`.
+        seed: Decides the split, see :func:`~.drum_types.split_by_type`.
 
     Raises:
         ConfigurationError: If a setting is out of range.
@@ -110,7 +105,7 @@ def load_recordings(
         raise ConfigurationError(f'bad_files must be "skip" or "refuse", got {bad_files!r}')
     folder = Path(folder)
     paths = find_recordings(folder)
-    labels = _read_labels(folder / LABELS)
+    labels = read_labels(folder / LABELS)
     sounds: dict[str, Tensor] = {}
     for path in paths:
         try:
@@ -159,62 +154,6 @@ def find_recordings(folder: Path) -> list[Path]:
             f"{', '.join(SUFFIXES)}"
         )
     return sorted(found, key=lambda path: path.relative_to(folder).as_posix())
-
-
-def guess_type(name: str) -> str:
-    """Type of a drum from its path: its sub-folder, else the letters that its name begins with.
-
-    Example:
-        >>> guess_type("snares/01.wav"), guess_type("BD 808.wav"), guess_type("kick3.wav")
-        ('snares', 'BD', 'kick')
-        >>> guess_type("007.wav"), guess_type("recording.wav")  # a name is not a prefix
-        ('unknown', 'unknown')
-    """
-    path = Path(name)
-    if len(path.parts) > 1:
-        return path.parts[0]
-    prefix = re.match(r"[^\W\d_]+(?=[\W\d_])", path.stem)
-    return prefix[0] if prefix else UNKNOWN
-
-
-def split_by_type(types: Sequence[str], *, seed: int = 0) -> dict[str, Tensor]:
-    """Split 60/20/20 at random, each type as well as it goes.
-
-    Every type with three members or more is in each split. What does not come out even for one
-    type is made up for by the next, so that the whole is split 60/20/20 too; types with fewer
-    members share their places.
-
-    Args:
-        types: Type of each item.
-        seed: Decides who is where.
-
-    Returns:
-        Sorted indices of the items in each of "train", "validation" and "test".
-
-    Example:
-        >>> split_by_type(["BD"] * 5 + ["SD"] * 10)["test"]
-        tensor([ 1,  5, 10])
-    """
-    groups: dict[str, list[int]] = defaultdict(list)
-    for index, name in enumerate(types):
-        groups[name].append(index)
-    frequent = [groups[name] for name in sorted(groups) if len(groups[name]) >= len(SPLITS)]
-    rare = [i for name in sorted(groups) if len(groups[name]) < len(SPLITS) for i in groups[name]]
-    generator = torch.Generator().manual_seed(seed)
-    chosen: dict[str, list[int]] = {split: [] for split in SPLITS}
-    owed = dict.fromkeys(SPLITS, 0.0)
-    for members in [*frequent, rare]:
-        for split, share in SPLITS.items():
-            owed[split] += share * len(members)
-        order = torch.randperm(len(members), generator=generator).tolist()
-        for place, position in enumerate(order):
-            if place < len(SPLITS) <= len(members):
-                split = list(SPLITS)[place]
-            else:
-                split = max(owed, key=owed.__getitem__)
-            owed[split] -= 1
-            chosen[split].append(members[position])
-    return {split: torch.tensor(sorted(i), dtype=torch.long) for split, i in chosen.items()}
 
 
 def synthetic_recordings(synth: TR808Synth, count: int, *, seed: int = 0) -> Recordings:
@@ -266,26 +205,3 @@ def _read(path: Path, n_samples: int, sample_rate: int, trim: float | None) -> T
     waveform = waveform[:n_samples]
     check_waveform(waveform, f"{path}, the first {n_samples} samples (trim drops silence)")
     return torch.nn.functional.pad(waveform, (0, n_samples - len(waveform)))
-
-
-def _read_labels(path: Path) -> dict[str, str]:
-    """What ``labels.csv`` says each file is; nothing if there is no such file."""
-    if not path.is_file():
-        return {}
-    try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            rows = list(csv.DictReader(file))
-    except (UnicodeDecodeError, csv.Error, OSError) as error:
-        raise InputError(f"{path}: this is not a readable CSV file ({error})") from error
-    labels: dict[str, str] = {}
-    for number, row in enumerate(rows, start=2):
-        name, drum = (row.get("file") or "").strip(), (row.get("drum") or "").strip()
-        if not name or not drum:
-            raise InputError(
-                f"{path}, line {number}: expected columns file and drum, both filled in, got {row}"
-            )
-        if labels.setdefault(name, drum) != drum:
-            raise InputError(
-                f"{path}, line {number}: {name} is both {labels[name]} and {drum}; keep one"
-            )
-    return labels

@@ -9,8 +9,8 @@ from scipy.signal import lfilter
 from scipy.signal.windows import flattop
 
 from multipath import TransformLoss
-from multipath.applications.audio_metrics import (
-    DrumMetrics,
+from multipath.applications.audio_metrics import DrumMetrics
+from multipath.applications.timbre import (
     brightness,
     centroid,
     flatness,
