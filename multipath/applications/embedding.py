@@ -80,7 +80,7 @@ class EmbeddingLoss(PathDecomposedLoss):
         if isinstance(embedding, nn.Module):
             embedding.requires_grad_(False).eval()
             self.register_state_dict_post_hook(_without_embedding)  # type: ignore[no-untyped-call]
-            self.register_load_state_dict_post_hook(_missing_embedding)  # type: ignore[no-untyped-call]
+            self.register_load_state_dict_pre_hook(_with_embedding)  # type: ignore[no-untyped-call]
 
     def train(self, mode: bool = True) -> EmbeddingLoss:
         """Set the mode of the loss; the network stays in evaluation mode."""
@@ -228,6 +228,8 @@ def _without_embedding(
         del state[key]
 
 
-def _missing_embedding(_module: nn.Module, incompatible: Any) -> None:
-    missing = incompatible.missing_keys
-    missing[:] = [key for key in missing if "embedding" not in key.split(".")]
+def _with_embedding(module: EmbeddingLoss, state: dict[str, Any], prefix: str, *_: Any) -> None:
+    """The weights left out of a checkpoint stay as they are."""
+    if isinstance(module.embedding, nn.Module):
+        for key, value in module.embedding.state_dict().items():
+            state.setdefault(f"{prefix}embedding.{key}", value)

@@ -121,13 +121,15 @@ def test_the_network_is_frozen_whatever_the_mode():
 
 
 def test_checkpoints_leave_the_network_out():
-    holder = nn.ModuleDict({"criterion": EmbeddingLoss(Network()), "model": nn.Linear(2, 2)})
+    model = nn.ModuleDict({"embedding": nn.Linear(2, 2)})  # not this one, whatever its name
+    holder = nn.ModuleDict({"model": model, "criterion": EmbeddingLoss(Network())})
     state = holder.state_dict()
     assert {key.split(".")[0] for key in state} == {"model"}
     network = holder["criterion"].embedding.linear.weight.clone()
     holder.load_state_dict(state)
     assert torch.equal(holder["criterion"].embedding.linear.weight, network)
-    with pytest.raises(RuntimeError, match=r"model\.weight"):
+    names = r"\"model\.embedding\.weight\", \"model\.embedding\.bias\"\. $"
+    with pytest.raises(RuntimeError, match=r"Missing key.* " + names):
         holder.load_state_dict({})
 
 

@@ -141,7 +141,9 @@ def test_the_law_of_random_resolutions():
     windows = Counter(d.window for d in drawn)
     assert set(sizes) == {16, 32, 64, 128}
     assert set(windows) == {"hann", "bartlett", "blackman", "hamming", ("kaiser", 12.0)}
-    for counts in (sizes, windows, Counter(d.fft_size // d.win_length for d in drawn)):
+    fractions = Counter(d.fft_size // d.win_length for d in drawn)
+    assert set(fractions) == {1, 2, 4}
+    for counts in (sizes, windows, fractions):
         share = 1 / len(counts)
         error = 5 * np.sqrt(share * (1 - share) / len(drawn))
         assert all(abs(count / len(drawn) - share) < error for count in counts.values())
