@@ -8,7 +8,6 @@ from functools import partial
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy.signal import get_window
 from torch import Tensor
 
 from ..errors import ConfigurationError, InputError
@@ -144,9 +143,12 @@ class MultiResolutionSTFT(Transform):
 
 
 def _make_window(window: Window, length: int) -> NDArray[np.float64]:
+    window = torch.hann_window if window == "hann" else window
     if callable(window):
         made: NDArray[np.float64] = window(length, dtype=torch.float64).numpy()
         return made
+    from scipy.signal import get_window  # slow to import
+
     try:
         return np.asarray(get_window(window, length), dtype=np.float64)
     except (ValueError, TypeError) as error:  # no such name, or its parameter is missing
