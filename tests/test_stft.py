@@ -6,9 +6,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import scipy.signal
 import torch
 
 from multipath import TransformLoss
+from multipath.errors import ConfigurationError
 from multipath.transforms import MultiResolutionSTFT, _frames
 from multipath.transforms._frames import Frames, differentiable_magnitudes, magnitudes
 
@@ -20,6 +22,7 @@ SIZES = [  # fft, hop, win: even and odd, hops that do and do not divide the win
     (63, 62, 62),
     (32, 1, 17),
     (2, 1, 1),
+    (61, 60, 20),  # samples skipped between windows
 ]
 
 
@@ -64,6 +67,21 @@ def test_any_sizes_give_what_torch_gives(fft, hop, win):
     (by_hand,) = torch.autograd.grad(found, x, weights)
     (plain,) = torch.autograd.grad(spectrum.abs(), x, weights)
     torch.testing.assert_close(by_hand, plain, rtol=1e-9, atol=1e-11)
+
+
+@pytest.mark.parametrize("name", ["hann", "flattop", ("kaiser", 12.0)])
+def test_windows_by_name_are_those_of_scipy_periodic(name):
+    transform = MultiResolutionSTFT([67], [33], window=name)
+    window = torch.from_numpy(scipy.signal.get_window(name, 67, fftbins=True))
+    x = noise(300)
+    spectrum = torch.stft(x, 67, 33, 67, window, return_complex=True)
+    torch.testing.assert_close(transform(x)[0], spectrum.abs(), rtol=1e-10, atol=1e-12)
+
+
+@pytest.mark.parametrize("name", ["flat_top", "kaiser", 3j, ("kaiser", "wide")])
+def test_unknown_windows_are_refused(name):
+    with pytest.raises(ConfigurationError, match="window must be a function, or a name"):
+        MultiResolutionSTFT([64], window=name)
 
 
 @pytest.mark.parametrize(("fft", "hop", "win"), SIZES)

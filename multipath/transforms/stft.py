@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Literal
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from ..errors import ConfigurationError, InputError
@@ -17,21 +18,27 @@ from ._settings import check_integers, check_rate
 from ._tiles import keep_freed_memory
 from .base import Transform, check_signal, full_precision, working_dtype
 
+Window = str | tuple[str, float] | Callable[..., Tensor]
+
 
 class MultiResolutionSTFT(Transform):
     r"""Magnitude spectrograms, one path a resolution.
 
     .. math:: \phi_p(x)[f, t] = \big| \sum_n x[n]\, h_p[n - t H_p]\, e^{-2 \pi i f n / N_p} \big|
 
-    with Hann windows :math:`h_p`, hop :math:`H_p` and FFT size :math:`N_p`; frames are centred and
-    the signal mirrored at its ends, as in ``torch.stft``. Coefficients have shape
-    (..., frequency, time). The gradient is zero, not NaN, where a magnitude is zero.
+    with windows :math:`h_p`, hop :math:`H_p` and FFT size :math:`N_p`, any whole number, primes
+    included; frames are centred and the signal mirrored at its ends, as in ``torch.stft``.
+    Coefficients have shape (..., frequency, time). The gradient is zero, not NaN, where a magnitude
+    is zero.
 
     Args:
         fft_sizes: :math:`N_p` in samples, one a path. Default (1024, 2048, 512).
-        hop_sizes: :math:`H_p` in samples. Default a quarter of the window.
+        hop_sizes: :math:`H_p` in samples, at most the FFT size; one longer than the window skips
+            samples. Default a quarter of the window.
         win_lengths: Lengths of the windows in samples, at most the FFT size. Default the FFT size.
-        window: ``"hann"``, or a function that makes one like ``torch.hamming_window``.
+        window: Its name in ``scipy.signal.get_window`` (``"hann"``, ``"flattop"``), or name and
+            parameter (``("kaiser", 12.0)``), for a periodic window; or a function that makes one
+            like ``torch.hamming_window``.
         sample_rate: In Hz; only used in the path table.
 
     Attributes:
@@ -39,7 +46,8 @@ class MultiResolutionSTFT(Transform):
             sample rate / win_length).
 
     Raises:
-        ConfigurationError: If the lists differ in length or a size is out of range.
+        ConfigurationError: If the lists differ in length, a size is out of range or there is no
+            such window.
 
     Example:
         >>> transform = MultiResolutionSTFT(fft_sizes=[256, 512])
@@ -54,7 +62,7 @@ class MultiResolutionSTFT(Transform):
         fft_sizes: Sequence[int] = (1024, 2048, 512),
         hop_sizes: Sequence[int] | None = None,
         win_lengths: Sequence[int] | None = None,
-        window: Literal["hann"] | Callable[..., Tensor] = "hann",
+        window: Window = "hann",
         sample_rate: float = 1.0,
     ) -> None:
         check_rate(sample_rate)
@@ -69,9 +77,9 @@ class MultiResolutionSTFT(Transform):
             )
         for fft, hop, win in zip(fft_sizes, hops, win_lengths, strict=True):
             check_integers(fft_size=fft, hop_size=hop, win_length=win)
-            if not fft >= win >= hop >= 1:
+            if not (fft >= win >= 1 and fft >= hop >= 1):
                 raise ConfigurationError(
-                    "each resolution needs fft_size >= win_length >= hop_size >= 1, got "
+                    "each resolution needs win_length and hop_size between 1 and fft_size, got "
                     f"fft_size={fft}, hop_size={hop}, win_length={win}"
                 )
         work = [fft * fft.bit_length() / hop for fft, hop in zip(fft_sizes, hops, strict=True)]
@@ -91,15 +99,10 @@ class MultiResolutionSTFT(Transform):
                 zip(fft_sizes, hops, win_lengths, work, strict=True)
             )
         )
-        make_window = torch.hann_window if window == "hann" else window
-        if not callable(make_window):
-            raise ConfigurationError(f'window must be "hann" or a function, got {window!r}')
         keep_freed_memory()
         self.windows = FilterBuffers()
         for index, win in enumerate(win_lengths):
-            self.windows.register_filter(
-                f"window_{index}", make_window(win, dtype=torch.float64).numpy()
-            )
+            self.windows.register_filter(f"window_{index}", _make_window(window, win))
 
     @full_precision
     def coefficients(self, x: Tensor, indices: Sequence[int] | Tensor) -> list[Tensor]:
@@ -135,3 +138,19 @@ class MultiResolutionSTFT(Transform):
     def extra_repr(self) -> str:
         """Shown by ``print``."""
         return ", ".join(str(key) for key in self.paths.keys)
+
+
+def _make_window(window: Window, length: int) -> NDArray[np.float64]:
+    window = torch.hann_window if window == "hann" else window
+    if callable(window):
+        made: NDArray[np.float64] = window(length, dtype=torch.float64).numpy()
+        return made
+    from scipy.signal import get_window  # slow to import
+
+    try:
+        return np.asarray(get_window(window, length), dtype=np.float64)
+    except (ValueError, TypeError) as error:  # no such name, or its parameter is missing
+        raise ConfigurationError(
+            "window must be a function, or a name with its parameter that scipy.signal.get_window "
+            f"knows, got {window!r} ({error})"
+        ) from error

@@ -1,0 +1,1 @@
+"""Published networks as embeddings: each module has a function ``load`` that makes one."""
