@@ -3,6 +3,7 @@
 from .base import Transform
 from .jtfs import JTFS
 from .scattering1d import Scattering1D
+from .scattering2d import Scattering2D
 from .stft import MultiResolutionSTFT
 from .wavelet import WaveletTransform
 from .wavelet_packet import WaveletPacket
@@ -11,6 +12,7 @@ __all__ = [
     "JTFS",
     "MultiResolutionSTFT",
     "Scattering1D",
+    "Scattering2D",
     "Transform",
     "WaveletPacket",
     "WaveletTransform",
