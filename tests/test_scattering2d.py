@@ -71,7 +71,7 @@ def test_the_table_says_what_kymatio_says(name):
             assert path.metadata[f"theta{position + 1}"] == theta[position]
 
 
-@settings(max_examples=6, deadline=None)
+@settings(max_examples=6)
 @given(
     J=st.integers(1, 3),
     L=st.integers(1, 6),
@@ -169,7 +169,7 @@ def test_second_derivatives_are_finite_at_zero(transform):
 
 def test_coefficients_scale_with_the_image(transform):
     x = noise(2, *SHAPE)
-    for gain in (1e-200, 3e-7, 1e200):
+    for gain in (1e-300, 3e-7, 1e306):
         for a, b in zip(transform(gain * x), transform(x), strict=True):
             torch.testing.assert_close(a / gain, b, rtol=1e-11, atol=0)
 
