@@ -11,7 +11,16 @@ import pytest
 import torch
 from rich.console import Console
 
-from benchmarks import optimizer_step, peers, report, run, stages, store, subjects
+from benchmarks import (
+    optimizer_step,
+    peers,
+    report,
+    run,
+    scattering2d,
+    stages,
+    store,
+    subjects,
+)
 from benchmarks.cases import AURALOSS, EXACT, KYMATIO, REDUCED, SCRAPL, STFT, Case, Contender
 from benchmarks.groups import GROUPS, select
 from benchmarks.measure import measure
@@ -700,3 +709,25 @@ def test_optimizer_steps_are_compared_within_a_turn():
     }  # fmt: skip
     text = optimizer_step.as_markdown(report)
     assert "| PSAGA | 3000.00 | 2500.00-3500.00 | 1.50 | 0.10 |" in text
+
+
+def test_scattering_of_images_needs_its_peer(monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "kymatio", None)
+    threads = str(torch.get_num_threads())
+    monkeypatch.setattr(sys, "argv", ["scattering2d", "--quick", "--threads", threads])
+    with pytest.raises(SystemExit) as stop:
+        scattering2d.main()
+    assert stop.value.code == 2
+    assert "kymatio is needed, in an interpreter given by --peers-python" in capsys.readouterr().err
+
+
+def test_scattering_of_images_is_measured_in_turns(monkeypatch):
+    turns = []
+
+    def steps(case):
+        return {name: lambda backward, name=name: turns.append((name, backward)) for name in "ab"}
+
+    monkeypatch.setattr(scattering2d, "steps", steps)
+    found = scattering2d.measure(scattering2d.QUICK[0], backward=True, repeats=2)
+    assert turns == [("a", True), ("b", True)] * 3
+    assert set(found) == {"a", "b"}

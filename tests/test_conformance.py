@@ -6,12 +6,20 @@ import torch
 from multipath import BalancedLoss, TransformLoss
 from multipath.optim import PSAGA, PAdam
 from multipath.testing import LossTests, OptimizerTests, QuadraticLoss, SamplerTests
-from multipath.transforms import JTFS, MultiResolutionSTFT, Scattering1D
+from multipath.transforms import (
+    JTFS,
+    MultiResolutionSTFT,
+    Scattering1D,
+    Scattering2D,
+    WaveletPacket,
+    WaveletTransform,
+)
 
 from .reference.algorithm1 import Algorithm1
 from .sampler_cases import CASES, season
 
 N = 256
+IMAGE = (8, 9)
 
 
 def jtfs():
@@ -33,6 +41,14 @@ LOSSES = {
     "scattering": lambda: TransformLoss(Scattering1D(N, J=5, Q=(2, 1), T=64)),
     "stft": lambda: TransformLoss(stft()),
     "stft, l1": lambda: TransformLoss(stft(), distance="l1"),
+    "wavelet": lambda: TransformLoss(WaveletTransform("db2", level=3)),
+    "wavelet, log1p, l1": lambda: TransformLoss(
+        WaveletTransform("bior2.2", level=2, mode="reflect"), rho="log1p", distance="l1"
+    ),
+    "wavelet packet": lambda: TransformLoss(WaveletPacket("db3", level=2, mode="zero")),
+    "wavelets of images": lambda: TransformLoss(WaveletTransform("db2", level=2, signal_ndim=2)),
+    "wavelet packet of images": lambda: TransformLoss(WaveletPacket("haar", 2, signal_ndim=2)),
+    "scattering of images": lambda: TransformLoss(Scattering2D(IMAGE, J=2, L=2)),
     "balanced": lambda: BalancedLoss(TransformLoss(stft()), [1.0, 9.0], power=1.0),
     "balanced, grouped": lambda: BalancedLoss(
         QuadraticLoss(4), [1.0, 10.0, 0.1, 3.0], power=0.5
@@ -49,7 +65,8 @@ class TestLosses(LossTests):
         return LOSSES[self.name]()
 
     def make_batch(self, generator):
-        return torch.randn(2, 3, N, generator=generator).unbind()
+        shape = IMAGE if "images" in self.name else (N,)
+        return torch.randn(2, 3, *shape, generator=generator).unbind()
 
     def reference(self, input, target):
         """Path by path and item by item."""

@@ -3,6 +3,17 @@
 from .base import Transform
 from .jtfs import JTFS
 from .scattering1d import Scattering1D
+from .scattering2d import Scattering2D
 from .stft import MultiResolutionSTFT
+from .wavelet import WaveletTransform
+from .wavelet_packet import WaveletPacket
 
-__all__ = ["JTFS", "MultiResolutionSTFT", "Scattering1D", "Transform"]
+__all__ = [
+    "JTFS",
+    "MultiResolutionSTFT",
+    "Scattering1D",
+    "Scattering2D",
+    "Transform",
+    "WaveletPacket",
+    "WaveletTransform",
+]

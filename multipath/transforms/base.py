@@ -89,10 +89,11 @@ def full_precision(method: Method) -> Method:
     """Keep autocast out of a transform: half precision costs FFTs and long sums their accuracy."""
 
     @wraps(method)
-    def in_full_precision(self: Any, x: Tensor, *arguments: Any) -> Any:
-        device = x.device.type if isinstance(x, Tensor) else "cpu"
+    def in_full_precision(self: Any, x: Any, *arguments: Any, **named: Any) -> Any:
+        first = x[0] if isinstance(x, list | tuple) and x else x
+        device = first.device.type if isinstance(first, Tensor) else "cpu"
         with torch.autocast(device, enabled=False):
-            return method(self, x, *arguments)
+            return method(self, x, *arguments, **named)
 
     return cast(Method, in_full_precision)
 

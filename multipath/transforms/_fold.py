@@ -1,0 +1,103 @@
+"""Filtering and subsampling of images in one go, on their spectra, bin by bin that matters."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple, TypeAlias
+
+import torch
+from torch import Tensor
+
+
+class Box(NamedTuple):
+    """A rectangle of bins, where they fall when the image is subsampled, and a filter on them.
+
+    Spectra are real tensors (..., rows, 2 * columns): real and imaginary parts in turn.
+    """
+
+    source: tuple[slice, slice]
+    target: tuple[slice, slice]
+    response: Tensor
+
+
+Filter: TypeAlias = Sequence[Box]
+
+
+def boxes(spectrum: Tensor, step: int, tolerance: float) -> list[Box]:
+    """A filter as the rectangles outside of which it is nothing.
+
+    Args:
+        spectrum: Real, shape (rows, columns), both multiples of step.
+        step: Every so many pixels are kept of a filtered image, along both axes: the spectrum is
+            cut in step x step tiles, which fall upon each other.
+        tolerance: What counts as nothing, relative to the largest value.
+    """
+    threshold = tolerance * spectrum.abs().max()
+    return list(_boxes(spectrum, step, float(threshold)))
+
+
+def _boxes(spectrum: Tensor, step: int, threshold: float) -> Iterator[Box]:
+    height, width = (size // step for size in spectrum.shape)
+    for top in range(0, spectrum.shape[0], height):
+        for left in range(0, spectrum.shape[1], width):
+            tile = spectrum[top : top + height, left : left + width]
+            rows, columns = torch.nonzero(tile.abs() > threshold, as_tuple=True)
+            if not len(rows):
+                continue
+            first, last = int(rows.min()), int(rows.max()) + 1
+            start, stop = int(columns.min()), int(columns.max()) + 1
+            yield Box(
+                (slice(top + first, top + last), slice(2 * (left + start), 2 * (left + stop))),
+                (slice(first, last), slice(2 * start, 2 * stop)),
+                (tile[first:last, start:stop] / step**2).repeat_interleave(2, dim=1),
+            )
+
+
+def fold(spectrum: Tensor, filters: Sequence[Filter], step: int) -> Tensor:
+    """Spectra of an image filtered by some filters and subsampled.
+
+    Args:
+        spectrum: Complex, shape (batch, rows, columns).
+        filters: From :func:`boxes`, for the same step.
+        step: Every so many pixels are kept.
+
+    Returns:
+        Complex, shape (batch, filters, rows / step, columns / step).
+    """
+    pairs = torch.view_as_real(spectrum).flatten(-2)
+    folded: Tensor = _Fold.apply(pairs, filters, step)  # type: ignore[no-untyped-call]
+    return torch.view_as_complex(folded.unflatten(-1, (-1, 2)))
+
+
+class _Fold(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, spectrum: Tensor, filters: Sequence[Filter], step: int) -> Tensor:
+        ctx.filters, ctx.step = filters, step
+        batch, height, width = spectrum.shape
+        folded = spectrum.new_zeros(batch, len(filters), height // step, width // step)
+        for number, rectangles in enumerate(filters):
+            for box in rectangles:
+                folded[:, number, *box.target].addcmul_(spectrum[:, *box.source], box.response)
+        return folded
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
+        return _Unfold.apply(gradient, ctx.filters, ctx.step), None, None  # type: ignore[no-untyped-call]
+
+
+class _Unfold(torch.autograd.Function):
+    """The adjoint, whose adjoint is the fold."""
+
+    @staticmethod
+    def forward(ctx: Any, folded: Tensor, filters: Sequence[Filter], step: int) -> Tensor:
+        ctx.filters, ctx.step = filters, step
+        batch, _, height, width = folded.shape
+        spectrum = folded.new_zeros(batch, step * height, step * width)
+        for number, rectangles in enumerate(filters):
+            for box in rectangles:
+                spectrum[:, *box.source].addcmul_(folded[:, number, *box.target], box.response)
+        return spectrum
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
+        return _Fold.apply(gradient, ctx.filters, ctx.step), None, None  # type: ignore[no-untyped-call]

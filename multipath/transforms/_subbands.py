@@ -1,0 +1,222 @@
+"""Filter-bank trees: what the wavelet transform and wavelet packets have in common."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import TypeAlias, get_args
+
+import numpy as np
+import pywt
+import torch
+from torch import Tensor
+
+from ..errors import ConfigurationError, InputError
+from ..paths import Path, check_indices
+from ._extension import Mode, extend
+from ._filters import FilterBuffers
+from ._settings import check_integers
+from .base import Transform, check_signal, full_precision, working_dtype
+
+# A node of the tree: 0 (low) or 1 (high) for every filtering on the way from the signal to it.
+# Images are filtered along their rows' index, then along their columns' index, and so on in turn.
+Node: TypeAlias = tuple[int, ...]
+
+
+class Subbands(Transform):
+    """Splits signals in halves of their band, again and again, along a tree; keeps the leaves.
+
+    Args:
+        paths: The path table, a path for each leaf.
+        leaves: The leaves, in the order of the table; no other node may end a branch.
+        wavelet: Name of a discrete wavelet of PyWavelets, or a ``pywt.Wavelet``.
+        mode: How signals go on beyond their ends.
+        signal_ndim: 1 or 2.
+    """
+
+    def __init__(
+        self,
+        paths: Iterable[Path],
+        leaves: Sequence[Node],
+        wavelet: str | pywt.Wavelet,
+        mode: Mode,
+        signal_ndim: int,
+    ) -> None:
+        super().__init__(paths)
+        self.wavelet, self.mode, self.signal_ndim = find_wavelet(wavelet), mode, signal_ndim
+        self._leaves = tuple(leaves)
+        low, high, low_back, high_back = map(np.array, self.wavelet.filter_bank)
+        self.filters = FilterBuffers()
+        # A correlation with the reversed filter is a convolution.
+        self.filters.register_filter("analysis", np.stack([low, high])[:, ::-1])
+        # Row b, column p: the taps that bring band b to the samples of parity p.
+        taps = np.stack([low_back, high_back])[:, ::-1].reshape(2, -1, 2)[..., ::-1].copy()
+        self.filters.register_filter("synthesis", taps)
+
+    @full_precision
+    def coefficients(self, x: Tensor, indices: Sequence[int] | Tensor) -> list[Tensor]:
+        """Signed coefficients of the chosen subbands; branches they share are computed once.
+
+        Args:
+            x: Signals, shape (..., T), or images, shape (..., H, W), of any size; float32 or
+                float64 (half precision is computed in float32).
+            indices: Which paths.
+
+        Raises:
+            InputError: If x is no batch of signals, or an index is out of range.
+        """
+        self._check(x)
+        chosen = check_indices(indices, len(self.paths))
+        batch, shape = x.shape[: -self.signal_ndim], x.shape[-self.signal_ndim :]
+        bands = self._split(
+            x.reshape(-1, 1, *shape).to(working_dtype(x)), {self._leaves[i] for i in chosen}
+        )
+        return [
+            bands[self._leaves[i]].reshape(*batch, *bands[self._leaves[i]].shape[1:])
+            for i in chosen
+        ]
+
+    @full_precision
+    def inverse(self, coefficients: Sequence[Tensor], length: int | Sequence[int]) -> Tensor:
+        """The signals that have these coefficients.
+
+        Args:
+            coefficients: One tensor a path, all of them, as ``transform(x)`` returns them.
+            length: T, or (H, W): different lengths share numbers of coefficients.
+
+        Returns:
+            Shape (..., T) or (..., H, W).
+
+        Raises:
+            InputError: If there is not one tensor a path, or one has not the shape that signals of
+                this length give.
+        """
+        shape = (length,) if isinstance(length, int) else tuple(length)
+        if len(shape) != self.signal_ndim or min(shape) < 1:
+            raise InputError(f"expected {self.signal_ndim} positive lengths, got {length}")
+        if len(coefficients) != len(self.paths):
+            raise InputError(
+                f"expected coefficients of all {len(self.paths)} paths, got {len(coefficients)}"
+            )
+        for path, leaf, band in zip(self.paths, self._leaves, coefficients, strict=True):
+            expected = self._shape(leaf, shape)
+            if tuple(band.shape[-self.signal_ndim :]) != expected:
+                raise InputError(
+                    f"expected coefficients of path {path.key!r} of shape (..., "
+                    f"{', '.join(map(str, expected))}) for signals of length {length}, got "
+                    f"{tuple(band.shape)}"
+                )
+        return self._merge((), dict(zip(self._leaves, coefficients, strict=True)), shape)
+
+    def _check(self, x: Tensor) -> None:
+        check_signal(x)
+        if x.ndim < self.signal_ndim:
+            raise InputError(f"expected images of shape (..., H, W), got {tuple(x.shape)}")
+
+    def _split(self, x: Tensor, leaves: set[Node]) -> dict[Node, Tensor]:
+        """Bands (batch, ...) of some leaves, from signals (batch, 1, ...)."""
+        wanted = {leaf[:depth] for leaf in leaves for depth in range(len(leaf) + 1)}
+        analysis = self.filters.derived("analysis", x, lambda: self.filters.filter("analysis", x))
+        found: dict[Node, Tensor] = {}
+        nodes: list[Node] = [()]
+        while nodes:
+            found.update((node, x[:, row]) for row, node in enumerate(nodes) if node in leaves)
+            # nodes of one depth have one shape; those that need the same halves are split at once
+            rows: dict[tuple[int, ...], list[int]] = {}
+            for row, node in enumerate(nodes):
+                halves = tuple(half for half in (0, 1) if (*node, half) in wanted)
+                if halves:
+                    rows.setdefault(halves, []).append(row)
+            children, parts = [], []
+            for halves, chosen in rows.items():
+                parents = x if len(chosen) == len(nodes) else x[:, chosen]
+                axis = len(nodes[0]) % self.signal_ndim - self.signal_ndim
+                bank = analysis[halves[0] : halves[-1] + 1]
+                parts.append(self._halves(parents, bank, axis))
+                children += [(*nodes[row], half) for row in chosen for half in halves]
+            nodes = children
+            if parts:
+                x = torch.cat(parts, dim=1) if len(parts) > 1 else parts[0]
+        return found
+
+    def _halves(self, x: Tensor, bank: Tensor, axis: int) -> Tensor:
+        """Bands of nodes (batch, nodes, ...), every second sample: (batch, nodes * halves, ...)."""
+        n_taps = bank.shape[1]
+        # a product and not a convolution, which accelerators would do in reduced precision
+        frames = extend(x.movedim(axis, -1), n_taps, self.mode).unfold(-1, n_taps, 2)
+        return (frames @ bank.mT).movedim(-1, 2).flatten(1, 2).movedim(-1, axis)
+
+    def _merge(self, node: Node, leaves: dict[Node, Tensor], shape: tuple[int, ...]) -> Tensor:
+        """The signal at a node."""
+        if node in leaves:
+            return leaves[node]
+        halves = torch.stack([self._merge((*node, half), leaves, shape) for half in (0, 1)])
+        axis = len(node) % self.signal_ndim - self.signal_ndim
+        bands = halves.movedim(axis, -1)
+        taps = self.filters.filter("synthesis", bands)
+        start = 0
+        if self.mode == "periodization":
+            margin = taps.shape[1]
+            around = torch.arange(-margin, bands.shape[-1] + margin) % bands.shape[-1]
+            bands = bands[..., around.to(bands.device)]
+            start = margin + 1
+        low, high = bands.unfold(-1, taps.shape[1], 1)
+        samples: Tensor = (low @ taps[0] + high @ taps[1]).flatten(-2)
+        return samples.narrow(-1, start, self._shape(node, shape)[axis]).movedim(-1, axis)
+
+    def _shape(self, node: Node, shape: tuple[int, ...]) -> tuple[int, ...]:
+        """Shape of a node, for signals of a shape."""
+        sizes = list(shape)
+        extra = 1 if self.mode == "periodization" else self.wavelet.dec_len - 1
+        for depth in range(len(node)):
+            axis = depth % self.signal_ndim
+            sizes[axis] = (sizes[axis] + extra) // 2
+        return tuple(sizes)
+
+    def extra_repr(self) -> str:
+        """Shown by ``print``."""
+        return f"{self.wavelet.name}, mode={self.mode}, P={len(self.paths)}"
+
+
+def find_wavelet(wavelet: str | pywt.Wavelet) -> pywt.Wavelet:
+    """The wavelet of a name.
+
+    Raises:
+        ConfigurationError: If PyWavelets has no discrete wavelet of this name.
+    """
+    if isinstance(wavelet, str):
+        try:
+            wavelet = pywt.Wavelet(wavelet)
+        except ValueError:
+            raise ConfigurationError(
+                f"PyWavelets has no discrete wavelet {wavelet!r}; "
+                'pywt.wavelist(kind="discrete") lists them'
+            ) from None
+    if not isinstance(wavelet, pywt.Wavelet):
+        raise ConfigurationError(f"wavelet must be a name or a pywt.Wavelet, got {wavelet!r}")
+    return wavelet  # whose filters are padded to one even length
+
+
+def check_tree(level: int, mode: str, signal_ndim: int) -> None:
+    """Refuse settings that wavelet transforms share.
+
+    Raises:
+        ConfigurationError: Saying which.
+    """
+    check_integers(level=level)
+    if level < 1:
+        raise ConfigurationError(f"level must be at least 1, got {level}")
+    if mode not in get_args(Mode):
+        raise ConfigurationError(f"mode must be one of {', '.join(get_args(Mode))}, got {mode!r}")
+    if signal_ndim not in (1, 2):
+        raise ConfigurationError(f"signal_ndim must be 1 or 2, got {signal_ndim!r}")
+
+
+def octave(band: int, level: int, sample_rate: float) -> tuple[float, float]:
+    """Lowest and highest frequency of a band out of 2^level, in the unit of the sample rate."""
+    width = sample_rate / 2 ** (level + 1)
+    return band * width, (band + 1) * width
+
+
+def work(leaf: Node) -> float:
+    """What one leaf alone costs: samples filtered on the way to it, of a signal of one sample."""
+    return sum(0.5**depth for depth in range(len(leaf)))

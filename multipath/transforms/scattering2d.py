@@ -1,0 +1,264 @@
+"""Scattering of images."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from functools import partial
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..errors import ConfigurationError, InputError
+from ..paths import Path, check_indices
+from ._analytic import peak_scale
+from ._filters import FilterBuffers
+from ._fold import Filter, boxes, fold
+from ._morlet2d import Wavelet, angle, averaging, frequency, morlet
+from ._settings import check_integers
+from .base import Transform, check_signal, full_precision, working_dtype
+
+
+class Scattering2D(Transform):
+    r"""Scattering transform of images, orders 0, 1 and 2.
+
+    .. math::
+        \phi_{()}(x) = x * \varphi_J, \qquad
+        \phi_{(n_1)}(x) = |x * \psi_{n_1}| * \varphi_J, \qquad
+        \phi_{(n_1, n_2)}(x) = \big| |x * \psi_{n_1}| * \psi_{n_2} \big| * \varphi_J
+
+    with Morlet wavelets of scale :math:`2^j` pixels and L angles, :math:`n = L j + \theta`, for all
+    pairs with :math:`j_1 < j_2`. First order: how much there is of a *frequency* and direction, as
+    in a histogram of gradients; second order: how that varies over the image, at another scale and
+    angle, which is what makes a texture. Images are mirrored at their borders; a path has one
+    coefficient in :math:`2^J \times 2^J` pixels, shape (..., H / 2^J, W / 2^J), rounded down.
+    Coefficients change little if the image is shifted or bent by less than :math:`2^J` pixels.
+    Conventions are those of kymatio's ``Scattering2D``.
+
+    Args:
+        shape: (H, W), height and width of the images in pixels, both at least 2^J.
+        J: Octaves of the filter bank; averages are over 2^J pixels.
+        L: Angles, equally spaced over half a turn.
+        max_order: 1 or 2.
+
+    Attributes:
+        paths: Columns ``order``, ``j1``, ``theta1``, ``frequency1``, ``angle1`` and, of order 2,
+            ``j2``, ``theta2``, ``frequency2``, ``angle2``: the scale 2^j in pixels, the number of
+            the angle, the frequency in cycles/pixel, 3/8 * 2^-j, and the direction of the wave in
+            degrees, 0 along the height and 90 along the width. Sorted by order, then n1, then n2.
+            Keys ``()``, ``(n1,)``, ``(n1, n2)``. A path's cost is that of evaluating it alone.
+
+    Raises:
+        ConfigurationError: If a setting is out of range, or the images are too small for J.
+
+    Example:
+        >>> transform = Scattering2D((32, 32), J=3, L=4)
+        >>> len(transform.paths), tuple(transform(torch.zeros(5, 32, 32))[0].shape)
+        (61, (5, 4, 4))
+        >>> print(transform.paths.filter(order=1, theta1=(0, 1), j1=(None, 1)))
+        index  key   order  j1  theta1  frequency1  angle1    cost
+            1  (0,)      1   0       0       0.375      45  0.8509
+            2  (1,)      1   0       1       0.375       0  0.8509
+            5  (4,)      1   1       0      0.1875      45  0.5318
+            6  (5,)      1   1       1      0.1875       0  0.5318
+
+    Source: Bruna and Mallat, Invariant scattering convolution networks, IEEE Transactions on
+    Pattern Analysis and Machine Intelligence 35(8), 2013.
+    """
+
+    signal_ndim = 2
+
+    def __init__(self, shape: Sequence[int], J: int, L: int = 8, max_order: int = 2) -> None:
+        self.shape = _check_settings(shape, J, L, max_order)
+        self.J, self.L = J, L
+        height, width = (((n + 2**J) // 2**J + 1) * 2**J for n in self.shape)
+        self._padded = height, width
+        rows = list(_rows(J, L, max_order, height * width))
+        mean = sum(cost for *_, cost in rows) / len(rows)
+        super().__init__(
+            Path(index, key, metadata, cost / mean)
+            for index, (key, metadata, cost) in enumerate(rows)
+        )
+        self.filters = FilterBuffers()
+        for number in range(J * L):
+            wavelet = Wavelet(*divmod(number, L))
+            self.filters.register_filter(f"psi_{number}", morlet(self._padded, wavelet, L))
+        for axis, length in enumerate(self._padded):
+            for level in range(J):
+                self.filters.register_filter(f"average_{axis}_{level}", averaging(length, level, J))
+
+    @full_precision
+    def coefficients(self, x: Tensor, indices: Sequence[int] | Tensor) -> list[Tensor]:
+        """Coefficients of the chosen paths; a first layer that they share is computed once.
+
+        Args:
+            x: Images, shape (..., H, W), float32 or float64 (half precision is computed in
+                float32).
+            indices: Which paths.
+
+        Raises:
+            InputError: If x is no batch of images of this size, or an index is out of range.
+        """
+        self._check(x)
+        chosen = check_indices(indices, len(self.paths))
+        images = x.reshape(-1, *self.shape).to(working_dtype(x))
+        scale = peak_scale(images.flatten(1))[:, None, None]
+        keys = {self.paths[index].key: index for index in chosen}
+        found = dict(self._scatter(self._mirrored(images / scale), list(keys)))
+        return [
+            (found[self.paths[index].key] * scale).reshape(*x.shape[:-2], *self._size)
+            for index in chosen
+        ]
+
+    def _check(self, x: Tensor) -> None:
+        check_signal(x)
+        if x.shape[-2:] != self.shape:
+            raise InputError(
+                f"expected images of shape (..., {self.shape[0]}, {self.shape[1]}), got "
+                f"{tuple(x.shape)}; cut them or pad them, or make a transform for that size"
+            )
+
+    @property
+    def _size(self) -> tuple[int, int]:
+        """Height and width of the coefficients."""
+        return self.shape[0] >> self.J, self.shape[1] >> self.J
+
+    def _scatter(self, x: Tensor, keys: Sequence[Any]) -> Iterator[tuple[Any, Tensor]]:
+        """Coefficients by key, of padded images (batch, rows, columns)."""
+        if () in keys:
+            yield (), self._average(x, 0)
+        partners: dict[int, dict[int, list[int]]] = {}
+        for n1, *others in filter(None, keys):
+            by_scale = partners.setdefault(n1, {})
+            for n2 in others:
+                by_scale.setdefault(n2 // self.L, []).append(n2)
+        if not partners:
+            return
+        spectrum = torch.fft.fft2(x)
+        for j1 in range(self.J):
+            rows = [n1 for n1 in partners if n1 // self.L == j1]
+            if not rows:
+                continue
+            first = self._moduli(spectrum, rows, 0, j1)
+            wanted = [row for row, n1 in enumerate(rows) if (n1,) in keys]
+            if wanted:
+                averages = self._average(first[:, wanted], j1)
+                yield from (
+                    ((rows[w],), a) for w, a in zip(wanted, averages.unbind(1), strict=True)
+                )
+            for n1, modulus in zip(rows, first.unbind(1), strict=True):
+                if not partners[n1]:
+                    continue
+                below = torch.fft.fft2(modulus)
+                for j2, n2s in partners[n1].items():
+                    averages = self._average(self._moduli(below, n2s, j1, j2), j2)
+                    yield from (
+                        ((n1, n2), a) for n2, a in zip(n2s, averages.unbind(1), strict=True)
+                    )
+
+    def _moduli(self, spectrum: Tensor, numbers: Sequence[int], level: int, j: int) -> Tensor:
+        """Moduli (batch, wavelets, ...) every 2^j pixels, from a spectrum at every 2^level."""
+        like = spectrum.real
+        filters = [
+            self.filters.derived(
+                (number, level), like, partial(self._boxes, number, level, j, like)
+            )
+            for number in numbers
+        ]
+        # torch's modulus has a slope of zero at zero
+        filtered: Tensor = torch.fft.ifft2(fold(spectrum, filters, 2 ** (j - level)))
+        return filtered.abs()
+
+    def _boxes(self, number: int, level: int, j: int, like: Tensor) -> Filter:
+        """A wavelet for images of which every 2^level-th pixel is there: its lowest bins."""
+        psi = self.filters.get_buffer(f"psi_{number}")
+        for axis, length in enumerate(self._padded):
+            half = length >> level + 1
+            psi = torch.cat(
+                [psi.narrow(axis, 0, half), psi.narrow(axis, length - half, half)], axis
+            )
+        # far below what rounding does to the sum of all bins
+        tolerance = torch.finfo(like.dtype).eps / 8
+        return [
+            box._replace(response=box.response.to(like))
+            for box in boxes(psi, 2 ** (j - level), tolerance)
+        ]
+
+    def _average(self, x: Tensor, level: int) -> Tensor:
+        """Averages every 2^J pixels, from every 2^level-th pixel of padded images."""
+        rows, columns = (
+            self.filters.derived(
+                ("average", axis, level),
+                x,
+                partial(self.filters.filter, f"average_{axis}_{level}", x),
+            )
+            for axis in (0, 1)
+        )
+        return rows @ (x @ columns.mT)
+
+    def _mirrored(self, x: Tensor) -> Tensor:
+        """Images padded by their mirror images."""
+        for axis, (length, padded) in enumerate(zip(self.shape, self._padded, strict=True)):
+            before = (padded - length) // 2
+            margins = (before, padded - length - before)
+            sources = self.filters.derived(
+                ("mirror", axis),
+                x,
+                partial(_mirror, length, margins, x.device),
+            )
+            x = x.index_select(1 + axis, sources)
+        return x
+
+    def extra_repr(self) -> str:
+        """Shown by ``print``."""
+        return f"shape={self.shape}, J={self.J}, L={self.L}, P={len(self.paths)}"
+
+
+def _mirror(length: int, margins: tuple[int, int], device: torch.device) -> Tensor:
+    """Which pixel stands where along a padded axis."""
+    return torch.from_numpy(np.pad(np.arange(length), margins, mode="reflect")).to(device)
+
+
+def _check_settings(shape: Sequence[int], J: int, L: int, max_order: int) -> tuple[int, int]:
+    sizes = tuple(shape) if isinstance(shape, Sequence) else ()
+    if len(sizes) != 2:
+        raise ConfigurationError(f"shape must be (height, width) of the images, got {shape!r}")
+    check_integers(height=sizes[0], width=sizes[1], J=J, L=L)
+    if max_order not in (1, 2):
+        raise ConfigurationError(f"max_order must be 1 or 2, got {max_order}")
+    if J < 1 or L < 1:
+        raise ConfigurationError(f"J and L must be at least 1, got J={J}, L={L}")
+    if min(sizes) < 2**J:
+        raise ConfigurationError(
+            f"images must have at least 2^J = {2**J} pixels along both axes, got {sizes}; use a "
+            "smaller J or larger images"
+        )
+    return sizes[0], sizes[1]
+
+
+def _rows(
+    J: int, L: int, max_order: int, n_pixels: int
+) -> Iterator[tuple[tuple[int, ...], dict[str, Any], float]]:
+    """Key, metadata and cost of every path; the cost counts pixels through Fourier transforms."""
+    yield (), {"order": 0}, n_pixels / 8  # two matrix products, as measured
+
+    def describe(number: int, position: int) -> dict[str, Any]:
+        j, theta = divmod(number, L)
+        return {
+            f"j{position}": j,
+            f"theta{position}": theta,
+            f"frequency{position}": frequency(j),
+            f"angle{position}": math.degrees(angle(theta, L)),
+        }
+
+    wavelets = range(J * L)
+    for n1 in wavelets:
+        area = n_pixels / 4 ** (n1 // L)
+        yield (n1,), {"order": 1, **describe(n1, 1)}, n_pixels + area
+    for n1 in wavelets if max_order == 2 else ():
+        area = n_pixels / 4 ** (n1 // L)
+        for n2 in wavelets[L * (n1 // L + 1) :]:
+            metadata = {"order": 2, **describe(n1, 1), **describe(n2, 2)}
+            yield (n1, n2), metadata, n_pixels + 2 * area + n_pixels / 4 ** (n2 // L)
