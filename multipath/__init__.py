@@ -6,10 +6,13 @@ from typing import TYPE_CHECKING
 from . import errors
 from .balanced import BalancedLoss
 from .draws import Draw
+from .feature_layers import FeatureLayers
 from .losses import GroupedLoss, PathDecomposedLoss
 from .paths import Path, PathTable
+from .sliced_wasserstein import SlicedWasserstein
 from .stochastic import StochasticLoss
 from .target_cache import TargetCache
+from .term_loss import TermLoss
 from .transform_loss import Log1p, TransformLoss
 
 if TYPE_CHECKING:
@@ -20,13 +23,16 @@ __version__ = "0.1.0"
 __all__ = [
     "BalancedLoss",
     "Draw",
+    "FeatureLayers",
     "GroupedLoss",
     "Log1p",
     "Path",
     "PathDecomposedLoss",
     "PathTable",
+    "SlicedWasserstein",
     "StochasticLoss",
     "TargetCache",
+    "TermLoss",
     "TransformLoss",
     "diagnostics",
     "errors",
