@@ -136,7 +136,9 @@ def test_prices_are_parameters_or_operations_or_given():
     layers, tied = ["0", "1", "2", "2.0"], nn.Linear(3, 3)
     parameters = FeatureLayers(stack, layers).paths.costs
     torch.testing.assert_close(parameters, torch.tensor([9.0, 9, 37, 37]).double() / 9)
-    repeated = nn.Sequential(tied, nn.Sequential(tied), nn.Linear(3, 1))
+    twin = nn.Linear(3, 3, bias=False)
+    twin.weight = tied.weight
+    repeated = nn.Sequential(tied, nn.Sequential(twin), nn.Linear(3, 1))
     costs = FeatureLayers(repeated, ["0", "2"]).paths.costs
     torch.testing.assert_close(costs, torch.tensor([13.0, 17.0]).double() / 13)
     x = torch.zeros(1, 1, 12)

@@ -29,7 +29,7 @@ def test_only_the_terms_asked_for_are_computed_and_once():
     calls = []
 
     def term(name):
-        return lambda input, target: calls.append(name) or squares(input, target)
+        return lambda x, y: calls.append(name) or squares(x, y)
 
     loss = TermLoss({name: term(name) for name in "abc"})
     x = torch.zeros(2, 3)
@@ -103,4 +103,4 @@ def test_settings_that_cannot_work_are_refused(terms, options, message):
 )
 def test_values_of_no_item_are_refused(value, message):
     with pytest.raises(InputError, match=message):
-        TermLoss({"a": lambda input, target: value})(torch.zeros(2, 3), torch.zeros(2, 3))
+        TermLoss({"a": lambda *_: value})(torch.zeros(2, 3), torch.zeros(2, 3))
