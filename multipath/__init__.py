@@ -16,7 +16,7 @@ from .term_loss import TermLoss
 from .transform_loss import Log1p, TransformLoss
 
 if TYPE_CHECKING:
-    from . import diagnostics, optim, samplers, testing, transforms
+    from . import diagnostics, optim, plugins, samplers, testing, transforms
 
 __version__ = "0.1.0"
 
@@ -37,6 +37,7 @@ __all__ = [
     "diagnostics",
     "errors",
     "optim",
+    "plugins",
     "samplers",
     "testing",
     "transforms",

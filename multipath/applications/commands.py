@@ -11,6 +11,7 @@ import typer
 
 from .. import __version__
 from .distance_command import distance
+from .plugins_command import check, show_plugins
 from .presets import LOSSES, PRESETS, preset
 from .synthesizers import CHIRPLETS
 
@@ -27,6 +28,7 @@ match = typer.Typer(
 )
 app.add_typer(match, name="match")
 app.command()(distance)
+app.command()(check)
 
 
 def show_version(wanted: bool) -> None:
@@ -103,8 +105,13 @@ def paths(preset_name: Preset = "quick") -> None:
 
 
 @app.command("list")
-def list_choices() -> None:
-    """List losses, synthesizers and presets."""
+def list_choices(
+    checked: Annotated[
+        bool, typer.Option("--check", help="Run the conformance tests of every plug-in.")
+    ] = False,
+) -> None:
+    """List plug-ins, losses, synthesizers and presets."""
+    show_plugins(checked)
     print("losses")
     for name, description in LOSSES.items():
         print(f"  {name:14} {description}")
