@@ -42,6 +42,7 @@ public_modules = [
     "multipath.diagnostics",
     "multipath.errors",
     "multipath.optim",
+    "multipath.plugins",
     "multipath.samplers",
     "multipath.testing",
     "multipath.transforms",
