@@ -39,6 +39,7 @@ nitpick_ignore_regex = [(r".*", r"(?!multipath(\.|$)).*")]
 # What the reference has to cover.
 public_modules = [
     "multipath",
+    "multipath.compat",
     "multipath.diagnostics",
     "multipath.errors",
     "multipath.optim",

@@ -16,7 +16,7 @@ from .term_loss import TermLoss
 from .transform_loss import Log1p, TransformLoss
 
 if TYPE_CHECKING:
-    from . import diagnostics, optim, plugins, samplers, testing, transforms
+    from . import compat, diagnostics, optim, plugins, samplers, testing, transforms
 
 __version__ = "0.1.0"
 
@@ -34,6 +34,7 @@ __all__ = [
     "TargetCache",
     "TermLoss",
     "TransformLoss",
+    "compat",
     "diagnostics",
     "errors",
     "optim",
