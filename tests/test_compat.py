@@ -74,6 +74,7 @@ def test_optimizers_are_those_that_the_flags_say(adam, saga, kind):
     weight = torch.nn.Parameter(torch.ones(1024))
     optimizer = criterion.make_optimizer([weight], lr=1e-3, weight_decay=0.5)
     assert type(optimizer) is kind
+    assert criterion._linked() is optimizer
     x = torch.randn(2, 1, 1024, generator=torch.Generator().manual_seed(0))
     criterion(x * weight, x).backward()
     weight.data.mul_(2.0)

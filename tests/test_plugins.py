@@ -3,6 +3,7 @@
 import shutil
 import subprocess
 import sys
+import tempfile
 import tomllib
 from pathlib import Path
 
@@ -83,6 +84,16 @@ def test_a_name_is_loaded_from_whoever_announces_it(install):
     assert (plugin.distribution, plugin.version, plugin.tests) == ("other", "1.0", None)
     assert plugins.load("losses", "mine") is multipath.testing.QuadraticLoss
     assert plugins.installed("samplers", "mine") == []
+
+
+def test_of_a_distribution_installed_twice_the_first_counts(install, tmp_path, monkeypatch):
+    folder = install("twice", {"multipath.losses": {"mine": LOSS}}, "1.0")
+    install("twice", {"multipath.losses": {"mine": LOSS}}, "2.0")
+    first = folder / "first"
+    first.mkdir()
+    (folder / "twice-2.0.dist-info").rename(first / "twice-2.0.dist-info")
+    monkeypatch.syspath_prepend(first)
+    assert [plugin.version for plugin in plugins.installed(name="mine")] == ["2.0"]
 
 
 def test_nothing_is_imported_before_it_is_loaded(install):
@@ -196,6 +207,7 @@ def test_the_configuration_around_does_not_matter(install, monkeypatch, tmp_path
     )
     (tmp_path / "pytest.ini").write_text("[pytest]\naddopts = --no-such-option\n")
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))  # pytest looks into parent folders
     monkeypatch.setenv("PYTEST_ADDOPTS", "--no-such-option")
     assert run("check", "mine") == 0, capfd.readouterr().err
 
