@@ -39,9 +39,11 @@ nitpick_ignore_regex = [(r".*", r"(?!multipath(\.|$)).*")]
 # What the reference has to cover.
 public_modules = [
     "multipath",
+    "multipath.compat",
     "multipath.diagnostics",
     "multipath.errors",
     "multipath.optim",
+    "multipath.plugins",
     "multipath.samplers",
     "multipath.testing",
     "multipath.transforms",

@@ -6,32 +6,41 @@ from typing import TYPE_CHECKING
 from . import errors
 from .balanced import BalancedLoss
 from .draws import Draw
+from .feature_layers import FeatureLayers
 from .losses import GroupedLoss, PathDecomposedLoss
 from .paths import Path, PathTable
+from .sliced_wasserstein import SlicedWasserstein
 from .stochastic import StochasticLoss
 from .target_cache import TargetCache
+from .term_loss import TermLoss
 from .transform_loss import Log1p, TransformLoss
 
 if TYPE_CHECKING:
     from . import diagnostics, importance, optim, samplers, testing, transforms
+    from . import compat, diagnostics, optim, plugins, samplers, testing, transforms
 
 __version__ = "0.1.0"
 
 __all__ = [
     "BalancedLoss",
     "Draw",
+    "FeatureLayers",
     "GroupedLoss",
     "Log1p",
     "Path",
     "PathDecomposedLoss",
     "PathTable",
+    "SlicedWasserstein",
     "StochasticLoss",
     "TargetCache",
+    "TermLoss",
     "TransformLoss",
+    "compat",
     "diagnostics",
     "errors",
     "importance",
     "optim",
+    "plugins",
     "samplers",
     "testing",
     "transforms",

@@ -2,8 +2,9 @@
 
 import pytest
 import torch
+from torch import nn
 
-from multipath import BalancedLoss, TransformLoss
+from multipath import BalancedLoss, FeatureLayers, SlicedWasserstein, TermLoss, TransformLoss
 from multipath.optim import PSAGA, PAdam
 from multipath.testing import LossTests, OptimizerTests, QuadraticLoss, SamplerTests
 from multipath.transforms import (
@@ -30,6 +31,16 @@ def stft():
     return MultiResolutionSTFT([32, 64], [8, 16], [24, 64])
 
 
+def network():
+    torch.manual_seed(0)
+    inner = nn.Sequential(nn.Conv1d(4, 6, 5, stride=2), nn.BatchNorm1d(6))
+    return nn.Sequential(nn.Conv1d(1, 4, 9, stride=2), nn.Softplus(), inner)
+
+
+def slope(input, target):
+    return (input - target).diff(dim=1).square().mean(dim=1)
+
+
 LOSSES = {
     "quadratic": lambda: QuadraticLoss(5),
     "quadratic, weighted": lambda: QuadraticLoss(3, weights=[0.5, 0.0, 2.0]),
@@ -53,13 +64,29 @@ LOSSES = {
     "balanced, grouped": lambda: BalancedLoss(
         QuadraticLoss(4), [1.0, 10.0, 0.1, 3.0], power=0.5
     ).grouped([[3, 1], [0, 2]]),
+    "sliced": lambda: SlicedWasserstein(2, 9),
+    "sliced, unequal": lambda: SlicedWasserstein(2, 9, p=3.0),
+    "sliced, masses": lambda: SlicedWasserstein(2, 9, masses=True),
+    "sliced, absolute": lambda: SlicedWasserstein(2, 5, p=1.0),
+    "layers": lambda: FeatureLayers(network(), ["0", "1", "2.0", "2.1"]),
+    "layers, absolute": lambda: FeatureLayers(
+        network().eval(), ["2", "0"], normalize=False, distance="absolute", frozen=False
+    ),
+    "terms": lambda: TermLoss(
+        {"slope": slope, "difference": nn.PairwiseDistance(p=4.0)},
+        weights={"difference": 2.0, "slope": 0.5},
+        costs=[3.0, 1.0],
+    ),
 }
+CLOUDS = {"sliced": (7, 7, 2), "sliced, unequal": (7, 5, 2), "sliced, masses": (7, 5, 3)}
 
 
 class TestLosses(LossTests):
     @pytest.fixture(autouse=True, params=LOSSES)
     def row(self, request):
         self.name = request.param
+        # without masses a cloud is nothing
+        self.differentiable_at_zero = self.name != "sliced, masses"
 
     def make_loss(self):
         return LOSSES[self.name]()
@@ -67,6 +94,13 @@ class TestLosses(LossTests):
     def make_batch(self, generator):
         shape = IMAGE if "images" in self.name else (N,)
         return torch.randn(2, 3, *shape, generator=generator).unbind()
+        if self.name.startswith("sliced"):
+            n, m, columns = CLOUDS.get(self.name, (6, 6, 2))
+            x, y = torch.randn(2, 3, max(n, m), columns, generator=generator)
+            x[..., 2:], y[..., 2:] = x[..., 2:].abs(), y[..., 2:].abs()
+            return x[:, :n], y[:, :m]
+        signals = torch.randn(2, 3, N, generator=generator)
+        return signals[:, :, None].unbind() if self.name.startswith("layers") else signals.unbind()
 
     def reference(self, input, target):
         """Path by path and item by item."""

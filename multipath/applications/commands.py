@@ -12,6 +12,8 @@ from .distance_command import distance
 from .match_command import Preset, match
 from .objectives import LOSSES, loss_names, scattering_loss
 from .presets import PRESETS, preset
+from .plugins_command import check, show_plugins
+from .presets import LOSSES, PRESETS, preset
 from .synthesizers import CHIRPLETS
 
 app = typer.Typer(
@@ -23,6 +25,7 @@ app = typer.Typer(
 )
 app.add_typer(match, name="match")
 app.command()(distance)
+app.command()(check)
 
 
 def show_version(wanted: bool) -> None:
@@ -53,6 +56,13 @@ def paths(
 @app.command("list")
 def list_choices() -> None:
     """List losses, applications with their presets, and synthesizers."""
+def list_choices(
+    checked: Annotated[
+        bool, typer.Option("--check", help="Run the conformance tests of every plug-in.")
+    ] = False,
+) -> None:
+    """List plug-ins, losses, synthesizers and presets."""
+    show_plugins(checked)
     print("losses")
     for name, objective in zip(loss_names(), LOSSES.values(), strict=True):
         print(f"  {name:14} {objective.description}")

@@ -1,0 +1,197 @@
+"""For users of scrapl-loss: the same constructor and loss values, made of multipath's parts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from functools import partial
+from os import PathLike
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.optim import Optimizer
+
+from .errors import ConfigurationError, InputError
+from .losses import reduce_batch
+from .optim import PSAGA, PAdam
+from .samplers import Importance, Sampler, Uniform
+from .stochastic import StochasticLoss
+from .transform_loss import TransformLoss
+from .transforms import JTFS
+
+
+class SCRAPLLoss(StochasticLoss):
+    r"""A :class:`~multipath.StochasticLoss` with the signature and the settings of scrapl-loss 0.1.
+
+    On the path p of a joint time-frequency scattering transform, of which one is drawn a step,
+
+    .. math:: L_p(x, y) = \lVert \rho(\phi_p(x)) - \rho(\phi_p(y)) \rVert
+
+    not squared and not times P, with padding (``unpad=False``), and the mean over batch and
+    channels. Probabilities are not corrected for (``reweight=False``). The values are those of
+    scrapl-loss on every path.
+
+    What differs: the optimizer holds the moments, see :meth:`make_optimizer`, in place of
+    ``attach_params``; in evaluation mode the mean over all paths is computed, in place of one path;
+    draws come from ``generator``, in place of a seed for each call.
+
+    Args:
+        shape: Number of samples.
+        J: Octaves of the temporal filters.
+        Q1: Wavelets per octave, first order.
+        Q2: Wavelets per octave, second order.
+        J_fr: Octaves of the filters along log-frequency.
+        Q_fr: Wavelets per octave of those.
+        T: Temporal averaging in samples. Default 2^J.
+        F: Averaging over log-frequency in wavelets. Default 2^J_fr.
+        p: Order of the norm.
+        use_rho_log1p: Compress, :math:`\rho(S) = \log(1 + S / \varepsilon)`.
+        log1p_eps: :math:`\varepsilon`.
+        grad_mult: Changes nothing for P-Adam, which needs no larger gradients here. Without it,
+            :meth:`make_optimizer` multiplies the learning rate.
+        use_p_adam: For :meth:`make_optimizer`.
+        use_p_saga: Likewise.
+        sample_all_paths_first: Not supported; see Raises.
+        n_theta: Accepted and not used: it served the warm-up of theta-importance.
+        min_prob_frac: Likewise.
+        probs_path: File with a tensor of P probabilities. Default: uniform.
+        eps: Accepted and not used.
+        p_adam_b1: :math:`\beta_1`, for :meth:`make_optimizer`.
+        p_adam_b2: :math:`\beta_2`, likewise.
+        p_adam_eps: :math:`\varepsilon` of P-Adam, likewise.
+        generator: Seed or generator of the draws, see :class:`~multipath.StochasticLoss`.
+
+    Raises:
+        ConfigurationError: If the transform cannot be built (``"global"`` averaging is not
+            supported), grad_mult is not positive, or with ``sample_all_paths_first``, for which
+            :class:`~multipath.samplers.Reshuffle` goes through all paths epoch after epoch.
+        InputError: If the file of probabilities holds no tensor.
+
+    Example:
+        >>> criterion = SCRAPLLoss(shape=256, J=5, Q1=2, Q2=1, J_fr=2, Q_fr=1, generator=0)
+        >>> x, x_target = torch.randn(2, 3, 1, 256)
+        >>> model = torch.nn.Linear(256, 256)
+        >>> optimizer = criterion.make_optimizer(model.parameters(), lr=1e-4)
+        >>> criterion(model(x), x_target).backward()
+        >>> optimizer.step()
+        >>> criterion(x, x_target, path_idx=8).shape  # one path, outside of training
+        torch.Size([])
+    """
+
+    def __init__(
+        self,
+        shape: int,
+        J: int,
+        Q1: int,
+        Q2: int,
+        J_fr: int,
+        Q_fr: int,
+        T: int | str | None = None,
+        F: int | str | None = None,
+        p: float = 2,
+        use_rho_log1p: bool = False,
+        log1p_eps: float = 1e-3,
+        grad_mult: float = 1e8,
+        use_p_adam: bool = True,
+        use_p_saga: bool = True,
+        sample_all_paths_first: bool = False,
+        n_theta: int = 1,
+        min_prob_frac: float = 0.0,
+        probs_path: str | PathLike[str] | None = None,
+        eps: float = 1e-12,
+        p_adam_b1: float = 0.9,
+        p_adam_b2: float = 0.999,
+        p_adam_eps: float = 1e-8,
+        *,
+        generator: int | torch.Generator | None = None,
+    ) -> None:
+        if isinstance(T, str) or isinstance(F, str):
+            raise ConfigurationError(
+                f"T and F must be numbers of samples and of wavelets, got T={T!r}, F={F!r}"
+            )
+        if sample_all_paths_first:
+            raise ConfigurationError(
+                "sample_all_paths_first is not supported; StochasticLoss(loss, "
+                "sampler=Reshuffle()) goes through all paths, epoch after epoch"
+            )
+        if not grad_mult > 0:
+            raise ConfigurationError(f"grad_mult must be positive, got {grad_mult}")
+        transform = JTFS(shape, J, (Q1, Q2), J_fr, Q_fr, T=T, F=F, unpad=False)
+        loss = TransformLoss(
+            transform,
+            rho="log1p" if use_rho_log1p else None,
+            eps=log1p_eps,
+            distance="l2" if p == 2 else partial(_norm, order=p),
+        )
+        sampler: Sampler = Uniform()
+        if probs_path is not None:
+            sampler = Importance(_probabilities(probs_path))
+        super().__init__(loss, sampler, n_draws=1, reweight=False, generator=generator)
+        self._adaptive, self._saga = use_p_adam, use_p_saga
+        self._grad_mult = grad_mult
+        # eps stands inside the root here and outside of it there, beside larger gradients
+        self._betas, self._eps = (p_adam_b1, p_adam_b2), (p_adam_eps / grad_mult) ** 2
+
+    @property
+    def n_paths(self) -> int:
+        """P."""
+        return len(self.loss.paths)
+
+    def forward(self, x: Tensor, x_target: Tensor, path_idx: int | None = None) -> Tensor:
+        """The loss of the path drawn, of all paths in evaluation mode, or of a path given.
+
+        Args:
+            x: Signals of shape (batch, channels, samples), or any other (..., samples).
+            x_target: The same shape.
+            path_idx: Evaluate this path; no draw, so that no path-wise optimizer can step on it.
+
+        Returns:
+            A scalar.
+        """
+        if path_idx is None:
+            return super().forward(x, x_target)
+        return reduce_batch(self.loss.evaluate(x, x_target, [path_idx])[0], self.reduction)
+
+    def make_optimizer(
+        self, params: Iterable[Any], lr: float, weight_decay: float = 0.0
+    ) -> Optimizer:
+        """What ``attach_params`` and ``torch.optim.SGD(params, lr, weight_decay)`` were together.
+
+        :class:`~multipath.optim.PSAGA`, :class:`~multipath.optim.PAdam`, SAGA on gradients, or SGD,
+        as ``use_p_adam`` and ``use_p_saga`` say.
+
+        Args:
+            params: Parameters or parameter groups.
+            lr: Learning rate.
+            weight_decay: As in SGD.
+        """
+        if self._adaptive:
+            kind = PSAGA if self._saga else PAdam
+            return kind(params, self, lr, self._betas, self._eps, weight_decay)
+        # gradients came multiplied, weights did not
+        lr, weight_decay = lr * self._grad_mult, weight_decay / self._grad_mult
+        if self._saga:
+            return PSAGA(params, self, lr, weight_decay=weight_decay, adaptive=False)
+        optimizer = torch.optim.SGD(params, lr, weight_decay=weight_decay)
+        self.link(optimizer)
+        return optimizer
+
+
+def _norm(difference: Tensor, order: float) -> Tensor:
+    norm: Tensor = torch.linalg.vector_norm(difference.flatten(1), ord=order, dim=1)
+    return norm
+
+
+def _probabilities(file: str | PathLike[str]) -> Tensor:
+    try:
+        values = torch.load(file, weights_only=True, map_location="cpu")
+    except OSError:
+        raise
+    except Exception as error:
+        raise InputError(f"{file} is no file of probabilities: {error}") from error
+    if not isinstance(values, Tensor):
+        raise InputError(
+            f"{file} must hold a tensor of probabilities, one for each path, got "
+            f"{type(values).__name__}"
+        )
+    return values

@@ -1,0 +1,269 @@
+"""Distance between the features of a network, one layer at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from difflib import get_close_matches
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call
+from torch.utils.flop_counter import FlopCounterMode
+
+from .errors import ConfigurationError, InputError
+from .losses import Indices, PathDecomposedLoss, Reduction
+from .paths import Path, check_indices
+from .transforms.base import working_dtype
+
+Distance = Literal["squared", "absolute"] | Callable[[Tensor], Tensor]
+
+
+class FeatureLayers(PathDecomposedLoss):
+    r"""What a network hears or sees in two signals, compared layer by layer; a path is a layer.
+
+    .. math:: L_l(x, y) = \frac{1}{|S_l|} \sum_{s \in S_l} \sum_c
+        \big(\hat f_l(x)_{cs} - \hat f_l(y)_{cs}\big)^2, \qquad
+        \hat f_{cs} = \frac{f_{cs}}{\sqrt{\sum_{c'} f_{c's}^2 + \varepsilon^2}}
+
+    over the channels c and all other positions s of the output :math:`f_l` of a layer: a perceptual
+    loss as in LPIPS, without its learned weights. Layers share the network up to them: one forward
+    serves all layers asked for, and stops after the last of them. Of a layer that runs several
+    times in a forward, the first output counts.
+
+    The target is always evaluated without gradients.
+
+    Args:
+        network: Any module; called with the input alone.
+        layers: Their dotted names, as in ``network.named_modules()``: ``"0"``, ``"encoder.conv2"``.
+        normalize: Divide features by their norm over channels, as above; else take them as they
+            are.
+        distance: ``"squared"`` as above, ``"absolute"`` for magnitudes instead of squares, or a
+            function from differences (batch, ...) to distances (batch,).
+        frozen: The network is a constant, evaluated as after ``eval()``: no gradient reaches its
+            weights and its mode is left as it was. False trains it along, in the mode that it has.
+        channel_dim: Dimension of the channels in the output of each layer: 1 for convolutions, -1
+            for transformers.
+        eps: :math:`\varepsilon`, below which features count as silent.
+        costs: Price of running the network up to each layer, relative to the others (> 0).
+            Default: the operations counted on ``example`` or, without one, the parameters
+            registered up to and with the layer.
+        example: An input of the network, on which the operations up to each layer are counted.
+        weights: :math:`w_l`, default 1/P.
+        reduction: Over the batch: ``"mean"``, ``"sum"`` or ``"none"``.
+
+    Raises:
+        ConfigurationError: If a layer does not exist or is named twice, or another setting cannot
+            work.
+        InputError: With an example, if the network does not reach a layer.
+
+    Example:
+        >>> layers = [torch.nn.Conv1d(1, 4, 9), torch.nn.ReLU(), torch.nn.Conv1d(4, 8, 9)]
+        >>> loss = FeatureLayers(torch.nn.Sequential(*layers), ["1", "2"])
+        >>> print(loss.paths)
+        index  key  cost
+            0  1       1
+            1  2    8.22
+        >>> x = torch.randn(2, 1, 64, requires_grad=True)
+        >>> loss(x, torch.randn(2, 1, 64)).backward()
+        >>> x.grad.shape, layers[0].weight.grad  # frozen
+        (torch.Size([2, 1, 64]), None)
+
+    Source: Zhang et al., *The unreasonable effectiveness of deep features as a perceptual metric*,
+    2018.
+    """
+
+    def __init__(
+        self,
+        network: nn.Module,
+        layers: Sequence[str],
+        *,
+        normalize: bool = True,
+        distance: Distance = "squared",
+        frozen: bool = True,
+        channel_dim: int = 1,
+        eps: float = 1e-5,
+        costs: Sequence[float] | None = None,
+        example: Tensor | None = None,
+        weights: Tensor | None = None,
+        reduction: Reduction = "mean",
+    ) -> None:
+        names = _check_layers(network, layers)
+        if not (callable(distance) or distance in ("squared", "absolute")):
+            raise ConfigurationError(
+                f'distance must be "squared", "absolute" or a function, got {distance!r}'
+            )
+        if not eps > 0:
+            raise ConfigurationError(f"eps must be positive, got {eps}")
+        counted = (
+            _parameters(network, names) if example is None else _operations(network, names, example)
+        )
+        if costs is not None and len(costs) != len(names):
+            raise ConfigurationError(
+                f"costs must have one entry for each of the {len(names)} layers, got {len(costs)}"
+            )
+        prices = zip(names, counted if costs is None else costs, strict=True)
+        paths = [Path(i, name, cost=cost) for i, (name, cost) in enumerate(prices)]
+        super().__init__(paths, weights=weights, reduction=reduction)
+        self.network, self.frozen = network, frozen
+        self.normalize, self.distance = normalize, distance
+        self.channel_dim, self.eps = channel_dim, eps
+
+    def path_losses(self, input: Tensor, target: Tensor, indices: Indices) -> Tensor:
+        """Distance on each chosen layer, from one forward of each signal.
+
+        Args:
+            input: What the network takes, batch first.
+            target: Likewise.
+            indices: Which layers.
+
+        Raises:
+            InputError: If the network does not reach a layer, or its output is not one tensor.
+        """
+        chosen = check_indices(indices, len(self.paths))
+        names = [str(self.paths[path].key) for path in chosen]
+        with torch.no_grad():
+            wanted = self._features(target, names)
+        found = self._features(input, names)
+        values = {name: self._compare(found[name], wanted[name]) for name in found}
+        return torch.stack([values[name] for name in names])
+
+    def _features(self, x: Tensor, names: Sequence[str]) -> dict[str, Tensor]:
+        if not self.frozen:
+            return _features(self.network, x, names)
+        constants = {name: weight.detach() for name, weight in self.network.named_parameters()}
+        with _evaluating(self.network):
+            return _features(self.network, x, names, constants)
+
+    def _compare(self, found: Tensor, wanted: Tensor) -> Tensor:
+        if found.shape != wanted.shape:
+            raise InputError(
+                "input and target must give features of the same shape, got "
+                f"{tuple(found.shape)} and {tuple(wanted.shape)}"
+            )
+        # half precision, as autocast makes it, would round small differences away
+        found, wanted = (features.to(working_dtype(features)) for features in (found, wanted))
+        difference = self._unit(found) - self._unit(wanted)
+        if not isinstance(self.distance, str):
+            return self.distance(difference)
+        pointwise = difference.square() if self.distance == "squared" else difference.abs()
+        return pointwise.sum(dim=self.channel_dim).flatten(1).mean(dim=1)
+
+    def _unit(self, features: Tensor) -> Tensor:
+        if not self.normalize:
+            return features
+        energy = features.square().sum(dim=self.channel_dim, keepdim=True)
+        return features * (energy + self.eps**2).rsqrt()
+
+    def extra_repr(self) -> str:
+        """Shown by ``print``."""
+        return f"{super().extra_repr()}, normalize={self.normalize}, frozen={self.frozen}"
+
+
+class _Reached(Exception):
+    """All layers asked for have run: leave the forward."""
+
+
+def _features(
+    network: nn.Module,
+    x: Tensor,
+    names: Sequence[str],
+    weights: dict[str, Tensor] | None = None,
+) -> dict[str, Tensor]:
+    """Output of each named layer; the forward ends with the last of them."""
+    found: dict[str, Tensor] = {}
+    missing = set(names)
+
+    def keep(name: str) -> Callable[[nn.Module, Any, Any], None]:
+        def hook(module: nn.Module, arguments: Any, output: Any) -> None:
+            if name not in missing:
+                return
+            if not isinstance(output, Tensor):
+                raise InputError(
+                    f"layer {name!r} must return one tensor, got {type(output).__name__}; choose a "
+                    "layer inside or after it"
+                )
+            missing.discard(name)
+            # a copy: the layer that follows may work in place
+            found[name] = output.clone() if missing else output
+            if not missing:
+                raise _Reached
+
+        return hook
+
+    handles = [network.get_submodule(n).register_forward_hook(keep(n)) for n in set(names)]
+    try:
+        if weights is None:
+            network(x)
+        else:
+            functional_call(network, weights, (x,))
+    except _Reached:
+        return found
+    finally:
+        for handle in handles:
+            handle.remove()
+    raise InputError(
+        f"the forward of {type(network).__name__} does not reach {', '.join(sorted(missing))}; "
+        "choose layers that every forward calls"
+    )
+
+
+@contextmanager
+def _evaluating(network: nn.Module) -> Iterator[None]:
+    """In evaluation mode, each module back in its own afterwards."""
+    modes = [(module, module.training) for module in network.modules() if module.training]
+    for module, _ in modes:
+        module.training = False
+    try:
+        yield
+    finally:
+        for module, mode in modes:
+            module.training = mode
+
+
+def _check_layers(network: nn.Module, layers: Sequence[str]) -> list[str]:
+    if not isinstance(network, nn.Module):
+        raise ConfigurationError(f"network must be a torch.nn.Module, got {network!r}")
+    if isinstance(layers, str):
+        raise ConfigurationError(f"layers must be a list of names, got the string {layers!r}")
+    known = [name for name, _ in network.named_modules() if name]
+    for name in layers:
+        if name not in known:
+            near = get_close_matches(str(name), known, n=4, cutoff=0.3) or known[:4]
+            raise ConfigurationError(
+                f"{type(network).__name__} has no layer {name!r}; it has {len(known)}, such as "
+                f"{', '.join(near)} (network.named_modules() lists them)"
+            )
+    return list(layers)
+
+
+def _parameters(network: nn.Module, names: Sequence[str]) -> list[float]:
+    """Parameters registered up to and with each layer, as multiples of the fewest."""
+    counts, seen = {}, set[int]()
+    total = 1
+    for name, module in network.named_modules():
+        own = {id(weight): weight.numel() for weight in module.parameters(recurse=False)}
+        total += sum(count for key, count in own.items() if key not in seen)
+        seen.update(own)
+        counts[name] = total
+    # a container ends with the last module in it
+    return _relative(
+        [max(counts[n] for n in counts if f"{n}.".startswith(f"{name}.")) for name in names]
+    )
+
+
+def _operations(network: nn.Module, names: Sequence[str], example: Tensor) -> list[float]:
+    """Floating-point operations up to and with each layer, as multiples of the fewest."""
+    counts = []
+    with _evaluating(network), torch.no_grad():
+        for name in names:
+            with FlopCounterMode(display=False) as counter:
+                _features(network, example, [name])
+            counts.append(1 + counter.get_total_flops())  # pointwise layers count as none
+    return _relative(counts)
+
+
+def _relative(counts: Sequence[int]) -> list[float]:
+    least = min(counts, default=1)
+    return [count / least for count in counts]

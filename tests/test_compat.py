@@ -1,0 +1,132 @@
+"""Users of scrapl-loss get the loss values and the optimizers that they had."""
+
+import numpy as np
+import pytest
+import torch
+
+from multipath import StochasticLoss
+from multipath.compat import SCRAPLLoss
+from multipath.errors import ConfigurationError, DrawError, InputError
+from multipath.optim import PSAGA, PAdam
+from tests.golden import load, noise
+
+SMALL = {"shape": 1024, "J": 6, "Q1": 4, "Q2": 1, "J_fr": 2, "Q_fr": 1}
+
+
+@pytest.mark.parametrize(("log1p", "field"), [(False, "distances"), (True, "log1p_distances")])
+def test_every_path_has_the_value_that_it_had(log1p, field):
+    golden = load("jtfs_small")
+    settings = {**golden.settings, "shape": golden.settings["n_samples"]}
+    settings["Q1"], settings["Q2"] = settings.pop("Q")
+    del settings["n_samples"]
+    criterion = SCRAPLLoss(**settings, use_rho_log1p=log1p)
+    x, target = torch.from_numpy(golden.x), torch.from_numpy(noise(golden.target_seed, 4096))
+    batch = torch.stack([x, target])[:, None], torch.stack([target, target])[:, None]
+    expected = getattr(golden, field)
+    with torch.no_grad():
+        together = criterion.loss.path_losses(*batch, range(criterion.n_paths))[:, 0]
+        np.testing.assert_allclose(together, expected, rtol=2e-5)
+        for path in (0, 100, 254):  # the second item has distance 0: the mean is half of the first
+            value = criterion(*batch, path_idx=path).item()
+            assert 2 * value == pytest.approx(expected[path], rel=2e-5)
+
+
+@pytest.mark.parametrize("p", [1, 3])
+def test_the_order_of_the_norm_may_be_another(p):
+    criterion = SCRAPLLoss(**SMALL, p=p)
+    x, y = torch.randn(2, 2, 1, 1024, generator=torch.Generator().manual_seed(0))
+    transform = criterion.loss.transform
+    (ours,), (theirs,) = (transform.coefficients(s[:, 0], [5]) for s in (x, y))
+    expected = (ours - theirs).abs().pow(p).sum(dim=(1, 2)).pow(1 / p).mean()
+    torch.testing.assert_close(criterion(x, y, path_idx=5), expected)
+
+
+def test_a_draw_is_the_path_itself_whatever_its_probability(tmp_path):
+    n_paths = SCRAPLLoss(**SMALL).n_paths
+    probabilities = torch.arange(1.0, n_paths + 1)
+    torch.save(probabilities / probabilities.sum(), tmp_path / "probs.pt")
+    x, y = torch.randn(2, 2, 1, 1024, generator=torch.Generator().manual_seed(0))
+    for options in ({}, {"probs_path": tmp_path / "probs.pt"}):
+        criterion = SCRAPLLoss(**SMALL, **options, generator=3)
+        value = criterion(x, y)
+        path = int(criterion.last_draw.indices)
+        assert value == criterion(x, y, path_idx=path)
+        masses = probabilities.double() if options else torch.ones(n_paths).double()
+        found = criterion.sampler.probabilities
+        torch.testing.assert_close(found, masses / masses.sum(), rtol=1e-6, atol=0)
+        criterion.eval()
+        torch.testing.assert_close(criterion(x, y), criterion.loss(x, y))
+
+
+@pytest.mark.parametrize(
+    ("adam", "saga", "kind"),
+    [
+        (True, True, PSAGA),
+        (True, False, PAdam),
+        (False, True, PSAGA),
+        (False, False, torch.optim.SGD),
+    ],
+)
+def test_optimizers_are_those_that_the_flags_say(adam, saga, kind):
+    criterion = SCRAPLLoss(
+        **SMALL, use_p_adam=adam, use_p_saga=saga, grad_mult=100.0, p_adam_b1=0.8, generator=0
+    )
+    weight = torch.nn.Parameter(torch.ones(1024))
+    optimizer = criterion.make_optimizer([weight], lr=1e-3, weight_decay=0.5)
+    assert type(optimizer) is kind
+    assert criterion._linked() is optimizer
+    x = torch.randn(2, 1, 1024, generator=torch.Generator().manual_seed(0))
+    criterion(x * weight, x).backward()
+    weight.data.mul_(2.0)
+    weight.grad.copy_(torch.linspace(1.0, 2.0, 1024))
+    optimizer.step()
+    gradient = torch.linspace(1.0, 2.0, 1024)
+    # decay acts on the weights; the direction is a sign at P-Adam's first visit, else 100 gradients
+    step = torch.ones(1024) if adam else 100.0 * gradient
+    torch.testing.assert_close(weight.data, 2.0 * (1 - 1e-3 * 0.5) - 1e-3 * step)
+    if adam:
+        assert optimizer.defaults["betas"] == (0.8, 0.999)
+        assert optimizer.defaults["eps"] == pytest.approx(1e-20)
+
+
+def test_no_step_is_made_on_a_path_that_was_given():
+    criterion = SCRAPLLoss(**SMALL, generator=0)
+    weight = torch.nn.Parameter(torch.ones(1024))
+    optimizer = criterion.make_optimizer([weight], lr=1e-3)
+    x = torch.randn(2, 1, 1024, generator=torch.Generator().manual_seed(0))
+    criterion(x * weight, 2 * x, path_idx=3).backward()
+    with pytest.raises(DrawError, match="no draw"):
+        optimizer.step()
+
+
+def test_it_is_a_stochastic_loss_that_resumes():
+    x = torch.randn(2, 2, 1, 1024, generator=torch.Generator().manual_seed(0))
+    first, second = SCRAPLLoss(**SMALL, generator=0), SCRAPLLoss(**SMALL, generator=1)
+    assert isinstance(first, StochasticLoss)
+    second.load_state_dict(first.state_dict())
+    assert [first(*x).item() for _ in range(4)] == [second(*x).item() for _ in range(4)]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"T": "global"}, "T and F must be numbers of samples and of wavelets, got T='global'"),
+        ({"F": "global"}, "got T=None, F='global'"),
+        ({"grad_mult": 0.0}, "grad_mult must be positive, got 0.0"),
+        ({"sample_all_paths_first": True}, r"not supported; .*sampler=Reshuffle\(\)"),
+    ],
+)
+def test_what_is_not_supported_is_refused(options, message):
+    with pytest.raises(ConfigurationError, match=message):
+        SCRAPLLoss(**SMALL, **options)
+
+
+def test_files_of_no_probabilities_are_refused(tmp_path):
+    torch.save({"probs": 1.0}, tmp_path / "probs.pt")
+    with pytest.raises(InputError, match=r"must hold a tensor of probabilities, .* got dict"):
+        SCRAPLLoss(**SMALL, probs_path=tmp_path / "probs.pt")
+    (tmp_path / "probs.pt").write_text("nothing")
+    with pytest.raises(InputError, match="is no file of probabilities"):
+        SCRAPLLoss(**SMALL, probs_path=tmp_path / "probs.pt")
+    with pytest.raises(OSError, match="No such file"):
+        SCRAPLLoss(**SMALL, probs_path=tmp_path / "none.pt")
