@@ -12,6 +12,8 @@ import typer
 from .. import __version__
 from .distance_command import distance
 from .presets import LOSSES, PRESETS, preset
+from .report_command import report
+from .resynthesize_command import resynthesize
 from .synthesizers import CHIRPLETS
 
 app = typer.Typer(
@@ -27,6 +29,8 @@ match = typer.Typer(
 )
 app.add_typer(match, name="match")
 app.command()(distance)
+app.command()(resynthesize)
+app.command()(report)
 
 
 def show_version(wanted: bool) -> None:
