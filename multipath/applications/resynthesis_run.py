@@ -106,7 +106,6 @@ def run_resynthesis(
         "notes": list(notes),
         "environment": describe_environment(),
     }
-    files.save(search, recording, seconds)
     _write_report(files, search, recording, config, summary)
     write_json(files.summary, summary)
     files.checkpoint.unlink(missing_ok=True)
