@@ -14,6 +14,8 @@ from .objectives import LOSSES, loss_names, scattering_loss
 from .presets import PRESETS, preset
 from .plugins_command import check, show_plugins
 from .presets import LOSSES, PRESETS, preset
+from .report_command import report
+from .resynthesize_command import resynthesize
 from .synthesizers import CHIRPLETS
 
 app = typer.Typer(
@@ -26,6 +28,8 @@ app = typer.Typer(
 app.add_typer(match, name="match")
 app.command()(distance)
 app.command()(check)
+app.command()(resynthesize)
+app.command()(report)
 
 
 def show_version(wanted: bool) -> None:

@@ -23,7 +23,9 @@ __all__ = [
     "TRANSFORMS",
     "Comparison",
     "Contribution",
+    "check_length",
     "compare",
+    "default_octaves",
     "default_transform",
     "plot",
 ]
@@ -152,7 +154,7 @@ def compare(
         raise InputError(f"a sample rate must be positive, got {sample_rate}")
     recordings = [_check_mono(waveform, name) for waveform, name in ((a, "a"), (b, "b"))]
     lengths = [len(recording) for recording in recordings]
-    _check_length(min(lengths), transform if isinstance(transform, str) else "comparing")
+    check_length(min(lengths), transform if isinstance(transform, str) else "comparing")
     n_samples = max(lengths)
     notes = []
     if lengths[0] != lengths[1]:
@@ -202,7 +204,7 @@ def default_transform(name: str, n_samples: int, sample_rate: float) -> Transfor
     """
     if name not in TRANSFORMS:
         raise InputError(f"transform must be one of {', '.join(TRANSFORMS)}, got {name!r}")
-    _check_length(n_samples, name)
+    check_length(n_samples, name)
     return TRANSFORMS[name](n_samples, sample_rate)
 
 
@@ -227,7 +229,12 @@ def plot(comparison: Comparison, picture: str | FilePath) -> None:
     plot_path_losses(comparison.paths, comparison.path_losses, title, picture)
 
 
-def _check_length(n_samples: int, purpose: str) -> None:
+def check_length(n_samples: int, purpose: str) -> None:
+    """Refuse recordings too short for any default transform.
+
+    Raises:
+        InputError: If there are fewer than ``MIN_SAMPLES`` samples.
+    """
     if n_samples < MIN_SAMPLES:
         raise InputError(
             f"a recording of {n_samples} samples is too short for {purpose}: at least "
@@ -265,20 +272,20 @@ def _path_losses(transform: Transform, pair: Tensor) -> tuple[PathTable, Tensor,
     )
 
 
-def _octaves(n_samples: int, sample_rate: float) -> int:
-    """J of the default transforms."""
+def default_octaves(n_samples: int, sample_rate: float) -> int:
+    """J of the default transforms; see :func:`default_transform`."""
     same_time = 12 + round(log2(sample_rate / 44100))
     return max(4, min(same_time, int(log2(n_samples)) - 3))
 
 
 def _jtfs(n_samples: int, sample_rate: float) -> Transform:
-    J, Q1 = _octaves(n_samples, sample_rate), 8
+    J, Q1 = default_octaves(n_samples, sample_rate), 8
     J_fr = min(5, int(log2(J * Q1)) - 1)
     return JTFS(n_samples, J, (Q1, 2), J_fr, Q_fr=2, T=2 ** (J - 1), F=1, sample_rate=sample_rate)
 
 
 def _scattering1d(n_samples: int, sample_rate: float) -> Transform:
-    J = _octaves(n_samples, sample_rate)
+    J = default_octaves(n_samples, sample_rate)
     return Scattering1D(n_samples, J, (8, 2), T=2 ** (J - 1), sample_rate=sample_rate)
 
 

@@ -18,9 +18,13 @@ _COLORS = "magma_r"
 
 
 def plot_path_losses(
-    paths: PathTable, losses: Sequence[float], title: str, picture: str | Path
+    paths: PathTable,
+    losses: Sequence[float],
+    title: str,
+    picture: str | Path,
+    quantity: str = "distance",
 ) -> None:
-    """Draw the losses of all paths and write the picture.
+    """Draw the losses of all paths, or another quantity, and write the picture.
 
     - Paths with a ``scale`` (joint time-frequency scattering): the plane of rate (Hz, log axis) and
       signed scale (cycles/octave; above zero for patterns that rise, below for those that fall).
@@ -33,6 +37,7 @@ def plot_path_losses(
         losses: One value a path.
         title: Written above the picture.
         picture: File to write; its suffix names the format (PNG, PDF, SVG, ...).
+        quantity: What the values are, for the labels.
 
     Raises:
         InputError: If the picture cannot be written.
@@ -42,11 +47,11 @@ def plot_path_losses(
     FigureCanvasAgg(figure)
     values = np.asarray(losses, dtype=np.float64)
     if "scale" in paths.columns:
-        _draw_rate_scale(figure, paths, values)
+        _draw_rate_scale(figure, paths, values, quantity)
     elif "frequency" in paths.columns:
-        _draw_frequency_rate(figure, paths, values)
+        _draw_frequency_rate(figure, paths, values, quantity)
     else:
-        _draw_bars(figure.subplots(), paths, values)
+        _draw_bars(figure.subplots(), paths, values, quantity)
     figure.suptitle(title)
     try:
         figure.savefig(picture, dpi=150)
@@ -71,19 +76,23 @@ def check_picture(picture: str | Path) -> None:
         )
 
 
-def _draw_rate_scale(figure: Figure, paths: PathTable, values: NDArray[np.float64]) -> None:
+def _draw_rate_scale(
+    figure: Figure, paths: PathTable, values: NDArray[np.float64], quantity: str = "distance"
+) -> None:
     scales = [
         scale * spin
         for scale, spin in zip(paths.column("scale"), paths.column("spin"), strict=True)
     ]
     axes = figure.subplots()
-    rows = _draw_plane(axes, paths.column("rate"), scales, values)
+    rows = _draw_plane(axes, paths.column("rate"), scales, values, quantity)
     axes.set_yticks(range(len(rows)), [f"{row:+.2g}" if row else "0" for row in rows], fontsize=7)
     axes.set_xlabel("rate (Hz)")
     axes.set_ylabel("scale (cycles/octave): + rising, − falling")
 
 
-def _draw_frequency_rate(figure: Figure, paths: PathTable, values: NDArray[np.float64]) -> None:
+def _draw_frequency_rate(
+    figure: Figure, paths: PathTable, values: NDArray[np.float64], quantity: str
+) -> None:
     order = np.array(paths.column("order"))
     frequency = np.array(paths.column("frequency"), dtype=np.float64)
     rate = np.array(paths.column("rate"), dtype=np.float64)
@@ -93,7 +102,7 @@ def _draw_frequency_rate(figure: Figure, paths: PathTable, values: NDArray[np.fl
     upper.set_ylabel("first order")
     upper.set_ylim(bottom=0)
     if second.any():
-        rows = _draw_plane(lower, frequency[second], rate[second], values[second])
+        rows = _draw_plane(lower, frequency[second], rate[second], values[second], quantity)
         ticks = range(0, len(rows), 2)
         names = [f"{rows[i]:.0f}" if rows[i] >= 100 else f"{rows[i]:.3g}" for i in ticks]
         lower.set_yticks(ticks, names, fontsize=7)
@@ -102,13 +111,13 @@ def _draw_frequency_rate(figure: Figure, paths: PathTable, values: NDArray[np.fl
     lower.set_xscale("log")
 
 
-def _draw_bars(axes: Axes, paths: PathTable, values: NDArray[np.float64]) -> None:
+def _draw_bars(axes: Axes, paths: PathTable, values: NDArray[np.float64], quantity: str) -> None:
     resolutions = "fft_size" in paths.columns
     names = [str(name) for name in paths.column("fft_size" if resolutions else "key")]
     axes.bar(range(len(values)), values, color="tab:purple")
     axes.set_xticks(range(len(values)), names)
     axes.set_xlabel("FFT size (samples)" if resolutions else "path")
-    axes.set_ylabel("distance")
+    axes.set_ylabel(quantity)
 
 
 def _draw_plane(
@@ -116,6 +125,7 @@ def _draw_plane(
     x: Sequence[float] | NDArray[np.float64],
     y: Sequence[float] | NDArray[np.float64],
     values: NDArray[np.float64],
+    quantity: str = "distance",
 ) -> NDArray[np.float64]:
     """Colour a grid, x on a log axis, y evenly spaced whatever its values; returns those values."""
     columns, column = np.unique(np.asarray(x, dtype=np.float64), return_inverse=True)
@@ -127,7 +137,7 @@ def _draw_plane(
     )
     axes.set_xscale("log")
     colors = axes.inset_axes((1.02, 0.0, 0.025, 1.0))  # leaves the width of the axes alone
-    axes.figure.colorbar(mesh, cax=colors, label="distance of the path")
+    axes.figure.colorbar(mesh, cax=colors, label=f"{quantity} of the path")
     return rows
 
 

@@ -1,0 +1,307 @@
+"""Read finished and unfinished runs, and group those that differ by nothing but their seed."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.stats import t as student
+
+from ..errors import InputError
+from .draw_counts import read_draws
+from .files import read_csv, read_json
+
+__all__ = ["Group", "Interval", "Run", "Section", "interval", "read_run", "read_runs", "sections"]
+
+FIRST_IN_LABELS = "loss", "transform"
+
+
+@dataclass(frozen=True)
+class Run:
+    """What a run folder holds.
+
+    Attributes:
+        folder: Where it is.
+        name: Short and unique among the runs compared.
+        kind: ``"match"`` or ``"resynthesis"``.
+        task: What was matched: the synthesizer, or the recording.
+        settings: Its configuration, flat, without the seed.
+        seed: Its seed.
+        rows: Its ``metrics.csv``, as far as it went.
+        errors: Final errors by name (per mille for ``match``, percent and distance for
+            ``resynthesis``); empty if it is not finished.
+        draws: Its ``draws.csv``, if there is one.
+    """
+
+    folder: Path
+    name: str
+    kind: str
+    task: str
+    settings: Mapping[str, Any]
+    seed: int
+    rows: Sequence[Mapping[str, float]]
+    errors: Mapping[str, float]
+    draws: Sequence[Mapping[str, Any]]
+
+    @property
+    def finished(self) -> bool:
+        """Whether there is a summary."""
+        return bool(self.errors)
+
+    @property
+    def last_step(self) -> int:
+        """How far it went."""
+        return int(self.rows[-1]["step"]) if self.rows else 0
+
+    @property
+    def curve(self) -> dict[float, float]:
+        """Error over steps: theta error in per mille, or relative distance in percent."""
+        if self.kind == "resynthesis":
+            return {row["step"]: 100 * row["relative"] for row in self.rows}
+        return {row["step"]: row["theta"] for row in self.rows}
+
+    @property
+    def sounds(self) -> list[tuple[Path, Path]]:
+        """Pairs of target and reconstruction."""
+        if self.kind == "resynthesis":
+            pairs = [(self.folder / "target.wav", self.folder / "resynthesis.wav")]
+        else:
+            targets = sorted((self.folder / "audio").glob("*_target.wav"))
+            pairs = [(t, t.with_name(t.name.replace("target", "reconstruction"))) for t in targets]
+        return [pair for pair in pairs if all(file.is_file() for file in pair)]
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A mean over seeds and its 95 % interval, ``mean - margin`` to ``mean + margin``.
+
+    Attributes:
+        mean: The mean.
+        margin: Half of the width; NaN with a single seed.
+        count: Number of seeds.
+    """
+
+    mean: float
+    margin: float
+    count: int
+
+
+@dataclass
+class Group:
+    """Runs that differ by their seed only.
+
+    Attributes:
+        label: In which settings they differ from the other groups.
+        runs: All of them.
+    """
+
+    label: str
+    runs: list[Run] = field(default_factory=list)
+
+    @property
+    def independent(self) -> list[Run]:
+        """Finished runs, one a seed: what means and intervals are taken over."""
+        return list({run.seed: run for run in reversed(self.runs) if run.finished}.values())[::-1]
+
+    @property
+    def errors(self) -> dict[str, Interval]:
+        """Interval of each final error."""
+        runs = self.independent
+        names = list(runs[0].errors) if runs else []
+        return {name: interval([run.errors[name] for run in runs]) for name in names}
+
+    @property
+    def band(self) -> tuple[list[float], list[Interval]]:
+        """Steps that all finished runs evaluated, and the interval of the error at each."""
+        curves = [run.curve for run in self.independent]
+        steps = sorted(set.intersection(*(set(curve) for curve in curves))) if curves else []
+        return steps, [interval([curve[step] for curve in curves]) for step in steps]
+
+    @property
+    def draws(self) -> list[dict[str, Any]]:
+        """Draws of each path, summed over the runs that drew from the same paths."""
+        drawn = [run.draws for run in self.runs if run.draws]
+        if not drawn:
+            return []
+        same = [rows for rows in drawn if len(rows) == len(drawn[0])]
+        return [
+            {**row, "count": sum(rows[index]["count"] for rows in same)}
+            for index, row in enumerate(drawn[0])
+        ]
+
+
+@dataclass
+class Section:
+    """Runs with the same task, whose sounds and errors can be compared.
+
+    Attributes:
+        kind: ``"match"`` or ``"resynthesis"``.
+        task: The synthesizer, or the recording.
+        groups: In order of appearance.
+        notes: What a reader should know.
+    """
+
+    kind: str
+    task: str
+    groups: list[Group]
+    notes: list[str]
+
+    @property
+    def runs(self) -> list[Run]:
+        """All of them."""
+        return [run for group in self.groups for run in group.runs]
+
+
+def interval(values: Sequence[float] | NDArray[np.float64]) -> Interval:
+    r"""The mean, and the 95 % interval of Student's t: :math:`t_{0.975, n-1}\, s / \sqrt n`.
+
+    Example:
+        >>> interval([1.0, 2.0, 3.0])
+        Interval(mean=2.0, margin=2.484..., count=3)
+    """
+    array = np.asarray(values, dtype=np.float64)
+    count = len(array)
+    if count < 2:
+        return Interval(float(array.mean()), float("nan"), count)
+    margin = student.ppf(0.975, count - 1) * array.std(ddof=1) / np.sqrt(count)
+    return Interval(float(array.mean()), float(margin), count)
+
+
+def read_runs(folders: Sequence[Path]) -> list[Run]:
+    """Read runs and give each a name of its own: as much of its path as tells it apart.
+
+    Args:
+        folders: Run folders.
+
+    Raises:
+        InputError: If there is none, one is given twice, or one cannot be read.
+    """
+    if not folders:
+        raise InputError("there is nothing to compare; pass the folders of one run or more")
+    real = [folder.resolve() for folder in folders]
+    for index, folder in enumerate(real):
+        if folder in real[:index]:
+            raise InputError(f"{folders[index]} is given twice; pass each run once")
+    names = [folder.name for folder in real]
+    if len(set(names)) < len(names):
+        common = Path(os.path.commonpath(real))
+        names = [folder.relative_to(common).as_posix() for folder in real]
+    return [read_run(folder, name) for folder, name in zip(folders, names, strict=True)]
+
+
+def read_run(folder: Path, name: str | None = None) -> Run:
+    """Read one run, finished or not.
+
+    Args:
+        folder: Its folder.
+        name: What to call it. Default: the name of the folder.
+
+    Raises:
+        InputError: If there is no such folder, it holds no run, or a file of the run is damaged.
+    """
+    if not folder.is_dir():
+        raise InputError(f"{folder}: there is no such folder; pass the folder of a run")
+    if not (folder / "config.json").is_file():
+        inside = sorted(file.parent.name for file in folder.glob("*/config.json"))
+        hint = f"the runs in it: {', '.join(inside[:4])}" if inside else "the folder of a run"
+        raise InputError(f"{folder} holds no run (no config.json); pass {hint}")
+    config = _flat(read_json(folder / "config.json"))
+    summary = _optional(folder / "summary.json", read_json, {})
+    kind = "resynthesis" if config.get("application") == "resynthesis" else "match"
+    task = config.get("source" if kind == "resynthesis" else "synth")
+    if task is None:
+        raise InputError(
+            f"{folder}: expected a run of match or resynthesize, got another config.json"
+        )
+    try:
+        rows = [
+            {column: float(value) for column, value in row.items()}
+            for row in _optional(folder / "metrics.csv", read_csv, [])
+        ]
+        run = Run(
+            folder,
+            name or folder.resolve().name,
+            kind,
+            str(task),
+            {key: value for key, value in config.items() if key not in ("seed", "source")},
+            int(config["seed"]),
+            rows,
+            _errors(kind, summary) if summary else {},
+            _optional(folder / "draws.csv", read_draws, []),
+        )
+        run.curve  # noqa: B018 - the columns it takes are there
+    except (KeyError, TypeError, ValueError) as error:
+        if isinstance(error, InputError):
+            raise
+        raise InputError(
+            f"{folder}: a file of the run is damaged or of another version ({error!r}); run it "
+            "again"
+        ) from error
+    return run
+
+
+def sections(runs: Sequence[Run]) -> list[Section]:
+    """Sort runs by task, and within a task by their settings but for the seed."""
+    by_task: dict[tuple[str, str], list[Run]] = {}
+    for run in runs:
+        by_task.setdefault((run.kind, run.task), []).append(run)
+    return [Section(*task, *_grouped(members)) for task, members in by_task.items()]
+
+
+def _grouped(runs: Sequence[Run]) -> tuple[list[Group], list[str]]:
+    groups: dict[str, Group] = {}
+    notes = []
+    for run in runs:
+        key = repr(sorted(run.settings.items()))
+        group = groups.setdefault(key, Group(""))
+        twin = next((other for other in group.runs if other.seed == run.seed), None)
+        if twin is not None:
+            notes.append(
+                f"{run.name} has the settings and the seed of {twin.name}: intervals count them "
+                "once"
+            )
+        if not run.finished:
+            notes.append(f"{run.name} is unfinished: shown up to step {run.last_step}")
+        group.runs.append(run)
+    found = [group.runs[0].settings for group in groups.values()]
+    for group in groups.values():
+        group.label = _label(group.runs[0].settings, found)
+    return list(groups.values()), notes
+
+
+def _label(settings: Mapping[str, Any], others: Sequence[Mapping[str, Any]]) -> str:
+    """The loss or the transform, and every other setting that is not the same everywhere."""
+    main = next((name for name in FIRST_IN_LABELS if name in settings), None)
+    parts = [str(settings[main])] if main else []
+    for name, value in settings.items():
+        if name != main and any(other.get(name) != value for other in others):
+            parts.append(f"{name}={value}")
+    return ", ".join(parts) or "all"
+
+
+def _errors(kind: str, summary: Mapping[str, Any]) -> dict[str, float]:
+    if kind == "resynthesis":
+        return {
+            "relative (%)": 100 * float(summary["relative"]),
+            "distance": float(summary["distance"]),
+        }
+    return {name: float(value) for name, value in summary["theta_error"].items()}
+
+
+def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for name, value in values.items():
+        if isinstance(value, Mapping):
+            flat |= _flat(value, f"{prefix}{name}.")
+        else:
+            flat[prefix + name] = value
+    return flat
+
+
+def _optional(file: Path, read: Any, default: Any) -> Any:
+    return read(file) if file.is_file() else default

@@ -1,0 +1,205 @@
+"""One page that shows runs side by side; pictures and sounds are inside it."""
+
+from __future__ import annotations
+
+import base64
+import io
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+from urllib.parse import quote
+
+import numpy as np
+import soundfile
+import torch
+from matplotlib.figure import Figure
+
+from .. import Path as LossPath
+from .. import PathTable
+from .audio import read_audio
+from .comparison import Group, Run, Section, read_runs, sections
+from .distance_plot import plot_path_losses
+from .files import replacing
+from .spectrograms import plot_spectrograms
+
+__all__ = ["write_comparison"]
+
+PICTURES = 8  # spectrograms in one figure
+PAIRS = 4
+UNITS = {"match": "error (per mille)", "resynthesis": "relative distance (%)"}
+TITLES = {"match": "Sound matching", "resynthesis": "Resynthesis"}
+
+
+def write_comparison(folders: Sequence[Path], file: Path) -> list[Section]:
+    """Read runs and write a page that compares them.
+
+    Runs of the same task (synthesizer or recording) share a section with curves, a table of final
+    errors, sounds, spectrograms, and how often each path was drawn, where ``draws.csv`` says so.
+    Runs that differ by their seed only are one group: its curve is the mean over finished runs, in
+    a band of 95 % t intervals.
+
+    Args:
+        folders: Run folders.
+        file: The page, made whole or not at all. Pictures and sounds are inside it; links to the
+            runs' own reports are relative to it.
+
+    Returns:
+        What the page shows.
+
+    Raises:
+        InputError: If a folder is missing, given twice or holds no run, or a file is damaged.
+    """
+    from .report import render_page  # Lightning is slow to import
+
+    found = sections(read_runs(folders))
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with replacing(file) as draft:
+        render_page(
+            draft,
+            "comparison.html.jinja",
+            count=len(folders),
+            sections=[_show(section, file.parent) for section in found],
+        )
+    return found
+
+
+def plot_curves(section: Section) -> Figure:
+    """Errors over steps: mean and band of each group, thin lines for runs, dashed if unfinished."""
+    figure = Figure(figsize=(7.0, 3.8), layout="constrained")
+    axes = figure.subplots()
+    for index, group in enumerate(section.groups):
+        color = f"C{index % 10}"
+        steps, band = group.band
+        mean = np.array([each.mean for each in band])
+        margin = np.array([each.margin for each in band])
+        axes.plot(steps, mean, color=color, linewidth=2, label=group.label)
+        if len(group.independent) > 1:
+            axes.fill_between(steps, mean - margin, mean + margin, color=color, alpha=0.18)
+        for run in group.runs:
+            style = "-" if run.finished else "--"
+            axes.plot(*_line(run), style, color=color, linewidth=0.7, alpha=0.6)
+    axes.set_ylim(bottom=0)
+    axes.set_xlabel("step")
+    axes.set_ylabel(UNITS[section.kind])
+    axes.grid(color="#eeeeee")
+    axes.legend(frameon=False, fontsize=8)
+    return figure
+
+
+def _line(run: Run) -> tuple[list[float], list[float]]:
+    return list(run.curve), list(run.curve.values())
+
+
+def _show(section: Section, beside: Path) -> dict[str, Any]:
+    """What the template needs of a section."""
+    names = list(dict.fromkeys(name for run in section.runs for name in run.errors))
+    heard = [run for run in section.runs if run.sounds]
+    return {
+        "title": f"{TITLES[section.kind]}: {section.task}",
+        "unit": UNITS[section.kind],
+        "notes": section.notes,
+        "curves": _embed_figure(plot_curves(section)),
+        "names": names,
+        "groups": [
+            {
+                "label": group.label,
+                "seeds": len(group.independent),
+                "errors": [group.errors.get(name) for name in names],
+            }
+            for group in section.groups
+        ],
+        "runs": [
+            {
+                "name": run.name,
+                "label": group.label,
+                "seed": run.seed,
+                "errors": [run.errors.get(name) for name in names],
+                "step": run.last_step,
+                "finished": run.finished,
+                "report": _link(run.folder / "report.html", beside),
+            }
+            for group in section.groups
+            for run in group.runs
+        ],
+        "heard": [run.name for run in heard],
+        "pairs": _pairs(heard),
+        "pictured": min(len(heard), PICTURES),
+        "spectrograms": _spectrograms(heard),
+        "draws": [
+            {"label": group.label, "picture": _draws(group)}
+            for group in section.groups
+            if group.draws
+        ],
+    }
+
+
+def _link(file: Path, beside: Path) -> str | None:
+    if not file.is_file():
+        return None
+    try:
+        return quote(Path(os.path.relpath(file.resolve(), beside.resolve())).as_posix())
+    except ValueError:  # another drive
+        return file.resolve().as_uri()
+
+
+def _pairs(runs: Sequence[Run]) -> list[dict[str, Any]]:
+    """Rows of sounds: the target of the first run that has one, and what each run made of it."""
+    rows = []
+    for index in range(min(PAIRS, max((len(run.sounds) for run in runs), default=0))):
+        there = [run.sounds[index] if index < len(run.sounds) else None for run in runs]
+        target = next(pair[0] for pair in there if pair)
+        rows.append(
+            {
+                "target": _embed_sound(target),
+                "reconstructions": [pair and _embed_sound(pair[1]) for pair in there],
+            }
+        )
+    return rows
+
+
+def _spectrograms(runs: Sequence[Run]) -> str | None:
+    if not runs:
+        return None
+    sounds = {"target": read_audio(runs[0].sounds[0][0])}
+    for run in runs[:PICTURES]:
+        sounds[f"{run.name} "] = _read_any(run.sounds[0][1])  # no name can be that of the target
+    return _embed_figure(plot_spectrograms(sounds))
+
+
+def _read_any(file: Path) -> tuple[torch.Tensor, int]:
+    """A run's sound, which may be silent."""
+    samples, rate = soundfile.read(file, dtype="float32")
+    return torch.from_numpy(samples), rate
+
+
+def _draws(group: Group) -> str:
+    known = ("index", "key", "count")
+    table = PathTable(
+        LossPath(i, metadata={name: row[name] for name in row if name not in known})
+        for i, row in enumerate(group.draws)
+    )
+    with TemporaryDirectory() as folder:
+        picture = Path(folder, "draws.png")
+        counts = [row["count"] for row in group.draws]
+        plot_path_losses(table, counts, f"{sum(counts)} draws", picture, "draws")
+        return _embed("image/png", picture.read_bytes())
+
+
+def _embed_figure(figure: Figure) -> str:
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=110)
+    return _embed("image/png", buffer.getvalue())
+
+
+def _embed_sound(file: Path) -> str:
+    """16 bits are enough to listen, and half the size."""
+    samples, rate = _read_any(file)
+    buffer = io.BytesIO()
+    soundfile.write(buffer, samples.clamp(-1, 1).numpy(), rate, format="WAV", subtype="PCM_16")
+    return _embed("audio/wav", buffer.getvalue())
+
+
+def _embed(kind: str, content: bytes) -> str:
+    return f"data:{kind};base64,{base64.b64encode(content).decode()}"

@@ -1,0 +1,257 @@
+"""A resynthesis from a recording to a folder: checkpoints as it goes, and a report."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import pickle
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+import torch
+from matplotlib.figure import Figure
+from torch import Tensor
+
+from ..errors import ConfigurationError, InputError
+from .audio import resample, write_audio
+from .distance_plot import plot_path_losses
+from .environment import describe_environment
+from .files import read_json, replacing, write_csv, write_json
+from .resynthesis import Resynthesis
+from .resynthesis_settings import ResynthesisSettings
+from .spectrograms import plot_spectrograms
+
+__all__ = ["ResynthesisFolder", "SearchProgress", "run_resynthesis"]
+
+SearchProgress = Callable[[int, float], None]
+"""Called after each step with the number of steps done and the latest relative distance."""
+
+PEAK = 0.9
+PLAYABLE = 8000  # browsers refuse lower sample rates
+
+
+def run_resynthesis(
+    recording: Tensor,
+    settings: ResynthesisSettings,
+    folder: Path | str,
+    *,
+    source: str = "",
+    notes: tuple[str, ...] = (),
+    resume: bool = False,
+    overwrite: bool = False,
+    progress: SearchProgress | None = None,
+) -> dict[str, Any]:
+    """Resynthesise a recording and write everything into a folder.
+
+    After each evaluation the folder holds ``metrics.csv`` (see
+    :attr:`Resynthesis.rows <multipath.applications.resynthesis.Resynthesis>`), ``draws.csv``,
+    ``checkpoint.pt`` and ``resynthesis.wav``, the best sound so far; each is replaced whole, so an
+    interruption or a full disk leaves the previous one. ``target.wav`` is the recording; both are
+    scaled together to a peak of 0.9. ``config.json`` is there from the start, ``summary.json``,
+    pictures and ``report.html`` at the end, when the checkpoint is removed.
+
+    Args:
+        recording: Shape (T,).
+        settings: See :class:`~multipath.applications.resynthesis_settings.ResynthesisSettings`.
+        folder: Made if needed.
+        source: Name of the recording, for the report.
+        notes: What was done to the recording before, for the report.
+        resume: Go on from the checkpoint of an interrupted run of the same recording and settings.
+        overwrite: Discard what the folder holds.
+        progress: See :data:`SearchProgress`.
+
+    Returns:
+        The content of ``summary.json``.
+
+    Raises:
+        ConfigurationError: If the folder holds a run and neither ``resume`` nor ``overwrite`` says
+            what to do with it, there is nothing to resume, or settings or recording have changed.
+        InputError: If a file of the run to resume is damaged.
+    """
+    files = ResynthesisFolder(Path(folder))
+    config = {
+        "application": "resynthesis",
+        "source": source,
+        "recording": hashlib.sha256(recording.numpy().tobytes()).hexdigest()[:16],
+        **settings.to_dict(),
+    }
+    search = Resynthesis(settings, recording)
+    seconds = files.prepare(config, search, resume=resume, overwrite=overwrite)
+
+    def after_step(step: int) -> None:
+        if progress is not None:
+            progress(step, search.rows[-1]["relative"])
+
+    while not search.finished:
+        started = perf_counter()
+        search.advance(after_step)
+        seconds += perf_counter() - started
+        files.save(search, recording, seconds)
+    after_step(search.step)
+    summary = {
+        "application": "resynthesis",
+        "source": source,
+        "transform": settings.transform,
+        "paths": len(search.loss.paths),
+        "seed": settings.seed,
+        "steps": search.step,
+        "distance": search.rows[-1]["distance"],
+        "relative": search.rows[-1]["relative"],
+        "start_distance": search.rows[0]["distance"],
+        "start_relative": search.rows[0]["relative"],
+        "seconds_per_step": seconds / max(1, search.step),
+        "notes": list(notes),
+        "environment": describe_environment(),
+    }
+    _write_report(files, search, recording, config, summary)
+    write_json(files.summary, summary)
+    files.checkpoint.unlink(missing_ok=True)
+    return summary
+
+
+class ResynthesisFolder:
+    """The files of a resynthesis.
+
+    Args:
+        root: The folder.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.config = root / "config.json"
+        self.metrics = root / "metrics.csv"
+        self.draws = root / "draws.csv"
+        self.summary = root / "summary.json"
+        self.checkpoint = root / "checkpoint.pt"
+        self.target = root / "target.wav"
+        self.sound = root / "resynthesis.wav"
+        self.report = root / "report.html"
+
+    def prepare(
+        self, config: Mapping[str, Any], search: Resynthesis, *, resume: bool, overwrite: bool
+    ) -> float:
+        """Make the folder ready or restore the search; returns the seconds spent before."""
+        if resume and overwrite:
+            raise ConfigurationError("resume and overwrite exclude each other; choose one")
+        if self.summary.exists() and not overwrite:
+            raise ConfigurationError(
+                f"{self.root} holds a finished run; choose another folder (--out), or discard it "
+                "with --overwrite"
+            )
+        if resume:
+            return self._resume(config, search)
+        if self.config.exists() and not overwrite:
+            raise ConfigurationError(
+                f"{self.root} holds an unfinished run; go on with --resume, or discard it with "
+                "--overwrite"
+            )
+        for stale in (self.summary, self.checkpoint, self.metrics, self.draws, self.report):
+            stale.unlink(missing_ok=True)
+        self.root.mkdir(parents=True, exist_ok=True)
+        write_json(self.config, config)
+        return 0.0
+
+    def _resume(self, config: Mapping[str, Any], search: Resynthesis) -> float:
+        if not self.config.exists():
+            raise ConfigurationError(
+                f"nothing to resume: {self.root} holds no run; start one without --resume"
+            )
+        now, saved = json.loads(json.dumps(config)), read_json(self.config)
+        changed = [
+            f"{name} was {saved.get(name)}, is {now.get(name)}"
+            for name in dict.fromkeys((*now, *saved))
+            if now.get(name) != saved.get(name) and name != "source"  # moved files are the same
+        ]
+        if changed:
+            raise ConfigurationError(
+                f"cannot resume {self.root} with other settings: {'; '.join(changed)}"
+            )
+        if not self.checkpoint.exists():
+            return 0.0
+        try:
+            state = torch.load(self.checkpoint, weights_only=True)
+            search.load_state_dict(state["search"])
+            return float(state["seconds"])
+        except (OSError, RuntimeError, KeyError, ValueError, EOFError, pickle.UnpicklingError) as e:
+            raise InputError(f"{self.checkpoint} is damaged; start again with --overwrite") from e
+
+    def save(self, search: Resynthesis, recording: Tensor, seconds: float) -> None:
+        """Write how far the search is."""
+        write_csv(self.metrics, search.rows)
+        search.draws.write(self.draws)
+        gain = PEAK / max(float(recording.abs().max()), float(search.signal.abs().max()))
+        rate = search.settings.sample_rate
+        new_rate = rate * -(-PLAYABLE // rate)
+        for file, sound in ((self.target, recording), (self.sound, search.signal)):
+            with replacing(file) as draft:
+                write_audio(draft, gain * resample(sound, rate, new_rate), new_rate)
+        buffer = io.BytesIO()  # a full disk is an OSError for us, and a RuntimeError for torch
+        torch.save({"search": search.state_dict(), "seconds": seconds}, buffer)
+        with replacing(self.checkpoint) as draft:
+            draft.write_bytes(buffer.getvalue())
+
+
+def plot_descent(runs: Mapping[str, list[dict[str, float]]]) -> Figure:
+    """Draw full distances over steps: of what is kept (line), and of what was tried (dots).
+
+    Args:
+        runs: The rows of each run by its name.
+    """
+    figure = Figure(figsize=(7.0, 3.4), layout="constrained")
+    axes = figure.subplots()
+    for index, (name, rows) in enumerate(runs.items()):
+        steps = [row["step"] for row in rows]
+        axes.plot(steps, [row["distance"] for row in rows], color=f"C{index}", label=name)
+        refused = [row for row in rows if not row["kept"]]
+        axes.plot(
+            [row["step"] for row in refused],
+            [row["tried"] for row in refused],
+            color=f"C{index}",
+            marker="x",
+            linestyle="",
+            markersize=4,
+            label="taken back" if refused and len(runs) == 1 else None,
+        )
+    axes.set_yscale("log")
+    axes.set_xlabel("step")
+    axes.set_ylabel("full distance")
+    axes.grid(color="#eeeeee")
+    axes.legend(frameon=False)
+    return figure
+
+
+def _write_report(
+    files: ResynthesisFolder,
+    search: Resynthesis,
+    recording: Tensor,
+    config: Mapping[str, Any],
+    summary: Mapping[str, Any],
+) -> None:
+    from .report import render_page  # Lightning is slow to import
+
+    rate = search.settings.sample_rate
+    sounds = {"recording": (recording, rate), "resynthesis": (search.signal, rate)}
+    for name, figure in (
+        ("spectrograms.png", plot_spectrograms(sounds)),
+        ("descent.png", plot_descent({"kept": search.rows})),
+    ):
+        with replacing(files.root / name) as draft:
+            figure.savefig(draft, dpi=110)
+    drawn = bool(search.draws.counts.sum())
+    if drawn:
+        with replacing(files.root / "draws.png") as draft:
+            counts = [float(count) for count in search.draws.counts]
+            plot_path_losses(search.loss.paths, counts, "draws of each path", draft, "draws")
+    with replacing(files.report) as draft:
+        render_page(
+            draft,
+            "resynthesis.html.jinja",
+            summary=summary,
+            config=config,
+            drawn=drawn,
+            kept=sum(int(row["kept"]) for row in search.rows[1:]),
+            rounds=len(search.rows) - 1,
+        )

@@ -1,0 +1,63 @@
+"""Spectrograms of sounds, one above the other, on common scales."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import torch
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+from torch import Tensor
+
+LOWEST = 40.0  # Hz, on the log axis
+RANGE = 80.0  # dB below the loudest bin of a sound
+
+
+def plot_spectrograms(sounds: Mapping[str, tuple[Tensor, int]]) -> Figure:
+    """Draw one panel a sound: time (s), log-frequency (Hz), decibels below its loudest bin.
+
+    Args:
+        sounds: Samples of shape (T,) and sample rate (Hz) by title.
+    """
+    figure = Figure(figsize=(7.0, 2.4 * len(sounds)), layout="constrained")
+    panels = figure.subplots(len(sounds), 1, sharex=True, sharey=True, squeeze=False)[:, 0]
+    for axes, (title, (samples, rate)) in zip(panels, sounds.items(), strict=True):
+        times, frequencies, level = spectrogram(samples, rate)
+        mesh = axes.pcolormesh(
+            times, frequencies, level, cmap="magma", vmin=-RANGE, vmax=0.0, rasterized=True
+        )
+        axes.set_yscale("log")
+        axes.set_ylim(LOWEST, max(rate / 2 for _, rate in sounds.values()))
+        axes.set_title(title, fontsize=10, loc="left")
+        axes.set_ylabel("Hz")
+    panels[-1].set_xlabel("time (s)")
+    figure.colorbar(mesh, ax=list(panels), label="dB", fraction=0.03)
+    return figure
+
+
+def spectrogram(
+    samples: Tensor, rate: int
+) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+    """Frame times (s), frequencies (Hz) and levels (dB, 0 at the loudest), windows of 1/20 s.
+
+    Example:
+        >>> tone = torch.sin(2 * torch.pi * 500 * torch.arange(4000) / 4000)
+        >>> times, frequencies, level = spectrogram(tone, 4000)
+        >>> float(frequencies[level[:, len(times) // 2].argmax()])
+        500.0
+    """
+    size = 2 ** max(4, round(float(np.log2(rate / 20))))
+    hop = max(1, size // 8, len(samples) // 800)  # no more frames than a page has pixels
+    found = torch.stft(
+        samples.detach().cpu().double(),
+        size,
+        hop,
+        window=torch.hann_window(size, dtype=torch.float64),
+        pad_mode="constant",
+        return_complex=True,
+    ).abs()
+    power = (found / found.max().clamp_min(1e-12)).clamp_min(1e-12).numpy()
+    times = np.arange(power.shape[1], dtype=np.float64) * hop / rate
+    level: NDArray[np.float64] = 20 * np.log10(power)
+    return times, np.arange(size // 2 + 1, dtype=np.float64) * rate / size, level

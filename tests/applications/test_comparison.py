@@ -1,0 +1,280 @@
+"""Runs side by side: groups, intervals, and the page."""
+
+import base64
+import io
+import json
+import re
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+from matplotlib.image import imread
+
+from multipath.applications.audio import write_audio
+from multipath.applications.cli import main
+from multipath.applications.comparison import interval, read_run, read_runs, sections
+from multipath.applications.comparison_page import plot_curves, write_comparison
+from multipath.applications.draws import DrawHistogram
+from multipath.applications.files import write_csv, write_json
+from multipath.applications.resynthesis_run import run_resynthesis
+from multipath.applications.resynthesis_settings import ResynthesisSettings
+from multipath.applications.run import run
+from multipath.errors import InputError
+from tests.applications.tiny import TINY
+
+
+def make_match(folder, loss="mss", seed=0, errors=(300.0, 200.0), finished=True, **settings):
+    """A run of match, as its folder would be, without the training."""
+    folder.mkdir(parents=True)
+    config = {"synth": "slow-slow", "loss": loss, "seed": seed, "jtfs": {"J": 5}, **settings}
+    write_json(folder / "config.json", config)
+    rows = [
+        {"step": 10 * (i + 1), "loss": 1.0, "theta": error, "AM": error, "FM": error}
+        for i, error in enumerate(errors)
+    ]
+    write_csv(folder / "metrics.csv", rows)
+    if finished:
+        names = ("theta", "AM", "FM")
+        write_json(folder / "summary.json", {"theta_error": dict.fromkeys(names, errors[-1])})
+    return folder
+
+
+def make_draws(folder, counts):
+    rows = [
+        {"index": i, "key": (i, 0), "rate": 2.0**i, "scale": 0.5, "spin": 1, "count": count}
+        for i, count in enumerate(counts)
+    ]
+    write_csv(folder / "draws.csv", rows)
+
+
+def embedded(page, kind):
+    found = re.findall(rf'src="data:{kind};base64,([^"]+)"', page)
+    return [io.BytesIO(base64.b64decode(content)) for content in found]
+
+
+def test_intervals_are_those_of_student():
+    found = interval([1.0, 2.0, 4.0])
+    deviation = np.std([1, 2, 4], ddof=1)
+    assert found.mean == pytest.approx(7 / 3)
+    assert found.margin == pytest.approx(4.302652730 * deviation / 3**0.5, rel=1e-9)  # a table's
+    single = interval([5.0])
+    assert (single.mean, single.count) == (5.0, 1)
+    assert np.isnan(single.margin)
+
+
+def test_runs_are_grouped_by_everything_but_the_seed(tmp_path):
+    folders = [
+        make_match(tmp_path / "a", seed=0, errors=(300, 200)),
+        make_match(tmp_path / "b", seed=1, errors=(280, 220)),
+        make_match(tmp_path / "c", seed=0, learning_rate=0.1),
+        make_match(tmp_path / "d", loss="scrapl", seed=0),
+        make_match(tmp_path / "e", synth="fast-fast"),
+        make_match(tmp_path / "f", jtfs={"J": 6}),
+    ]
+    found = sections(read_runs(folders))
+    assert [section.task for section in found] == ["slow-slow", "fast-fast"]
+    groups = found[0].groups
+    assert [[run.name for run in group.runs] for group in groups] == [
+        ["a", "b"],
+        ["c"],
+        ["d"],
+        ["f"],
+    ]
+    assert groups[1].label == "mss, jtfs.J=5, learning_rate=0.1"
+    assert groups[2].label.startswith("scrapl")
+    assert groups[0].errors["AM"] == interval([200.0, 220.0])
+    steps, band = groups[0].band
+    assert steps == [10, 20]
+    assert band == [interval([300.0, 280.0]), interval([200.0, 220.0])]
+    assert groups[2].errors["theta"].count == 1
+
+
+def test_unfinished_runs_are_flagged_and_left_out_of_means(tmp_path):
+    folders = [
+        make_match(tmp_path / "whole", seed=0, errors=(300, 200, 100)),
+        make_match(tmp_path / "other", seed=1, errors=(320, 220, 140)),
+        make_match(tmp_path / "part", seed=2, errors=(900,), finished=False),
+        make_match(tmp_path / "empty", seed=3, finished=False),
+    ]
+    (folders[3] / "metrics.csv").unlink()
+    section = sections(read_runs(folders))[0]
+    (group,) = section.groups
+    assert section.notes == [
+        "part is unfinished: shown up to step 10",
+        "empty is unfinished: shown up to step 0",
+    ]
+    assert group.errors["theta"] == interval([100.0, 140.0])
+    assert [each.mean for each in group.band[1]] == [310, 210, 120]
+    mean, *single = plot_curves(section).axes[0].lines
+    assert mean.get_ydata().tolist() == [310, 210, 120]
+    assert [line.get_linestyle() for line in single] == ["-", "-", "--", "--"]
+    assert single[2].get_xydata().tolist() == [[10, 900]]
+    write_comparison(folders, tmp_path / "page.html")
+    assert (tmp_path / "page.html").read_text().count(">unfinished<") == 2
+
+
+def test_only_unfinished_runs_make_a_page(tmp_path):
+    folder = make_match(tmp_path / "part", errors=(900,), finished=False)
+    write_comparison([folder], tmp_path / "page.html")
+    page = (tmp_path / "page.html").read_text()
+    assert "Errors of groups" not in page
+    assert imread(embedded(page, "image/png")[0]).std() > 0.02
+
+
+def test_a_seed_run_twice_counts_once(tmp_path):
+    folders = [make_match(tmp_path / name, seed=7) for name in "ab"]
+    section = sections(read_runs(folders))[0]
+    assert section.notes == ["b has the settings and the seed of a: intervals count them once"]
+    assert section.groups[0].errors["theta"].count == 1
+
+
+def test_folders_of_one_name_are_told_apart(tmp_path):
+    folders = [make_match(tmp_path / day / "run", seed=i) for i, day in enumerate(("mon", "tue"))]
+    assert [run.name for run in read_runs(folders)] == ["mon/run", "tue/run"]
+
+
+def test_draws_are_summed_over_seeds(tmp_path):
+    folders = [make_match(tmp_path / name, seed=i) for i, name in enumerate("abc")]
+    make_draws(folders[0], [1, 2])
+    make_draws(folders[2], [10, 20])
+    (group,) = sections(read_runs(folders))[0].groups
+    assert [row["count"] for row in group.draws] == [11, 22]
+    write_comparison(folders, tmp_path / "page.html")
+    page = (tmp_path / "page.html").read_text()
+    assert page.count("Paths drawn") == 1
+    assert len(embedded(page, "image/png")) == 2
+
+
+# The page of real runs
+
+
+@pytest.fixture(scope="module")
+def real(tmp_path_factory):
+    root = tmp_path_factory.mktemp("runs")
+    for seed in (0, 1):
+        config = replace(TINY, loss="kpaths", seed=seed, steps=4, validate_every=2, dropout=0.0)
+        folder = root / f"match <{seed}>"
+        run(config, folder, callbacks=[DrawHistogram(folder / "draws.csv")])
+    tone = torch.sin(0.3 * torch.arange(1024.0)) * torch.linspace(1, 0, 1024)
+    for transform in ("scattering1d", "jtfs"):
+        settings = ResynthesisSettings.for_recording(
+            1024, 2048, transform, J=5, steps=4, interval=2, draws=4
+        )
+        run_resynthesis(tone, settings, root / transform, source="tone.wav")
+    return root
+
+
+def test_the_page_of_real_runs(real, tmp_path, capsys):
+    folders = sorted(folder for folder in real.iterdir())
+    out = tmp_path / "pages" / "all.html"
+    with pytest.raises(SystemExit) as ended:
+        main(["report", *map(str, folders), "--out", str(out)])
+    assert not ended.value.code
+    assert f"report: {out}" in capsys.readouterr().out.replace("\n", "")
+    page = out.read_text()
+    assert page.index("Resynthesis: tone.wav") > 0
+    assert page.index(f"Sound matching: {TINY.synth}") > 0
+    assert "match &lt;0&gt;" in page
+    assert "match <" not in page
+    # a link to each run's own report, and nothing else outside of the page
+    links = re.findall(r'(?:src|href)="(?!data:)([^"]+)"', page)
+    assert len(links) == 4
+    for link in links:
+        assert (
+            out.parent / link.replace("%3C", "<").replace("%3E", ">").replace("%20", " ")
+        ).is_file()
+    sounds = embedded(page, "audio/wav")
+    assert len(sounds) == (1 + 2) + 4 * (1 + 2)  # targets once, and what each run made of them
+    samples, rate = soundfile.read(sounds[0])
+    wanted, _ = soundfile.read(folders[0] / "target.wav")
+    assert rate == 8192
+    assert np.abs(samples - wanted).max() < 1e-4
+    # curves, spectrograms and draws (of both transforms; of both seeds together)
+    pictures = embedded(page, "image/png")
+    assert len(pictures) == (2 + 2) + (2 + 1)
+    assert all(imread(picture).std() > 0.02 for picture in pictures)
+    for name in ("jtfs", "scattering1d"):
+        summary = json.loads((real / name / "summary.json").read_text())
+        assert f"{100 * summary['relative']:.4g}" in page
+    errors = [run.errors["AM"] for run in read_runs(folders) if run.kind == "match"]
+    assert f"{np.mean(errors):.4g} ±" in page
+
+
+def test_a_page_replaces_an_older_one_whole(real, tmp_path, monkeypatch):
+    out = tmp_path / "page.html"
+    out.write_text("older")
+
+    def fill_up(file, *_, **__):
+        file.write_text("half")
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("multipath.applications.report.render_page", fill_up)
+    with pytest.raises(OSError, match="No space left"):
+        write_comparison([real / "jtfs"], out)
+    assert out.read_text() == "older"
+
+
+def test_a_silent_resynthesis_is_shown(real, tmp_path):
+    folder = shutil.copytree(real / "jtfs", tmp_path / "run")
+    write_audio(folder / "resynthesis.wav", torch.zeros(4096), 8192)
+    write_comparison([folder], tmp_path / "page.html")
+    assert len(embedded((tmp_path / "page.html").read_text(), "audio/wav")) == 2
+
+
+# What cannot be compared
+
+
+def refuse(tmp_path, change, message):
+    folder = make_match(tmp_path / "run")
+    make_draws(folder, [1, 2])
+    change(folder)
+    with pytest.raises(InputError, match=message):
+        read_run(folder)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("config.json", "{", "config.json is damaged"),
+        ("config.json", '{"loss": "mss"}', "expected a run of match or resynthesize"),
+        ("config.json", '{"synth": "a"}', "damaged or of another version .KeyError.'seed'"),
+        ("summary.json", '{"a": 1}', "damaged or of another version .KeyError.'theta_error'"),
+        ("metrics.csv", "step,theta\n1,many\n", "damaged or of another version .ValueError"),
+        ("metrics.csv", "step,loss\n1,2\n", "damaged or of another version .KeyError.'theta'"),
+        ("draws.csv", "index\n1\n", "expected a table with the columns index, key and count"),
+    ],
+)
+def test_damaged_runs_are_refused(tmp_path, name, content, message):
+    refuse(tmp_path, lambda folder: (folder / name).write_text(content), message)
+
+
+@pytest.mark.parametrize(
+    ("names", "message"),
+    [
+        (["missing"], "missing: there is no such folder; pass the folder of a run"),
+        (["a", "b", "a"], "a is given twice; pass each run once"),
+        (["empty"], r"empty holds no run \(no config.json\); pass the folder of a run"),
+        (["."], r"holds no run \(no config.json\); pass the runs in it: a, b"),
+    ],
+)
+def test_folders_refused_in_one_line(tmp_path, capsys, monkeypatch, names, message):
+    for name in "ab":
+        make_match(tmp_path / name)
+    (tmp_path / "empty").mkdir()
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit) as ended:
+        main(["report", *names])
+    error = capsys.readouterr().err
+    assert ended.value.code == 2
+    assert re.search(message, error)
+    assert error.count("\n") == 1
+    assert not Path("comparison.html").exists()
+
+
+def test_nothing_is_no_comparison():
+    with pytest.raises(InputError, match="there is nothing to compare"):
+        read_runs([])

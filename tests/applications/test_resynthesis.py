@@ -1,0 +1,433 @@
+"""Resynthesis: the search, its folder, and the command."""
+
+import json
+import re
+import shutil
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+
+from multipath import TransformLoss
+from multipath.applications import resynthesis_run, resynthesize_command
+from multipath.applications.audio import read_audio, write_audio
+from multipath.applications.cli import main
+from multipath.applications.distance import default_transform
+from multipath.applications.draw_counts import read_draws
+from multipath.applications.files import read_csv
+from multipath.applications.resynthesis import Resynthesis, TargetLoss, make_start, resynthesize
+from multipath.applications.resynthesis_run import plot_descent, run_resynthesis
+from multipath.applications.resynthesis_settings import ResynthesisSettings
+from multipath.applications.spectrograms import plot_spectrograms
+from multipath.errors import ConfigurationError, InputError
+from multipath.transforms import Scattering1D
+
+RATE = 2048
+TIME = torch.arange(1024) / RATE
+TONE = 0.3 * torch.sin(2 * torch.pi * 300 * TIME) * torch.exp(-6 * TIME)
+
+
+def settings(**changes):
+    quick = {"transform": "scattering1d", "J": 5, "steps": 20, "interval": 5, "draws": 8}
+    return ResynthesisSettings.for_recording(1024, RATE, **(quick | changes))
+
+
+def noise(seed=0):
+    return 0.1 * torch.randn(1024, generator=torch.Generator().manual_seed(seed))
+
+
+# The loss
+
+
+@pytest.mark.parametrize("name", ["jtfs", "scattering1d"])
+def test_the_loss_to_a_kept_target_is_the_full_loss_without_order_zero(name):
+    transform = default_transform(name, 1024, RATE)
+    target, signal = TONE.double(), noise().double()
+    reference = TransformLoss(transform.double(), rho="log1p")
+    heard = transform.paths.filter(lambda path: path.metadata["order"] != 0).indices
+    kept = TargetLoss(transform, target)
+    scale = len(kept.paths) / len(transform.paths)
+    expected = scale * reference.path_losses(signal[None], target[None], heard)[:, 0]
+    values, relative = kept.measure(signal)
+    assert torch.allclose(values, expected, rtol=1e-9)
+    silence = scale * sum(
+        float(reference.path_losses(0 * x[None], x[None], heard).sum()) for x in (signal, target)
+    )
+    assert relative == pytest.approx((float(expected.sum()) / silence) ** 0.5, rel=1e-9)
+    chosen = kept.path_losses(signal[None], None, [3, 0])
+    assert torch.allclose(chosen[:, 0], expected[[3, 0]], rtol=1e-9)
+
+
+def test_the_gradient_is_finite_at_silence_and_at_the_target():
+    loss = TargetLoss(Scattering1D(1024, J=5, Q=(2, 1), T=256), TONE)
+    for start in (torch.zeros(1, 1024), TONE[None]):
+        signal = start.clone().requires_grad_()
+        loss(signal, TONE[None]).backward()
+        assert bool(signal.grad.isfinite().all())
+
+
+# The search
+
+
+@pytest.mark.parametrize(
+    "changes", [{}, {"draws": 0}, {"start": "spectrum"}, {"transform": "jtfs", "draws": 16}]
+)
+def test_what_is_kept_never_gets_further_away(changes):
+    search = Resynthesis(settings(**changes), TONE)
+    kept = [search.signal]
+    while not search.finished:
+        search.advance()
+        kept.append(search.signal)
+    distances = [row["distance"] for row in search.rows]
+    assert distances == sorted(distances, reverse=True)
+    # phases are harder to move than noise
+    assert distances[-1] < (0.9 if "start" in changes else 0.6) * distances[0]
+    # the rows tell the truth about the signals
+    level = 0.1 / TONE.square().mean().sqrt()
+    for row, signal in zip(search.rows, kept, strict=True):
+        found, relative = search.loss.measure(level * signal)
+        assert float(found.mean()) == pytest.approx(row["distance"], rel=1e-3)
+        assert relative == pytest.approx(row["relative"], rel=1e-3)
+
+
+def test_a_round_that_leads_away_is_taken_back():
+    search = Resynthesis(settings(learning_rate=1e3, steps=60), TONE)
+    start = search.signal
+    search.advance()
+    first, second = search.rows
+    assert second["tried"] > first["distance"]
+    assert (second["kept"], second["distance"]) == (0, first["distance"])
+    assert torch.equal(search.signal, start)
+    search.advance()
+    assert search.rows[-1]["learning_rate"] == pytest.approx(500)
+    assert torch.equal(search.signal, start)
+
+
+def test_a_round_that_ends_in_nan_is_taken_back():
+    search = Resynthesis(settings(), TONE)
+    with torch.no_grad():
+        search._moving.fill_(torch.nan)
+    start = search.signal
+    search.advance()
+    assert torch.equal(search.signal, start)
+    search.advance()
+    assert search.rows[-1]["kept"] == 1
+
+
+def test_the_search_ends_when_nothing_moves_any_more():
+    search = Resynthesis(settings(learning_rate=1e30, steps=10**6, interval=1, draws=0), TONE)
+    while not search.finished:
+        search.advance()
+    assert search.step < 40
+
+
+def test_paths_are_drawn_by_what_is_missing_and_the_estimate_is_unbiased():
+    search = Resynthesis(settings(), TONE)
+    criterion = search._criterion()
+    values, _ = search.loss.measure(search._kept)
+    shares = values.sqrt() / values.sqrt().sum()
+    expected = 0.8 * shares + 0.2 / len(values)
+    assert torch.allclose(criterion.sampler.probabilities, expected, rtol=1e-6)
+    assert criterion.unbiased
+    assert settings(draws=8).draws == criterion.n_draws
+    search.advance()
+    assert int(search.draws.counts.sum()) == 5 * 8
+
+
+def test_a_restored_search_goes_on_to_the_last_bit():
+    whole, first, second = (Resynthesis(settings(), TONE) for _ in range(3))
+    while not whole.finished:
+        whole.advance()
+    first.advance()
+    first.advance()
+    second.load_state_dict(first.state_dict())
+    while not second.finished:
+        second.advance()
+    assert torch.equal(second.signal, whole.signal)
+    assert second.rows == whole.rows
+    assert torch.equal(second.draws.counts, whole.draws.counts)
+
+
+def test_seeds_and_starts():
+    one = resynthesize(TONE, RATE, transform="scattering1d", J=5, steps=5)
+    again = resynthesize(TONE, RATE, transform="scattering1d", J=5, steps=5)
+    other = resynthesize(TONE, RATE, transform="scattering1d", J=5, steps=5, seed=1)
+    assert torch.equal(one, again)
+    assert not torch.allclose(one, other, atol=1e-2)
+    loud = resynthesize(10 * TONE, RATE, transform="scattering1d", J=5, steps=5)
+    assert torch.allclose(loud, 10 * one, rtol=1e-2, atol=1e-3)
+    white = make_start("noise", TONE, torch.Generator().manual_seed(0))
+    assert float(white.square().mean() / TONE.square().mean()) == pytest.approx(1, abs=0.15)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"steps": 0}, "steps must be at least 1, got 0"),
+        ({"draws": -1}, "draws must be at least 0, got -1"),
+        ({"interval": 0}, "interval must be at least 1, got 0"),
+        ({"seed": -1}, "seed must be at least 0, got -1"),
+        ({"learning_rate": 0.0}, "the learning rate must be positive, got 0.0"),
+        ({"floor": 0.0}, r"floor must lie in \(0, 1\], got 0.0"),
+        ({"start": "silence"}, "start must be one of noise, spectrum, got silence"),
+        ({"transform": "stft"}, "transform must be one of jtfs, scattering1d, got 'stft'"),
+        ({"speed": 2}, "unknown settings speed"),
+    ],
+)
+def test_settings_refused(changes, message):
+    with pytest.raises(ConfigurationError, match=message):
+        settings(**changes)
+
+
+def test_settings_follow_the_recording_and_return_from_json():
+    found = ResynthesisSettings.for_recording(16384, 11025, "jtfs", T=4096)
+    reference = default_transform("jtfs", 16384, 11025).paths
+    assert found.make_transform().paths.keys == reference.keys
+    assert found.T == 4096
+    assert ResynthesisSettings.from_dict(json.loads(json.dumps(found.to_dict()))) == found
+    with pytest.raises(InputError, match=r"missing \['J'\], unknown \['K'\]"):
+        ResynthesisSettings.from_dict(
+            {("K" if name == "J" else name): value for name, value in found.to_dict().items()}
+        )
+    with pytest.raises(InputError, match="100 samples is too short for jtfs"):
+        ResynthesisSettings.for_recording(100, RATE)
+    with pytest.raises(InputError, match=r"expected a recording of 1024 samples, got shape \(9,\)"):
+        Resynthesis(settings(), torch.ones(9))
+
+
+# The folder
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("finished") / "run"
+    summary = run_resynthesis(TONE, settings(), folder, source="a & b.wav", notes=("2 channels",))
+    return folder, summary
+
+
+def test_a_folder_holds_everything_and_its_page_shows_it(finished):
+    folder, summary = finished
+    rows = read_csv(folder / "metrics.csv")
+    assert [row["step"] for row in rows] == ["0", "5", "10", "15", "20"]
+    assert summary == json.loads((folder / "summary.json").read_text())
+    assert summary["distance"] == float(rows[-1]["distance"])
+    assert sum(row["count"] for row in read_draws(folder / "draws.csv")) == 160
+    page = (folder / "report.html").read_text()
+    links = re.findall(r'(?:src|href)="([^"]+)"', page)
+    assert len(links) == 9
+    assert all((folder / link).stat().st_size > 0 for link in links)
+    assert "a &amp; b.wav" in page
+    assert "2 channels" in page
+    assert f"{100 * summary['relative']:.1f} %" in page
+    assert not (folder / "checkpoint.pt").exists()
+    assert not list(folder.glob(".*"))
+
+
+def test_sounds_share_a_gain_and_browsers_play_them(finished):
+    folder, _ = finished
+    target, rate = read_audio(folder / "target.wav")
+    sound, _ = read_audio(folder / "resynthesis.wav")
+    assert rate == 8192
+    assert len(target) == len(sound) == 4096
+    assert float(max(target.abs().max(), sound.abs().max())) == pytest.approx(0.9, abs=0.15)
+    search = Resynthesis(settings(), TONE)
+    while not search.finished:
+        search.advance()
+    gain = target.norm() / TONE.norm()  # changing the rate costs noise near the Nyquist frequency
+    assert float(sound.norm()) == pytest.approx(float(gain * search.signal.norm()), rel=0.06)
+
+
+def interrupt(at):
+    def progress(step, relative):
+        if step == at:
+            raise KeyboardInterrupt
+
+    return progress
+
+
+def test_an_interrupted_run_is_readable_and_goes_on_as_if_nothing_had_happened(tmp_path, finished):
+    whole, summary = finished
+    with pytest.raises(KeyboardInterrupt):
+        run_resynthesis(TONE, settings(), tmp_path, progress=interrupt(12))
+    assert len(read_csv(tmp_path / "metrics.csv")) == 3
+    assert read_audio(tmp_path / "resynthesis.wav")[1] == 8192
+    found = run_resynthesis(TONE, settings(), tmp_path, resume=True)
+    assert found["distance"] == summary["distance"]
+    assert (tmp_path / "metrics.csv").read_text() == (whole / "metrics.csv").read_text()
+
+
+def test_interrupted_before_the_first_checkpoint(tmp_path, finished):
+    with pytest.raises(KeyboardInterrupt):
+        run_resynthesis(TONE, settings(), tmp_path, progress=interrupt(1))
+    found = run_resynthesis(TONE, settings(), tmp_path, resume=True)
+    assert found["distance"] == finished[1]["distance"]
+
+
+def test_a_full_disk_leaves_what_was_there(tmp_path, monkeypatch):
+    write, written = resynthesis_run.write_csv, []
+
+    def fill_up(file, rows):
+        write(file, rows)
+        written.append(file)
+        if len(written) == 2:
+            raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(resynthesis_run, "write_csv", fill_up)
+    with pytest.raises(OSError, match="No space left"):
+        run_resynthesis(TONE, settings(), tmp_path)
+    monkeypatch.undo()
+    assert read_audio(tmp_path / "resynthesis.wav")[1] == 8192
+    assert torch.load(tmp_path / "checkpoint.pt")["search"]["rows"][-1]["step"] == 5
+    assert run_resynthesis(TONE, settings(), tmp_path, resume=True)["steps"] == 20
+
+
+def test_folders_refused(tmp_path, finished):
+    whole, _ = finished
+    with pytest.raises(ConfigurationError, match="holds a finished run"):
+        run_resynthesis(TONE, settings(), whole)
+    with pytest.raises(ConfigurationError, match="nothing to resume"):
+        run_resynthesis(TONE, settings(), tmp_path, resume=True)
+    with pytest.raises(ConfigurationError, match="exclude each other"):
+        run_resynthesis(TONE, settings(), tmp_path, resume=True, overwrite=True)
+    with pytest.raises(KeyboardInterrupt):
+        run_resynthesis(TONE, settings(), tmp_path, progress=interrupt(7))
+    with pytest.raises(ConfigurationError, match="holds an unfinished run"):
+        run_resynthesis(TONE, settings(), tmp_path)
+    with pytest.raises(ConfigurationError, match="other settings: J was 5, is 6; T was 16, is 32"):
+        run_resynthesis(TONE, settings(J=6), tmp_path, resume=True)
+    with pytest.raises(ConfigurationError, match=r"other settings: recording was \w+, is \w+$"):
+        run_resynthesis(noise(), settings(), tmp_path, resume=True)
+    (tmp_path / "checkpoint.pt").write_bytes(b"PK")
+    with pytest.raises(InputError, match=r"checkpoint.pt is damaged; start again with --overwrite"):
+        run_resynthesis(TONE, settings(), tmp_path, resume=True)
+    assert run_resynthesis(TONE, settings(), tmp_path, overwrite=True)["steps"] == 20
+
+
+def test_pictures():
+    rows = [
+        {"step": 0, "distance": 9.0, "tried": 9.0, "kept": 1},
+        {"step": 5, "distance": 9.0, "tried": 12.0, "kept": 0},
+    ]
+    kept, refused = plot_descent({"kept": rows}).axes[0].lines
+    assert kept.get_xydata().tolist() == [[0, 9], [5, 9]]
+    assert refused.get_xydata().tolist() == [[5, 12]]
+    high = torch.sin(2 * torch.pi * 600 * TIME)
+    panels = plot_spectrograms({"low": (TONE, RATE), "high": (high, RATE)}).axes[:2]
+    for panel, frequency in zip(panels, (300, 600), strict=True):
+        mesh = panel.collections[0]
+        loudest = int(np.asarray(mesh.get_array()).mean(axis=1).argmax())
+        assert mesh.get_coordinates()[loudest, 0, 1] == pytest.approx(frequency, abs=20)
+
+
+# The command
+
+
+@pytest.fixture(scope="module")
+def recordings(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("recordings")
+    write_audio(folder / "tone.wav", TONE, RATE)
+    write_audio(folder / "short.wav", TONE[:100], RATE)
+    write_audio(folder / "silent.wav", 0 * TONE, RATE)
+    write_audio(folder / "late.wav", torch.cat([0 * TONE, TONE]), RATE)
+    write_audio(folder / "nan.wav", torch.full((1024,), torch.nan), RATE)
+    write_audio(folder / "long.wav", TONE.repeat(200), 16000)
+    (folder / "text.wav").write_text("no sound")
+    stereo = torch.stack([TONE, 0 * TONE], dim=1).numpy()
+    soundfile.write(folder / "stereo.wav", stereo, RATE, subtype="FLOAT")
+    return folder
+
+
+def call(capsys, *arguments):
+    with pytest.raises(SystemExit) as ended:
+        main(["resynthesize", *map(str, arguments)])
+    out, err = capsys.readouterr()
+    return ended.value.code or 0, out, err
+
+
+QUICK = "--transform=scattering1d", "--J=5", "--steps=4", "--interval=2"
+
+
+def test_command(recordings, tmp_path, capsys):
+    out = tmp_path / "run"
+    code, output, _ = call(capsys, recordings / "stereo.wav", *QUICK, "--out", out, "--draws=4")
+    assert code == 0
+    assert "note: 2 channels are mixed down to their mean" in output
+    assert f"report: {out / 'report.html'}" in output
+    config = json.loads((out / "config.json").read_text())
+    assert (config["J"], config["draws"], config["sample_rate"]) == (5, 4, RATE)
+    target, _ = read_audio(out / "target.wav")
+    assert len(target) == 4096
+
+
+def test_command_cuts_and_resamples(recordings, tmp_path, capsys):
+    code, output, _ = call(
+        capsys, recordings / "late.wav", *QUICK, "--out", tmp_path / "run",
+        "--offset=0.5", "--duration=0.4", "--sample-rate=4096",
+    )  # fmt: skip
+    assert code == 0
+    assert "note: resampled from 2048 to 4096 Hz" in output
+    config = json.loads((tmp_path / "run" / "config.json").read_text())
+    assert config["n_samples"] == 2 * round(0.4 * RATE)
+
+
+def test_long_recordings_are_heard_at_a_lower_rate_or_refused(recordings, capsys):
+    longest = resynthesize_command.LONGEST["jtfs"]
+    rate = resynthesize_command._working_rate
+    assert rate("a.wav", "jtfs", longest, 44100) == 44100
+    assert rate("a.wav", "jtfs", longest + 1, 44100) == 32000
+    assert rate("a.wav", "jtfs", 4 * 44100, 44100) == 16000
+    code, _, error = call(capsys, recordings / "long.wav")
+    assert code == 2
+    assert "12.8 s is too long for jtfs: more than 8.19 s at 8000 Hz take" in error
+    assert "--duration" in error
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "message"),
+    [
+        ("missing.wav", [], "missing.wav: there is no such file"),
+        ("text.wav", [], "text.wav: this is not a readable recording"),
+        ("silent.wav", [], "silent.wav: the recording is silent"),
+        ("late.wav", ["--duration=0.5"], "late.wav: the recording is silent"),
+        ("nan.wav", [], "nan.wav: expected finite samples, got 1024 NaN"),
+        ("short.wav", [], "a recording of 100 samples is too short for jtfs"),
+        ("tone.wav", ["--offset=2"], "lasts 0.5 s: nothing is left after --offset 2"),
+        ("tone.wav", ["--offset=-1"], "offset must not be negative"),
+        ("tone.wav", ["--duration=0"], "duration must be positive, got 0.0 and 0.0"),
+        ("tone.wav", ["--J=14"], "got T=8192 for 1024 samples; use a smaller T"),
+        ("tone.wav", ["--J=0"], "J and Q must be"),
+        ("tone.wav", ["--steps=0"], "steps must be at least 1"),
+        ("tone.wav", ["--resume"], "nothing to resume"),
+        ("tone.wav", ["--sample-rate=-5"], "a sample rate must be a positive whole number"),
+    ],
+)
+def test_command_refuses_in_one_line(recordings, tmp_path, capsys, name, options, message):
+    code, _, error = call(capsys, recordings / name, *options, "--out", tmp_path / "run")
+    assert code == 2
+    assert message in error
+    assert error.count("\n") == 1
+    assert not (tmp_path / "run").exists()
+
+
+def test_command_interrupted(recordings, tmp_path, capsys, monkeypatch):
+    advance = Resynthesis.advance
+
+    def interrupted(self, after_step=None):
+        advance(self, after_step)
+        if self.step == 4:
+            raise KeyboardInterrupt
+
+    arguments = recordings / "tone.wav", *QUICK, "--out", tmp_path / "run"
+    monkeypatch.setattr(Resynthesis, "advance", interrupted)
+    code, _, error = call(capsys, *arguments)
+    monkeypatch.undo()
+    assert code == 130
+    assert "--resume goes on" in error
+    code, _, error = call(capsys, *arguments, "--resume", "--seed=3")
+    assert code == 2
+    assert "cannot resume" in error
+    assert "seed was 0, is 3" in error
+    moved = shutil.copy(recordings / "tone.wav", tmp_path / "moved.wav")
+    code, _, _ = call(capsys, moved, *arguments[1:], "--resume")
+    assert code == 0
