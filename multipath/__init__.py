@@ -16,8 +16,16 @@ from .term_loss import TermLoss
 from .transform_loss import Log1p, TransformLoss
 
 if TYPE_CHECKING:
-    from . import diagnostics, importance, optim, samplers, testing, transforms
-    from . import compat, diagnostics, optim, plugins, samplers, testing, transforms
+    from . import (
+        compat,
+        diagnostics,
+        importance,
+        optim,
+        plugins,
+        samplers,
+        testing,
+        transforms,
+    )
 
 __version__ = "0.1.0"
 

@@ -92,14 +92,13 @@ class TestLosses(LossTests):
         return LOSSES[self.name]()
 
     def make_batch(self, generator):
-        shape = IMAGE if "images" in self.name else (N,)
-        return torch.randn(2, 3, *shape, generator=generator).unbind()
         if self.name.startswith("sliced"):
             n, m, columns = CLOUDS.get(self.name, (6, 6, 2))
             x, y = torch.randn(2, 3, max(n, m), columns, generator=generator)
             x[..., 2:], y[..., 2:] = x[..., 2:].abs(), y[..., 2:].abs()
             return x[:, :n], y[:, :m]
-        signals = torch.randn(2, 3, N, generator=generator)
+        shape = IMAGE if "images" in self.name else (N,)
+        signals = torch.randn(2, 3, *shape, generator=generator)
         return signals[:, :, None].unbind() if self.name.startswith("layers") else signals.unbind()
 
     def reference(self, input, target):

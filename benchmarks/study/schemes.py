@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.optim import AdamW, Optimizer
 
 from multipath import BalancedLoss, Log1p, PathDecomposedLoss, StochasticLoss, TransformLoss
-from multipath.applications.objectives import linear_and_log, mean_absolute
+from multipath.applications.spectral_losses import mss_log
 from multipath.optim import PSAGA
 from multipath.samplers import (
     AdaptiveImportance,
@@ -22,7 +22,7 @@ from multipath.samplers import (
     Stratified,
     Uniform,
 )
-from multipath.transforms import MultiResolutionSTFT, Transform
+from multipath.transforms import Transform
 
 from .methods import PerItem, SagaAdamW, StormAdamW
 
@@ -155,9 +155,7 @@ def compressed(task: Task, k: int) -> Method:
 
 def spectral(task: Task) -> Method:
     """Multi-scale spectral loss, log and linear."""
-    sizes = (64, 128, 256, 512, 1024)
-    transform = MultiResolutionSTFT(sizes, [size // 4 for size in sizes], sizes)
-    return TransformLoss(transform, rho=linear_and_log, distance=mean_absolute), adamw
+    return mss_log((64, 128, 256, 512, 1024)), adamw
 
 
 def _draw_schemes() -> list[Scheme]:

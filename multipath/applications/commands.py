@@ -11,9 +11,8 @@ from .. import __version__
 from .distance_command import distance
 from .match_command import Preset, match
 from .objectives import LOSSES, loss_names, scattering_loss
-from .presets import PRESETS, preset
 from .plugins_command import check, show_plugins
-from .presets import LOSSES, PRESETS, preset
+from .presets import PRESETS, preset
 from .report_command import report
 from .resynthesize_command import resynthesize
 from .synthesizers import CHIRPLETS
@@ -58,14 +57,12 @@ def paths(
 
 
 @app.command("list")
-def list_choices() -> None:
-    """List losses, applications with their presets, and synthesizers."""
 def list_choices(
     checked: Annotated[
         bool, typer.Option("--check", help="Run the conformance tests of every plug-in.")
     ] = False,
 ) -> None:
-    """List plug-ins, losses, synthesizers and presets."""
+    """List plug-ins, losses, applications with their presets, and synthesizers."""
     show_plugins(checked)
     print("losses")
     for name, objective in zip(loss_names(), LOSSES.values(), strict=True):

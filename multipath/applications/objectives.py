@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import torch
 from torch import Tensor, nn
 from torch.optim import AdamW, Optimizer
 
@@ -15,7 +14,9 @@ from .. import PathDecomposedLoss, StochasticLoss, TransformLoss
 from ..errors import ConfigurationError
 from ..optim import PSAGA, PAdam
 from ..samplers import Importance, Sampler, Uniform
-from ..transforms import MultiResolutionSTFT
+from ..transforms import Scattering1D
+from .embedding import EmbeddingLoss, load_embedding
+from .spectral_losses import mss_linear, mss_log, mss_random, mss_revisited
 
 if TYPE_CHECKING:
     from .configuration import MatchConfig
@@ -132,16 +133,23 @@ def scattering_loss(config: MatchConfig) -> PathDecomposedLoss:
     return TransformLoss(transform, rho="log1p", eps=task.scattering.eps)
 
 
-def spectral_loss(config: MatchConfig) -> PathDecomposedLoss:
-    """Multi-scale spectral loss: mean L1 between magnitudes plus mean L1 between their logarithms.
+def time_scattering_loss(config: MatchConfig) -> PathDecomposedLoss:
+    """The full scattering loss over time only, with the same wavelets."""
+    task = config.application
+    settings = task.scattering
+    transform = Scattering1D(task.n_samples, settings.J, settings.Q, settings.T)
+    if settings.eps is None:
+        return TransformLoss(transform)
+    return TransformLoss(transform, rho="log1p", eps=settings.eps)
 
-    One path a scale, hops of a quarter window.
-    """
-    sizes = config.objective.fft_sizes
-    transform = MultiResolutionSTFT(
-        fft_sizes=sizes, hop_sizes=[size // 4 for size in sizes], win_lengths=sizes
-    )
-    return TransformLoss(transform, rho=linear_and_log, distance=mean_absolute)
+
+def embedding_loss(material: Material) -> nn.Module:
+    """Distance between the embeddings that a user's network gives."""
+    return EmbeddingLoss(load_embedding(material.argument), round(material.sample_rate))
+
+
+def _spectral(make: Callable[..., nn.Module]) -> Callable[[Material], nn.Module]:
+    return lambda m: make(m.config.objective.fft_sizes, m.config.application.n_samples)
 
 
 LOSSES: dict[str, Objective] = {
@@ -155,11 +163,26 @@ LOSSES: dict[str, Objective] = {
         "the full joint time-frequency scattering loss, AdamW",
         lambda material: scattering_loss(material.config),
     ),
-    "mss-log": Objective(
-        "multi-scale spectral loss (log + linear), AdamW",
-        lambda material: spectral_loss(material.config),
+    "scattering1d": Objective(
+        "the full scattering loss over time, AdamW",
+        lambda material: time_scattering_loss(material.config),
     ),
-    "mss": Objective("another name of mss-log", lambda material: spectral_loss(material.config)),
+    "mss-linear": Objective("multi-scale spectral loss (linear), AdamW", _spectral(mss_linear)),
+    "mss-log": Objective("multi-scale spectral loss (log + linear), AdamW", _spectral(mss_log)),
+    "mss": Objective("another name of mss-log", _spectral(mss_log)),
+    "mss-revisited": Objective(
+        "multi-scale spectral loss with flat-top windows of prime sizes, AdamW",
+        lambda m: mss_revisited(n_samples=m.config.application.n_samples),
+    ),
+    "mss-random": Objective(
+        "multi-scale spectral loss at random resolutions, AdamW",
+        lambda m: mss_random(m.config.application.n_samples, generator=m.config.seed),
+    ),
+    "embedding": Objective(
+        "distance between embeddings of any network, AdamW",
+        embedding_loss,
+        argument="MODULE:FUNCTION",
+    ),
     "ploss": Objective(
         "supervised: distance between the parameters themselves, AdamW",
         lambda material: nn.L1Loss(),
@@ -205,27 +228,9 @@ def loss_names() -> list[str]:
 
 def read_probabilities(file: Path | str) -> Tensor:
     """The path probabilities of a file written by ``multipath importance``, shape (P,)."""
-    from ..importance import (  # type: ignore[import-not-found, attr-defined, unused-ignore]
-        load_probabilities,
-    )
+    from ..importance import load_probabilities
 
-    probabilities: Tensor = load_probabilities(Path(file))
-    return probabilities
-
-
-def linear_and_log(magnitude: Tensor, floor: float = 1e-4) -> Tensor:
-    """Magnitudes beside their logarithms; the floor keeps silence finite.
-
-    Example:
-        >>> linear_and_log(torch.tensor([1.0, 0.0])).round(decimals=2)
-        tensor([ 1.0000,  0.0000,  0.0000, -9.2100])
-    """
-    return torch.cat([magnitude, torch.log(magnitude + floor)], dim=-1)
-
-
-def mean_absolute(difference: Tensor) -> Tensor:
-    """Mean absolute value of each item, whatever the size of its scale."""
-    return difference.flatten(1).abs().mean(dim=1)
+    return load_probabilities(file)
 
 
 def _drawing(criterion: nn.Module) -> StochasticLoss:

@@ -24,6 +24,7 @@ from ..errors import ConfigurationError, InputError
 from .callbacks import History, Progress, ReportProgress, SeededSteps
 from .configuration import MatchConfig
 from .data import seeded
+from .draws import DrawHistogram
 from .environment import describe_environment
 from .evaluation import steps_to_converge, total_variation
 from .matching import SoundMatching
@@ -80,7 +81,7 @@ def run(
             files.begin(config)
         untrained = model.evaluate("test", model.estimate("test"))
         history = History(files.metrics)
-        own: list[Callback] = [SeededSteps(config.seed), history]
+        own: list[Callback] = [SeededSteps(config.seed), history, DrawHistogram(files.draws)]
         if progress is not None:
             own.append(ReportProgress(progress, history, model.evaluation.headline))
         if checkpoints:
@@ -127,6 +128,7 @@ class RunFolder:
         self.root = root
         self.config = root / "config.json"
         self.metrics = root / "metrics.csv"
+        self.draws = root / "draws.csv"
         self.summary = root / "summary.json"
         self.encoder = root / "encoder.pt"
         self.probabilities = root / "probabilities.pt"
@@ -162,7 +164,7 @@ class RunFolder:
         """Discard what is here, and write down what the new run depends on."""
         given = config.objective.probabilities
         content = None if given is None else Path(given).read_bytes()  # may be the copy in here
-        for stale in (self.summary, self.checkpoint, self.metrics, self.probabilities):
+        for stale in (self.summary, self.checkpoint, self.metrics, self.draws, self.probabilities):
             stale.unlink(missing_ok=True)
         shutil.rmtree(self.tensorboard, ignore_errors=True)
         self.root.mkdir(parents=True, exist_ok=True)

@@ -95,7 +95,7 @@ class ObjectiveSettings(Settings):
         n_draws: Paths a step of ``kpaths``.
         energy_targets: Training targets on which ``kpaths`` measures how loud paths are.
         energy_floor: Share of its draws spread evenly over all paths.
-        fft_sizes: The scales of ``mss-log``; the hops are a quarter of them.
+        fft_sizes: The scales of ``mss-linear`` and ``mss-log``; hops are a quarter of them.
     """
 
     loss: str = "scrapl"

@@ -29,7 +29,14 @@ from ..sliced_wasserstein import SlicedWasserstein
 from ..stochastic import StochasticLoss
 from ..term_loss import TermLoss
 from ..transform_loss import TransformLoss
-from ..transforms import JTFS, MultiResolutionSTFT, Scattering1D
+from ..transforms import (
+    JTFS,
+    MultiResolutionSTFT,
+    Scattering1D,
+    Scattering2D,
+    WaveletPacket,
+    WaveletTransform,
+)
 from .losses import LossTests
 from .optimizers import OptimizerTests
 from .quadratic import QuadraticLoss
@@ -71,6 +78,35 @@ class Scattering1DTests(TransformLossTests):
     def make_loss(self) -> PathDecomposedLoss:
         """See the class."""
         return TransformLoss(Scattering1D(256, J=5, Q=(2, 1), T=64))
+
+
+class Scattering2DTests(LossTests):
+    """Small images."""
+
+    def make_loss(self) -> PathDecomposedLoss:
+        """See the class."""
+        return TransformLoss(Scattering2D((16, 16), J=2, L=2))
+
+    def make_batch(self, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """Noise."""
+        x, y = torch.randn(2, 3, 16, 16, generator=generator)
+        return x, y
+
+
+class WaveletTransformTests(TransformLossTests):
+    """Two levels."""
+
+    def make_loss(self) -> PathDecomposedLoss:
+        """See the class."""
+        return TransformLoss(WaveletTransform("db2", level=2))
+
+
+class WaveletPacketTests(TransformLossTests):
+    """Four leaves."""
+
+    def make_loss(self) -> PathDecomposedLoss:
+        """See the class."""
+        return TransformLoss(WaveletPacket("db2", level=2))
 
 
 class BalancedLossTests(TransformLossTests):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from functools import partial
 from typing import TypeAlias, get_args
 
 import numpy as np
@@ -115,7 +116,7 @@ class Subbands(Transform):
     def _split(self, x: Tensor, leaves: set[Node]) -> dict[Node, Tensor]:
         """Bands (batch, ...) of some leaves, from signals (batch, 1, ...)."""
         wanted = {leaf[:depth] for leaf in leaves for depth in range(len(leaf) + 1)}
-        analysis = self.filters.derived("analysis", x, lambda: self.filters.filter("analysis", x))
+        analysis = self.filters.derived("analysis", x, partial(self.filters.filter, "analysis"))
         found: dict[Node, Tensor] = {}
         nodes: list[Node] = [()]
         while nodes:

@@ -162,9 +162,7 @@ class Scattering2D(Transform):
         """Moduli (batch, wavelets, ...) every 2^j pixels, from a spectrum at every 2^level."""
         like = spectrum.real
         filters = [
-            self.filters.derived(
-                (number, level), like, partial(self._boxes, number, level, j, like)
-            )
+            self.filters.derived((number, level), like, partial(self._boxes, number, level, j))
             for number in numbers
         ]
         # torch's modulus has a slope of zero at zero
@@ -192,7 +190,7 @@ class Scattering2D(Transform):
             self.filters.derived(
                 ("average", axis, level),
                 x,
-                partial(self.filters.filter, f"average_{axis}_{level}", x),
+                partial(self.filters.filter, f"average_{axis}_{level}"),
             )
             for axis in (0, 1)
         )
@@ -203,11 +201,7 @@ class Scattering2D(Transform):
         for axis, (length, padded) in enumerate(zip(self.shape, self._padded, strict=True)):
             before = (padded - length) // 2
             margins = (before, padded - length - before)
-            sources = self.filters.derived(
-                ("mirror", axis),
-                x,
-                partial(_mirror, length, margins, x.device),
-            )
+            sources = self.filters.derived(("mirror", axis), x, partial(_mirror, length, margins))
             x = x.index_select(1 + axis, sources)
         return x
 
@@ -216,9 +210,9 @@ class Scattering2D(Transform):
         return f"shape={self.shape}, J={self.J}, L={self.L}, P={len(self.paths)}"
 
 
-def _mirror(length: int, margins: tuple[int, int], device: torch.device) -> Tensor:
+def _mirror(length: int, margins: tuple[int, int], like: Tensor) -> Tensor:
     """Which pixel stands where along a padded axis."""
-    return torch.from_numpy(np.pad(np.arange(length), margins, mode="reflect")).to(device)
+    return torch.from_numpy(np.pad(np.arange(length), margins, mode="reflect")).to(like.device)
 
 
 def _check_settings(shape: Sequence[int], J: int, L: int, max_order: int) -> tuple[int, int]:

@@ -18,11 +18,8 @@ from multipath.applications.objectives import (
     Material,
     Objective,
     find_objective,
-    linear_and_log,
     loss_names,
-    mean_absolute,
     padam,
-    spectral_loss,
 )
 from multipath.applications.presets import preset
 from multipath.applications.run import run
@@ -207,14 +204,3 @@ def test_kpaths_draws_by_the_energy_of_training_targets():
     share = norms.mean(dim=1) / norms.mean(dim=1).sum()
     wanted = 0.9 * share + 0.1 / len(share)
     torch.testing.assert_close(criterion.sampler.probabilities, wanted, rtol=1e-5, atol=0)
-
-
-def test_spectral_loss_is_linear_plus_logarithmic():
-    criterion = spectral_loss(TINY.changed(fft_sizes=(64,)))
-    generator = torch.Generator().manual_seed(0)
-    x, y = torch.randn(2, 1, 1024, generator=generator)
-    window = torch.hann_window(64)
-    a, b = (torch.stft(s, 64, 16, window=window, return_complex=True).abs() for s in (x, y))
-    linear, log = (a - b).abs().mean(), ((a + 1e-4).log() - (b + 1e-4).log()).abs().mean()
-    torch.testing.assert_close(criterion(x, y), (linear + log) / 2, rtol=1e-4, atol=0)
-    assert mean_absolute(linear_and_log(torch.ones(2, 3, 4))).shape == (2,)
