@@ -39,15 +39,16 @@ class ThetaDerivatives(NamedTuple):
 
 
 def theta_derivatives(
-    problem: Problem, batch: Batch, indices: Sequence[int], mode: Mode
+    problem: Problem, batch: Batch, indices: Sequence[int], mode: Mode, order: Literal[1, 2] = 2
 ) -> ThetaDerivatives:
-    """Both derivatives at the theta that the encoder gives.
+    """Derivatives at the theta that the encoder gives.
 
     Args:
         problem: Decoder and loss.
         batch: Some items.
         indices: Which paths.
         mode: See the module.
+        order: 1 leaves out the second ones, which are then empty.
 
     Raises:
         InputError: If a derivative is not finite.
@@ -57,10 +58,10 @@ def theta_derivatives(
     if mode == "forward":
         with warnings.catch_warnings():  # torch compiles some formulas at its first forward mode
             warnings.filterwarnings("ignore", ".*torch.jit.*deprecated", DeprecationWarning)
-            first, second = _forward(lambda t: problem.path_losses(t, batch, indices), theta)
+            found = _forward(lambda t: problem.path_losses(t, batch, indices), theta, order)
     else:
-        first, second = _reverse(lambda t, p: problem.path_losses(t, batch, [p]), theta, indices)
-    for name, values in {"first": first, "second": second}.items():
+        found = _reverse(lambda t, p: problem.path_losses(t, batch, [p]), theta, indices, order)
+    for name, values in zip(("first", "second"), found, strict=True):
         if not bool(torch.isfinite(values).all()):
             bad = indices[int((~torch.isfinite(values.flatten(1)).all(dim=1)).nonzero()[0])]
             raise InputError(
@@ -68,20 +69,22 @@ def theta_derivatives(
                 "theta is not finite: check the targets for NaN, and that the decoder and the loss "
                 "can be differentiated twice where the encoder puts theta"
             )
-    return ThetaDerivatives(first.detach().cpu(), second.detach().cpu())
+    return ThetaDerivatives(*(values.detach().cpu() for values in found))
 
 
 def supports_forward(problem: Problem, batch: Batch) -> bool:
     """Whether ``torch.func`` sees through the decoder and the loss."""
     part = batch.items(slice(0, 1))
     try:
-        theta_derivatives(problem, part, [0], "forward")
+        theta_derivatives(problem, part, [0], "forward", order=1)
     except (RuntimeError, NotImplementedError):
         return False
     return True
 
 
-def _forward(losses: Callable[[Tensor], Tensor], theta: Tensor) -> tuple[Tensor, Tensor]:
+def _forward(
+    losses: Callable[[Tensor], Tensor], theta: Tensor, order: int
+) -> tuple[Tensor, Tensor]:
     n_parameters = theta.shape[1]
     # the same parameter of all items at once: they do not meet
     towards = torch.eye(n_parameters).to(theta)[:, None].expand(-1, len(theta), -1)
@@ -92,31 +95,38 @@ def _forward(losses: Callable[[Tensor], Tensor], theta: Tensor) -> tuple[Tensor,
             slope: Tensor = jvp(losses, (t,), (one,))[1]
             return slope
 
+        if order == 1:
+            slopes.append(slope_of(theta))
+            continue
         for v, other in enumerate(towards[: u + 1]):
             slope, bends[u, v] = jvp(slope_of, (theta,), (other,))[:2]
         slopes.append(slope)
-    order = range(n_parameters)
-    second = [torch.stack([bends[max(u, v), min(u, v)] for v in order], dim=-1) for u in order]
-    return torch.stack(slopes, dim=-1), torch.stack(second, dim=-2)
+    first = torch.stack(slopes, dim=-1)
+    if order == 1:
+        return first, first.new_zeros(*first.shape, 0)
+    each = range(n_parameters)
+    second = [torch.stack([bends[max(u, v), min(u, v)] for v in each], dim=-1) for u in each]
+    return first, torch.stack(second, dim=-2)
 
 
 def _reverse(
-    losses: Callable[[Tensor, int], Tensor], theta: Tensor, indices: Sequence[int]
+    losses: Callable[[Tensor, int], Tensor], theta: Tensor, indices: Sequence[int], order: int
 ) -> tuple[Tensor, Tensor]:
-    n_parameters = theta.shape[1]
     first, second = [], []
     for index in indices:  # one at a time: a graph of several would be walked as a whole
         leaf = theta.clone().requires_grad_()
-        value = losses(leaf, index).sum()
-        slope = _gradient(value, leaf)
+        slope = _gradient(losses(leaf, index).sum(), leaf)
         first.append(slope.detach())
-        second.append(
-            torch.stack([_gradient(slope[:, u].sum(), leaf) for u in range(n_parameters)], dim=1)
-        )
-    return torch.stack(first), torch.stack(second).detach()
+        rows = slope.sum(dim=0) if order == 2 else ()
+        second.append([_gradient(row, leaf) for row in rows])
+    slopes = torch.stack(first)
+    if order == 1:
+        return slopes, slopes.new_zeros(*slopes.shape, 0)
+    return slopes, torch.stack([torch.stack(rows, dim=1) for rows in second]).detach()
 
 
 def _gradient(value: Tensor, leaf: Tensor) -> Tensor:
+    """Zero where the value does not depend on the leaf."""
     if not value.requires_grad:
         return torch.zeros_like(leaf)
     (found,) = torch.autograd.grad(

@@ -20,7 +20,7 @@ from ._probe import probe
 from ._problem import Batch, Module, Parameters, Problem, as_batches, named_weights, undisturbed
 from ._progress import Stage, progress_bars
 from ._proxies import gradient_average, gradient_norms, one_product
-from ._theta_derivatives import ThetaDerivatives, supports_forward, theta_derivatives
+from ._theta_derivatives import Mode, ThetaDerivatives, supports_forward, theta_derivatives
 from ._workers import Workers
 from .result import ThetaImportance
 
@@ -130,13 +130,14 @@ def theta_importance(
         if derivatives == "auto":
             derivatives = "forward" if supports_forward(problem, given[0]) else "reverse"
         workers = Workers()
-        fingerprint = _fingerprint(problem, given, {**settings, "mode": derivatives, "seed": seed})
+        fingerprint = _fingerprint(problem, given, derivatives, items_at_once)
         workers.agree(fingerprint)
         work = _Work(problem, given, workers, _journal(journal, fingerprint, workers.rank), bar)
-        found = work.theta_derivatives(derivatives, items_at_once)
+        cheap = method in ("gradient", "gradient_ema")
+        found = work.theta_derivatives(derivatives, items_at_once, order=1 if cheap else 2)
         _check_reach(found, labels)
         residuals, products = None, 0
-        if method in ("gradient", "gradient_ema"):
+        if cheap:
             weights = [problem.item_weight(batch) for batch in given]
             rows = [gradient_norms(d, w) for d, w in zip(found, weights, strict=True)]
             plain = method == "gradient"
@@ -177,10 +178,12 @@ class _Work:
         self.journal, self.bar = journal, bar
         self.paths = range(len(problem.loss.paths))
 
-    def theta_derivatives(self, mode: Any, items_at_once: int) -> list[ThetaDerivatives]:
-        """S and H of each batch."""
+    def theta_derivatives(
+        self, mode: Mode, items_at_once: int, order: Literal[1, 2]
+    ) -> list[ThetaDerivatives]:
+        """Derivatives s, and H with order 2, of each batch."""
         parts = {
-            f"derivatives/{number}/{start}": (batch, slice(start, start + items_at_once))
+            f"order {order}/{number}/{start}": (batch, slice(start, start + items_at_once))
             for number, batch in enumerate(self.batches)
             for start in range(0, len(batch), items_at_once)
         }
@@ -188,7 +191,7 @@ class _Work:
 
         def work(unit: str) -> ThetaDerivatives:
             batch, part = parts[unit]
-            return theta_derivatives(self.problem, batch.items(part), self.paths, mode)
+            return theta_derivatives(self.problem, batch.items(part), self.paths, mode, order)
 
         found = self._run(list(parts), work, lambda unit, d: stage.advance(d.first.shape[1]))
         joined = []
@@ -209,7 +212,7 @@ class _Work:
         """C, the residuals, and how many Hessian-vector products it took."""
         n_parameters = derivatives[0].first.shape[2]
         units = {
-            f"{method}/{number}/{u}": (number, u)
+            f"{method} {tolerance:g} {max_products} {seed}/{number}/{u}": (number, u)
             for number in range(len(self.batches))
             for u in range(n_parameters)
         }
@@ -337,10 +340,10 @@ def _journal(path: str | PathLike[str] | None, fingerprint: str, rank: int) -> J
     return None if path is None else Journal(Path(path), fingerprint, rank)
 
 
-def _fingerprint(problem: Problem, batches: list[Batch], settings: dict[str, Any]) -> str:
-    """Of all that the result depends on, as far as it can be seen."""
+def _fingerprint(problem: Problem, batches: list[Batch], *settings: Any) -> str:
+    """Of all that results depend on, as far as it can be seen, but for what their names tell."""
     digest = hashlib.sha256()
-    described = [settings, repr(problem.loss), str(problem.loss.paths.keys)]
+    described = [repr(settings), repr(problem.loss), str(problem.loss.paths.keys)]
     for module in (problem.encoder, problem.decoder):
         described.append(repr(module) if isinstance(module, nn.Module) else _qualified(module))
     digest.update(repr(described).encode())
