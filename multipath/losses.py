@@ -15,6 +15,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
+from ._jets import JetOrder
 from .errors import ConfigurationError, InputError
 from .paths import GroupBy, Path, PathTable, check_indices, complete_table
 
@@ -116,6 +117,26 @@ class PathDecomposedLoss(nn.Module, ABC):
             )
         return values
 
+    def path_loss_jets(
+        self, jets: Tensor, target: Tensor, indices: Indices, order: JetOrder
+    ) -> Tensor:
+        """Losses of the chosen paths and their derivatives in the parameters behind the input.
+
+        Here by ``torch.func``, which :meth:`path_losses` must let see through it. Overridden where
+        there is a quicker way.
+
+        Args:
+            jets: The input and its derivatives, see :class:`~multipath._jets.JetOrder`, shape
+                (components, batch, ...).
+            target: What it should match, batch first.
+            indices: Which paths.
+            order: Which derivatives there are.
+
+        Returns:
+            Shape (components, len(indices), batch).
+        """
+        return order.through(lambda inputs: self.evaluate(inputs[0], target, indices), [jets])
+
     def target_norms(self, target: Tensor, indices: Indices) -> Tensor:
         r"""How loud each path of a target is, shape (len(indices), batch); no gradient needed.
 
@@ -200,6 +221,18 @@ class GroupedLoss(PathDecomposedLoss):
         """Weighted mean of the members' losses for each chosen group."""
         chosen = [self.members[group] for group in check_indices(indices, len(self.paths))]
         values = self.loss.evaluate(input, target, [path for members in chosen for path in members])
+        return self._means(values, chosen)
+
+    def path_loss_jets(
+        self, jets: Tensor, target: Tensor, indices: Indices, order: JetOrder
+    ) -> Tensor:
+        """Weighted means of the members' jets."""
+        chosen = [self.members[group] for group in check_indices(indices, len(self.paths))]
+        members = [path for members in chosen for path in members]
+        values = self.loss.path_loss_jets(jets, target, members, order)
+        return torch.stack([self._means(component, chosen) for component in values])
+
+    def _means(self, values: Tensor, chosen: list[list[int]]) -> Tensor:
         parts = values.split([len(members) for members in chosen])
         pairs = zip(chosen, parts, strict=True)
         return torch.stack([weighted_sum(self._shares(m), v) for m, v in pairs])

@@ -9,6 +9,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from ._jets import JetOrder
 from .errors import ConfigurationError, InputError
 from .losses import Indices, PathDecomposedLoss, Reduction
 from .paths import check_indices
@@ -125,7 +126,22 @@ class TransformLoss(PathDecomposedLoss):
         """
         chosen = check_indices(indices, len(self.paths))
         _check_pair(input, target)
-        predicted, wanted = self._both(self._flat(input), self._flat(target), chosen)
+        return self._distances(*self._both(self._flat(input), self._flat(target), chosen))
+
+    def path_loss_jets(
+        self, jets: Tensor, target: Tensor, indices: Indices, order: JetOrder
+    ) -> Tensor:
+        """The jets of the coefficients, which the transform may know better how to make."""
+        chosen = check_indices(indices, len(self.paths))
+        _check_pair(jets[0], target)
+        flat = jets.reshape(len(jets), -1, *jets.shape[jets.ndim - self.transform.signal_ndim :])
+        with torch.no_grad():
+            wanted = self.transform.coefficients(self._flat(target), chosen)
+        predicted = self.transform.coefficient_jets(flat, chosen, order)
+        return order.through(lambda found: self._distances(found, wanted), predicted)
+
+    def _distances(self, predicted: list[Tensor], wanted: list[Tensor]) -> Tensor:
+        """Between coefficients, path by path and item by item."""
         if len({coefficients.shape for coefficients in predicted}) > 1:
             differences = self._compressed(predicted), self._compressed(wanted)
             pairs = zip(*differences, strict=True)

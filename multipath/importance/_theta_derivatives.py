@@ -6,20 +6,19 @@ theta-importance needs of the decoder and of the loss only, for each item of a b
     H_{u,u',p} = \frac{\partial^2 L_p}{\partial \theta_u \partial \theta_{u'}} .
 
 There are few parameters and many paths: forward differentiation gives all paths at once, and what
-they share is computed once for each pair of parameters. A loss that ``torch.func`` cannot see
-through is differentiated backwards, path by path.
+they share is computed once (:mod:`multipath._jets`). A loss or a decoder that ``torch.func`` cannot
+see through is differentiated backwards, path by path.
 """
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Sequence
 from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor
-from torch.func import jvp
 
+from .._jets import JetOrder
 from ..errors import InputError
 from ._problem import Batch, Problem
 
@@ -56,9 +55,7 @@ def theta_derivatives(
     with torch.no_grad():
         theta = problem.encode(batch).detach()
     if mode == "forward":
-        with warnings.catch_warnings():  # torch compiles some formulas at its first forward mode
-            warnings.filterwarnings("ignore", ".*torch.jit.*deprecated", DeprecationWarning)
-            found = _forward(lambda t: problem.path_losses(t, batch, indices), theta, order)
+        found = _forward(problem, theta, batch, indices, JetOrder(theta.shape[1], order))
     else:
         found = _reverse(lambda t, p: problem.path_losses(t, batch, [p]), theta, indices, order)
     for name, values in zip(("first", "second"), found, strict=True):
@@ -83,30 +80,17 @@ def supports_forward(problem: Problem, batch: Batch) -> bool:
 
 
 def _forward(
-    losses: Callable[[Tensor], Tensor], theta: Tensor, order: int
+    problem: Problem, theta: Tensor, batch: Batch, indices: Sequence[int], order: JetOrder
 ) -> tuple[Tensor, Tensor]:
-    n_parameters = theta.shape[1]
-    # the same parameter of all items at once: they do not meet
-    towards = torch.eye(n_parameters).to(theta)[:, None].expand(-1, len(theta), -1)
-    slopes, bends = [], {}
-    for u, one in enumerate(towards):
-
-        def slope_of(t: Tensor, one: Tensor = one) -> Tensor:
-            slope: Tensor = jvp(losses, (t,), (one,))[1]
-            return slope
-
-        if order == 1:
-            slopes.append(slope_of(theta))
-            continue
-        for v, other in enumerate(towards[: u + 1]):
-            slope, bends[u, v] = jvp(slope_of, (theta,), (other,))[:2]
-        slopes.append(slope)
-    first = torch.stack(slopes, dim=-1)
-    if order == 1:
+    sounds = order.of(lambda t: problem.decode(t, batch), theta)
+    jets = problem.loss.path_loss_jets(sounds, batch.target, indices, order)
+    n = order.n_parameters
+    first = jets[1 : 1 + n].movedim(0, -1)
+    place = {pair: 1 + n + k for k, pair in enumerate(order.pairs)}
+    if not place:
         return first, first.new_zeros(*first.shape, 0)
-    each = range(n_parameters)
-    second = [torch.stack([bends[max(u, v), min(u, v)] for v in each], dim=-1) for u in each]
-    return first, torch.stack(second, dim=-2)
+    rows = [[jets[place[max(u, v), min(u, v)]] for v in range(n)] for u in range(n)]
+    return first, torch.stack([torch.stack(row, dim=-1) for row in rows], dim=-2)
 
 
 def _reverse(

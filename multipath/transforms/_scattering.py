@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 import torch
 from torch import Tensor
 
+from .._jets import JetOrder
 from ..paths import Path, check_indices
 from ._analytic import peak_scale
 from ._time import SpectrumLayer, TimeScattering
@@ -113,6 +114,26 @@ class Scattering(Transform):
             return super().coefficient_pairs(x, y, indices)
         of_x, of_y = self._scatter([x, y], indices)
         return of_x, of_y
+
+    @full_precision
+    def coefficient_jets(
+        self, jets: Tensor, indices: Sequence[int] | Tensor, order: JetOrder
+    ) -> list[Tensor]:
+        """See the base class; scattering is linear but for its moduli. No gradient."""
+        check_signal(jets, self.n_samples)
+        chosen = check_indices(indices, len(self.paths))
+        distinct = list(dict.fromkeys(chosen))
+        with torch.no_grad():
+            scale = peak_scale(jets[0].to(working_dtype(jets)))
+            # the components of a signal follow one another: they meet in its moduli
+            signals = (jets / scale[:, None]).transpose(0, 1).flatten(0, 1)
+            scales = scale.repeat_interleave(len(order))
+            layers = self.time.first_layer(signals, *self._requests(distinct), order=order)
+            (found,) = self._finish(layers, [scales], distinct)
+            if self._zeroth is not None and self._zeroth in distinct:
+                found[self._zeroth] = self.time.zeroth_order(signals) * scales[:, None]
+        apart = {i: f.unflatten(0, (-1, len(order))).transpose(0, 1) for i, f in found.items()}
+        return [apart[i] for i in chosen]
 
     @full_precision
     def prepare(self, x: Tensor) -> list[Tensor]:

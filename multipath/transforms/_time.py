@@ -15,6 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from .._jets import JetOrder
 from ..errors import ConfigurationError
 from ._analytic import half_spectrum
 from ._average import StridedAverage
@@ -23,6 +24,7 @@ from ._filters import FilterBuffers
 from ._first_layer import WaveletGroup, modulus_spectra
 from ._low_bins import LowBins
 from ._modulation import Modulation, Part
+from ._modulus_jets import averaged_modulus_jets, modulus_spectrum_jets
 from ._second_layer import Branch, averaged_moduli
 from ._settings import check_scattering
 from ._tiles import keep_freed_memory, tile_size
@@ -45,6 +47,7 @@ class SpectrumLayer:
         level: One sample in 2^level is kept.
         rows: Indices n1 of the wavelets.
         below: How many negative bins come first.
+        order: Of the jets that the batch is made of, if it is.
         spectra: Shape (batch, len(rows), bins), with gradient.
         joint: The same, without, followed by those of signals of which no gradient is wanted.
     """
@@ -54,6 +57,7 @@ class SpectrumLayer:
     below: int
     spectra: Tensor
     joint: Tensor
+    order: JetOrder | None = None
 
 
 @dataclass(frozen=True)
@@ -180,6 +184,7 @@ class TimeScattering(FilterBuffers):
         rates: Mapping[int, Sequence[int]],
         averaged: Sequence[int] = (),
         others: Tensor | None = None,
+        order: JetOrder | None = None,
     ) -> list[SpectrumLayer]:
         """What is needed of the spectra of first-order moduli.
 
@@ -188,18 +193,22 @@ class TimeScattering(FilterBuffers):
             rates: The second-order wavelets n2 to come, and the n1 that each will be applied to.
             averaged: The n1 whose moduli will be averaged as they are.
             others: More signals, of which no gradient is wanted.
+            order: Of jets, if the signals are their components, one jet after the other.
         """
         layout = self.layout(rates, averaged, x)
         plan = [
             (self._group(level, rows, x), self._low_bins(level, n_bins, x), below)
             for level, rows, n_bins, below in layout
         ]
-        with_gradient = self._spectrum(x)
-        found = modulus_spectra(
-            plan, with_gradient, None if others is None else self._spectrum(others)
-        )
+        spectrum = self._spectrum(x)
+        if order is not None:
+            found = [(bins, bins) for bins in modulus_spectrum_jets(plan, spectrum, order)]
+        else:
+            found = modulus_spectra(
+                plan, spectrum, None if others is None else self._spectrum(others)
+            )
         return [
-            SpectrumLayer(level, rows, below, *spectra)
+            SpectrumLayer(level, rows, below, *spectra, order)
             for (level, rows, _, below), spectra in zip(layout, found, strict=True)
         ]
 
@@ -268,9 +277,11 @@ class TimeScattering(FilterBuffers):
             For each branch, shape (joint batch, rows, frames), or as many rows as come out of the
             mixing.
         """
-        return averaged_moduli(
-            branches, [layer.spectra for layer in layers], [layer.joint for layer in layers]
-        )
+        spectra = [layer.spectra for layer in layers]
+        order = layers[0].order if layers else None
+        if order is not None:
+            return [averaged_modulus_jets(branch, spectra, order) for branch in branches]
+        return averaged_moduli(branches, spectra, [layer.joint for layer in layers])
 
     def _low_pass(self, half_spectra: Tensor, level: int) -> Tensor:
         """Averages of signals kept at one sample in 2^level, given by the bins of their spectra."""

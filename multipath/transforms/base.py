@@ -10,6 +10,7 @@ from typing import Any, TypeVar, cast
 import torch
 from torch import Tensor, nn
 
+from .._jets import JetOrder
 from ..errors import InputError
 from ..paths import Path, check_indices, complete_table
 
@@ -62,6 +63,30 @@ class Transform(nn.Module, ABC):
         A transform that gains from treating both at once overrides this.
         """
         return self.coefficients(x, indices), self.coefficients(y, indices)
+
+    def coefficient_jets(
+        self, jets: Tensor, indices: Sequence[int] | Tensor, order: JetOrder
+    ) -> list[Tensor]:
+        """Coefficients and their derivatives in the parameters behind the signals.
+
+        Here by ``torch.func``. A transform that is linear but for its moduli overrides this: it
+        costs one transform for each component.
+
+        Args:
+            jets: Signals and their derivatives, see :class:`~multipath._jets.JetOrder`, shape
+                (components, batch, T).
+            indices: Which paths.
+            order: Which derivatives there are.
+
+        Returns:
+            One tensor a path, components first.
+        """
+        chosen = check_indices(indices, len(self.paths))
+
+        def through(index: int) -> Tensor:
+            return order.through(lambda x: self.coefficients(x[0], [index])[0], [jets])
+
+        return [through(index) for index in chosen]
 
     def prepare(self, x: Tensor) -> list[Tensor]:
         """What the paths of some signals share, to be kept for signals that will come again.

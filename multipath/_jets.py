@@ -1,0 +1,111 @@
+r"""Expansions in a few parameters that pass through functions.
+
+The *jet* of a tensor x that depends on U parameters is x with its derivatives,
+
+.. math:: x,\quad \partial_u x \;(u < U),\quad \partial_u \partial_v x \;(v \le u < U),
+
+stacked in this order along a first dimension; of order 1 without the second ones. A linear map acts
+on each component alike, so that pushing a jet once through a long pipeline costs far less than
+differentiating the pipeline for every pair of parameters.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.func import jvp
+
+
+@dataclass(frozen=True)
+class JetOrder:
+    """Which derivatives a jet has.
+
+    Attributes:
+        n_parameters: U.
+        order: 1 or 2.
+    """
+
+    n_parameters: int
+    order: int = 2
+
+    @property
+    def pairs(self) -> list[tuple[int, int]]:
+        """The second derivatives, in order."""
+        each = range(self.n_parameters) if self.order == 2 else range(0)
+        return [(u, v) for u in each for v in range(u + 1)]
+
+    def __len__(self) -> int:
+        """Number of components."""
+        return 1 + self.n_parameters + len(self.pairs)
+
+    def of(self, function: Callable[[Tensor], Tensor], theta: Tensor) -> Tensor:
+        """The jet of a function's result with respect to theta, shape (components, batch, ...).
+
+        Args:
+            function: From theta (batch, U) to (batch, ...), item by item; plain operations.
+            theta: Where.
+        """
+        # the same parameter of all items at once: they do not meet
+        towards = torch.eye(self.n_parameters).to(theta)[:, None].expand(-1, len(theta), -1)
+        return self._collect(
+            lambda u: jvp(function, (theta,), (towards[u],))[1],
+            lambda u, v, k: jvp(
+                lambda t: jvp(function, (t,), (towards[v],))[1], (theta,), (towards[u],)
+            )[1],
+            function(theta),
+        )
+
+    def through(self, function: Callable[[list[Tensor]], Tensor], jets: Sequence[Tensor]) -> Tensor:
+        """The jet of a function of tensors whose jets are known.
+
+        Args:
+            function: From a list of tensors to one; plain operations.
+            jets: One for each tensor, components first.
+        """
+        values = [jet[0] for jet in jets]
+        zero = values[0].new_zeros(())
+        one = torch.ones_like(zero)
+
+        def slope(u: int) -> Tensor:
+            along: Tensor = jvp(function, (values,), ([jet[1 + u] for jet in jets],))[1]
+            return along
+
+        def bend(u: int, v: int, k: int) -> Tensor:
+            parts = [(jet[0], jet[1 + u], jet[1 + v], jet[k]) for jet in jets]
+
+            def along_v(a: Tensor) -> Tensor:
+                # on x + a x_u + b x_v + a b x_uv, in the direction of b
+                points = [x + a * xu for x, xu, _, _ in parts]
+                towards = [xv + a * xuv for _, _, xv, xuv in parts]
+                found: Tensor = jvp(function, (points,), (towards,))[1]
+                return found
+
+            found: Tensor = jvp(along_v, (zero,), (one,))[1]
+            return found
+
+        return self._collect(slope, bend, function(values))
+
+    def _collect(
+        self,
+        slope: Callable[[int], Tensor],
+        bend: Callable[[int, int, int], Tensor],
+        value: Tensor,
+    ) -> Tensor:
+        first = 1 + self.n_parameters
+        with _quiet():
+            slopes = [slope(u) for u in range(self.n_parameters)]
+            bends = [bend(u, v, first + k) for k, (u, v) in enumerate(self.pairs)]
+        return torch.stack([value, *slopes, *bends])
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """At its first forward mode torch compiles some formulas, and deprecates how it does so."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", ".*torch.jit.*deprecated", DeprecationWarning)
+        yield

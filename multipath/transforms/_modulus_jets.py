@@ -1,0 +1,97 @@
+r"""The moduli of scattering, pushed through with their derivatives in a few parameters.
+
+Everything between two moduli is linear and treats the components of a jet alike; they meet in
+
+.. math:: \partial_u |z| = \mathrm{Re}(\bar d\, \partial_u z), \qquad
+    \partial_u \partial_v |z| = \mathrm{Re}(\bar d\, \partial_u \partial_v z)
+    + \mathrm{Im}(\bar d\, \partial_u z)\, \mathrm{Im}(\bar d\, \partial_v z) / |z|
+
+with the direction d = z / \|z\|, zero where z is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from .._jets import JetOrder
+from ._analytic import modulus_and_inverse
+from ._first_layer import Plan, as_sources
+from ._second_layer import Branch
+from ._tiles import tile_size
+
+
+def modulus_jets(planes: Tensor, order: JetOrder) -> Tensor:
+    """Moduli and their derivatives.
+
+    Args:
+        planes: Real and imaginary parts, shape (2, components, ...).
+        order: Which derivatives there are.
+    """
+    real, imaginary = planes.unbind()
+    modulus, inverse = modulus_and_inverse(real[0], imaginary[0])
+    cosine, sine = real[0] * inverse, imaginary[0] * inverse
+    found = (real * cosine).addcmul_(imaginary, sine)
+    found[0] = modulus
+    if order.order == 2:
+        n = order.n_parameters
+        turns = (imaginary[1 : 1 + n] * cosine).addcmul_(real[1 : 1 + n], sine, value=-1)
+        shares = turns * inverse
+        for component, (u, v) in zip(found[1 + n :], order.pairs, strict=True):
+            component.addcmul_(turns[u], shares[v])
+    return found
+
+
+def modulus_spectrum_jets(plan: Plan, spectrum: Tensor, order: JetOrder) -> list[Tensor]:
+    """The jets of :func:`~._first_layer.modulus_spectra`.
+
+    Args:
+        plan: What to compute.
+        spectrum: Spectra of the components of signals, jet after jet, (batch * components, bins).
+        order: Which derivatives there are.
+    """
+    sources = as_sources(spectrum)
+    found = []
+    for group, low_bins, below in plan:
+        size = len(order) * tile_size(2 * len(order) * len(group) * group.length, spectrum.device)
+        scratch = group.scratch(min(size, len(sources)), sources)
+        bins = spectrum.new_empty(len(sources), len(group), below + low_bins.n_bins)
+        for part, out in zip(sources.split(size), bins.split(size), strict=True):
+            planes = group.analyse(part, scratch[: len(part)]).unflatten(0, (-1, len(order)))
+            moduli = modulus_jets(planes.movedim((2, 1), (0, 1)), order)
+            out[..., below:] = low_bins(moduli.transpose(0, 1).flatten(0, 1))
+        if below:  # they mirror the others
+            mirrored = bins[..., below + 1 : 2 * below + 1].flip(-1)
+            torch.conj_physical(mirrored, out=bins[..., :below])
+        found.append(bins)
+    return found
+
+
+def averaged_modulus_jets(branch: Branch, spectra: Sequence[Tensor], order: JetOrder) -> Tensor:
+    """The jets of :func:`~._second_layer.averaged_moduli` for one branch.
+
+    Args:
+        branch: A second-order wavelet and what follows it.
+        spectra: Of the first layer, each (batch * components, rows, bins).
+        order: Which derivatives there are.
+
+    Returns:
+        Shape (batch * components, rows out, frames kept).
+    """
+    average, stride = branch.average, branch.average.stride
+    n_frames = average.n_frames
+    size = tile_size(2 * len(order) * branch.rows * stride, spectra[0].device)
+    found = []
+    for start in range(0, len(spectra[0]), len(order)):
+        planes = branch.modulate(spectra, slice(start, start + len(order)))
+        sums = []
+        for first in range(0, n_frames, size):
+            samples = slice(first * stride, (first + size) * stride)
+            tile = planes[..., samples]
+            mixed = branch.mix(tile.flatten(2)).unflatten(2, tile.shape[2:])
+            moduli = modulus_jets(mixed.transpose(1, 2), order)
+            sums.append(average.project(moduli))
+        found.append(average.gather(torch.cat(sums, dim=2)))
+    return torch.cat(found)
