@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 import torch
 from torch import Tensor
 
+from ..errors import InputError
 from ._problem import Batch, Problem
 
 
@@ -23,15 +24,23 @@ class EncoderDerivatives:
         self.weights = list(problem.weights.values())
 
     def gradients(self) -> Tensor:
-        r"""All :math:`\nabla_w E_{b,u}`, shape (batch, U, W)."""
+        r"""All :math:`\nabla_w E_{b,u}`, shape (batch, U, W).
+
+        Raises:
+            InputError: If one is not finite.
+        """
         found = []
         for theta in self._thetas():
             rows = [self._gradient(value, again=True) for value in theta.unbind()]
             found.append(torch.stack([self._flat(row) for row in rows]))
-        return torch.stack(found)
+        return self._finite(torch.stack(found), "gradient")
 
     def products(self, u: int, vectors: Sequence[Tensor] | Tensor) -> Iterator[Tensor]:
-        r""":math:`\nabla^2_w E_{b,u}\, v` for all vectors, (len(vectors), W), item by item."""
+        r""":math:`\nabla^2_w E_{b,u}\, v` for all vectors, (len(vectors), W), item by item.
+
+        Raises:
+            InputError: If one is not finite.
+        """
         directions = [self._unflat(vector) for vector in vectors]
         for theta in self._thetas():
             gradient = self._gradient(theta[u], differentiable=True)
@@ -50,7 +59,7 @@ class EncoderDerivatives:
                 )
                 for direction in directions
             ]
-            yield torch.stack([self._flat(row) for row in rows])
+            yield self._finite(torch.stack([self._flat(row) for row in rows]), "curvature")
 
     def _thetas(self) -> Iterator[Tensor]:
         """Theta of each item, shape (U,)."""
@@ -80,4 +89,15 @@ class EncoderDerivatives:
 
     def _unflat(self, vector: Tensor) -> list[Tensor]:
         parts = vector.split([weight.numel() for weight in self.weights])
-        return [part.view_as(w) for part, w in zip(parts, self.weights, strict=True)]
+        return [part.view_as(w).to(w.dtype) for part, w in zip(parts, self.weights, strict=True)]
+
+    def _finite(self, rows: Tensor, what: str) -> Tensor:
+        if bool(torch.isfinite(rows).all()):
+            return rows
+        spoilt = (~torch.isfinite(rows)).reshape(-1, rows.shape[-1]).any(dim=0)
+        parts = spoilt.split([weight.numel() for weight in self.weights])
+        names = [n for n, part in zip(self.problem.weights, parts, strict=True) if part.any()]
+        raise InputError(
+            f"the {what} of the encoder is not finite at {', '.join(names[:5])}: check its inputs, "
+            "and that it can be differentiated twice where its weights are"
+        )

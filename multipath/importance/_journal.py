@@ -6,6 +6,7 @@ import base64
 import io
 import json
 import os
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from torch import Tensor
 from ..errors import ConfigurationError, InputError
 
 FORMAT = "multipath theta-importance, 1"
+START = b'{"format"'
 Record = tuple[Tensor, ...]
 
 
@@ -38,10 +40,12 @@ class Journal:
         self.path, self.fingerprint = path, fingerprint
         self.own = path if rank == 0 else path.with_name(f"{path.name}.{rank}")
         self.records: dict[str, Record] = {}
-        others = path.parent.glob(f"{path.name}.*") if path.parent.exists() else []
-        for file in [path, *sorted(f for f in others if f.suffix[1:].isdigit())]:
-            if file.exists():
-                self._read(file, repair=file == self.own)
+        if path.is_dir():
+            raise ConfigurationError(f"the journal {path} is a folder; give a file")
+        beside = path.parent.iterdir() if path.parent.exists() else []
+        ours = re.compile(re.escape(path.name) + r"(\.\d+)?")
+        for file in sorted(f for f in beside if ours.fullmatch(f.name)):
+            self._read(file, repair=file == self.own)
 
     def append(self, unit: str, record: Sequence[Tensor]) -> None:
         """Add a result."""
@@ -63,7 +67,7 @@ class Journal:
         whole, _, torn = content.rpartition(b"\n")
         lines = whole.split(b"\n") if whole else []
         if not lines:
-            if content and not content.startswith(b'{"format"'):
+            if not START.startswith(content[: len(START)]):
                 raise InputError(f"{file} is no journal of theta-importance; choose another file")
         else:
             self._check_header(file, lines[0])

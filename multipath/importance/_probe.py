@@ -63,14 +63,14 @@ def _try(role: str, module: Any, call: Any, batch: Batch) -> Tensor:
     if not bool(torch.isfinite(first).all()):
         raise InputError(f"the {role} returns values that are not finite; check its input for NaN")
     for _ in range(REPEATS - 1):
-        if not _same(first, call(batch)):
+        if not _same(first, call(batch), single=1e-5):
             raise ConfigurationError(
                 f"the {role} gave two answers to the same question: theta-importance needs a "
                 f"deterministic {role}. Call {role}.eval() to switch off dropout, and give random "
                 "synthesizers a fixed seed for each item (as context: batches of (inputs, target, "
                 "seeds))"
             )
-    if len(batch) > 1 and not _same(first[:1], call(batch.items(slice(0, 1)))):
+    if len(batch) > 1 and not _same(first[:1], call(batch.items(slice(0, 1))), single=1e-3):
         raise ConfigurationError(
             f"the {role} treats the items of a batch jointly: its answer to the first item depends "
             "on the others. Use a mode in which it does not, or batches of one item"
@@ -89,9 +89,9 @@ def _buffers(module: Any) -> dict[str, Tensor]:
     return {name: buffer.detach().clone() for name, buffer in module.named_buffers()}
 
 
-def _same(a: Tensor, b: Tensor) -> bool:
-    """Up to what another order of summation may do."""
-    tolerance = 1e-3 if torch.finfo(a.dtype).eps > 1e-10 else 1e-9
+def _same(a: Tensor, b: Tensor, single: float) -> bool:
+    """Up to what another order of summation may do; ``single`` holds in single precision."""
+    tolerance = single if torch.finfo(a.dtype).eps > 1e-10 else 1e-9
     return a.shape == b.shape and bool((a - b).abs().max() <= tolerance * a.abs().max())
 
 

@@ -61,7 +61,8 @@ class Problem:
     def encode(self, batch: Batch) -> Tensor:
         """Theta, shape (batch, U), with a graph back to the weights."""
         theta = self.encoder(batch.inputs)
-        if not isinstance(theta, Tensor) or theta.ndim != 2 or len(theta) != len(batch):
+        shape = theta.shape if isinstance(theta, Tensor) else ()
+        if len(shape) != 2 or shape[0] != len(batch) or shape[1] == 0:
             got = tuple(theta.shape) if isinstance(theta, Tensor) else type(theta).__name__
             raise InputError(
                 f"the encoder must return theta of shape (batch, U) = ({len(batch)}, U), got {got}"
@@ -69,8 +70,19 @@ class Problem:
         return theta
 
     def path_losses(self, theta: Tensor, batch: Batch, indices: Sequence[int]) -> Tensor:
-        """L_p of each item, shape (paths, batch)."""
-        return self.loss.evaluate(self.decode(theta, batch), batch.target, indices)
+        """L_p of each item, shape (paths, batch); of all its channels, reduced as items are.
+
+        Raises:
+            InputError: If the loss returns something else.
+        """
+        values = self.loss.evaluate(self.decode(theta, batch), batch.target, indices)
+        if values.shape[1] % len(batch):
+            raise InputError(
+                f"{type(self.loss).__name__} must return one value for each item (or each channel "
+                f"of each item) of a batch of {len(batch)}, got {values.shape[1]}"
+            )
+        channels = values.unflatten(1, (len(batch), -1))
+        return channels.sum(dim=2) if self.loss.reduction == "sum" else channels.mean(dim=2)
 
     def decode(self, theta: Tensor, batch: Batch) -> Tensor:
         """What the loss compares with the target."""
@@ -127,10 +139,16 @@ def named_weights(encoder: Module, params: Parameters | None) -> dict[str, Tenso
             if isinstance(encoder, nn.Module)
             else {}
         )
-        named = dict(
+        pairs = [
             entry if isinstance(entry, tuple) else (known.get(id(entry), f"params[{i}]"), entry)
             for i, entry in enumerate(given)
-        )
+        ]
+        named = dict(pairs)
+        for name, weight in pairs:
+            if named[name] is not weight:
+                raise ConfigurationError(
+                    f"two different weights are named {name!r}; give the modules' prefixes"
+                )
     if not named:
         raise ConfigurationError("there are no weights to train: params is empty")
     for name, weight in named.items():
@@ -139,7 +157,13 @@ def named_weights(encoder: Module, params: Parameters | None) -> dict[str, Tenso
                 f"params must be tensors that require a gradient, {name} does not; leave out what "
                 "is frozen"
             )
-    return named
+        if weight.dtype not in (torch.float32, torch.float64):
+            raise ConfigurationError(
+                f"params must be float32 or float64, {name} is {weight.dtype}: second derivatives "
+                "need that precision"
+            )
+    shared = {id(weight): name for name, weight in reversed(named.items())}
+    return {name: named[name] for name in named if shared[id(named[name])] == name}
 
 
 @contextmanager

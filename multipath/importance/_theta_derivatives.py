@@ -73,7 +73,7 @@ def supports_forward(problem: Problem, batch: Batch) -> bool:
     """Whether ``torch.func`` sees through the decoder and the loss."""
     part = batch.items(slice(0, 1))
     try:
-        theta_derivatives(problem, part, [0], "forward", order=1)
+        theta_derivatives(problem, part, [0], "forward")
     except (RuntimeError, NotImplementedError):
         return False
     return True
@@ -99,21 +99,26 @@ def _reverse(
     first, second = [], []
     for index in indices:  # one at a time: a graph of several would be walked as a whole
         leaf = theta.clone().requires_grad_()
-        slope = _gradient(losses(leaf, index).sum(), leaf)
+        slope = _gradient(losses(leaf, index).sum(), leaf, again=order == 2)
         first.append(slope.detach())
         rows = slope.sum(dim=0) if order == 2 else ()
-        second.append([_gradient(row, leaf) for row in rows])
+        second.append([_gradient(row, leaf, keep=True) for row in rows])
     slopes = torch.stack(first)
     if order == 1:
         return slopes, slopes.new_zeros(*slopes.shape, 0)
-    return slopes, torch.stack([torch.stack(rows, dim=1) for rows in second]).detach()
+    return slopes, torch.stack([torch.stack(rows, dim=1) for rows in second])
 
 
-def _gradient(value: Tensor, leaf: Tensor) -> Tensor:
+def _gradient(value: Tensor, leaf: Tensor, *, again: bool = False, keep: bool = False) -> Tensor:
     """Zero where the value does not depend on the leaf."""
     if not value.requires_grad:
         return torch.zeros_like(leaf)
     (found,) = torch.autograd.grad(
-        value, leaf, create_graph=True, allow_unused=True, materialize_grads=True
+        value,
+        leaf,
+        retain_graph=again or keep,
+        create_graph=again,
+        allow_unused=True,
+        materialize_grads=True,
     )
     return found

@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.distributed import distributed_c10d
 from torch.distributed.distributed_c10d import PrefixStore
 
-from ..errors import ConfigurationError
+from ..errors import ConfigurationError, InputError
 from ._journal import Record
 
 _rounds = count()
@@ -47,37 +47,62 @@ class Workers:
         done: dict[str, Record],
         work: Callable[[str], Sequence[Tensor]],
         keep: Callable[[str, Record], None],
+        elsewhere: Callable[[Record], None],
     ) -> dict[str, Record]:
         """Results of all units, on every rank.
+
+        A rank that fails stops the others after the unit they are at.
 
         Args:
             units: Their names, the costliest first; the same on every rank.
             done: Results that are there already.
             work: Computes a unit.
             keep: Told of each result as it comes.
+            elsewhere: Told of each result that is there already, or comes from another rank.
+
+        Raises:
+            InputError: If another rank failed; that one raises its own error.
         """
         known: dict[str, Record] = {}
         for part in self._gather({unit: done[unit] for unit in units if unit in done}):
             known.update(part)
+        for record in known.values():
+            elsewhere(record)
         left = [unit for unit in units if unit not in known]
         own: dict[str, Record] = {}
-        for unit in self._claims(left):
-            own[unit] = tuple(work(unit))
-            keep(unit, own[unit])
+        failure: Exception | None = None
+        claim = self._claim()
+        try:
+            while (number := claim(1)) < len(left):
+                unit = left[number]
+                own[unit] = tuple(work(unit))
+                keep(unit, own[unit])
+        except Exception as error:
+            if self.size == 1:
+                raise
+            failure = error
+            claim(len(left))  # nothing is left for the others
+        failures = self._gather(None if failure is None else str(failure))
+        if failure is not None:
+            raise failure
+        for rank, message in enumerate(failures):
+            if message is not None:
+                raise InputError(f"theta-importance failed on rank {rank}: {message}")
         for part in self._gather(own):
+            for unit in part.keys() - own.keys():
+                elsewhere(part[unit])
             known.update(part)
         return known
 
-    def _claims(self, units: Sequence[str]) -> Any:
-        """The units that fall to this process."""
+    def _claim(self) -> Callable[[int], int]:
+        """Takes so many units: a function that returns the number of the first of them."""
         if self.size == 1:
-            yield from units
-            return
+            numbers = count()
+            return lambda amount: next(numbers)
         store = PrefixStore(
             f"multipath/theta_importance/{next(_rounds)}", distributed_c10d._get_default_store()
         )
-        while (number := store.add("next", 1) - 1) < len(units):
-            yield units[number]
+        return lambda amount: int(store.add("next", amount)) - amount
 
     def _gather(self, value: Any) -> list[Any]:
         if self.size == 1:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 FORMAT = "multipath theta-importance result, 1"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class ThetaImportance:
     r"""The curvature of each path's loss along each parameter, and probabilities made from it.
 
@@ -32,8 +32,9 @@ class ThetaImportance:
         paths: The paths of the loss.
         parameters: Names of the U parameters.
         curvature: :math:`C_{u,p}`, float64 of shape (U, P).
-        residuals: Largest relative residual of the eigenvalues over the batches, shape (U, P); None
-            for a proxy.
+        residuals: How well the eigenvalues have converged, shape (U, P): the largest over the
+            batches of :math:`|M y - \lambda y| / |\lambda|`, y being the unit vector found. None for
+            a proxy.
         settings: How it was measured.
 
     Example:
@@ -153,17 +154,16 @@ class ThetaImportance:
                 f"{file} is no result of theta-importance; make one with "
                 "`multipath importance` or theta_importance(...).save(file)"
             )
-        paths = PathTable(
-            Path(index, _hashable(key), {k: _hashable(v) for k, v in metadata.items()}, cost)
-            for index, (key, metadata, cost) in enumerate(content["paths"])
-        )
-        return cls(
-            paths,
-            tuple(content["parameters"]),
-            content["curvature"],
-            content["residuals"],
-            content["settings"],
-        )
+        try:
+            paths = PathTable(
+                Path(index, _hashable(key), {k: _hashable(v) for k, v in metadata.items()}, cost)
+                for index, (key, metadata, cost) in enumerate(content["paths"])
+            )
+            parameters = tuple(content["parameters"])
+            values = content["curvature"], content["residuals"], content["settings"]
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise InputError(f"{file} is incomplete ({error}); make it again") from error
+        return cls(paths, parameters, *values)
 
     def plot(
         self,
@@ -201,7 +201,10 @@ class ThetaImportance:
             path = str(self.paths[largest].key)
             rows.append([name, f"{entropy.exp():.3g}", f"{shares[largest]:.3g}", path])
         head = f"theta-importance of {len(self.paths)} paths for {len(self.parameters)} parameters"
-        return f"{head}\n{aligned(rows)}"
+        lines = [head, aligned(rows)]
+        if self.residuals is not None:
+            lines.append(f"largest residual {float(self.residuals.max()):.2g}")
+        return "\n".join(lines)
 
 
 def load_probabilities(file: str | PathLike[str]) -> Tensor:

@@ -2,25 +2,24 @@ r"""How much each path says about each parameter of a synthesizer: theta-importa
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from os import PathLike
 from pathlib import Path
 from typing import Any, Literal, get_args
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from ..errors import ConfigurationError, InputError
 from ..losses import PathDecomposedLoss
-from ._curvature import dominant_eigenvalues
-from ._encoder_derivatives import EncoderDerivatives
+from ._fingerprint import fingerprint
 from ._journal import Journal
 from ._probe import probe
-from ._problem import Batch, Module, Parameters, Problem, as_batches, named_weights, undisturbed
-from ._progress import Stage, progress_bars
-from ._proxies import gradient_average, gradient_norms, one_product
-from ._theta_derivatives import Mode, ThetaDerivatives, supports_forward, theta_derivatives
+from ._problem import Module, Parameters, Problem, as_batches, named_weights, undisturbed
+from ._progress import progress_bars
+from ._proxies import gradient_average, gradient_norms
+from ._theta_derivatives import ThetaDerivatives, supports_forward
+from ._work import Work
 from ._workers import Workers
 from .result import ThetaImportance
 
@@ -65,6 +64,10 @@ def theta_importance(
     paths. The loss is therefore evaluated once, not at each step of an eigensolver, and one small
     subspace of weight space, extended until every residual is small, serves all paths.
 
+    With W weights, B examples in a batch and a subspace of d dimensions (from a few tens to some
+    hundred), B U W + d W numbers are held: for a million weights and
+    32 examples of two parameters, less than a gigabyte in single precision.
+
     Under ``torchrun`` the work is shared between the processes: initialise ``torch.distributed``
     (gloo will do) and call this on every rank with the same arguments. Every rank returns the same
     result as a single process would. Modes, gradients, buffers and random streams are left as they
@@ -88,8 +91,8 @@ def theta_importance(
         tolerance: Largest relative residual :math:`|M y - \lambda y| / |\lambda|` of an eigenvector
             y. The error of the eigenvalue is most often a tenth of that, or less. Default: 0.02 in
             single precision, ample for probabilities, and 1e-8 in double.
-        max_products: Largest dimension of the subspace for one batch and parameter; beyond it
-            the residual reached is reported.
+        max_products: Largest dimension of the subspace for one batch and parameter. Where it does
+            not suffice, a warning is logged, and the residuals say how far it went.
         derivatives: ``"forward"`` differentiates the loss with ``torch.func``, for all paths at
             once; ``"reverse"`` path by path, for losses that it cannot see through. ``"auto"``
             tries.
@@ -124,15 +127,17 @@ def theta_importance(
         tolerance = 0.02 if problem.eps > 1e-10 else 1e-8
     settings = _checked(loss, method, tolerance, max_products, derivatives, items_at_once)
     given = as_batches(batches)
-    with undisturbed(encoder, decoder, loss), progress_bars(progress) as bar:
+    workers = Workers()
+    bars = progress_bars(progress and workers.rank == 0)
+    with undisturbed(encoder, decoder, loss), bars as bar:
         n_parameters = probe(problem, given[0])
         labels = _names(names, decoder, n_parameters)
         if derivatives == "auto":
             derivatives = "forward" if supports_forward(problem, given[0]) else "reverse"
-        workers = Workers()
-        fingerprint = _fingerprint(problem, given, derivatives, items_at_once)
-        workers.agree(fingerprint)
-        work = _Work(problem, given, workers, _journal(journal, fingerprint, workers.rank), bar)
+        same = fingerprint(problem, given, derivatives, items_at_once)
+        workers.agree(fingerprint(problem, given, derivatives, *settings.values(), seed))
+        kept = None if journal is None else Journal(Path(journal), same, workers.rank)
+        work = Work(problem, given, workers, kept, bar)
         cheap = method in ("gradient", "gradient_ema")
         found = work.theta_derivatives(derivatives, items_at_once, order=1 if cheap else 2)
         _check_reach(found, labels)
@@ -143,7 +148,7 @@ def theta_importance(
             plain = method == "gradient"
             curvature = torch.stack(rows).mean(dim=0) if plain else gradient_average(rows)
         else:
-            curvature, residuals, products = work.encoder_derivatives(
+            curvature, residuals, products = work.curvature(
                 found, method, tolerance, max_products, seed
             )
     return ThetaImportance(
@@ -161,124 +166,6 @@ def theta_importance(
             "products": products,
         },
     )
-
-
-class _Work:
-    """The two stages, in units that any process can do."""
-
-    def __init__(
-        self,
-        problem: Problem,
-        batches: list[Batch],
-        workers: Workers,
-        journal: Journal | None,
-        bar: Any,
-    ) -> None:
-        self.problem, self.batches, self.workers = problem, batches, workers
-        self.journal, self.bar = journal, bar
-        self.paths = range(len(problem.loss.paths))
-
-    def theta_derivatives(
-        self, mode: Mode, items_at_once: int, order: Literal[1, 2]
-    ) -> list[ThetaDerivatives]:
-        """Derivatives s, and H with order 2, of each batch."""
-        parts = {
-            f"order {order}/{number}/{start}": (batch, slice(start, start + items_at_once))
-            for number, batch in enumerate(self.batches)
-            for start in range(0, len(batch), items_at_once)
-        }
-        stage = Stage(self.bar, "derivatives of the loss", sum(len(b) for b in self.batches))
-
-        def work(unit: str) -> ThetaDerivatives:
-            batch, part = parts[unit]
-            return theta_derivatives(self.problem, batch.items(part), self.paths, mode, order)
-
-        found = self._run(list(parts), work, lambda unit, d: stage.advance(d.first.shape[1]))
-        joined = []
-        for number in range(len(self.batches)):
-            mine = [found[unit] for unit in parts if unit.split("/")[1] == str(number)]
-            first, second = zip(*mine, strict=True)
-            joined.append(ThetaDerivatives(torch.cat(first, dim=1), torch.cat(second, dim=1)))
-        return joined
-
-    def encoder_derivatives(
-        self,
-        derivatives: list[ThetaDerivatives],
-        method: str,
-        tolerance: float,
-        max_products: int,
-        seed: int,
-    ) -> tuple[Tensor, Tensor | None, int]:
-        """C, the residuals, and how many Hessian-vector products it took."""
-        n_parameters = derivatives[0].first.shape[2]
-        units = {
-            f"{method} {tolerance:g} {max_products} {seed}/{number}/{u}": (number, u)
-            for number in range(len(self.batches))
-            for u in range(n_parameters)
-        }
-        stage = Stage(self.bar, "curvature of the encoder", len(units) * len(self.paths))
-        gradients: dict[int, Tensor] = {}
-
-        def work(unit: str) -> tuple[Tensor, ...]:
-            number, u = units[unit]
-            encoder = EncoderDerivatives(self.problem, self.batches[number])
-            if number not in gradients:
-                gradients.clear()  # of one batch at a time: they are as many numbers as B U W
-                gradients[number] = encoder.gradients()
-            arguments = (encoder, gradients[number], derivatives[number], u)
-            generator = torch.Generator().manual_seed(seed * 1009 + number * 131 + u)
-            weight = self.problem.item_weight(self.batches[number])
-            if method == "hutchinson":
-                return (one_product(*arguments, weight=weight, generator=generator),)
-            done = 0
-
-            def report(n_paths: int) -> None:
-                nonlocal done
-                stage.advance(n_paths - done)
-                done = n_paths
-
-            found = dominant_eigenvalues(
-                *arguments,
-                weight=weight,
-                tolerance=tolerance,
-                max_products=max_products,
-                generator=generator,
-                report=report,
-            )
-            self._check_finite(found.magnitudes, u)
-            return found.magnitudes, found.residuals, torch.tensor(found.products)
-
-        found = self._run(list(units), work, lambda *_: None)
-        shape = (len(self.batches), n_parameters, -1)
-        columns = list(zip(*(found[unit] for unit in units), strict=True))
-        curvature = torch.stack(columns[0]).reshape(shape).mean(dim=0)
-        if len(columns) == 1:
-            return curvature, None, len(units)
-        residuals = torch.stack(columns[1]).reshape(shape).amax(dim=0)
-        return curvature, residuals, int(torch.stack(columns[2]).sum())
-
-    def _run(self, units: list[str], work: Any, tell: Callable[[str, Any], None]) -> Any:
-        done = self.journal.records if self.journal else {}
-
-        def keep(unit: str, record: Any) -> None:
-            if self.journal:
-                self.journal.append(unit, record)
-
-        def told(unit: str) -> Any:
-            record = work(unit)
-            tell(unit, record)
-            return record
-
-        return self.workers.run(units, done, told, keep)
-
-    def _check_finite(self, values: Tensor, u: int) -> None:
-        if not bool(torch.isfinite(values).all()):
-            bad = int((~torch.isfinite(values)).nonzero()[0])
-            raise InputError(
-                f"the curvature of path {self.problem.loss.paths[bad].key!r} along theta[:, {u}] "
-                "is not finite: check that the encoder can be differentiated twice where its "
-                "weights are"
-            )
 
 
 def _checked(
@@ -326,35 +213,12 @@ def _names(names: Sequence[str] | None, decoder: Any, n_parameters: int) -> tupl
 
 
 def _check_reach(derivatives: list[ThetaDerivatives], names: Sequence[str]) -> None:
-    reached = torch.stack([d.first.flatten(0, 1).any(dim=0) for d in derivatives]).any(dim=0)
+    # at the very minimum the first ones are zero, and the second ones are not
+    both = [torch.cat([d.first[..., None], d.second], dim=3) for d in derivatives]
+    reached = torch.stack([d.any(dim=3).flatten(0, 1).any(dim=0) for d in both]).any(dim=0)
     for name, yes in zip(names, reached.tolist(), strict=True):
         if not yes:
             raise InputError(
-                f"{name} does not reach the loss: its gradient is zero on every path and item. "
-                "Check that the decoder uses it and does not detach it, and that the targets "
-                "differ from what the decoder makes"
+                f"{name} does not reach the loss: its derivatives are zero on every path and "
+                "item. Check that the decoder uses it and does not detach it"
             )
-
-
-def _journal(path: str | PathLike[str] | None, fingerprint: str, rank: int) -> Journal | None:
-    return None if path is None else Journal(Path(path), fingerprint, rank)
-
-
-def _fingerprint(problem: Problem, batches: list[Batch], *settings: Any) -> str:
-    """Of all that results depend on, as far as it can be seen, but for what their names tell."""
-    digest = hashlib.sha256()
-    described = [repr(settings), repr(problem.loss), str(problem.loss.paths.keys)]
-    for module in (problem.encoder, problem.decoder):
-        described.append(repr(module) if isinstance(module, nn.Module) else _qualified(module))
-    digest.update(repr(described).encode())
-    digest.update(problem.loss.path_weights.numpy().tobytes())
-    tensors = [t for batch in batches for t in (batch.inputs, batch.target, *batch.context)]
-    for tensor in (*problem.weights.values(), *tensors):
-        plain = tensor.detach().cpu().contiguous()
-        digest.update(repr((tuple(plain.shape), plain.dtype)).encode())
-        digest.update(plain.flatten().view(torch.uint8).numpy().tobytes())
-    return digest.hexdigest()
-
-
-def _qualified(function: Any) -> str:
-    return getattr(function, "__qualname__", type(function).__qualname__)

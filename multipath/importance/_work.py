@@ -1,0 +1,135 @@
+"""The two stages of theta-importance, cut into units that any process can do."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+
+from ._curvature import dominant_eigenvalues
+from ._encoder_derivatives import EncoderDerivatives
+from ._journal import Journal, Record
+from ._problem import Batch, Problem
+from ._progress import Stage
+from ._proxies import one_product
+from ._theta_derivatives import Mode, ThetaDerivatives, theta_derivatives
+from ._workers import Workers
+
+
+class Work:
+    """Both stages.
+
+    Args:
+        problem: Loss, encoder, decoder and weights.
+        batches: The examples.
+        workers: The processes.
+        journal: Where results are kept, if anywhere.
+        bar: Progress bars, if any.
+    """
+
+    def __init__(
+        self,
+        problem: Problem,
+        batches: list[Batch],
+        workers: Workers,
+        journal: Journal | None,
+        bar: Any,
+    ) -> None:
+        self.problem, self.batches, self.workers = problem, batches, workers
+        self.journal, self.bar = journal, bar
+        self.paths = range(len(problem.loss.paths))
+
+    def theta_derivatives(
+        self, mode: Mode, items_at_once: int, order: Literal[1, 2]
+    ) -> list[ThetaDerivatives]:
+        """Derivatives s, and H with order 2, of each batch."""
+        parts = {
+            f"order {order}/{number}/{start}": (batch, slice(start, start + items_at_once))
+            for number, batch in enumerate(self.batches)
+            for start in range(0, len(batch), items_at_once)
+        }
+        stage = Stage(self.bar, "derivatives of the loss", sum(len(b) for b in self.batches))
+
+        def work(unit: str) -> ThetaDerivatives:
+            batch, part = parts[unit]
+            found = theta_derivatives(self.problem, batch.items(part), self.paths, mode, order)
+            stage.advance(found.first.shape[1])
+            return found
+
+        found = self._run(list(parts), work, lambda record: stage.advance(record[0].shape[1]))
+        joined = []
+        for number in range(len(self.batches)):
+            mine = [found[unit] for unit in parts if unit.split("/")[1] == str(number)]
+            first, second = zip(*mine, strict=True)
+            joined.append(ThetaDerivatives(torch.cat(first, dim=1), torch.cat(second, dim=1)))
+        return joined
+
+    def curvature(
+        self,
+        derivatives: list[ThetaDerivatives],
+        method: str,
+        tolerance: float,
+        max_products: int,
+        seed: int,
+    ) -> tuple[Tensor, Tensor | None, int]:
+        """C, the residuals, and how many Hessian-vector products it took."""
+        n_parameters = derivatives[0].first.shape[2]
+        units = {
+            f"{method} {tolerance:g} {max_products} {seed}/{number}/{u}": (number, u)
+            for number in range(len(self.batches))
+            for u in range(n_parameters)
+        }
+        stage = Stage(self.bar, "curvature of the encoder", len(units) * len(self.paths))
+        gradients: dict[int, Tensor] = {}
+
+        def work(unit: str) -> tuple[Tensor, ...]:
+            number, u = units[unit]
+            encoder = EncoderDerivatives(self.problem, self.batches[number])
+            if number not in gradients:
+                gradients.clear()  # of one batch at a time: they are as many numbers as B U W
+                gradients[number] = encoder.gradients()
+            arguments = (encoder, gradients[number], derivatives[number], u)
+            generator = torch.Generator().manual_seed(seed * 1009 + number * 131 + u)
+            weight = self.problem.item_weight(self.batches[number])
+            if method == "hutchinson":
+                norms = one_product(*arguments, weight=weight, generator=generator)
+                stage.advance(len(norms))
+                return (norms,)
+            done = 0
+
+            def report(n_paths: int) -> None:
+                nonlocal done
+                stage.advance(max(0, n_paths - done))  # the last look may find some open again
+                done = max(done, n_paths)
+
+            found = dominant_eigenvalues(
+                *arguments,
+                weight=weight,
+                tolerance=tolerance,
+                max_products=max_products,
+                generator=generator,
+                report=report,
+            )
+            return found.magnitudes, found.residuals, torch.tensor(found.products)
+
+        found = self._run(list(units), work, lambda record: stage.advance(len(record[0])))
+        shape = (len(self.batches), n_parameters, -1)
+        columns = list(zip(*(found[unit] for unit in units), strict=True))
+        curvature = torch.stack(columns[0]).reshape(shape).mean(dim=0)
+        if len(columns) == 1:
+            return curvature, None, len(units)
+        residuals = torch.stack(columns[1]).reshape(shape).amax(dim=0)
+        return curvature, residuals, int(torch.stack(columns[2]).sum())
+
+    def _run(
+        self,
+        units: list[str],
+        work: Callable[[str], Record],
+        elsewhere: Callable[[Record], None],
+    ) -> dict[str, Record]:
+        """Results of all units; ``elsewhere`` hears of those that this process did not compute."""
+        done = self.journal.records if self.journal else {}
+        keep = self.journal.append if self.journal else lambda unit, record: None
+        return self.workers.run(units, done, work, keep, elsewhere)
