@@ -7,6 +7,9 @@ from typing import Any, NamedTuple, TypeAlias
 
 import torch
 from torch import Tensor
+from torch.nn.functional import pad
+
+from ._tracing import is_traced
 
 
 class Box(NamedTuple):
@@ -65,8 +68,23 @@ def fold(spectrum: Tensor, filters: Sequence[Filter], step: int) -> Tensor:
         Complex, shape (batch, filters, rows / step, columns / step).
     """
     pairs = torch.view_as_real(spectrum).flatten(-2)
-    folded: Tensor = _Fold.apply(pairs, filters, step)  # type: ignore[no-untyped-call]
+    folded: Tensor
+    if is_traced(pairs):
+        folded = torch.stack([_plain_fold(pairs, boxes, step) for boxes in filters], dim=1)
+    else:
+        folded = _Fold.apply(pairs, filters, step)  # type: ignore[no-untyped-call]
     return torch.view_as_complex(folded.unflatten(-1, (-1, 2)))
+
+
+def _plain_fold(spectrum: Tensor, rectangles: Filter, step: int) -> Tensor:
+    """Of one filter, in plain operations."""
+    height, width = (size // step for size in spectrum.shape[-2:])
+    parts = [spectrum.new_zeros(len(spectrum), height, width)]
+    for box in rectangles:
+        rows, columns = box.target
+        margins = (columns.start, width - columns.stop, rows.start, height - rows.stop)
+        parts.append(pad(spectrum[:, *box.source] * box.response, margins))
+    return torch.stack(parts).sum(dim=0)
 
 
 class _Fold(torch.autograd.Function):
