@@ -36,6 +36,7 @@ class Run:
         errors: Final errors by name (per mille for ``match``, percent and distance for
             ``resynthesis``); empty if it is not finished.
         draws: Its ``draws.csv``, if there is one.
+        headline: Which column of ``metrics.csv`` a match is judged by.
     """
 
     folder: Path
@@ -47,6 +48,7 @@ class Run:
     rows: Sequence[Mapping[str, float]]
     errors: Mapping[str, float]
     draws: Sequence[Mapping[str, Any]]
+    headline: str = "theta"
 
     @property
     def finished(self) -> bool:
@@ -63,7 +65,7 @@ class Run:
         """Error over steps: theta error in per mille, or relative distance in percent."""
         if self.kind == "resynthesis":
             return {row["step"]: 100 * row["relative"] for row in self.rows}
-        return {row["step"]: row["theta"] for row in self.rows}
+        return {row["step"]: row[self.headline] for row in self.rows}
 
     @property
     def sounds(self) -> list[tuple[Path, Path]]:
@@ -210,10 +212,11 @@ def read_run(folder: Path, name: str | None = None) -> Run:
         inside = sorted(file.parent.name for file in folder.glob("*/config.json"))
         hint = f"the runs in it: {', '.join(inside[:4])}" if inside else "the folder of a run"
         raise InputError(f"{folder} holds no run (no config.json); pass {hint}")
-    config = _flat(read_json(folder / "config.json"))
+    given = read_json(folder / "config.json")
+    config = _flat(_ungrouped(given))
     summary = _optional(folder / "summary.json", read_json, {})
-    kind = "resynthesis" if config.get("application") == "resynthesis" else "match"
-    task = config.get("source" if kind == "resynthesis" else "synth")
+    kind = "resynthesis" if given.get("application") == "resynthesis" else "match"
+    task = config.get("source" if kind == "resynthesis" else "task")
     if task is None:
         raise InputError(
             f"{folder}: expected a run of match or resynthesize, got another config.json"
@@ -233,6 +236,7 @@ def read_run(folder: Path, name: str | None = None) -> Run:
             rows,
             _errors(kind, summary) if summary else {},
             _optional(folder / "draws.csv", read_draws, []),
+            str(summary.get("headline", "theta")),
         )
         run.curve  # noqa: B018 - the columns it takes are there
     except (KeyError, TypeError, ValueError) as error:
@@ -290,7 +294,27 @@ def _errors(kind: str, summary: Mapping[str, Any]) -> dict[str, float]:
             "relative (%)": 100 * float(summary["relative"]),
             "distance": float(summary["distance"]),
         }
-    return {name: float(value) for name, value in summary["theta_error"].items()}
+    key = summary.get("errors", "theta_error")
+    return {name: float(value) for name, value in summary[key].items()}
+
+
+def _ungrouped(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings of a match without the names of their groups, as ``MatchConfig.changed`` takes them.
+
+    Of the application only its title is not a setting.
+    """
+    application = config.get("application")
+    if not isinstance(application, Mapping):
+        return dict(config)
+    groups = [config.get(name, {}) for name in ("objective", "encoder", "training")]
+    variants = "synth", "alignment"
+    task = " ".join(str(application[name]) for name in ("name", *variants) if name in application)
+    settings = {
+        name: value for name, value in application.items() if name not in ("name", *variants)
+    }
+    for group in groups:
+        settings |= group
+    return {"task": task, **settings, "preset": config.get("preset"), "seed": config["seed"]}
 
 
 def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,7 +16,7 @@ from ..optim import PSAGA, PAdam
 from ..samplers import Importance, Sampler, Uniform
 from ..transforms import Scattering1D
 from .embedding import EmbeddingLoss, load_embedding
-from .spectral_losses import mss_linear, mss_log, mss_random, mss_revisited
+from .spectral_losses import PRIME_SIZES, mss_linear, mss_log, mss_random, mss_revisited
 
 if TYPE_CHECKING:
     from .configuration import MatchConfig
@@ -152,6 +152,12 @@ def _spectral(make: Callable[..., nn.Module]) -> Callable[[Material], nn.Module]
     return lambda m: make(m.config.objective.fft_sizes, m.config.application.n_samples)
 
 
+def _fitting(sizes: Sequence[int], material: Material) -> Sequence[int]:
+    """Those shorter than the signals; the smallest if none is, for the loss to refuse."""
+    n_samples = material.config.application.n_samples
+    return [size for size in sizes if size <= n_samples] or sizes[:1]
+
+
 LOSSES: dict[str, Objective] = {
     "scrapl": Objective(
         "SCRAPL as published: one path a step, P-Adam and P-SAGA", one_path, psaga, True
@@ -172,7 +178,7 @@ LOSSES: dict[str, Objective] = {
     "mss": Objective("another name of mss-log", _spectral(mss_log)),
     "mss-revisited": Objective(
         "multi-scale spectral loss with flat-top windows of prime sizes, AdamW",
-        lambda m: mss_revisited(n_samples=m.config.application.n_samples),
+        lambda m: mss_revisited(_fitting(PRIME_SIZES, m), m.config.application.n_samples),
     ),
     "mss-random": Objective(
         "multi-scale spectral loss at random resolutions, AdamW",

@@ -5,7 +5,6 @@ import io
 import json
 import re
 import shutil
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +17,6 @@ from multipath.applications.audio import write_audio
 from multipath.applications.cli import main
 from multipath.applications.comparison import interval, read_run, read_runs, sections
 from multipath.applications.comparison_page import plot_curves, write_comparison
-from multipath.applications.draws import DrawHistogram
 from multipath.applications.files import write_csv, write_json
 from multipath.applications.resynthesis_run import run_resynthesis
 from multipath.applications.resynthesis_settings import ResynthesisSettings
@@ -30,7 +28,14 @@ from tests.applications.tiny import TINY
 def make_match(folder, loss="mss", seed=0, errors=(300.0, 200.0), finished=True, **settings):
     """A run of match, as its folder would be, without the training."""
     folder.mkdir(parents=True)
-    config = {"synth": "slow-slow", "loss": loss, "seed": seed, "jtfs": {"J": 5}, **settings}
+    synth = settings.pop("synth", "slow-slow")
+    scattering = settings.pop("scattering", {"J": 5})
+    config = {
+        "seed": seed,
+        "application": {"name": "chirplet", "synth": synth, "scattering": scattering},
+        "objective": {"loss": loss},
+        "training": settings,
+    }
     write_json(folder / "config.json", config)
     rows = [
         {"step": 10 * (i + 1), "loss": 1.0, "theta": error, "AM": error, "FM": error}
@@ -73,10 +78,10 @@ def test_runs_are_grouped_by_everything_but_the_seed(tmp_path):
         make_match(tmp_path / "c", seed=0, learning_rate=0.1),
         make_match(tmp_path / "d", loss="scrapl", seed=0),
         make_match(tmp_path / "e", synth="fast-fast"),
-        make_match(tmp_path / "f", jtfs={"J": 6}),
+        make_match(tmp_path / "f", scattering={"J": 6}),
     ]
     found = sections(read_runs(folders))
-    assert [section.task for section in found] == ["slow-slow", "fast-fast"]
+    assert [section.task for section in found] == ["chirplet slow-slow", "chirplet fast-fast"]
     groups = found[0].groups
     assert [[run.name for run in group.runs] for group in groups] == [
         ["a", "b"],
@@ -84,13 +89,25 @@ def test_runs_are_grouped_by_everything_but_the_seed(tmp_path):
         ["d"],
         ["f"],
     ]
-    assert groups[1].label == "mss, jtfs.J=5, learning_rate=0.1"
+    assert groups[1].label == "mss, scattering.J=5, learning_rate=0.1"
     assert groups[2].label.startswith("scrapl")
     assert groups[0].errors["AM"] == interval([200.0, 220.0])
     steps, band = groups[0].band
     assert steps == [10, 20]
     assert band == [interval([300.0, 280.0]), interval([200.0, 220.0])]
     assert groups[2].errors["theta"].count == 1
+
+
+def test_applications_say_how_they_are_judged(tmp_path):
+    folder = make_match(tmp_path / "run")
+    config = {"seed": 0, "application": {"name": "tr808", "alignment": "meso"}, "objective": {}}
+    write_json(folder / "config.json", config)
+    write_json(
+        folder / "summary.json", {"errors": "distance", "headline": "AM", "distance": {"AM": 3}}
+    )
+    write_csv(folder / "metrics.csv", [{"step": 5, "loss": 1.0, "theta": 9.0, "AM": 4.0}])
+    found = read_run(folder)
+    assert (found.task, found.errors, found.curve) == ("tr808 meso", {"AM": 3.0}, {5.0: 4.0})
 
 
 def test_unfinished_runs_are_flagged_and_left_out_of_means(tmp_path):
@@ -156,9 +173,8 @@ def test_draws_are_summed_over_seeds(tmp_path):
 def real(tmp_path_factory):
     root = tmp_path_factory.mktemp("runs")
     for seed in (0, 1):
-        config = replace(TINY, loss="kpaths", seed=seed, steps=4, validate_every=2, dropout=0.0)
-        folder = root / f"match <{seed}>"
-        run(config, folder, callbacks=[DrawHistogram(folder / "draws.csv")])
+        config = TINY.changed(loss="kpaths", seed=seed, steps=4, validate_every=2, dropout=0.0)
+        run(config, root / f"match <{seed}>")
     tone = torch.sin(0.3 * torch.arange(1024.0)) * torch.linspace(1, 0, 1024)
     for transform in ("scattering1d", "jtfs"):
         settings = ResynthesisSettings.for_recording(
@@ -177,7 +193,7 @@ def test_the_page_of_real_runs(real, tmp_path, capsys):
     assert f"report: {out}" in capsys.readouterr().out.replace("\n", "")
     page = out.read_text()
     assert page.index("Resynthesis: tone.wav") > 0
-    assert page.index(f"Sound matching: {TINY.synth}") > 0
+    assert page.index(f"Sound matching: {TINY.application.title}") > 0
     assert "match &lt;0&gt;" in page
     assert "match <" not in page
     # a link to each run's own report, and nothing else outside of the page
@@ -241,7 +257,7 @@ def refuse(tmp_path, change, message):
     [
         ("config.json", "{", "config.json is damaged"),
         ("config.json", '{"loss": "mss"}', "expected a run of match or resynthesize"),
-        ("config.json", '{"synth": "a"}', "damaged or of another version .KeyError.'seed'"),
+        ("config.json", '{"task": "a"}', "damaged or of another version .KeyError.'seed'"),
         ("summary.json", '{"a": 1}', "damaged or of another version .KeyError.'theta_error'"),
         ("metrics.csv", "step,theta\n1,many\n", "damaged or of another version .ValueError"),
         ("metrics.csv", "step,loss\n1,2\n", "damaged or of another version .KeyError.'theta'"),

@@ -1,7 +1,5 @@
 """Counting draws, and files that are whole or not there."""
 
-from dataclasses import replace
-
 import pytest
 import torch
 
@@ -53,15 +51,13 @@ def total(file):
 
 
 def test_callback_counts_the_draws_of_training_steps_only(tmp_path):
-    config = replace(TINY, loss="kpaths")  # 10 steps of 4 draws, validated after 4 and 8
-    run(config, tmp_path / "run", callbacks=[DrawHistogram(tmp_path / "draws.csv")])
+    run(TINY.changed(loss="kpaths"), tmp_path)  # 10 steps of 4 draws, validated after 4 and 8
     assert total(tmp_path / "draws.csv") == 40
     assert "rate" in read_draws(tmp_path / "draws.csv")[0]
 
 
 def test_callback_counts_nothing_where_nothing_is_drawn(tmp_path):
-    config = replace(TINY, steps=4)
-    run(config, tmp_path / "run", callbacks=[DrawHistogram(tmp_path / "draws.csv")])
+    run(TINY.changed(steps=4), tmp_path)
     assert not (tmp_path / "draws.csv").exists()
 
 

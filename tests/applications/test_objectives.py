@@ -45,6 +45,10 @@ def importance(monkeypatch):
     monkeypatch.setattr("multipath.importance", module, raising=False)
 
 
+def with_argument(loss):
+    return "embedding:tests.applications.tiny:make_embedding" if loss == "embedding" else loss
+
+
 def some_probabilities(count: int) -> torch.Tensor:
     values = torch.rand(count, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     return values / values.sum()
@@ -56,7 +60,7 @@ def n_paths() -> int:
 
 
 @pytest.mark.parametrize("task", TASKS)
-@pytest.mark.parametrize("loss", LOSSES)
+@pytest.mark.parametrize("loss", [with_argument(name) for name in LOSSES])
 def test_every_loss_moves_every_weight_of_the_encoder_and_nothing_else(loss, task):
     torch.manual_seed(0)
     model = SoundMatching(TASKS[task].changed(loss=loss, dropout=0.0))
@@ -70,7 +74,7 @@ def test_every_loss_moves_every_weight_of_the_encoder_and_nothing_else(loss, tas
 
 
 def test_only_the_supervised_loss_sees_true_parameters():
-    for loss in LOSSES:
+    for loss in map(with_argument, LOSSES):
         torch.manual_seed(0)
         model = SoundMatching(TINY.changed(loss=loss, dropout=0.0))
         model.synth.forward = lambda theta, shift=None: (  # type: ignore[method-assign]
@@ -166,7 +170,7 @@ def test_a_loss_may_take_an_argument(monkeypatch):
     config = TINY.changed(loss="embedding:torch:sin")
     assert find_objective(config.objective.loss) is row
     assert SoundMatching(config).criterion.name == "torch:sin"
-    assert loss_names()[-1] == "embedding:MODULE:FUNCTION"
+    assert "embedding:MODULE:FUNCTION" in loss_names()
     for name in ("embedding", "embedding:"):
         with pytest.raises(
             ConfigurationError, match="'embedding' needs an argument: embedding:MODULE:FUNCTION"
@@ -191,6 +195,22 @@ def test_coefficients_are_compressed_where_the_application_says_so():
     wanted = factor * ((1 + a / 0.5).log() - (1 + b / 0.5).log()).square().sum()
     torch.testing.assert_close(compressed.path_losses(x, y, path)[0, 0], wanted)
     torch.testing.assert_close(plain.path_losses(x, y, path)[0, 0], factor * (a - b).square().sum())
+
+
+def test_windows_longer_than_the_signals_are_left_out():
+    short, long = (
+        SoundMatching(TINY.changed(loss="mss-revisited", n_samples=n)).criterion
+        for n in (1024, 4096)
+    )
+    assert (len(short.paths), len(long.paths)) == (5, 6)
+    assert short.paths[4].key == long.paths[4].key
+
+
+def test_signals_shorter_than_every_window_are_refused():
+    scattering = dataclasses.replace(TINY.application.scattering, J=3, T=8)
+    config = TINY.changed(loss="mss-revisited", n_samples=32, max_shift=1, scattering=scattering)
+    with pytest.raises(ConfigurationError, match="32 samples are too short for a scale of 67"):
+        LOSSES["mss-revisited"].build(Material(config, lambda: []))
 
 
 def test_kpaths_draws_by_the_energy_of_training_targets():
