@@ -8,6 +8,8 @@ from typing import Any, NamedTuple, TypeAlias
 import torch
 from torch import Tensor
 
+from ._tracing import is_traced
+
 
 class Box(NamedTuple):
     """A rectangle of bins, where they fall when the image is subsampled, and a filter on them.
@@ -65,20 +67,28 @@ def fold(spectrum: Tensor, filters: Sequence[Filter], step: int) -> Tensor:
         Complex, shape (batch, filters, rows / step, columns / step).
     """
     pairs = torch.view_as_real(spectrum).flatten(-2)
-    folded: Tensor = _Fold.apply(pairs, filters, step)  # type: ignore[no-untyped-call]
+    folded: Tensor
+    if is_traced(pairs):
+        folded = _folded(pairs, filters, step)
+    else:
+        folded = _Fold.apply(pairs, filters, step)  # type: ignore[no-untyped-call]
     return torch.view_as_complex(folded.unflatten(-1, (-1, 2)))
+
+
+def _folded(spectrum: Tensor, filters: Sequence[Filter], step: int) -> Tensor:
+    batch, height, width = spectrum.shape
+    folded = spectrum.new_zeros(batch, len(filters), height // step, width // step)
+    for number, rectangles in enumerate(filters):
+        for box in rectangles:
+            folded[:, number, *box.target].addcmul_(spectrum[:, *box.source], box.response)
+    return folded
 
 
 class _Fold(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, spectrum: Tensor, filters: Sequence[Filter], step: int) -> Tensor:
         ctx.filters, ctx.step = filters, step
-        batch, height, width = spectrum.shape
-        folded = spectrum.new_zeros(batch, len(filters), height // step, width // step)
-        for number, rectangles in enumerate(filters):
-            for box in rectangles:
-                folded[:, number, *box.target].addcmul_(spectrum[:, *box.source], box.response)
-        return folded
+        return _folded(spectrum, filters, step)
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
