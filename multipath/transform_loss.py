@@ -14,6 +14,7 @@ from .errors import ConfigurationError, InputError
 from .losses import Indices, PathDecomposedLoss, Reduction
 from .paths import check_indices
 from .target_cache import TargetCache
+from .transforms._tracing import is_traced
 from .transforms.base import Transform, working_dtype
 
 Rho = Callable[[Tensor], Tensor]
@@ -168,7 +169,9 @@ class TransformLoss(PathDecomposedLoss):
     def _both(
         self, input: Tensor, target: Tensor, indices: list[int]
     ) -> tuple[list[Tensor], list[Tensor]]:
-        if self.cache is None or not self.cache.active or target.requires_grad:
+        # what is computed under torch.func does not outlast it
+        kept = not (target.requires_grad or is_traced(target))
+        if self.cache is None or not self.cache.active or not kept:
             return self.transform.coefficient_pairs(input, target, indices)
         prepared = self.cache.prepared(self.transform, target)
         return (

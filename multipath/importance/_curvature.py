@@ -96,7 +96,7 @@ def dominant_eigenvalues(
     alive = family.alive.nonzero().flatten()
     for searched in (False, True):
         open_ = alive
-        while len(open_):
+        while len(open_) and family.dimension:
             found, vectors = family.eigenpairs(open_)
             sketches = family.residual_sketches(open_, found, vectors)
             lengths = torch.linalg.vector_norm(sketches, dim=1)
@@ -122,8 +122,8 @@ def dominant_eigenvalues(
     short = int((residuals > tolerance).sum())
     if short:
         logger.warning(
-            "theta[:, %d]: the eigenvalues of %d of %d paths have residuals above %g, at most %.2g, "
-            "with a subspace of %d dimensions; raise max_products or the tolerance",
+            "theta[:, %d]: the eigenvalues of %d of %d paths have residuals above %g, at most "
+            "%.2g, with a subspace of %d dimensions; raise max_products or the tolerance",
             *(u, short, n_paths, tolerance, float(residuals.max()), family.dimension),
         )
     return Eigenvalues(values * family.scale, residuals, family.products)

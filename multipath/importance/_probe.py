@@ -40,6 +40,11 @@ def _refuse_layers(module: Any, role: str) -> None:
         return
     for name, layer in module.named_modules():
         where = f"{role}.{name} ({type(layer).__name__})" if name else type(layer).__name__
+        if isinstance(layer, _BatchNorm) and layer.running_mean is None:
+            raise ConfigurationError(
+                f"{where} has no running statistics and mixes the items of a batch; use a layer "
+                "with track_running_stats=True, or one that treats items one by one"
+            )
         if not layer.training:
             continue
         if isinstance(layer, _DropoutNd) and layer.p > 0:

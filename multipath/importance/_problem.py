@@ -60,7 +60,7 @@ class Problem:
 
     def encode(self, batch: Batch) -> Tensor:
         """Theta, shape (batch, U), with a graph back to the weights."""
-        theta = self.encoder(batch.inputs)
+        theta: Tensor = self.encoder(batch.inputs)
         shape = theta.shape if isinstance(theta, Tensor) else ()
         if len(shape) != 2 or shape[0] != len(batch) or shape[1] == 0:
             got = tuple(theta.shape) if isinstance(theta, Tensor) else type(theta).__name__

@@ -33,8 +33,8 @@ class ThetaImportance:
         parameters: Names of the U parameters.
         curvature: :math:`C_{u,p}`, float64 of shape (U, P).
         residuals: How well the eigenvalues have converged, shape (U, P): the largest over the
-            batches of :math:`|M y - \lambda y| / |\lambda|`, y being the unit vector found. None for
-            a proxy.
+            batches of :math:`|M y - \lambda y| / |\lambda|`, y being the unit vector found. None
+            for a proxy.
         settings: How it was measured.
 
     Example:
@@ -71,7 +71,8 @@ class ThetaImportance:
             if not row.any():
                 raise InputError(
                     f"no path has any curvature along {name}: there is nothing to make "
-                    "probabilities from; check that the decoder uses it"
+                    "probabilities from; check that the encoder does not detach it, and that the "
+                    "decoder uses it"
                 )
         object.__setattr__(self, "curvature", values)
 

@@ -67,7 +67,9 @@ def peak_scale(signals: Tensor) -> Tensor:
     # filters divided by them stay well within range as well
     limit = int(0.8 * math.log2(torch.finfo(signals.dtype).max))
     if is_traced(signals):  # steps of zero slope, unlike frexp
-        return torch.exp2(signals.abs().amax(dim=1).log2().ceil().clamp(-limit, limit))
+        peaks = signals.abs().amax(dim=1)
+        peaks = torch.where(peaks > 0, peaks, 1.0)  # the slope of a logarithm at zero is no number
+        return torch.exp2(peaks.log2().ceil().clamp(-limit, limit))
     exponent = torch.frexp(signals.detach().abs().amax(dim=1)).exponent
     return torch.ldexp(torch.ones_like(signals[:, 0]), exponent.clamp(-limit, limit))
 

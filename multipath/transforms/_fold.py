@@ -7,7 +7,6 @@ from typing import Any, NamedTuple, TypeAlias
 
 import torch
 from torch import Tensor
-from torch.nn.functional import pad
 
 from ._tracing import is_traced
 
@@ -70,33 +69,26 @@ def fold(spectrum: Tensor, filters: Sequence[Filter], step: int) -> Tensor:
     pairs = torch.view_as_real(spectrum).flatten(-2)
     folded: Tensor
     if is_traced(pairs):
-        folded = torch.stack([_plain_fold(pairs, boxes, step) for boxes in filters], dim=1)
+        folded = _folded(pairs, filters, step)
     else:
         folded = _Fold.apply(pairs, filters, step)  # type: ignore[no-untyped-call]
     return torch.view_as_complex(folded.unflatten(-1, (-1, 2)))
 
 
-def _plain_fold(spectrum: Tensor, rectangles: Filter, step: int) -> Tensor:
-    """Of one filter, in plain operations."""
-    height, width = (size // step for size in spectrum.shape[-2:])
-    parts = [spectrum.new_zeros(len(spectrum), height, width)]
-    for box in rectangles:
-        rows, columns = box.target
-        margins = (columns.start, width - columns.stop, rows.start, height - rows.stop)
-        parts.append(pad(spectrum[:, *box.source] * box.response, margins))
-    return torch.stack(parts).sum(dim=0)
+def _folded(spectrum: Tensor, filters: Sequence[Filter], step: int) -> Tensor:
+    batch, height, width = spectrum.shape
+    folded = spectrum.new_zeros(batch, len(filters), height // step, width // step)
+    for number, rectangles in enumerate(filters):
+        for box in rectangles:
+            folded[:, number, *box.target].addcmul_(spectrum[:, *box.source], box.response)
+    return folded
 
 
 class _Fold(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, spectrum: Tensor, filters: Sequence[Filter], step: int) -> Tensor:
         ctx.filters, ctx.step = filters, step
-        batch, height, width = spectrum.shape
-        folded = spectrum.new_zeros(batch, len(filters), height // step, width // step)
-        for number, rectangles in enumerate(filters):
-            for box in rectangles:
-                folded[:, number, *box.target].addcmul_(spectrum[:, *box.source], box.response)
-        return folded
+        return _folded(spectrum, filters, step)
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:

@@ -1,0 +1,332 @@
+"""How long theta-importance takes, beside the warm-up of scrapl-loss.
+
+python -m benchmarks.theta_importance [--quick]
+
+Ours measures all paths; scrapl-loss a few, spread over the rates, from which all are extrapolated.
+The peer has a process of its own, in its own environment; both sides use the same files of weights
+and sounds.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import asdict
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from .environment import OUR_PACKAGES, describe_interpreter, describe_machine
+from .peers import FOLDER, PeersUnavailableError, check_python, peers_python
+from .plan import FULL, QUICK
+from .process import ROOT
+from .summary import spread
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+RESULTS = Path(__file__).parent / "results"
+TITLES = {
+    "dense": "dense encoder (two linear layers) and decoder, as in the example of scrapl-loss",
+    "chirplet": "encoder and chirplets of the `quick` preset of `multipath match`",
+}
+N_PARAMETERS = 2
+BATCH = 4
+
+Clock = dict[str, float]
+
+
+def timed(call: Callable[[], Any]) -> tuple[Any, Clock]:
+    """What a call returns, and the seconds it took: of the clock, and of the processor."""
+    wall, processor = time.perf_counter(), time.process_time()
+    found = call()
+    return found, {
+        "wall": time.perf_counter() - wall, "processor": time.process_time() - processor
+    }  # fmt: skip
+
+
+def dense(n_samples: int) -> tuple[nn.Module, nn.Module]:
+    """Encoder and decoder of the example in the README of scrapl-loss."""
+    from torch import nn
+
+    encoder = nn.Sequential(
+        nn.Linear(n_samples, N_PARAMETERS), nn.PReLU(), nn.Linear(N_PARAMETERS, N_PARAMETERS),
+        nn.Sigmoid(),
+    )  # fmt: skip
+    decoder = nn.Sequential(
+        nn.Linear(N_PARAMETERS, N_PARAMETERS), nn.PReLU(), nn.Linear(N_PARAMETERS, n_samples),
+        nn.Tanh(),
+    )  # fmt: skip
+    return encoder, decoder
+
+
+def write_dense(file: Path, quick: bool) -> None:
+    """Weights and sounds."""
+    import torch
+
+    settings = (QUICK if quick else FULL).settings
+    torch.manual_seed(42)
+    modules = dense(settings["n_samples"])
+    torch.save(
+        {
+            "case": "dense", "settings": settings,
+            "states": [module.state_dict() for module in modules],
+            "inputs": torch.rand(BATCH, settings["n_samples"]),
+        },
+        file,
+    )  # fmt: skip
+
+
+def write_chirplet(file: Path, quick: bool) -> None:
+    """The encoder looks at pictures, so that the peer needs no part of ours but the encoder."""
+    import torch
+
+    from multipath.applications.matching import SoundMatching
+    from multipath.applications.presets import preset
+
+    torch.manual_seed(42)
+    config = preset("quick")
+    application, kind = config.application, config.encoder
+    model = SoundMatching(config)
+    scattering = asdict(application.scattering)
+    settings = {name: scattering[name] for name in FULL.settings if name != "n_samples"}
+    with torch.no_grad():
+        batch = next(model.batches.all_of("train", size=BATCH))
+        sounds = model.sounds(batch.targets)
+        pictures = model.picture(sounds)
+    torch.save(
+        {
+            "case": "chirplet", "inputs": pictures, "target": sounds, "shift": batch.targets.chance,
+            "settings": {"n_samples": application.n_samples, **settings},
+            "states": [model.encoder.state_dict()],
+            "encoder": {"channels": kind.channels, "embedding": kind.embedding},
+            "synth": {
+                "ranges": application.synth, "n_samples": application.n_samples,
+                "sample_rate": application.sample_rate, "f0": application.f0,
+            },
+        },
+        file,
+    )  # fmt: skip
+
+
+WRITE = {"dense": write_dense, "chirplet": write_chirplet}
+
+
+def read(file: Path) -> tuple[nn.Module, nn.Module, tuple[Tensor, ...], dict[str, Any]]:
+    """Encoder, decoder, batch and settings of JTFS, in either interpreter."""
+    import torch
+
+    found = torch.load(file, weights_only=True)
+    if found["case"] == "dense":
+        encoder, decoder = dense(found["settings"]["n_samples"])
+        encoder.load_state_dict(found["states"][0])
+        decoder.load_state_dict(found["states"][1])
+        return encoder, decoder, (found["inputs"], found["inputs"]), found["settings"]
+    from multipath.applications.chirplet import ChirpletSynth
+    from multipath.applications.encoder import Encoder
+
+    encoder = Encoder(N_PARAMETERS, **found["encoder"])
+    encoder.load_state_dict(found["states"][0])
+    batch = found["inputs"], found["target"], found["shift"]
+    return encoder.eval(), ChirpletSynth(**found["synth"]), batch, found["settings"]
+
+
+def ours(file: Path, **options: Any) -> dict[str, Any]:
+    """All paths."""
+    from multipath import TransformLoss
+    from multipath.importance import theta_importance
+    from multipath.transforms import JTFS
+
+    encoder, decoder, batch, settings = read(file)
+    # distance and unpadding are those of the peer
+    loss = TransformLoss(JTFS(**settings, unpad=False), distance="l2")
+    result, clock = timed(
+        lambda: theta_importance(loss, encoder, decoder, [batch], **options)
+    )
+    return {
+        "clock": clock, "curvature": result.curvature.tolist(), "settings": dict(result.settings),
+        "keys": [list(path.key) for path in loss.paths],
+        "residual": None if result.residuals is None else float(result.residuals.max()),
+    }  # fmt: skip
+
+
+def peer(file: Path, n_paths: int) -> dict[str, Any]:
+    """Some paths of scrapl-loss."""
+    import torch
+
+    from .subjects import scrapl_loss
+
+    encoder, decoder, batch, settings = read(file)
+    inputs, target, *context = batch
+    loss = scrapl_loss({**settings, "n_theta": N_PARAMETERS})
+    count = int(loss.n_paths)
+    chosen = [int((i + 0.5) * count / n_paths) for i in range(n_paths)]
+    values: list[Tensor] = []
+    loss._aggregate_vals_and_update_probs = lambda vals, *_, **__: values.append(vals[0])
+    # the warm-up hands the loss what the encoder is given as x: here a picture, there a sound
+    original = loss.calc_dist
+    loss.calc_dist = lambda x, _, path: original(x, target[:, None], path)
+
+    def path(index: int) -> Clock:
+        return timed(
+            lambda: loss.warmup_lc_hvp(
+                theta_fn=lambda x: encoder(inputs),
+                synth_fn=lambda theta: decoder(theta, *context)[:, None],
+                theta_fn_kwargs=[{"x": target[:, None]}],
+                params=list(encoder.parameters()),
+                start_path_idx=index,
+                end_path_idx=index + 1,
+                save_dir=None,
+            )
+        )[1]
+
+    torch.manual_seed(0)  # power iteration starts at random
+    clocks = [path(index) for index in chosen]
+    return {
+        "paths": chosen, "n_paths": count, "clocks": clocks,
+        "values": [value.tolist() for value in values],
+        "keys": [list(loss.scrapl_keys[index]) for index in chosen],
+    }  # fmt: skip
+
+
+def run_peer(python: Path, file: Path, n_paths: int, threads: int) -> dict[str, Any]:
+    """The same in the peers' interpreter."""
+    command = [str(python), "-m", "benchmarks.theta_importance", "--serve", str(file)]
+    command += ["--peer-paths", str(n_paths), "--threads", str(threads)]
+    command += ["--packages", str(Path(find_spec("pywt").origin).parents[1])]  # type: ignore
+    done = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, text=True, check=False)
+    if done.returncode:
+        raise PeersUnavailableError(f"scrapl-loss ended with status {done.returncode}")
+    found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return found
+
+
+def measure(case: str, python: Path | None, options: argparse.Namespace) -> dict[str, Any]:
+    """Both sides of a case, one after the other."""
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "case.pt"
+        WRITE[case](file, options.quick)
+        found: dict[str, Any] = {"ours": ours(file)}
+        if python:
+            found["peer"] = run_peer(python, file, options.peer_paths, options.threads)
+    return found
+
+
+def rows(case: str, found: dict[str, Any]) -> list[str]:
+    """Seconds of all paths, their ratio, and how far the values are apart."""
+    mine = found["ours"]
+    count = len(mine["keys"])
+    clock = mine["clock"]
+    lines = [
+        "",
+        f"## {TITLES[case].capitalize()}",
+        "",
+        f"{mine['settings']['weights']} weights, {N_PARAMETERS} parameters, {BATCH} sounds, "
+        f"{count} paths; {mine['settings']['products']} Hessian-vector products of the encoder, "
+        f"largest residual {mine['residual']:.2g}.",
+        "",
+        "| | paths measured | s, clock | s, processor |",
+        "|---|---:|---:|---:|",
+        f"| multipath | all {count} | {clock['wall']:.1f} | {clock['processor']:.1f} |",
+    ]
+    if "peer" not in found:
+        return lines
+    other = found["peer"]
+    means = {
+        kind: sum(c[kind] for c in other["clocks"]) / len(other["clocks"]) for kind in clock
+    }
+    whole = {kind: mean * count for kind, mean in means.items()}
+    measured = len(other["clocks"])
+    lines += [
+        f"| scrapl-loss, {measured} paths | {measured} | {means['wall'] * measured:.1f} | "
+        f"{means['processor'] * measured:.1f} |",
+        f"| scrapl-loss, extrapolated | all {count} | {whole['wall']:.0f} | "
+        f"{whole['processor']:.0f} |",
+        f"| **ratio** | | **{whole['wall'] / clock['wall']:.0f}** | "
+        f"**{whole['processor'] / clock['processor']:.0f}** |",
+        "",
+    ]
+    places = [mine["keys"].index(key) for key in other["keys"]]
+    ratios = [
+        values[u] / mine["curvature"][u][p]
+        for p, values in zip(places, other["values"], strict=True)
+        for u in range(N_PARAMETERS)
+    ]
+    s = spread(ratios)
+    lines.append(
+        f"Values of scrapl-loss / ours on these paths: median {s.median:.3f}, quartiles {s.low:.3f} "
+        f"to {s.high:.3f}, from {min(ratios):.3f} to {max(ratios):.3f}."
+    )
+    return lines
+
+
+def as_markdown(report: dict[str, Any]) -> str:
+    """The tables with their environment."""
+    machine = report["environment"]["machine"]
+    lines = [
+        "# theta-importance",
+        "",
+        f"{report['threads']} thread(s). {machine['processor']}, load {machine['load']:.1f} before, "
+        f"torch {report['environment']['ours']['torch']}, {machine['system']}. Both sides: float32, "
+        "the same weights and sounds, the distance of scrapl-loss (`distance=\"l2\"`, "
+        "`unpad=False`), one batch. scrapl-loss measures some paths, spread over the rates; all "
+        "are extrapolated from their mean. It runs power iteration, 20 steps at most, which stops "
+        "once two values in turn are within 1e-4; ours stops at a relative residual of 0.02. "
+        "Power iteration may stop early or turn around a complex pair, and it takes the transposed "
+        "product, which has the same eigenvalues.",
+    ]
+    for case, found in report["cases"].items():
+        lines += rows(case, found)
+    if "peers" in report:
+        lines += ["", f"scrapl-loss was not measured: {report['peers']}"]
+    return "\n".join(lines) + "\n"
+
+
+def main() -> None:
+    """Measure, print and write."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--quick", action="store_true", help="a small transform in the first case")
+    parser.add_argument("--only", choices=TITLES, nargs="+", default=[*TITLES])
+    parser.add_argument("--peer-paths", type=int, default=6, help="paths of scrapl-loss; default 6")
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--no-peers", action="store_true", help="without scrapl-loss")
+    parser.add_argument("--peers-python", type=Path, help="interpreter that has the peers already")
+    parser.add_argument("--out", type=Path, default=RESULTS, help="folder of the results")
+    parser.add_argument("--serve", type=Path, help=argparse.SUPPRESS)
+    parser.add_argument("--packages", help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    import torch
+
+    torch.set_num_threads(options.threads)
+    if options.serve:
+        sys.path.append(options.packages)  # multipath imports what the peers have no need of
+        answers, sys.stdout = sys.stdout, sys.stderr  # the library prints
+        print(json.dumps(peer(options.serve, options.peer_paths)), file=answers)
+        return
+    environment = {"machine": describe_machine(), "ours": describe_interpreter([*OUR_PACKAGES])}
+    report: dict[str, Any] = {"environment": environment, "threads": options.threads, "cases": {}}
+    python = None
+    try:
+        if options.no_peers:
+            raise PeersUnavailableError("--no-peers")
+        given = options.peers_python
+        python = check_python(given) if given else peers_python(FOLDER, print)
+    except PeersUnavailableError as error:
+        report["peers"] = str(error)
+        print(f"multipath alone: {error}")
+    for case in options.only:
+        report["cases"][case] = measure(case, python, options)
+    name = "theta_importance_quick" if options.quick else "theta_importance"
+    options.out.mkdir(parents=True, exist_ok=True)
+    (options.out / f"{name}.json").write_text(json.dumps(report, indent=1) + "\n")
+    (options.out / f"{name}.md").write_text(as_markdown(report))
+    print(as_markdown(report))
+
+
+if __name__ == "__main__":
+    main()
