@@ -210,10 +210,10 @@ def _finish(config: MatchConfig, result: ThetaImportance, files: Files, keep_jou
             result.plot(draft, inside=marked, title=config.application.title)
     print(result)
     settings = result.settings
-    measured = f"{settings['examples']} examples in {settings['batches']} batches"
+    measured = f"examples: {settings['examples']}, batches: {settings['batches']}"
     if result.residuals is not None:
-        measured += f", largest relative residual {float(result.residuals.max()):.2g}"
-    print(f"{settings['method']}, {measured}")
+        measured += f", largest relative residual: {float(result.residuals.max()):.2g}"
+    print(f"method: {settings['method']}, {measured}")
     if isinstance(config.application, ChirpletMatching):
         print(_shares(config, result))
     print(f"probabilities: {out}")

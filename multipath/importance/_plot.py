@@ -100,8 +100,8 @@ def octave_limit(ratios: np.ndarray) -> float:
 
 def label_colors(figure: Figure, axes: Sequence[Axes], mesh: QuadMesh, limit: float) -> None:
     """A bar whose ticks are ratios."""
-    values = np.ma.getdata(mesh.get_array())
-    below = bool(np.nanmin(values) < -limit)
+    values = mesh.get_array()
+    below = values is not None and bool(np.nanmin(values) < -limit)
     bar = figure.colorbar(mesh, ax=axes, extend="min" if below else "neither")
     whole = range(-math.floor(limit), math.floor(limit) + 1)
     ticks = [power for power in whole if limit < 6 or power % 2 == 0]

@@ -135,7 +135,7 @@ def test_command_writes_prints_and_cleans_up(tmp_path, capsys):
     printed = capsys.readouterr().out
     result = ThetaImportance.load(out)
     assert str(result) in printed
-    assert "3 examples in 1 batches, largest relative residual" in printed
+    assert "examples: 3, batches: 1, largest relative residual: " in printed
     config = presets.preset("quick", synth="fast-fast")
     chosen = inside(config, result.paths)
     assert f"{float(chosen.double().mean()):.1%}" in printed
