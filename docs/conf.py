@@ -71,6 +71,7 @@ public_modules = [
     "multipath.applications.frechet",
     "multipath.applications.granular",
     "multipath.applications.granular_matching",
+    "multipath.applications.importance_run",
     "multipath.applications.matching",
     "multipath.applications.objectives",
     "multipath.applications.presets",

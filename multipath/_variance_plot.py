@@ -11,12 +11,12 @@ from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
+from ._path_plot import FAINT, FEW, INK, draw_plane, name_paths, path_plane, tidy
 from .paths import PathTable
 
 if TYPE_CHECKING:
     from .diagnostics import VarianceReport
 
-INK, FAINT = "#333333", "#9a9a9a"
 DECADES = 4
 """Gradients further below the largest than this share the colour of the bottom."""
 
@@ -27,11 +27,11 @@ def plot_report(report: VarianceReport, path: str | PathLike[str] | None) -> Fig
     left, right = figure.subplots(1, 2, width_ratios=(1.0, 1.1))
     _draw_work(left, report)
     sizes = (report.weights * report.gradient_norms).numpy()
-    plane = _plane(report.paths, sizes)
+    plane = path_plane(report.paths, sizes)
     if plane is None:
         _draw_sizes(right, report.paths, sizes)
     else:
-        _draw_plane(figure, right, *plane)
+        _draw_gradients(figure, right, *plane)
     if path is not None:
         figure.savefig(path, dpi=150)
     return figure
@@ -44,7 +44,7 @@ def _draw_work(axes: Axes, report: VarianceReport) -> None:
     curves: dict[str, list[float]] = {}
     for row in sorted(report.rows, key=lambda row: row.n_draws):
         curves.setdefault(row.name, []).append(row.work / power)
-    _tidy(axes)
+    tidy(axes)
     axes.set_title("error of the gradient per unit of cost", fontsize=10, color=INK)
     label = "mean square error × cost / power of the gradient"
     if len(draws) == 1:
@@ -77,73 +77,26 @@ def _draw_work(axes: Axes, report: VarianceReport) -> None:
     axes.legend(frameon=False, fontsize=9)
 
 
-def _plane(
-    paths: PathTable, sizes: np.ndarray
-) -> tuple[np.ndarray, list[float], list[float]] | None:
-    """Sizes over signed scale (rows) and rate (columns), if the paths have such numbers."""
-    if not {"rate", "scale"} <= set(paths.columns):
-        return None
-    rates, scales = paths.column("rate"), paths.column("scale")
-    if not all(isinstance(value, int | float) for value in [*rates, *scales]):
-        return None
-    if "spin" in paths.columns:
-        scales = [s * (spin or 1) for s, spin in zip(scales, paths.column("spin"), strict=True)]
-    columns, rows = sorted(set(rates)), sorted(set(scales))
-    plane = np.full((len(rows), len(columns)), np.nan)
-    for rate, scale, size in zip(rates, scales, sizes, strict=True):
-        place = rows.index(scale), columns.index(rate)
-        plane[place] = np.fmax(plane[place], size)
-    return plane, rows, columns
-
-
-def _draw_plane(
+def _draw_gradients(
     figure: Figure, axes: Axes, plane: np.ndarray, scales: list[float], rates: list[float]
 ) -> None:
     top, least = np.nanmax(plane), np.nanmin(plane)
     floor = max(least, top * 10.0**-DECADES)
     norm = LogNorm(floor, top) if floor < top else None
-    mesh = axes.pcolormesh(np.maximum(plane, floor), cmap="magma_r", norm=norm)
-    shown = range(0, len(rates), len(rates) // 10 + 1)
-    axes.set_xticks([i + 0.5 for i in shown], [_label(rates[i]) for i in shown])
-    shown = range(0, len(scales), len(scales) // 16 + 1)
-    signed = any(scale < 0 for scale in scales)
-    names = [f"{scales[i]:{'+' if signed and scales[i] else ''}.2g}" for i in shown]
-    axes.set_yticks([i + 0.5 for i in shown], names)
-    axes.tick_params(colors=INK, labelsize=8)
-    axes.set_xlabel("rate (Hz)")
-    axes.set_ylabel("scale (cycles/octave)" + (": + rising, − falling" if signed else ""))
+    mesh = draw_plane(axes, np.maximum(plane, floor), scales, rates, cmap="magma_r", norm=norm)
     axes.set_title("gradient of each path", fontsize=10, color=INK)
     bar = figure.colorbar(mesh, ax=axes, extend="min" if least < floor else "neither")
     bar.set_label("weight × norm of the gradient")
 
 
 def _draw_sizes(axes: Axes, paths: PathTable, sizes: np.ndarray) -> None:
-    _tidy(axes)
+    tidy(axes)
     axes.grid(visible=False, axis="x")
-    if len(sizes) <= 32:
+    if len(sizes) <= FEW:
         axes.bar(range(len(sizes)), sizes, color="tab:purple", width=0.65)
-        names = [_label(key) for key in paths.keys]
-        slots = max(len(sizes), 3)
-        turned = 90 if slots * max(map(len, names)) > 85 else 0
-        axes.set_xticks(range(len(sizes)), names, rotation=turned, fontsize=8)
-        axes.set_xlim(-0.6, slots - 0.4)
     else:
         axes.fill_between(range(len(sizes)), sizes, step="mid", color="tab:purple", linewidth=0)
+    name_paths(axes, paths)
     axes.set_ylim(bottom=0)
-    axes.set_xlabel("path")
     axes.set_ylabel("weight × norm of the gradient")
     axes.set_title("gradient of each path", fontsize=10, color=INK)
-
-
-def _label(value: Any) -> str:
-    if isinstance(value, float):
-        return f"{value:.0f}" if value >= 100 else f"{value:.2g}"
-    return str(value)
-
-
-def _tidy(axes: Axes) -> None:
-    for side in ("top", "right"):
-        axes.spines[side].set_visible(False)
-    axes.grid(color="#eeeeee", linewidth=0.8)
-    axes.set_axisbelow(True)
-    axes.tick_params(colors=INK)

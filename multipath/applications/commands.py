@@ -9,6 +9,7 @@ import typer
 
 from .. import __version__
 from .distance_command import distance
+from .importance_command import importance
 from .match_command import Preset, match
 from .objectives import LOSSES, loss_names, scattering_loss
 from .plugins_command import check, show_plugins
@@ -25,6 +26,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.add_typer(match, name="match")
+app.add_typer(importance, name="importance")
 app.command()(distance)
 app.command()(check)
 app.command()(resynthesize)

@@ -1,0 +1,99 @@
+"""What pictures of one number for each path share: the plane of rates and scales, or indices."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.collections import LineCollection, QuadMesh
+from matplotlib.colors import Normalize
+
+from .paths import PathTable
+
+INK, FAINT = "#333333", "#9a9a9a"
+FEW = 32
+"""Up to so many paths each have a name below the axis."""
+
+
+def path_plane(
+    paths: PathTable, values: np.ndarray
+) -> tuple[np.ndarray, list[float], list[float]] | None:
+    """Values over signed scale (rows) and rate (columns), if the paths have such numbers.
+
+    Of several paths in one place, the largest counts; places without a path are NaN.
+    """
+    if not {"rate", "scale"} <= set(paths.columns):
+        return None
+    rates, scales = paths.column("rate"), paths.column("scale")
+    if not all(isinstance(value, int | float) for value in [*rates, *scales]):
+        return None
+    if "spin" in paths.columns:
+        scales = [s * (spin or 1) for s, spin in zip(scales, paths.column("spin"), strict=True)]
+    columns, rows = sorted(set(rates)), sorted(set(scales))
+    plane = np.full((len(rows), len(columns)), np.nan)
+    for rate, scale, value in zip(rates, scales, values, strict=True):
+        place = rows.index(scale), columns.index(rate)
+        plane[place] = np.fmax(plane[place], value)
+    return plane, rows, columns
+
+
+def draw_plane(
+    axes: Axes,
+    plane: np.ndarray,
+    scales: list[float],
+    rates: list[float],
+    *,
+    cmap: str,
+    norm: Normalize | None,
+) -> QuadMesh:
+    """Evenly spaced cells whose ticks name rates and scales."""
+    mesh = axes.pcolormesh(plane, cmap=cmap, norm=norm)
+    shown = range(0, len(rates), len(rates) // 10 + 1)
+    axes.set_xticks([i + 0.5 for i in shown], [short(rates[i]) for i in shown])
+    shown = range(0, len(scales), len(scales) // 16 + 1)
+    signed = any(scale < 0 for scale in scales)
+    names = [f"{scales[i]:{'+' if signed and scales[i] else ''}.2g}" for i in shown]
+    axes.set_yticks([i + 0.5 for i in shown], names)
+    axes.tick_params(colors=INK, labelsize=8)
+    axes.set_xlabel("rate (Hz)")
+    axes.set_ylabel("scale (cycles/octave)" + (": + rising, − falling" if signed else ""))
+    return mesh
+
+
+def outline(axes: Axes, chosen: np.ndarray, **style: Any) -> None:
+    """Draw the border between the chosen cells of a plane and the others."""
+    padded = np.pad(chosen, 1)
+    below, above = padded[:-1, 1:-1], padded[1:, 1:-1]
+    before, after = padded[1:-1, :-1], padded[1:-1, 1:]
+    lines = [((x, y), (x + 1, y)) for y, x in np.argwhere(below != above)]
+    lines += [((x, y), (x, y + 1)) for y, x in np.argwhere(before != after)]
+    axes.add_collection(LineCollection(lines, capstyle="projecting", **style))
+
+
+def name_paths(axes: Axes, paths: PathTable) -> None:
+    """Name the paths below the axis, if they are few."""
+    count = len(paths)
+    if count <= FEW:
+        names = [short(key) for key in paths.keys]
+        slots = max(count, 3)
+        turned = 90 if slots * max(map(len, names)) > 85 else 0
+        axes.set_xticks(range(count), names, rotation=turned, fontsize=8)
+        axes.set_xlim(-0.6, slots - 0.4)
+    axes.set_xlabel("path")
+
+
+def short(value: Any) -> str:
+    """A number with two digits or without decimals; anything else as it is."""
+    if isinstance(value, float):
+        return f"{value:.0f}" if value >= 100 else f"{value:.2g}"
+    return str(value)
+
+
+def tidy(axes: Axes) -> None:
+    """Few lines, all of them faint."""
+    for side in ("top", "right"):
+        axes.spines[side].set_visible(False)
+    axes.grid(color="#eeeeee", linewidth=0.8)
+    axes.set_axisbelow(True)
+    axes.tick_params(colors=INK)

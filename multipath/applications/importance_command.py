@@ -1,0 +1,272 @@
+"""The commands ``multipath importance``; what is slow to import waits until one is called."""
+
+from __future__ import annotations
+
+import glob
+import os
+import re
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, cast
+
+import typer
+
+from .._tables import aligned
+from ..errors import ConfigurationError, MultipathError
+from ..importance.theta import Method
+from .chirplet_matching import ChirpletMatching
+from .configuration import MatchConfig
+from .files import replacing
+from .match_command import Preset, Seed
+from .presets import preset
+from .synthesizers import CHIRPLETS
+
+if TYPE_CHECKING:
+    from ..importance import ThetaImportance
+
+importance = typer.Typer(
+    help="theta-importance: measure which paths say most about a synthesizer's parameters.",
+    no_args_is_help=True,
+)
+
+# Options of every application.
+Out = Annotated[
+    Path | None,
+    typer.Option(
+        help="Result. Default: runs/importance-APPLICATION-PRESET-SEED.pt.", metavar="FILE"
+    ),
+]
+Plot = Annotated[
+    Path | None,
+    typer.Option("--plot", help="Draw the probabilities into this file.", metavar="FILE"),
+]
+How = Annotated[Method, typer.Option(help="eigenvalue as published, or a cheaper proxy.")]
+Examples = Annotated[
+    int | None, typer.Option(help="Targets to measure on. Default: as published; quick: 16.")
+]
+BatchSize = Annotated[
+    int | None, typer.Option("--batch", help="Targets in a batch. Default: as in training.")
+]
+Tolerance = Annotated[
+    float | None, typer.Option(help="Largest relative residual of an eigenvalue. Default: 0.02.")
+]
+JournalFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--journal",
+        help="Where to keep what is done. Default: OUT.journal, removed in the end.",
+        metavar="FILE",
+    ),
+]
+Restart = Annotated[bool, typer.Option("--restart", help="Discard what the journal holds.")]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace an earlier result.")]
+
+
+@importance.command()
+def chirplet(
+    synth: Annotated[
+        str, typer.Option(help=f"Ranges of AM and FM: {', '.join(CHIRPLETS)}.")
+    ] = "fast-moderate",
+    preset_name: Preset = "quick",
+    out: Out = None,
+    plot: Plot = None,
+    method: How = "eigenvalue",
+    examples: Examples = None,
+    batch: BatchSize = None,
+    seed: Seed = 0,
+    tolerance: Tolerance = None,
+    journal: JournalFile = None,
+    restart: Restart = False,
+    overwrite: Overwrite = False,
+) -> None:
+    """For chirplets: which paths tell the rate of their AM and the speed of their FM."""
+    measure_and_show(
+        preset(preset_name, "chirplet", synth=synth, seed=seed),
+        Files(out, plot, journal),
+        restart=restart,
+        overwrite=overwrite,
+        method=method,
+        examples=examples,
+        batch=batch,
+        tolerance=tolerance,
+    )
+
+
+@importance.command()
+def granular(
+    preset_name: Preset = "quick",
+    out: Out = None,
+    plot: Plot = None,
+    method: How = "eigenvalue",
+    examples: Examples = None,
+    batch: BatchSize = None,
+    seed: Seed = 0,
+    tolerance: Tolerance = None,
+    journal: JournalFile = None,
+    restart: Restart = False,
+    overwrite: Overwrite = False,
+) -> None:
+    """For textures of grains: which paths tell how dense they are and how steeply they rise."""
+    measure_and_show(
+        preset(preset_name, "granular", seed=seed),
+        Files(out, plot, journal),
+        restart=restart,
+        overwrite=overwrite,
+        method=method,
+        examples=examples,
+        batch=batch,
+        tolerance=tolerance,
+    )
+
+
+@dataclass(frozen=True)
+class Files:
+    """What a command writes.
+
+    Args:
+        out: The result.
+        plot: The picture, if any.
+        journal: What is done so far. Default: beside the result until that is there.
+    """
+
+    out: Path | None
+    plot: Path | None
+    journal: Path | None
+
+    def named(self, config: MatchConfig) -> Files:
+        """The same with a result and a journal."""
+        name = re.sub(r"[^\w.-]+", "-", f"{config.application.title} {config.preset} {config.seed}")
+        out = self.out or Path("runs") / f"importance-{name}.pt"
+        return Files(out, self.plot, self.journal or out.with_name(f"{out.name}.journal"))
+
+    def prepare(self, *, restart: bool, overwrite: bool) -> None:
+        """Refuse what cannot be written, before the long work, and discard what is not wanted."""
+        if self.plot is not None:
+            from .distance_plot import check_picture
+
+            check_picture(self.plot)
+        if self.out is not None and self.out.exists() and not overwrite:
+            raise ConfigurationError(
+                f"{self.out} exists; choose another file (--out), or replace it with --overwrite"
+            )
+        if restart:
+            self.remove_journal()
+
+    def remove_journal(self) -> None:
+        """That of every process."""
+        if self.journal is not None:
+            others = self.journal.parent.glob(f"{glob.escape(self.journal.name)}.*")
+            for file in [self.journal, *(f for f in others if f.suffix[1:].isdigit())]:
+                file.unlink(missing_ok=True)
+
+
+def measure_and_show(
+    config: MatchConfig, files: Files, *, restart: bool, overwrite: bool, **settings: Any
+) -> None:
+    """Measure with progress bars, write the result, and print what it says.
+
+    Args:
+        config: What is matched.
+        files: What to write.
+        restart: Discard what the journal holds.
+        overwrite: Replace an earlier result.
+        **settings: Of :func:`multipath.applications.importance_run.measure`.
+    """
+    with _processes() as rank:
+        wanted = files.named(config)
+        _first_rank(rank, lambda: wanted.prepare(restart=restart, overwrite=overwrite))
+        from .importance_run import measure
+
+        try:
+            result = measure(config, journal=wanted.journal, progress=rank == 0, **settings)
+        except KeyboardInterrupt:
+            if rank == 0:
+                hint = " without --restart" if restart else ""
+                print(f"multipath: interrupted; the same command{hint} goes on", file=sys.stderr)
+            raise typer.Exit(130) from None
+        except ConfigurationError:  # alike on all ranks
+            if rank == 0:
+                raise
+            raise typer.Exit(2) from None
+        if rank == 0:
+            _finish(config, result, wanted, keep_journal=files.journal is not None)
+
+
+def _finish(config: MatchConfig, result: ThetaImportance, files: Files, keep_journal: bool) -> None:
+    from .importance_run import inside
+
+    out = cast(Path, files.out)
+    result.save(out)
+    if not keep_journal:
+        files.remove_journal()
+    if files.plot is not None:
+        chirps = isinstance(config.application, ChirpletMatching)
+        marked = inside(config, result.paths) if chirps else None
+        with replacing(files.plot) as draft:
+            result.plot(draft, inside=marked, title=config.application.title)
+    print(result)
+    settings = result.settings
+    measured = f"examples: {settings['examples']}, batches: {settings['batches']}"
+    if result.residuals is not None:
+        measured += f", largest relative residual: {float(result.residuals.max()):.2g}"
+    print(f"method: {settings['method']}, {measured}")
+    if isinstance(config.application, ChirpletMatching):
+        print(_shares(config, result))
+    print(f"probabilities: {out}")
+    if files.plot is not None:
+        print(f"picture: {files.plot}")
+
+
+def _shares(config: MatchConfig, result: ThetaImportance) -> str:
+    from .importance_run import inside
+
+    rows = [["paths whose AM and FM lie", "number", "uniform", "theta-importance"]]
+    for name, spacings in (("in the synthesizer's ranges", 0.0), ("within half a filter", 0.5)):
+        chosen = inside(config, result.paths, spacings)
+        even, share = float(chosen.double().mean()), result.share(chosen)
+        rows.append([name, str(int(chosen.sum())), f"{even:.1%}", f"{share:.1%}"])
+    return aligned(rows)
+
+
+@contextmanager
+def _processes() -> Iterator[int]:
+    """Joins the processes of ``torchrun``, if it has started this one; yields the rank."""
+    if "WORLD_SIZE" not in os.environ:
+        yield 0
+        return
+    import torch.distributed as dist
+
+    try:
+        dist.init_process_group("gloo", timeout=timedelta(days=1))  # waiting is no failure
+    except ValueError as error:
+        raise ConfigurationError(
+            f"WORLD_SIZE is set, but processes cannot be joined ({error}); start with torchrun, or "
+            "unset it"
+        ) from error
+    try:
+        yield dist.get_rank()
+    finally:
+        dist.destroy_process_group()
+
+
+def _first_rank(rank: int, task: Callable[[], None]) -> None:
+    """Only the first process does the task, while all others wait; if it fails, all give up."""
+    failure: list[Exception | None] = [None]
+    if rank == 0:
+        try:
+            task()
+        except (MultipathError, OSError) as error:
+            failure[0] = error
+    if "WORLD_SIZE" in os.environ:
+        import torch.distributed as dist
+
+        failed = [failure[0] is not None]
+        dist.broadcast_object_list(failed)
+        if rank and failed[0]:
+            raise typer.Exit(2)
+    if failure[0] is not None:
+        raise failure[0]
