@@ -16,6 +16,7 @@ from ...importance import ThetaImportance, theta_importance
 from ..configuration import MatchConfig
 from ..data import seeded
 from ..files import read_json, write_json
+from ..objectives import scattering_loss
 from .cost import measure_cost
 from .plan import Job
 
@@ -76,9 +77,9 @@ def _stand_in(config: MatchConfig, journal: Path) -> ThetaImportance:
         with torch.no_grad():
             batches.append((model.picture(sounds), sounds, chance))
     return theta_importance(
-        model.criterion,
+        scattering_loss(config),
         model.encoder,
-        model.synth,  # type: ignore[arg-type]
+        model.synth,
         batches,
         journal=journal,
     )
