@@ -15,6 +15,7 @@ from .objectives import LOSSES, loss_names, scattering_loss
 from .plugins_command import check, show_plugins
 from .presets import PRESETS, preset
 from .report_command import report
+from .reproduce_command import reproduce
 from .resynthesize_command import resynthesize
 from .synthesizers import CHIRPLETS
 
@@ -31,6 +32,7 @@ app.command()(distance)
 app.command()(check)
 app.command()(resynthesize)
 app.command()(report)
+app.command()(reproduce)
 
 
 def show_version(wanted: bool) -> None:

@@ -1,0 +1,1 @@
+"""The published tables and figures, made again: which runs they need, and what these show."""

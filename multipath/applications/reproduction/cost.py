@@ -1,0 +1,121 @@
+"""What one forward and backward of a loss costs: time and memory, in a process of its own."""
+
+from __future__ import annotations
+
+import gc
+import resource
+import sys
+from collections.abc import Callable
+from contextlib import suppress
+from ctypes import CDLL
+from pathlib import Path
+from statistics import fmean
+from time import perf_counter
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ..configuration import MatchConfig
+from ..environment import describe_environment
+from ..objectives import Material, find_objective
+
+__all__ = ["BATCH", "measure_cost"]
+
+BATCH = 4
+MEGABYTE = 1e6
+STATUS = Path("/proc/self/status")
+
+
+def measure_cost(config: MatchConfig, seconds: float = 10.0, least: int = 3) -> dict[str, Any]:
+    """Time and memory of a loss on noise, on the GPU if there is one.
+
+    Times are means, because the paths of a stochastic loss differ in cost. Memory is the peak that
+    torch allocated on a GPU, and on a CPU how much the process grew beyond what it held before: for
+    that, nothing else may have run in it.
+
+    Args:
+        config: Whose loss, at the length of whose signals; batches have 4 of them.
+        seconds: Evaluations are repeated for so long,
+        least: but at least as many times, after one that is not counted.
+
+    Returns:
+        ``time`` in seconds, ``memory`` in MB, ``repeats``, the loss and the environment.
+
+    Example:
+        >>> from ..presets import preset
+        >>> found = measure_cost(preset("quick", loss="mss-log"), seconds=0.0)
+        >>> found["repeats"], found["time"] > 0
+        (3, True)
+    """
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    task, objective = config.application, find_objective(config.objective.loss)
+    generator = torch.Generator().manual_seed(config.seed)
+    width = task.n_samples
+    if objective.supervised:
+        width = len(task.build_synth().parameter_names)
+    target, start = (torch.rand(BATCH, width, generator=generator).to(device) for _ in range(2))
+    if not objective.supervised:
+        target, start = 2 * target - 1, 2 * start - 1
+    criterion = objective.build(Material(config, lambda: [target.cpu()])).to(device)
+    before = _start_counting(device)
+
+    def evaluate() -> None:
+        value: Tensor = criterion(start.clone().requires_grad_(), target)
+        value.backward()
+
+    times = _repeat(evaluate, device, seconds, least)
+    return {
+        "loss": config.objective.loss,
+        "time": fmean(times),
+        "memory": max(0.0, _peak(device) - before) / MEGABYTE,
+        "repeats": len(times),
+        "environment": describe_environment(),
+    }
+
+
+def _repeat(
+    evaluate: Callable[[], None], device: torch.device, seconds: float, least: int
+) -> list[float]:
+    def clock() -> float:
+        if device.type == "cuda":
+            torch.cuda.synchronize()
+        return perf_counter()
+
+    evaluate()
+    times: list[float] = []
+    while len(times) < least or sum(times) < seconds:
+        began = clock()
+        evaluate()
+        times.append(clock() - began)
+    return times
+
+
+def _start_counting(device: torch.device) -> float:
+    """Forget earlier peaks; returns the bytes that are in use now."""
+    gc.collect()
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats()
+        return float(torch.cuda.memory_allocated())
+    if not STATUS.is_file():
+        return _peak(device)
+    with suppress(AttributeError, OSError):
+        CDLL(None).malloc_trim(0)  # what was freed is no longer held, where glibc is
+    with suppress(OSError):
+        STATUS.with_name("clear_refs").write_text("5")
+    return _resident("VmRSS")
+
+
+def _peak(device: torch.device) -> float:
+    """Bytes: allocated on a GPU, or resident in this process."""
+    if device.type == "cuda":
+        return float(torch.cuda.max_memory_allocated())
+    if STATUS.is_file():
+        return _resident("VmHWM")
+    unit = 1 if sys.platform == "darwin" else 1024
+    return float(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit)
+
+
+def _resident(name: str) -> float:
+    lines = dict(line.split(":", 1) for line in STATUS.read_text().splitlines())
+    return 1024 * float(lines[name].split()[0])

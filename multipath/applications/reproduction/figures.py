@@ -1,0 +1,72 @@
+"""Curves with bands, and error against cost."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from matplotlib.figure import Figure
+
+from ..comparison import Group, Section, read_run
+from ..comparison_page import plot_curves
+from ..files import replacing
+from .plan import Plan
+from .results import collect
+
+__all__ = ["plot_cost", "write_figures"]
+
+
+def write_figures(plan: Plan) -> list[Path]:
+    """Write the pictures of a table: ``figure1.png``, or ``TABLE-TASK.png`` with a task's curves.
+
+    Nothing is written for what has no finished run.
+    """
+    if plan.table.kind == "cost":
+        return []
+    if plan.table.name == "figure1":
+        pictures = {"figure1": plot_cost(plan)}
+    else:
+        pictures = {
+            f"{plan.table.name}-{section.task}": plot_curves(section) for section in _tasks(plan)
+        }
+    files = []
+    for name, figure in pictures.items():
+        if figure is None:
+            continue
+        file = plan.folder / f"{name}.png"
+        with replacing(file) as draft:
+            figure.savefig(draft, dpi=150)
+        files.append(file)
+    return files
+
+
+def plot_cost(plan: Plan) -> Figure | None:
+    """Parameter error over time per step, a point with its interval for each method."""
+    lines = [line for line in collect(plan) if {"theta", "time"} <= set(line.values)]
+    if not lines:
+        return None
+    figure = Figure(figsize=(6.4, 4.2), layout="constrained")
+    axes = figure.subplots()
+    for line in lines:
+        error, cost = line.values["theta"], line.values["time"]
+        margin = error.margin if error.count > 1 else 0.0
+        axes.errorbar(cost.mean, error.mean, margin, fmt="o", capsize=3)
+        axes.annotate(
+            line.row.name, (cost.mean, error.mean), (5, 5), textcoords="offset points", fontsize=8
+        )
+    axes.set_xscale("log")
+    axes.set_ylim(bottom=0)
+    axes.set_xlabel("time per step (ms)")
+    axes.set_ylabel("theta error (per mille)")
+    axes.grid(color="#eeeeee")
+    return figure
+
+
+def _tasks(plan: Plan) -> list[Section]:
+    """One section a task, one group a method."""
+    sections: dict[str, Section] = {}
+    for row, jobs in plan.rows:
+        runs = [read_run(job.target) for job in jobs if job.done]
+        if runs:
+            section = sections.setdefault(row.task, Section("match", row.task, [], []))
+            section.groups.append(Group(row.method, runs))
+    return list(sections.values())

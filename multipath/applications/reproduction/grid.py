@@ -1,0 +1,265 @@
+"""Which runs make which table: a row of a table is a loss on a task, run once for each seed."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from ...errors import ConfigurationError
+from ..configuration import MatchConfig
+from ..presets import PRESETS, preset
+from ..synthesizers import CHIRPLETS
+
+__all__ = ["SCALES", "TABLES", "Column", "Row", "Table", "find_table"]
+
+SCALES = "quick", "paper"
+
+
+@dataclass(frozen=True)
+class Column:
+    """One number of a row.
+
+    Args:
+        name: Of it, in the files and in the paper's numbers.
+        title: Of it, for people, with its unit.
+        factor: What the number is multiplied by.
+    """
+
+    name: str
+    title: str
+    factor: float = 1.0
+
+
+@dataclass(frozen=True)
+class Row:
+    """A loss on a task.
+
+    Args:
+        method: What ``--only`` selects.
+        loss: Its name in ``LOSSES``.
+        application: Name of an application.
+        changes: Of the preset's settings.
+        quick: More of them, at the scale ``quick``.
+        importance: Whether paths are drawn from probabilities that theta-importance finds first.
+        label: Of the task, if a table has several.
+    """
+
+    method: str
+    loss: str
+    application: str = "granular"
+    changes: Mapping[str, Any] = field(default_factory=dict)
+    quick: Mapping[str, Any] = field(default_factory=dict)
+    importance: bool = False
+    label: str = ""
+
+    @property
+    def name(self) -> str:
+        """Unique in its table."""
+        return f"{self.method} {self.label}".strip()
+
+    @property
+    def task(self) -> str:
+        """Application and label, fit for a file name."""
+        return f"{self.application}-{self.label}".rstrip("-")
+
+    def config(self, scale: str, seed: int, data: str | None = None) -> MatchConfig:
+        """The run of a seed, drawing uniformly.
+
+        Raises:
+            ConfigurationError: If the application or one of the settings does not exist.
+        """
+        changes = {**self.changes, **(self.quick if scale == "quick" else {})}
+        if data is not None:
+            changes["data"] = data
+        return preset(scale, self.application, loss=self.loss, seed=seed, **changes)
+
+
+@dataclass(frozen=True)
+class Table:
+    """Rows and columns, and which runs fill them.
+
+    Args:
+        name: On the command line.
+        title: For people.
+        rows: In their order.
+        columns: Likewise.
+        kind: ``"match"``: runs of sound matching; ``"cost"``: measurements of time and memory.
+        seeds: How many the paper took.
+    """
+
+    name: str
+    title: str
+    rows: Sequence[Row]
+    columns: Sequence[Column]
+    kind: str = "match"
+    seeds: int = 20
+
+    def choose(self, methods: Sequence[str] = ()) -> list[Row]:
+        """The rows of some methods; all if none is named. Networks without weights are left out.
+
+        Raises:
+            ConfigurationError: If the table has no such method, or its weights are missing.
+        """
+        known = dict.fromkeys(row.method for row in self.rows)
+        for method in methods:
+            if method not in known:
+                raise ConfigurationError(
+                    f"{self.name} has no method {method!r}; choose from {', '.join(known)}"
+                )
+            if method in WEIGHTS and not os.environ.get(WEIGHTS[method]):
+                raise ConfigurationError(
+                    f"{method} needs weights: name their file in the environment variable "
+                    f"{WEIGHTS[method]}"
+                )
+        chosen = methods or [m for m in known if m not in WEIGHTS or os.environ.get(WEIGHTS[m])]
+        return [row for row in self.rows if row.method in chosen]
+
+
+WEIGHTS = {"clap": "MULTIPATH_CLAP", "panns": "MULTIPATH_PANNS"}
+"""Where the weights of published networks are found; without them, they are left out."""
+
+PATHWISE: Mapping[str, Any] = {"learning_rate": 3e-4, "steps": 4000}
+"""One path a step is noisier than the whole loss: at the preset's rate of 1e-3 little is learnt."""
+
+METHODS: dict[str, Row] = {
+    row.method: row
+    for row in (
+        Row("jtfs", "jtfs"),
+        Row("scrapl-adam", "scrapl-adam", quick=PATHWISE),
+        Row("scrapl-padam", "scrapl-padam", quick=PATHWISE),
+        Row("scrapl", "scrapl", quick=PATHWISE),
+        Row("scrapl-theta", "scrapl", quick=PATHWISE, importance=True),
+        Row("kpaths", "kpaths"),
+        Row("mss-linear", "mss-linear"),
+        Row("mss-log", "mss-log"),
+        Row("mss-revisited", "mss-revisited"),
+        Row("mss-random", "mss-random"),
+        Row("clap", "embedding:multipath.applications.recipes.clap:load"),
+        Row("panns", "embedding:multipath.applications.recipes.panns:load"),
+        Row("ploss", "ploss"),
+    )
+}
+"""The methods of the paper and those of this project, on granular textures."""
+
+
+def _rows(*methods: str, **changes: Any) -> list[Row]:
+    return [_on(METHODS[method], **changes) for method in methods]
+
+
+def _on(row: Row, application: str = "granular", label: str = "", **changes: Any) -> Row:
+    # learning rates of a method were chosen on granular textures
+    quick = row.quick if application == "granular" else {}
+    return Row(row.method, row.loss, application, changes, quick, row.importance, label)
+
+
+_ERRORS = (
+    Column("theta", "theta (per mille)"),
+    Column("density", "density"),
+    Column("slope", "slope"),
+)
+_SPEED = (
+    Column("steps", "steps to < 100"),
+    Column("variation", "total variation"),
+    Column("time", "ms per step", 1000.0),
+)
+_ALL = [*METHODS]
+_COMPARED = ["jtfs", "scrapl", "kpaths", "mss-linear", "mss-log", "mss-revisited", "mss-random"]
+
+TABLES: dict[str, Table] = {
+    table.name: table
+    for table in (
+        Table(
+            "table1",
+            "Losses, granular textures",
+            _rows(*(m for m in _ALL if not m.startswith("scrapl-"))),
+            [*_ERRORS, *_SPEED],
+        ),
+        Table(
+            "table2",
+            "Ablation, granular textures",
+            _rows("scrapl-adam", "scrapl-padam", "scrapl", "scrapl-theta", "kpaths", "jtfs"),
+            [*_ERRORS, *_SPEED],
+        ),
+        Table(
+            "table3",
+            "Uniform draws and theta-importance, chirplets",
+            [
+                row
+                for synth in CHIRPLETS
+                for row in _rows(
+                    "scrapl", "scrapl-theta", application="chirplet", label=synth, synth=synth
+                )
+            ],
+            [
+                Column("theta", "theta (per mille)"),
+                Column("AM", "AM"),
+                Column("FM", "FM"),
+                *_SPEED,
+            ],
+        ),
+        Table(
+            "table4",
+            "Losses, TR-808 drums",
+            [
+                row
+                for alignment in ("micro", "meso")
+                for row in _rows(
+                    *_COMPARED[:2],
+                    "scrapl-theta",
+                    *_COMPARED[2:],
+                    application="tr808",
+                    label=alignment,
+                    alignment=alignment,
+                )
+            ],
+            [
+                Column("mss", "MSS distance x 1000", 1000.0),
+                Column("jtfs", "JTFS distance x 1000", 1000.0),
+                Column("time", "ms per step", 1000.0),
+            ],
+            seeds=40,
+        ),
+        Table(
+            "table5",
+            "One forward and backward, 32768 samples, batch 4",
+            _rows(*(m for m in _ALL if not m.startswith("scrapl-"))),
+            [
+                Column("time", "time (ms)", 1000.0),
+                Column("memory", "memory (MB)"),
+                Column("time_ratio", "time / MSS"),
+                Column("memory_ratio", "memory / MSS"),
+            ],
+            kind="cost",
+            seeds=3,
+        ),
+        Table(
+            "figure1",
+            "Error against cost, granular textures",
+            _rows(*(m for m in _ALL if m not in ("scrapl-adam", "scrapl-padam"))),
+            [_ERRORS[0], _SPEED[-1]],
+        ),
+    )
+}
+"""What can be reproduced, by name."""
+
+
+def find_table(name: str, scale: str) -> Table:
+    """The table of a name, checked for a scale.
+
+    Raises:
+        ConfigurationError: If there is no such table or scale, or an application is missing.
+    """
+    if name not in TABLES:
+        raise ConfigurationError(f"unknown table {name!r}; choose one of {', '.join(TABLES)}")
+    if scale not in SCALES:
+        raise ConfigurationError(f"unknown scale {scale!r}; choose one of {', '.join(SCALES)}")
+    table = TABLES[name]
+    for row in table.rows:
+        if row.application not in PRESETS:
+            raise ConfigurationError(
+                f"{name} needs the application {row.application!r}, which is not there; "
+                f"applications are {', '.join(PRESETS)}"
+            )
+    return table

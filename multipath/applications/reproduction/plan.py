@@ -1,0 +1,184 @@
+"""What has to be done for a table: jobs, each with a folder or a file that says it is done."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ...errors import ConfigurationError
+from ..configuration import MatchConfig
+from ..files import read_csv, read_json
+from ..settings import differences
+from .grid import Row, Table
+
+__all__ = ["Job", "Plan", "make_plan"]
+
+PROBABILITIES = ("objective", "probabilities")
+
+
+@dataclass(frozen=True)
+class Job:
+    """One thing to do, in a process of its own; doing it again continues it.
+
+    Args:
+        name: Unique, fit for a file name.
+        kind: ``"match"``, ``"importance"`` or ``"cost"``.
+        target: What is written: the folder of a run or measurement, the file of probabilities.
+        config: The run, as plain values.
+        needs: Name of the job whose result it reads.
+    """
+
+    name: str
+    kind: str
+    target: Path
+    config: Mapping[str, Any]
+    needs: str | None = None
+
+    @property
+    def done(self) -> bool:
+        """Whether the result is there."""
+        return self.summary.is_file()
+
+    @property
+    def summary(self) -> Path:
+        """Written last."""
+        return self.target if self.kind == "importance" else self.target / "summary.json"
+
+    @property
+    def size(self) -> int:
+        """Training steps; one for what is no training."""
+        return int(self.config["training"]["steps"]) if self.kind == "match" else 1
+
+    @property
+    def progress(self) -> int:
+        """How much of :attr:`size` is done."""
+        if self.done:
+            return self.size
+        metrics = self.target / "metrics.csv"
+        if self.kind != "match" or not metrics.is_file():
+            return 0
+        rows = read_csv(metrics)
+        return int(float(rows[-1]["step"])) if rows else 0
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, fit for JSON."""
+        return {
+            "name": self.name,
+            "kind": self.kind,
+            "target": str(self.target),
+            "config": json.loads(json.dumps(self.config)),
+            "needs": self.needs,
+        }
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Job:
+        """The inverse of :meth:`to_dict`."""
+        return cls(**{**values, "target": Path(values["target"])})
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A table and the jobs that fill it.
+
+    Args:
+        table: The table.
+        scale: ``"quick"`` or ``"paper"``.
+        folder: Where everything goes. Tables of one scale share it, and the runs in it.
+        rows: Those chosen, each with the jobs of its seeds.
+        importance: Jobs that the others need.
+    """
+
+    table: Table
+    scale: str
+    folder: Path
+    rows: Sequence[tuple[Row, Sequence[Job]]]
+    importance: Sequence[Job]
+
+    @property
+    def jobs(self) -> list[Job]:
+        """All: probabilities first, then seed by seed, so that every row fills at the same pace."""
+        by_seed = zip(*(jobs for _, jobs in self.rows), strict=True)
+        return [*self.importance, *(job for jobs in by_seed for job in jobs)]
+
+
+def make_plan(
+    table: Table,
+    scale: str,
+    folder: Path,
+    seeds: int,
+    *,
+    only: Sequence[str] = (),
+    data: str | None = None,
+    changes: Mapping[str, Any] | None = None,
+) -> Plan:
+    """Plan a table, and refuse a folder with runs of other settings.
+
+    Args:
+        table: The table.
+        scale: ``"quick"`` or ``"paper"``.
+        folder: Where everything goes.
+        seeds: How many runs each row has: seeds 0, 1, ...
+        only: Methods; all if empty.
+        data: Folder of recordings, for drums.
+        changes: Settings that replace the table's own in every run, such as ``steps``.
+
+    Raises:
+        ConfigurationError: If there are no seeds, no such methods, or the folder holds runs with
+            other settings.
+    """
+    if seeds < 1:
+        raise ConfigurationError(f"at least one seed is needed, got {seeds}")
+    preset = "paper" if table.kind == "cost" else scale  # costs are those of the paper's signals
+    importance: dict[str, Job] = {}
+    rows = []
+    for row in table.choose(only):
+        jobs = []
+        for seed in range(seeds):
+            config = row.config(preset, seed, data).changed(**(changes or {}))
+            needs = None
+            if row.importance and table.kind == "match":
+                first = importance.setdefault(row.task, _importance(folder, row, config))
+                needs = first.name
+                config = config.changed(probabilities=str(first.target))
+            jobs.append(_job(table, folder, row, config, needs))
+        rows.append((row, jobs))
+    plan = Plan(table, scale, folder, rows, list(importance.values()))
+    for job in plan.jobs:
+        _check(job)
+    return plan
+
+
+def _importance(folder: Path, row: Row, config: MatchConfig) -> Job:
+    name = f"importance-{row.task}"
+    return Job(name, "importance", folder / "importance" / f"{name}.pt", config.to_dict())
+
+
+def _job(table: Table, folder: Path, row: Row, config: MatchConfig, needs: str | None) -> Job:
+    kind = "cost" if table.kind == "cost" else "match"
+    name = f"{kind}-{row.task}-{row.method}-{config.seed}"
+    return Job(name, kind, folder / "runs" / name, config.to_dict(), needs)
+
+
+def _check(job: Job) -> None:
+    """Refuse results that other settings have led to."""
+    file = job.target / "config.json"
+    if job.kind == "importance" or not file.is_file():
+        return
+    before, now = read_json(file), job.to_dict()["config"]
+    changed = list(differences(_without_probabilities(before), _without_probabilities(now)))
+    if changed:
+        raise ConfigurationError(
+            f"{job.target} holds a run with other settings: {'; '.join(changed)}; choose another "
+            "folder (--out), or remove it"
+        )
+
+
+def _without_probabilities(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings without the name of a file, which may be reached by another path."""
+    config = dict(values)
+    group, setting = PROBABILITIES
+    config[group] = {name: v for name, v in config.get(group, {}).items() if name != setting}
+    return config

@@ -1,0 +1,199 @@
+"""Runs jobs, some at a time: in processes of this machine, or on a cluster through submitit."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+from ...errors import ConfigurationError
+from ..files import write_json
+from .plan import Job
+from .work import do
+
+__all__ = ["Cluster", "Failure", "Handle", "LocalProcesses", "Slurm", "run_jobs"]
+
+GRACE = 20.0  # seconds for an interrupted run to leave its folder in order
+
+
+class Handle(Protocol):
+    """A job under way; that of submitit is one."""
+
+    def done(self) -> bool:
+        """Whether it has ended."""
+
+    def result(self) -> Any:
+        """Raises what went wrong."""
+
+    def cancel(self) -> Any:
+        """Stop it."""
+
+
+class Cluster(Protocol):
+    """What jobs are given to."""
+
+    def start(self, job: Job) -> Handle:
+        """Begin a job."""
+
+
+class Failure(Exception):
+    """Why a job ended without a result."""
+
+
+class LocalProcesses:
+    """One process a job, with one thread each; what it says is kept in a log file.
+
+    Args:
+        folder: Of the jobs' descriptions and logs.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        folder.mkdir(parents=True, exist_ok=True)
+
+    def start(self, job: Job) -> Handle:
+        """Begin a job."""
+        file, log = (self.folder / f"{job.name}.{suffix}" for suffix in ("json", "log"))
+        write_json(file, job.to_dict())
+        threads = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS"), "1")
+        with log.open("w") as stream:
+            process = subprocess.Popen(
+                [sys.executable, "-m", "multipath.applications.reproduction.work", str(file)],
+                stdin=subprocess.DEVNULL,
+                stdout=stream,
+                stderr=subprocess.STDOUT,
+                env=os.environ | threads,
+                start_new_session=True,  # the terminal's interrupt comes through cancel() alone
+            )
+        return _Process(process, log)
+
+
+class _Process:
+    def __init__(self, process: subprocess.Popen[bytes], log: Path) -> None:
+        self.process = process
+        self.log = log
+
+    def done(self) -> bool:
+        return self.process.poll() is not None
+
+    def result(self) -> None:
+        if self.process.wait():
+            lines = self.log.read_text(errors="replace").strip().splitlines()
+            reason = lines[-1] if lines else f"it ended with status {self.process.returncode}"
+            raise Failure(f"{reason} ({self.log})")
+
+    def cancel(self) -> None:
+        if not self.done():
+            self.process.send_signal(signal.SIGINT)
+            try:
+                self.process.wait(GRACE)
+            except subprocess.TimeoutExpired:
+                self.process.kill()
+
+
+class Slurm:
+    """Jobs of a SLURM cluster, through submitit.
+
+    Args:
+        folder: For submitit's files; all nodes must see it.
+        options: Of ``submitit.AutoExecutor.update_parameters``, beside one task with one GPU.
+
+    Raises:
+        ConfigurationError: If submitit is not installed, or finds no cluster.
+    """
+
+    def __init__(self, folder: Path, options: Mapping[str, Any] | None = None) -> None:
+        try:
+            import submitit
+        except ModuleNotFoundError:
+            raise ConfigurationError(
+                "--cluster slurm needs submitit: pip install 'multipath-loss[cluster]'"
+            ) from None
+        try:
+            self.executor = submitit.AutoExecutor(folder=str(folder), cluster="slurm")
+            self.executor.update_parameters(
+                **{
+                    "name": "multipath",
+                    "timeout_min": 24 * 60,
+                    "cpus_per_task": 2,
+                    "gpus_per_node": 1,
+                    **(options or {}),
+                }
+            )
+        except (RuntimeError, NameError, ValueError) as error:
+            raise ConfigurationError(f"jobs cannot be submitted: {error}") from error
+
+    def start(self, job: Job) -> Handle:
+        """Begin a job."""
+        handle: Handle = self.executor.submit(do, job.to_dict())
+        return handle
+
+
+def run_jobs(
+    jobs: Sequence[Job],
+    cluster: Cluster,
+    *,
+    at_once: int,
+    ended: Callable[[Job, str], None],
+    waiting: Callable[[], None] = lambda: None,
+    pause: float = 0.5,
+) -> dict[str, str]:
+    """Start whatever can be started until all is done; interrupted, stop what runs.
+
+    Args:
+        jobs: In the order in which they are begun; those that are done are passed over.
+        cluster: Starts them.
+        at_once: How many may run.
+        ended: Called when one has ended, with the reason if it failed, else with "".
+        waiting: Called now and then.
+        pause: Seconds between two looks at what runs.
+
+    Returns:
+        Why jobs failed, by name. What needs a failed one fails as well.
+    """
+    failures: dict[str, str] = {}
+    pending = [job for job in jobs if not job.done]
+    blocking = {job.name for job in pending}
+    running: dict[str, tuple[Job, Handle]] = {}
+
+    def end(job: Job, reason: str) -> None:
+        if reason:
+            failures[job.name] = reason
+        else:
+            blocking.discard(job.name)
+        ended(job, reason)
+
+    try:
+        while pending or running:
+            for job in list(pending):
+                if job.needs in failures:
+                    pending.remove(job)
+                    end(job, f"{job.needs} failed")
+                elif len(running) < at_once and job.needs not in blocking:
+                    pending.remove(job)
+                    running[job.name] = job, cluster.start(job)
+            for name, (job, handle) in list(running.items()):
+                if handle.done():
+                    del running[name]
+                    end(job, _outcome(job, handle))
+            waiting()
+            if running:
+                time.sleep(pause)
+    finally:
+        for _, handle in running.values():
+            handle.cancel()
+    return failures
+
+
+def _outcome(job: Job, handle: Handle) -> str:
+    """Why it failed, in one line; empty if it did not."""
+    try:
+        handle.result()
+    except Exception as error:  # of any kind: it comes from another process
+        return " ".join(str(error).split()) or type(error).__name__
+    return "" if job.done else "it ended without a result"

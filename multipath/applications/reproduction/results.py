@@ -1,0 +1,173 @@
+"""Tables of what is there so far, beside the numbers of the paper."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ..comparison import Interval, interval
+from ..files import read_json, replacing, write_csv, write_json
+from .grid import Column, Row, Table
+from .plan import Plan
+from .published import published
+
+__all__ = ["Line", "collect", "markdown", "write_results"]
+
+BASELINE = "mss-log"
+"""What costs are divided by."""
+
+
+@dataclass(frozen=True)
+class Line:
+    """A row of a table.
+
+    Attributes:
+        row: What was run.
+        seeds: How many runs are finished.
+        planned: How many there will be.
+        values: Interval of each column, over the seeds that have a number there.
+        settings: Learning rate, steps and batch size.
+    """
+
+    row: Row
+    seeds: int
+    planned: int
+    values: Mapping[str, Interval]
+    settings: Mapping[str, float]
+
+
+def collect(plan: Plan) -> list[Line]:
+    """What the finished runs of a plan say.
+
+    Raises:
+        InputError: If a file is damaged.
+    """
+    found = []
+    for row, jobs in plan.rows:
+        numbers = [_numbers(read_json(job.summary), plan.table) for job in jobs if job.done]
+        values = {}
+        for column in plan.table.columns:
+            there = [n[column.name] for n in numbers if n.get(column.name) is not None]
+            if there:
+                values[column.name] = interval([column.factor * float(v) for v in there])
+        training = jobs[0].config["training"]
+        settings = {name: training[name] for name in ("learning_rate", "steps", "batch_size")}
+        found.append(Line(row, len(numbers), len(jobs), values, settings))
+    return _with_ratios(found) if plan.table.kind == "cost" else found
+
+
+def _numbers(summary: Mapping[str, Any], table: Table) -> dict[str, Any]:
+    if table.kind == "cost":
+        return dict(summary)
+    return {
+        **summary[summary["errors"]],
+        "steps": summary["steps_to_converge"],
+        "variation": summary["total_variation"],
+        "time": summary["seconds_per_step"],
+    }
+
+
+def _with_ratios(lines: Sequence[Line]) -> list[Line]:
+    base = next((line.values for line in lines if line.row.method == BASELINE), {})
+    found = []
+    for line in lines:
+        values = dict(line.values)
+        for name in ("time", "memory"):
+            if name in values and name in base and base[name].mean > 0:
+                value, by = values[name], base[name].mean
+                values[f"{name}_ratio"] = Interval(value.mean / by, value.margin / by, value.count)
+        found.append(Line(line.row, line.seeds, line.planned, values, line.settings))
+    return found
+
+
+def markdown(plan: Plan, lines: Sequence[Line]) -> str:
+    """The table in Markdown, with the numbers of the paper in brackets."""
+    table = plan.table
+    head = ["method", "seeds", *(column.title for column in table.columns)]
+    text = [
+        f"# {table.title}",
+        "",
+        f"Scale `{plan.scale}`. Means over seeds with 95 % intervals (Student's t); in brackets "
+        "the numbers of the paper.",
+        "",
+        _line(head),
+        _line(["---"] * 2 + ["---:"] * len(table.columns)),
+    ]
+    for line in lines:
+        seeds = f"{line.seeds}" if line.seeds == line.planned else f"{line.seeds} of {line.planned}"
+        cells = [_cell(table, line, column) for column in table.columns]
+        text.append(_line([line.row.name, seeds, *cells]))
+    if table.kind == "match":
+        text += ["", "| method | learning rate | steps | batch |", "| --- | ---: | ---: | ---: |"]
+        for line in lines:
+            text.append(_line([line.row.name, *(f"{v:g}" for v in line.settings.values())]))
+    return "\n".join(text) + "\n"
+
+
+def _cell(table: Table, line: Line, column: Column) -> str:
+    value = line.values.get(column.name)
+    paper = published(table.name, line.row.name, column.name)
+    own = "-" if value is None else _number(value.mean, value.margin)
+    if value is not None and value.count < line.seeds:
+        own += f" ({value.count} of {line.seeds})"
+    return own if paper is None else f"{own} [{_number(*paper)}]"
+
+
+def _number(mean: float, margin: float | None) -> str:
+    """Three digits, or all of what is larger.
+
+    Example:
+        >>> _number(65.72, 4.18), _number(10906.0, None), _number(1.0, float("nan"))
+        ('65.7 ± 4.18', '10906', '1')
+    """
+    known = [mean] if margin is None or math.isnan(margin) else [mean, margin]
+    return " ± ".join(f"{v:.0f}" if abs(v) >= 1000 else f"{v:.3g}" for v in known)
+
+
+def _line(cells: Sequence[str]) -> str:
+    return f"| {' | '.join(cells)} |"
+
+
+def write_results(plan: Plan) -> Path:
+    """Write ``TABLE.md``, ``.csv`` and ``.json``, each whole or not at all.
+
+    Returns:
+        The first of them.
+    """
+    lines = collect(plan)
+    file = plan.folder / f"{plan.table.name}.md"
+    plan.folder.mkdir(parents=True, exist_ok=True)
+    rows = [row for line in lines for row in _rows(plan.table, line)]
+    write_csv(file.with_suffix(".csv"), rows)
+    write_json(
+        file.with_suffix(".json"), {"table": plan.table.name, "scale": plan.scale, "rows": rows}
+    )
+    with replacing(file) as draft:
+        draft.write_text(markdown(plan, lines), encoding="utf-8")
+    return file
+
+
+def _rows(table: Table, line: Line) -> list[dict[str, Any]]:
+    """One for each number, None where there is none."""
+    found = []
+    for column in table.columns:
+        value = line.values.get(column.name)
+        paper, margin = published(table.name, line.row.name, column.name) or (None, None)
+        found.append(
+            {
+                "method": line.row.method,
+                "task": line.row.label or line.row.application,
+                "column": column.name,
+                "mean": None if value is None else value.mean,
+                "margin": None if value is None or math.isnan(value.margin) else value.margin,
+                "count": 0 if value is None else value.count,
+                "seeds": line.seeds,
+                "paper": paper,
+                "paper_margin": margin,
+                **line.settings,
+            }
+        )
+    return found

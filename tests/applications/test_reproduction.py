@@ -1,0 +1,466 @@
+"""Tables of the paper made again: plans, queues, results, the command."""
+
+import json
+import math
+import re
+import sys
+from dataclasses import replace
+from types import SimpleNamespace
+
+import pytest
+from matplotlib.image import imread
+
+from multipath.applications.cli import main
+from multipath.applications.files import read_csv, read_json, write_csv, write_json
+from multipath.applications.presets import PRESETS
+from multipath.applications.reproduction.cost import measure_cost
+from multipath.applications.reproduction.figures import write_figures
+from multipath.applications.reproduction.grid import TABLES, find_table
+from multipath.applications.reproduction.plan import Job, make_plan
+from multipath.applications.reproduction.published import PUBLISHED, published
+from multipath.applications.reproduction.queue import LocalProcesses, Slurm, run_jobs
+from multipath.applications.reproduction.results import collect, markdown, write_results
+from multipath.applications.reproduction.work import do
+from multipath.errors import ConfigurationError
+from tests.applications.tiny import SMALL, TINY
+
+GRANULAR = {"n_grains": 4, "grain_samples": 256, **SMALL}
+
+
+@pytest.fixture(autouse=True)
+def without_report(monkeypatch):
+    monkeypatch.setattr("multipath.applications.run.write_report", lambda *_: None)
+
+
+def tiny_plan(folder, table="table2", seeds=2, only=("scrapl",), **changes):
+    given = {**GRANULAR, **changes}
+    if table == "table3":
+        given = {**SMALL, "max_shift": 64, **changes}
+    return make_plan(find_table(table, "quick"), "quick", folder, seeds, only=only, changes=given)
+
+
+def finish(job, theta=100.0, steps=40, seconds=0.5):
+    """What a run would have left behind."""
+    job.target.mkdir(parents=True, exist_ok=True)
+    errors = {"theta": theta, "density": theta + 1, "slope": theta - 1}
+    summary = {
+        "errors": "theta_error",
+        "headline": "theta",
+        "theta_error": errors,
+        "steps_to_converge": steps,
+        "total_variation": 2.0,
+        "seconds_per_step": seconds,
+        "training_seconds": 3.0,
+    }
+    write_json(job.target / "config.json", dict(job.config))
+    write_csv(job.target / "metrics.csv", [{"step": s, "loss": 1.0, **errors} for s in (4, 8)])
+    write_json(job.summary, summary)
+
+
+# The grid
+
+
+@pytest.mark.parametrize("scale", ["quick", "paper"])
+@pytest.mark.parametrize(
+    "name", [name for name in TABLES if name != "table4" or "tr808" in PRESETS]
+)
+def test_every_row_is_a_configuration_and_has_a_name_of_its_own(name, scale):
+    table = find_table(name, scale)
+    names = [row.name for row in table.rows]
+    assert len(set(names)) == len(names)
+    for row in table.rows:
+        assert row.config(scale, seed=3).seed == 3
+        assert row.config(scale, seed=3).preset == scale
+
+
+def test_numbers_of_the_paper_belong_to_rows_and_columns():
+    for name, rows in PUBLISHED.items():
+        columns = {column.name for column in TABLES[name].columns}
+        known = {row.name for row in TABLES[name].rows}
+        if name == "table1":
+            known.add("scrapl-theta")
+        assert set(rows) <= known
+        assert {c for row in rows.values() for c in row} <= columns | {"steps", "variation"} | (
+            {"density", "slope"} if name == "figure1" else set()
+        )
+    assert published("table3", "scrapl-theta fast-moderate", "FM") == (48.5, None)
+    assert published("table2", "kpaths", "theta") is None
+
+
+def test_at_the_scale_of_the_paper_nothing_is_changed():
+    for method in ("scrapl", "scrapl-adam"):
+        row = next(row for row in TABLES["table2"].rows if row.method == method)
+        config = row.config("paper", 0)
+        assert (config.training.learning_rate, config.training.steps) == (1e-5, 19200)
+
+
+def test_networks_are_left_out_without_weights(monkeypatch):
+    for variable in ("MULTIPATH_CLAP", "MULTIPATH_PANNS"):
+        monkeypatch.delenv(variable, raising=False)
+    table = TABLES["table1"]
+    assert not {"clap", "panns"} & {row.method for row in table.choose()}
+    with pytest.raises(ConfigurationError, match=r"panns needs weights: .* MULTIPATH_PANNS"):
+        table.choose(["panns"])
+    monkeypatch.setenv("MULTIPATH_PANNS", "file.pth")
+    assert "panns" in {row.method for row in table.choose()}
+
+
+def test_tables_share_their_runs(tmp_path):
+    targets = [
+        {job.target for _, jobs in tiny_plan(tmp_path, name).rows for job in jobs}
+        for name in ("table1", "table2", "figure1")
+    ]
+    assert targets[0] == targets[1] == targets[2]
+
+
+def test_probabilities_are_found_once_for_each_synthesizer(tmp_path):
+    plan = tiny_plan(tmp_path, "table3", only=("scrapl", "scrapl-theta"))
+    assert len(plan.importance) == 4
+    assert len({job.target for job in plan.jobs}) == 4 + 4 * 2 * 2
+    for row, jobs in plan.rows:
+        for job in jobs:
+            if row.importance:
+                needed = next(each for each in plan.importance if each.name == job.needs)
+                assert row.label in needed.name
+                assert job.config["objective"]["probabilities"] == str(needed.target)
+            else:
+                assert job.needs is job.config["objective"]["probabilities"] is None
+
+
+def test_jobs_survive_json(tmp_path):
+    job = tiny_plan(tmp_path, only=("scrapl-theta",)).jobs[1]
+    assert Job.from_dict(json.loads(json.dumps(job.to_dict()))).to_dict() == job.to_dict()
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"table": "table9"}, "unknown table 'table9'; choose one of table1"),
+        ({"scale": "huge"}, "unknown scale 'huge'; choose one of quick, paper"),
+        ({"seeds": 0}, "at least one seed is needed, got 0"),
+        ({"only": ["mss"]}, "table2 has no method 'mss'; choose from scrapl-adam"),
+    ],
+)
+def test_plans_refused(tmp_path, change, message):
+    given = {"table": "table2", "scale": "quick", "seeds": 1, "only": [], **change}
+
+    def plan():
+        table = find_table(given["table"], given["scale"])
+        make_plan(table, given["scale"], tmp_path, given["seeds"], only=given["only"])
+
+    with pytest.raises(ConfigurationError, match=message):
+        plan()
+
+
+def test_an_application_that_is_not_there(monkeypatch):
+    rows = [replace(TABLES["table2"].rows[0], application="organ")]
+    monkeypatch.setitem(TABLES, "table2", replace(TABLES["table2"], rows=rows))
+    with pytest.raises(ConfigurationError, match="table2 needs the application 'organ'"):
+        find_table("table2", "quick")
+
+
+def test_a_folder_with_other_settings_is_refused_and_another_way_to_a_file_is_not(tmp_path):
+    finish(tiny_plan(tmp_path, only=("scrapl-theta",)).jobs[1])
+    again = make_plan(
+        TABLES["table2"], "quick", tmp_path / ".." / tmp_path.name, 1,
+        only=["scrapl-theta"], changes=GRANULAR,
+    )  # fmt: skip
+    assert again.jobs[1].done
+    message = r"holds a run with other settings: training.batch_size was 4, is 2; choose another"
+    with pytest.raises(ConfigurationError, match=message):
+        tiny_plan(tmp_path, only=("scrapl-theta",), batch_size=2)
+
+
+# The queue
+
+
+class Fake:
+    """A cluster that ends each job at the second look."""
+
+    def __init__(self, broken=(), interrupted_at=None):
+        self.broken, self.interrupted_at = broken, interrupted_at
+        self.log, self.most, self.running, self.cancelled = [], 0, 0, []
+
+    def start(self, job):
+        self.log.append(job.name)
+        if len(self.log) == self.interrupted_at:
+            raise KeyboardInterrupt
+        self.running += 1
+        self.most = max(self.most, self.running)
+        looks = iter((False, True))
+
+        def result():
+            self.running -= 1
+            if job.name in self.broken:
+                raise RuntimeError("out\nof memory")
+            job.target.parent.mkdir(parents=True, exist_ok=True)
+            job.target.touch() if job.kind == "importance" else finish(job)
+
+        return SimpleNamespace(
+            done=lambda: next(looks),
+            result=result,
+            cancel=lambda: self.cancelled.append(job.name),
+        )
+
+
+def go(plan, cluster, at_once=2):
+    ended = []
+    failures = run_jobs(
+        plan.jobs, cluster, at_once=at_once, ended=lambda *end: ended.append(end), pause=0.0
+    )
+    return failures, {job.name: reason for job, reason in ended}
+
+
+def test_what_is_needed_comes_first_and_finished_jobs_are_not_run_again(tmp_path):
+    plan = tiny_plan(tmp_path, only=("scrapl", "scrapl-theta"))
+    finish(plan.rows[0][1][0])
+    cluster = Fake()
+    failures, ended = go(plan, cluster)
+    assert failures == {}
+    assert cluster.most == 2
+    assert cluster.log[0] == "importance-granular"
+    assert sorted(cluster.log) == sorted(job.name for job in plan.jobs[:1] + plan.jobs[2:])
+    assert set(ended.values()) == {""}
+    # a run that needs probabilities is not begun beside the job that finds them
+    assert cluster.log.index("match-granular-scrapl-1") < 3
+    assert all(job.done for job in plan.jobs)
+    again = Fake()
+    assert go(plan, again) == ({}, {})
+    assert again.log == []
+
+
+def test_a_failure_is_told_and_what_needs_it_fails_too(tmp_path):
+    plan = tiny_plan(tmp_path, seeds=1, only=("scrapl", "scrapl-theta"))
+    failures, ended = go(plan, Fake(broken=["importance-granular"]))
+    assert failures == {
+        "importance-granular": "out of memory",
+        "match-granular-scrapl-theta-0": "importance-granular failed",
+    }
+    assert ended == {**failures, "match-granular-scrapl-0": ""}
+    assert go(plan, Fake())[0] == {}  # the same again tries what failed
+
+
+def test_a_job_without_a_result_has_failed(tmp_path):
+    plan = tiny_plan(tmp_path, seeds=1)
+    lazy = SimpleNamespace(
+        start=lambda job: SimpleNamespace(done=lambda: True, result=lambda: None, cancel=None)
+    )
+    assert set(go(plan, lazy)[0].values()) == {"it ended without a result"}
+
+
+def test_an_interruption_stops_what_runs(tmp_path):
+    cluster = Fake(interrupted_at=2)
+    plan = tiny_plan(tmp_path)
+    with pytest.raises(KeyboardInterrupt):
+        go(plan, cluster)
+    assert cluster.cancelled == [plan.jobs[0].name]
+
+
+def test_slurm_needs_submitit(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "submitit", None)
+    with pytest.raises(ConfigurationError, match=r"needs submitit: pip install .*\[cluster\]"):
+        Slurm(tmp_path)
+
+
+def test_slurm_submits_plain_values(tmp_path, monkeypatch):
+    made = {}
+
+    class Executor:
+        def __init__(self, folder, cluster):
+            made.update(folder=folder, cluster=cluster)
+            if folder.endswith("nowhere"):
+                raise RuntimeError("Could not detect sbatch")
+
+        def update_parameters(self, **parameters):
+            made.update(parameters)
+
+        def submit(self, function, values):
+            assert function is do
+            return json.loads(json.dumps(values))
+
+    module = SimpleNamespace(AutoExecutor=Executor)
+    monkeypatch.setitem(sys.modules, "submitit", module)
+    job = tiny_plan(tmp_path).jobs[0]
+    slurm = Slurm(tmp_path, {"slurm_partition": "gpu", "timeout_min": 5})
+    assert slurm.start(job) == job.to_dict()
+    assert (made["cluster"], made["slurm_partition"], made["timeout_min"]) == ("slurm", "gpu", 5)
+    with pytest.raises(ConfigurationError, match="cannot be submitted: Could not detect sbatch"):
+        Slurm(tmp_path / "nowhere")
+
+
+# Work
+
+
+def test_a_run_is_done_once_and_continued(tmp_path):
+    job = tiny_plan(tmp_path, seeds=1).jobs[0]
+    job.target.mkdir(parents=True)
+    write_json(job.target / "config.json", json.loads(json.dumps(job.config)))  # just begun
+    assert (job.done, job.progress, job.size) == (False, 0, 10)
+    do(job.to_dict())
+    assert (job.done, job.progress) == (True, 10)
+    assert read_json(job.summary)["seed"] == 0
+    before = job.summary.stat().st_mtime_ns
+    do(job.to_dict())
+    assert job.summary.stat().st_mtime_ns == before
+
+
+def test_a_run_draws_from_what_theta_importance_found(tmp_path):
+    from multipath.applications.draw_counts import read_draws
+    from multipath.importance import load_probabilities
+
+    plan = tiny_plan(tmp_path, seeds=1, only=("scrapl-theta",), steps=4, channels=(4,))
+    for job in plan.jobs:
+        do(job.to_dict())
+    probabilities = load_probabilities(plan.importance[0].target)
+    assert probabilities.std() > 0
+    run = plan.jobs[-1]
+    assert load_probabilities(run.target / "probabilities.pt").equal(probabilities)
+    assert sum(row["count"] for row in read_draws(run.target / "draws.csv")) == 4
+
+
+def test_local_processes_do_jobs_and_say_what_went_wrong(tmp_path):
+    good = tiny_plan(tmp_path, "table1", seeds=1, only=("ploss",), steps=2).jobs[0]
+    bad = replace(good, name="bad", target=tmp_path / "bad", config={"application": {}})
+    failures = run_jobs(
+        [good, bad], LocalProcesses(tmp_path / "jobs"), at_once=2, ended=lambda *_: None, pause=0.05
+    )
+    assert good.done
+    assert list(failures) == ["bad"]
+    assert re.search(r"not the configuration of a sound matching run.*bad\.log", failures["bad"])
+
+
+def test_a_loss_costs_more_when_there_is_more_to_do():
+    costs = [
+        measure_cost(TINY.changed(loss=loss), seconds=0.0, least=2) for loss in ("ploss", "jtfs")
+    ]
+    assert 0 < costs[0]["time"] < costs[1]["time"]
+    assert [cost["repeats"] for cost in costs] == [2, 2]
+
+
+# Results
+
+
+def test_a_table_of_means_intervals_and_published_numbers(tmp_path):
+    plan = tiny_plan(tmp_path, seeds=3, only=("scrapl", "kpaths"))
+    (_, scrapl), (_, kpaths) = plan.rows
+    finish(scrapl[0], 100.0, steps=40)
+    finish(scrapl[1], 104.0, steps=None)
+    finish(kpaths[0], 50.0)
+    lines = collect(plan)
+    assert [(line.seeds, line.planned) for line in lines] == [(2, 3), (1, 3)]
+    theta = lines[0].values["theta"]
+    assert (theta.mean, theta.count) == (102.0, 2)
+    assert theta.margin == pytest.approx(12.706204736 * 2)  # t with one degree of freedom
+    assert lines[0].values["time"].mean == 500.0
+    text = markdown(plan, lines)
+    assert "| scrapl | 2 of 3 | 102 ± 25.4 [73.8 ± 13] |" in text
+    assert "40 (1 of 2) [7296]" in text
+    assert "| kpaths | 1 of 3 | 50 |" in text
+    assert "| scrapl | 0.0003 | 10 | 4 |" in text
+
+
+def test_files_of_a_table(tmp_path):
+    plan = tiny_plan(tmp_path, seeds=2)
+    file = write_results(plan)  # nothing is there yet
+    assert "| scrapl | 0 of 2 | - [73.8 ± 13] |" in file.read_text()
+    assert write_figures(plan) == []
+    for job, theta in zip(plan.jobs, (90.0, 110.0), strict=True):
+        finish(job, theta)
+    write_results(plan)
+    rows = read_csv(tmp_path / "table2.csv")
+    (first,) = [row for row in rows if row["column"] == "theta"]
+    assert (first["mean"], first["paper"], first["count"]) == ("100.0", "73.8", "2")
+    assert read_json(tmp_path / "table2.json")["rows"][0]["mean"] == 100.0
+    (picture,) = write_figures(plan)
+    assert picture.name == "table2-granular.png"
+    assert imread(picture).std() > 0.02
+
+
+def test_figure_of_error_against_cost(tmp_path):
+    plan = tiny_plan(tmp_path, "figure1", seeds=1, only=("scrapl", "kpaths"))
+    assert write_figures(plan) == []
+    finish(plan.jobs[0])
+    (picture,) = write_figures(plan)
+    assert picture.name == "figure1.png"
+    assert imread(picture).std() > 0.01
+
+
+def test_costs_are_compared_with_a_spectral_loss(tmp_path):
+    plan = make_plan(TABLES["table5"], "quick", tmp_path, 1, only=["mss-log", "jtfs"])
+    assert plan.jobs[0].config["application"]["n_samples"] == 32768
+    for job, time in zip(plan.jobs, (0.8, 0.1), strict=True):
+        write = {"time": time, "memory": 100 * time}
+        job.target.mkdir(parents=True)
+        write_json(job.summary, write)
+    jtfs, mss = collect(plan)
+    assert jtfs.row.method == "jtfs"
+    assert jtfs.values["time_ratio"].mean == pytest.approx(8)
+    assert mss.values["memory_ratio"].mean == 1
+    assert jtfs.values["time"].mean == 800
+    assert math.isnan(jtfs.values["time"].margin)
+
+
+# The command
+
+
+def command(capsys, *arguments):
+    with pytest.raises(SystemExit) as ended:
+        main(["reproduce", *arguments])
+    captured = capsys.readouterr()
+    return ended.value.code or 0, captured.out, captured.err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["table9"], "unknown table 'table9'"),
+        (["table2", "--data", "x"], "--data is for table4 alone"),
+        (["table2", "--cluster", "moon"], "unknown cluster 'moon'; choose local or slurm"),
+        (["table2", "--jobs", "0"], "--jobs must be at least 1, got 0"),
+        (["table2", "--cluster-option", "a=1"], "--cluster-option needs --cluster slurm"),
+        (["table2", "--cluster", "slurm", "--cluster-option", "a"], "NAME=VALUE, got 'a'"),
+    ],
+)
+def test_commands_refused_in_one_line(capsys, tmp_path, monkeypatch, arguments, message):
+    monkeypatch.chdir(tmp_path)
+    code, _, error = command(capsys, *arguments)
+    assert code == 2
+    assert message in error
+    assert error.count("\n") == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.fixture
+def fake(monkeypatch):
+    cluster = Fake()
+    monkeypatch.setattr(
+        "multipath.applications.reproduction.queue.LocalProcesses", lambda folder: cluster
+    )
+    return cluster
+
+
+def test_the_command_writes_a_table_and_goes_on(capsys, tmp_path, fake):
+    arguments = ["table2", "--seeds", "1", "--out", str(tmp_path), "--steps", "8", "--jobs", "1"]
+    fake.broken = ["match-granular-kpaths-0"]
+    code, out, error = command(capsys, *arguments)
+    assert code == 1
+    assert "match-granular-kpaths-0: out of memory" in out
+    assert "1 of 7 jobs failed; the same command tries them again" in error
+    assert "match-granular-scrapl-0: theta 100, 3 s of training" in out
+    fake.broken = []
+    code, out, _ = command(capsys, *arguments)
+    assert code == 0
+    assert "6 of 7 jobs are finished already" in out
+    assert fake.log[7:] == ["match-granular-kpaths-0"]
+    assert "| kpaths | 1 | 100 |" in out
+    assert (tmp_path / "table2-granular.png").is_file()
+
+
+def test_an_interruption_leaves_a_table(capsys, tmp_path, fake):
+    fake.interrupted_at = 4
+    code, _, error = command(
+        capsys, "table2", "--seeds", "1", "--out", str(tmp_path), "--jobs", "1"
+    )
+    assert code == 130
+    assert "interrupted; the same command goes on" in error
+    assert "| scrapl-adam | 1 |" in (tmp_path / "table2.md").read_text()
