@@ -97,4 +97,5 @@ public_modules = [
     "multipath.applications.synthesizers",
     "multipath.applications.timbre",
     "multipath.applications.tr808",
+    "multipath.applications.tr808_matching",
 ]

@@ -26,7 +26,7 @@ class Synthesizer(Protocol):
         """Of what :meth:`physical` returns."""
 
     def __call__(self, theta: Tensor, chance: Tensor, /) -> Tensor:
-        """Parameters (batch, U) in [0, 1] and one integer each to sounds (batch, n_samples)."""
+        """Parameters (batch, U) in [0, 1] and their chance to sounds (batch, n_samples)."""
 
     def physical(self, theta: Tensor) -> Tensor:
         """Parameters in their units."""
@@ -48,12 +48,10 @@ class Application(Settings):
     Attributes:
         name: Of the application: ``multipath match NAME``.
         heading: Of the application, for people.
-        knows_theta: Whether somebody knows the parameters of the targets.
     """
 
     name: ClassVar[str]
     heading: ClassVar[str]
-    knows_theta: ClassVar[bool] = True
 
     sample_rate: float
     n_samples: int
@@ -69,13 +67,22 @@ class Application(Settings):
         """Name and variant."""
         return f"{self.name} {self.variant}".strip()
 
+    @property
+    def knows_theta(self) -> bool:
+        """Whether somebody knows the parameters of the targets."""
+        return True
+
     @abstractmethod
     def build_synth(self) -> Synthesizer:
         """The frozen synthesizer."""
 
     @abstractmethod
     def draw_chance(self, count: int, generator: torch.Generator) -> Tensor:
-        """What parameters leave open, for a number of sounds: integers of shape (count,)."""
+        """What parameters leave open, for a number of sounds: integers, one row a sound."""
+
+    def evaluation_chance(self, count: int, generator: torch.Generator) -> Tensor:
+        """The same for reconstructions that are judged; by default as in training."""
+        return self.draw_chance(count, generator)
 
     @abstractmethod
     def targets(self, seed: int) -> dict[str, Targets]:
@@ -84,6 +91,10 @@ class Application(Settings):
     @abstractmethod
     def build_evaluation(self, synth: Synthesizer) -> Evaluation:
         """What judges the encoder."""
+
+    def fingerprint(self) -> dict[str, str]:
+        """What files outside of the run the targets come from: a digest of each, by name."""
+        return {}
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, fit for JSON, and the name."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 
@@ -13,6 +15,7 @@ from .timbre import brightness, centroid, flatness, loudness, lufs
 
 FFT_SIZES = (64, 128, 256, 512, 1024, 2048)
 
+DISTANCES = ("mss", "jtfs")
 PARTS = ("transient", "decay")
 FEATURES = ("loudness", "centroid", "flatness")
 
@@ -122,12 +125,15 @@ class DrumMetrics(nn.Module):
         )
 
     @torch.no_grad()
-    def forward(self, reconstruction: Tensor, target: Tensor) -> dict[str, Tensor]:
+    def forward(
+        self, reconstruction: Tensor, target: Tensor, distances: Sequence[str] = DISTANCES
+    ) -> dict[str, Tensor]:
         """All distances, each of shape (batch,).
 
         Args:
             reconstruction: Shape (batch, n_samples).
             target: The same shape.
+            distances: Which of ``mss`` and ``jtfs`` to compute; the features always are.
 
         Raises:
             InputError: If a shape is another.
@@ -138,7 +144,7 @@ class DrumMetrics(nn.Module):
                     f"both sounds must have shape (batch, {self.n_samples}), got "
                     f"{tuple(reconstruction.shape)} and {tuple(target.shape)}"
                 )
-        found = {name: loss(reconstruction, target) for name, loss in self.distances.items()}
+        found = {name: self.distances[name](reconstruction, target) for name in distances}
         ours, theirs = self.features(reconstruction), self.features(target)
         for name in FEATURES:
             difference = (ours[name] - theirs[name]).abs()

@@ -12,9 +12,10 @@ from .chirplet_matching import ChirpletMatching
 from .granular_matching import GranularMatching
 from .objectives import find_objective
 from .settings import EncoderSettings, ObjectiveSettings, Settings, TrainingSettings
+from .tr808_matching import TR808Matching
 
 APPLICATIONS: dict[str, type[Application]] = {
-    kind.name: kind for kind in (ChirpletMatching, GranularMatching)
+    kind.name: kind for kind in (ChirpletMatching, GranularMatching, TR808Matching)
 }
 """What can be matched, by name."""
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:  # Lightning is slow to import
 
 
 def make_progress_bar() -> ProgressBar:
-    """A bar with steps, time left, and a field ``error`` for the latest theta error."""
+    """A bar with steps, time left, and a field ``error`` for the latest error."""
     return ProgressBar(
         TextColumn("{task.description}"),
         BarColumn(),
@@ -46,15 +46,41 @@ def show_progress(title: str, steps: int) -> Iterator[Progress]:
 
 
 def error_text(error: float | None) -> str:
-    """The latest error, for a progress bar."""
-    return "" if error is None else f"error {error:.0f} per mille"
+    """The latest error, for a progress bar: per mille, or small and without a unit.
+
+    Example:
+        >>> error_text(123.4), error_text(1.234)
+        ('error 123', 'error 1.23')
+    """
+    return "" if error is None else f"error {number(error)}"
+
+
+def number(value: float) -> str:
+    """Three digits, or all before the point.
+
+    Example:
+        >>> number(0.012345), number(12345.6)
+        ('0.0123', '12346')
+    """
+    return f"{value:.0f}" if abs(value) >= 100 else f"{value:.3g}"
 
 
 def show_summary(summary: Mapping[str, Any], folder: Path) -> None:
     """Print the errors of a finished run and where its report is."""
-    table = Table("", f"error ({summary['unit']})", "untrained")
+    unit = f" ({summary['unit']})" if summary["unit"] else ""
+    table = Table("", f"error{unit}", "untrained")
     for name, error in summary[summary["errors"]].items():
-        table.add_row(name, f"{error:.1f}", f"{summary['untrained_error'][name]:.1f}")
+        table.add_row(name, number(error), number(summary["untrained_error"][name]))
     Console().print(table)
+    if summary["types"]:
+        headings = [f"{name} ({found['count']})" for name, found in summary["types"].items()]
+        table = Table("", *headings, title="error by type, untrained in brackets")
+        for name in summary[summary["errors"]]:
+            pairs = [
+                (each["trained"][name], each["untrained"][name])
+                for each in summary["types"].values()
+            ]
+            table.add_row(name, *(f"{number(now)} ({number(before)})" for now, before in pairs))
+        Console().print(table)
     print(f"{1000 * summary['seconds_per_step']:.1f} ms per step")
     print(f"report: {folder / 'report.html'}")

@@ -14,7 +14,8 @@ from ..errors import ConfigurationError
 SPLITS = {"train": 0.6, "validation": 0.2, "test": 0.2}
 
 DrawChance = Callable[[int, torch.Generator], Tensor]
-"""Draws what parameters leave open for a number of sounds: their time shifts, say."""
+"""Draws what parameters leave open for a number of sounds: their time shifts, say. Integers, of
+shape (n,) or, where there are several to a sound, (n, k)."""
 
 
 class Targets(NamedTuple):
@@ -22,14 +23,16 @@ class Targets(NamedTuple):
 
     Args:
         theta: True parameters in [0, 1], shape (n, U), or None if nobody knows them.
-        chance: What else the synthesizer needs, integers of shape (n,): time shifts in samples, or
-            seeds of grains.
+        chance: What else the synthesizer needs, integers of shape (n,) or (n, k): time shifts in
+            samples, seeds of grains or of noise.
         sounds: Recordings, shape (n, n_samples). None: rendered from the others.
+        types: What each is, or None if they are all alike; errors are then told by type too.
     """
 
     theta: Tensor | None = None
     chance: Tensor | None = None
     sounds: Tensor | None = None
+    types: tuple[str, ...] | None = None
 
     @property
     def size(self) -> int:
@@ -38,7 +41,11 @@ class Targets(NamedTuple):
 
     def take(self, which: Tensor | slice) -> Targets:
         """Some of them."""
-        return Targets(*(None if field is None else field[which] for field in self))
+        tensors, types = self[:-1], self.types
+        if types is not None:
+            types = tuple(types[i] for i in torch.arange(len(types))[which].tolist())
+        theta, chance, sounds = (None if field is None else field[which] for field in tensors)
+        return Targets(theta, chance, sounds, types)
 
 
 class Batch(NamedTuple):
@@ -62,7 +69,8 @@ class Batches:
 
     Args:
         splits: Targets of ``train``, ``validation`` and ``test``.
-        draw_chance: Draws that of reconstructions.
+        draw_chance: Draws that of reconstructions in training.
+        evaluation_chance: Draws that of reconstructions in evaluation. Default: as in training.
         seed: Of the run.
         size: Targets in a training step.
 
@@ -80,7 +88,13 @@ class Batches:
     """
 
     def __init__(
-        self, splits: Mapping[str, Targets], draw_chance: DrawChance, *, seed: int, size: int
+        self,
+        splits: Mapping[str, Targets],
+        draw_chance: DrawChance,
+        evaluation_chance: DrawChance | None = None,
+        *,
+        seed: int,
+        size: int,
     ) -> None:
         sizes = {name: targets.size for name, targets in splits.items()}
         if sizes["train"] < size or not all(sizes.values()):
@@ -90,6 +104,7 @@ class Batches:
             )
         self.splits = dict(splits)
         self.draw_chance = draw_chance
+        self.evaluation_chance = evaluation_chance or draw_chance
         self.seed = seed
         self.size = size
 
@@ -105,7 +120,7 @@ class Batches:
     def all_of(self, split: str, size: int = 64) -> Iterator[Batch]:
         """All targets of a split, in order; the chance of their reconstructions is fixed too."""
         targets = self.splits[split]
-        chance = self.draw_chance(targets.size, seeded(self.seed, split))
+        chance = self.evaluation_chance(targets.size, seeded(self.seed, split))
         for start in range(0, targets.size, size):
             part = slice(start, start + size)
             yield Batch(targets.take(part), chance[part])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import torch
@@ -17,15 +18,16 @@ PRELU_SLOPE = 0.25
 class ConvBlock(nn.Module):
     """Layer norm (without affine) over each channel's plane, 3x3 convolution, max pool, PReLU."""
 
-    def __init__(self, inputs: int, outputs: int) -> None:
+    def __init__(self, inputs: int, outputs: int, pool: tuple[int, int]) -> None:
         super().__init__()
+        self.pool = pool
         self.convolution = nn.Conv2d(inputs, outputs, kernel_size=3, padding=1)
         self.activation = nn.PReLU()
 
     def forward(self, planes: Tensor) -> Tensor:
-        """Halves both sides of (batch, inputs, bins, frames)."""
+        """Shrinks both sides of (batch, inputs, bins, frames) by the pool's."""
         planes = self.convolution(functional.layer_norm(planes, planes.shape[-2:]))
-        activated: Tensor = self.activation(functional.max_pool2d(planes, 2))
+        activated: Tensor = self.activation(functional.max_pool2d(planes, self.pool))
         return activated
 
 
@@ -42,6 +44,7 @@ class Encoder(nn.Module):
         dropout: Probability that a unit is dropped in training.
         initialization: ``"torch"`` for the layers' defaults, as published, or ``"he"`` (He et al.,
             2015, for PReLU), which leaves the plateau at the start of training much sooner.
+        pools: By how much each block shrinks bins and frames. Default: both are halved.
 
     Raises:
         ConfigurationError: If an argument is out of range.
@@ -64,6 +67,7 @@ class Encoder(nn.Module):
         embedding: int = 64,
         dropout: float = 0.5,
         initialization: str = "torch",
+        pools: Sequence[tuple[int, int]] | None = None,
     ) -> None:
         super().__init__()
         if min(n_parameters, embedding - 1, *channels, len(channels)) < 1:
@@ -77,9 +81,15 @@ class Encoder(nn.Module):
             raise ConfigurationError(
                 f"initialization must be 'torch' or 'he', got {initialization!r}"
             )
-        self.smallest_side = 2 ** len(channels)
+        pools = [(2, 2)] * len(channels) if pools is None else list(pools)
+        if len(pools) != len(channels) or min(map(min, pools)) < 1:
+            raise ConfigurationError(
+                f"pools must be pairs of positive numbers, one for each of the {len(channels)} "
+                f"blocks, got {pools}"
+            )
+        self.smallest = tuple(math.prod(sides) for sides in zip(*pools, strict=True))
         self.blocks = nn.Sequential(
-            *(ConvBlock(i, o) for i, o in zip((1, *channels), channels, strict=False))
+            *map(ConvBlock, (1, *channels[:-1]), channels, pools),
         )
         self.dense = nn.Sequential(
             nn.Linear(channels[-1], embedding), nn.PReLU(), nn.Dropout(dropout)
@@ -109,13 +119,14 @@ class Encoder(nn.Module):
         """Pictures (batch, bins, frames) to parameters (batch, n_parameters).
 
         Raises:
-            InputError: If the pictures are too small to be halved by every block.
+            InputError: If the pictures are too small to be shrunk by every block.
         """
-        if pictures.ndim != 3 or min(pictures.shape[1:]) < self.smallest_side:
+        bins, frames = self.smallest
+        if pictures.ndim != 3 or pictures.shape[1] < bins or pictures.shape[2] < frames:
             raise InputError(
-                f"pictures must have shape (batch, bins, frames) with at least "
-                f"{self.smallest_side} bins and frames, got {tuple(pictures.shape)}; use more "
-                "octaves, a shorter hop or fewer blocks"
+                f"pictures must have shape (batch, bins, frames) with at least {bins} bins and "
+                f"{frames} frames, got {tuple(pictures.shape)}; use more octaves, a shorter hop "
+                "or fewer blocks"
             )
         embedded = self.dense(self.blocks(pictures[:, None]).mean(dim=(2, 3)))
         return torch.cat([head(embedded) for head in self.heads], dim=1)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
+from typing import Any
 
 from torch import Tensor, nn
 
@@ -21,7 +22,7 @@ class Evaluation(nn.Module, ABC):
     Attributes:
         key: What its numbers are called in ``summary.json``.
         headline: Which of them a run is judged by.
-        unit: Of all of them.
+        unit: Of all of them; empty if each has its own or none.
     """
 
     key: str
@@ -31,6 +32,11 @@ class Evaluation(nn.Module, ABC):
     @abstractmethod
     def forward(self, batch: Batch, estimate: Tensor) -> dict[str, Tensor]:
         """Numbers of each sound by name, shape (batch,); lower is better."""
+
+    def validate(self, batch: Batch, estimate: Tensor) -> dict[str, Tensor]:
+        """What is worth its time at every validation, the headline included: all by default."""
+        numbers: dict[str, Tensor] = self(batch, estimate)
+        return numbers
 
 
 class ThetaError(Evaluation):
@@ -70,17 +76,54 @@ class ThetaError(Evaluation):
         }
 
 
+def means(numbers: Mapping[str, Tensor]) -> dict[str, float]:
+    """Means over all sounds.
+
+    Example:
+        >>> import torch
+        >>> means({"theta": torch.tensor([100.0, 200.0])})
+        {'theta': 150.0}
+    """
+    return {name: float(values.double().mean()) for name, values in numbers.items()}
+
+
+def by_type(
+    types: Sequence[str], trained: Mapping[str, Tensor], untrained: Mapping[str, Tensor]
+) -> dict[str, dict[str, Any]]:
+    """Means over the sounds of each type, and how many there are.
+
+    Example:
+        >>> import torch
+        >>> after, before = ({"mss": scale * torch.arange(3.0)} for scale in (1, 2))
+        >>> by_type(["BD", "SD", "SD"], after, before)["SD"]
+        {'count': 2, 'trained': {'mss': 1.5}, 'untrained': {'mss': 3.0}}
+    """
+    members = {
+        name: [i for i, other in enumerate(types) if other == name] for name in sorted({*types})
+    }
+    return {
+        name: {
+            "count": len(which),
+            "trained": means({key: values[which] for key, values in trained.items()}),
+            "untrained": means({key: values[which] for key, values in untrained.items()}),
+        }
+        for name, which in members.items()
+    }
+
+
 def steps_to_converge(
-    steps: Sequence[float], errors: Sequence[float], threshold: float
+    steps: Sequence[float], errors: Sequence[float], threshold: float | None
 ) -> int | None:
     """First validation step at which the error is below a threshold; None if it never was.
 
-    Validations are its resolution.
+    Validations are its resolution. Without a threshold no run converges.
 
     Example:
         >>> steps_to_converge([10, 20, 30], [300.0, 90.0, 110.0], threshold=100.0)
         20
     """
+    if threshold is None:
+        return None
     return next(
         (int(step) for step, error in zip(steps, errors, strict=True) if error < threshold), None
     )

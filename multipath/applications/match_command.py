@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from ..errors import ConfigurationError
 from .configuration import MatchConfig
 from .objectives import loss_names
 from .presets import preset
@@ -91,6 +92,70 @@ def granular(
     config = preset(
         preset_name,
         "granular",
+        loss=loss,
+        steps=steps,
+        seed=seed,
+        learning_rate=lr,
+        probabilities=probabilities,
+        reweight=reweight,
+    )
+    run_and_show(config, out, resume=resume, overwrite=overwrite)
+
+
+@match.command()
+def tr808(
+    count: Annotated[
+        int | None, typer.Argument(metavar="[N]", help="Drums to make with --synthetic.")
+    ] = None,
+    data: Annotated[
+        Path | None, typer.Option(help="Folder of recordings to match.", metavar="DIR")
+    ] = None,
+    synthetic: Annotated[
+        bool, typer.Option("--synthetic", help="Match drums that the synthesizer made.")
+    ] = False,
+    alignment: Annotated[
+        str, typer.Option(help="micro (aligned) or meso (shifted in training).")
+    ] = "micro",
+    trim: Annotated[
+        float | None,
+        typer.Option(
+            help="Recordings begin where they come this close to their peak. Default: 60.",
+            metavar="DB",
+        ),
+    ] = None,
+    refuse_bad_files: Annotated[
+        bool, typer.Option("--refuse-bad-files", help="Stop at a recording that cannot be used.")
+    ] = False,
+    loss: Loss = "kpaths",
+    preset_name: Preset = "quick",
+    steps: Steps = None,
+    seed: Seed = 0,
+    lr: Rate = None,
+    probabilities: Probabilities = None,
+    reweight: Reweight = False,
+    out: Out = None,
+    resume: Resume = False,
+    overwrite: Overwrite = False,
+) -> None:
+    """Match drums, recorded (--data DIR) or made (--synthetic [N]), with a TR-808 synthesizer."""
+    if synthetic == (data is not None):
+        raise ConfigurationError(
+            "expected either recordings to match (--data DIR) or --synthetic [N], got "
+            + ("both" if synthetic else "neither")
+        )
+    if data is not None and count is not None:
+        raise ConfigurationError(
+            f"got {count} beside --data: recordings are not counted; leave it out, or make drums "
+            "with --synthetic"
+        )
+    config = preset(
+        preset_name,
+        "tr808",
+        data=None if data is None else str(data),
+        n_targets=count,
+        alignment=alignment,
+        trim=trim,
+        bad_files="refuse" if refuse_bad_files else None,
         loss=loss,
         steps=steps,
         seed=seed,

@@ -52,10 +52,12 @@ class SoundMatching(LightningModule):
             embedding=settings.embedding,
             dropout=settings.dropout,
             initialization=settings.initialization,
+            pools=settings.pools,
         )
         self.batches = Batches(
             application.targets(config.seed),
             application.draw_chance,
+            application.evaluation_chance,
             seed=config.seed,
             size=config.training.batch_size,
         )
@@ -94,7 +96,7 @@ class SoundMatching(LightningModule):
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         """Log what the evaluation says."""
-        numbers = self.evaluation(batch, self(self.sounds(batch.targets)))
+        numbers = self.evaluation.validate(batch, self(self.sounds(batch.targets)))
         for name, values in numbers.items():
             self.log(f"validation/{name}", values.mean(), batch_size=batch.targets.size)
 
@@ -131,15 +133,12 @@ class SoundMatching(LightningModule):
         return torch.cat(estimates)
 
     @torch.no_grad()
-    def evaluate(self, split: str, estimate: Tensor) -> dict[str, float]:
-        """Means over a split of what the evaluation says about the estimates of it."""
+    def evaluate(self, split: str, estimate: Tensor) -> dict[str, Tensor]:
+        """What the evaluation says about the estimates of a split: numbers of each sound."""
         batches = list(self._all_of(split))
         parts = estimate.split([batch.targets.size for batch in batches])
         found = [self.evaluation(*pair) for pair in zip(batches, parts, strict=True)]
-        return {
-            name: float(torch.cat([numbers[name] for numbers in found]).double().mean())
-            for name in found[0]
-        }
+        return {name: torch.cat([numbers[name] for numbers in found]).cpu() for name in found[0]}
 
     def _all_of(self, split: str) -> Iterator[Batch]:
         for batch in self.batches.all_of(split):

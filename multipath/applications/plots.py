@@ -63,9 +63,11 @@ def plot_estimates(
         units: Their units.
     """
     count = len(names)
-    figure = Figure(figsize=(3.6 * count, 3.6), layout="constrained")
+    columns = min(count, 7)
+    rows = -(-count // columns)
+    figure = Figure(figsize=(3.6 * columns, 3.6 * rows), layout="constrained")
     for column, (name, unit) in enumerate(zip(names, units, strict=True)):
-        axes = figure.add_subplot(1, count, column + 1)
+        axes = figure.add_subplot(rows, columns, column + 1)
         true, found = theta[:, column].tolist(), estimate[:, column].tolist()
         low, high = min(true), max(true)
         axes.plot([low, high], [low, high], color=FAINT, linewidth=1)

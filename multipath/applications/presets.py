@@ -9,6 +9,7 @@ from .chirplet_matching import ChirpletMatching
 from .configuration import MatchConfig
 from .granular_matching import GranularMatching
 from .settings import EncoderSettings, ObjectiveSettings, ScatteringSettings, TrainingSettings
+from .tr808_matching import TR808Matching
 
 QUICK_ENCODER = EncoderSettings(
     cqt_octaves=2,
@@ -107,9 +108,73 @@ PAPER_GRANULAR = MatchConfig(
 )
 """The settings of the paper (table 11), meant for a GPU."""
 
+QUICK_TR808 = MatchConfig(
+    preset="quick",
+    seed=0,
+    application=TR808Matching(
+        sample_rate=12000.0,
+        n_samples=8192,
+        onset=512,
+        scattering=ScatteringSettings(
+            J=10, Q=(8, 2), J_fr=3, Q_fr=2, T=1024, F=4, sampling="reduced", eps=1e-3
+        ),
+    ),
+    objective=ObjectiveSettings(loss="kpaths"),
+    encoder=EncoderSettings(
+        cqt_octaves=7,
+        cqt_hop=128,
+        channels=(16, 32, 48, 64),
+        embedding=64,
+        dropout=0.0,
+        initialization="he",
+    ),
+    training=TrainingSettings(
+        steps=600,
+        batch_size=4,
+        learning_rate=2e-3,
+        schedule="linear",
+        validate_every=100,
+        threshold=None,
+    ),
+)
+"""A few minutes on one CPU core for 80 recordings."""
+
+PAPER_TR808 = MatchConfig(
+    preset="paper",
+    seed=0,
+    application=TR808Matching(
+        sample_rate=44100.0,
+        n_samples=44100,
+        n_targets=681,
+        onset=2048,
+        noise="fixed",
+        scattering=ScatteringSettings(J=12, Q=(8, 2), J_fr=5, Q_fr=2, T=2048, F=1, eps=1e-3),
+    ),
+    objective=PAPER_OBJECTIVE,
+    encoder=EncoderSettings(
+        cqt_octaves=9,
+        cqt_hop=256,
+        channels=(128,) * 5,
+        embedding=128,
+        dropout=0.25,
+        pools=((2, 2), (2, 2), (2, 3), (3, 3), (3, 3)),
+    ),
+    training=TrainingSettings(
+        steps=50 * 53,  # epochs of 425 training recordings in batches of 8
+        batch_size=8,
+        learning_rate=1e-4,
+        schedule="linear",
+        validate_every=53,
+        threshold=None,
+    ),
+)
+"""The settings of the paper (table 11), meant for a GPU; its 681 recordings are not public. The
+epochs are counted in its steps: fewer recordings are seen more often."""
+
 PRESETS: dict[str, dict[str, MatchConfig]] = {
     "chirplet": {"quick": QUICK_CHIRPLET, "paper": PAPER_CHIRPLET},
     "granular": {"quick": QUICK_GRANULAR, "paper": PAPER_GRANULAR},
+    "tr808": {"quick": QUICK_TR808, "paper": PAPER_TR808},
 }
 """The presets of each application, by names."""
 

@@ -182,7 +182,7 @@ def synthetic_recordings(synth: TR808Synth, count: int, *, seed: int = 0) -> Rec
     place = synth.time.device
     with torch.no_grad():
         sounds = [
-            synth(some.to(place), noise).cpu()
+            synth(some.to(place), torch.stack([noise, torch.zeros_like(noise)], dim=1)).cpu()
             for some, noise in zip(theta.split(16), seeds.split(16), strict=True)
         ]
     types = ("synthetic",) * count

@@ -13,6 +13,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from scipy.signal import resample_poly
 from torch import Tensor
 
+from .console import number
 from .matching import SoundMatching
 from .plots import plot_convergence, plot_estimates, plot_pairs
 
@@ -83,6 +84,7 @@ def render_page(file: Path, template: str, **values: Any) -> Path:
     """Fill one of the package's templates and write it; text is escaped for HTML."""
     loader = PackageLoader("multipath.applications", "templates")
     environment = Environment(loader=loader, autoescape=True, undefined=StrictUndefined)
+    environment.filters["number"] = number
     file.write_text(environment.get_template(template).render(**values), encoding="utf-8")
     return file
 

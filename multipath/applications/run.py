@@ -26,7 +26,8 @@ from .configuration import MatchConfig
 from .data import seeded
 from .draws import DrawHistogram
 from .environment import describe_environment
-from .evaluation import steps_to_converge, total_variation
+from .evaluation import by_type, means, steps_to_converge, total_variation
+from .files import read_json, write_json
 from .matching import SoundMatching
 from .objectives import read_probabilities
 from .report import write_report
@@ -73,12 +74,15 @@ def run(
     """
     files = RunFolder(Path(folder))
     checkpoint = files.check(config, resume=resume, overwrite=overwrite)
+    fingerprint = config.application.fingerprint()
+    if resume:
+        files.check_sources(fingerprint)
     gpus = range(torch.cuda.device_count())
     with _quiet_lightning(), torch.random.fork_rng(devices=gpus):
         torch.manual_seed(seeded(config.seed, "weights").initial_seed())
         model = SoundMatching(config, files.read_probabilities(config, resume=resume))
         if not resume:
-            files.begin(config)
+            files.begin(config, fingerprint)
         untrained = model.evaluate("test", model.estimate("test"))
         history = History(files.metrics)
         own: list[Callback] = [SeededSteps(config.seed), history, DrawHistogram(files.draws)]
@@ -131,6 +135,7 @@ class RunFolder:
         self.draws = root / "draws.csv"
         self.summary = root / "summary.json"
         self.encoder = root / "encoder.pt"
+        self.sources = root / "sources.json"
         self.probabilities = root / "probabilities.pt"
         self.tensorboard = root / "tensorboard"
         self.checkpoint = root / "checkpoints" / "last.ckpt"
@@ -160,16 +165,39 @@ class RunFolder:
         own = resume and self.probabilities.exists()
         return read_probabilities(self.probabilities if own else config.objective.probabilities)
 
-    def begin(self, config: MatchConfig) -> None:
+    def check_sources(self, fingerprint: dict[str, str]) -> None:
+        """Refuse to go on when the files that the targets come from are others by now."""
+        saved = read_json(self.sources) if self.sources.exists() else {}
+        changed = [
+            *(f"{name} is gone" for name in saved.keys() - fingerprint.keys()),
+            *(f"{name} is new" for name in fingerprint.keys() - saved.keys()),
+            *(
+                f"{name} has changed"
+                for name in saved
+                if saved[name] != fingerprint.get(name) and name in fingerprint
+            ),
+        ]
+        if changed:
+            raise ConfigurationError(
+                f"cannot resume {self.root} with other recordings: {', '.join(sorted(changed))}; "
+                "restore them, or start again with --overwrite"
+            )
+
+    def begin(self, config: MatchConfig, fingerprint: dict[str, str]) -> None:
         """Discard what is here, and write down what the new run depends on."""
         given = config.objective.probabilities
         content = None if given is None else Path(given).read_bytes()  # may be the copy in here
-        for stale in (self.summary, self.checkpoint, self.metrics, self.draws, self.probabilities):
+        for stale in (
+            *(self.summary, self.checkpoint, self.metrics, self.draws),
+            *(self.probabilities, self.sources),
+        ):
             stale.unlink(missing_ok=True)
         shutil.rmtree(self.tensorboard, ignore_errors=True)
         self.root.mkdir(parents=True, exist_ok=True)
         if content is not None:
             self.probabilities.write_bytes(content)
+        if fingerprint:
+            write_json(self.sources, fingerprint)
         self.config.write_text(json.dumps(config.to_dict(), indent=2) + "\n")
 
     def _resume(self, config: MatchConfig) -> Path | None:
@@ -216,11 +244,12 @@ def _fit(trainer: Trainer, model: SoundMatching, checkpoint: Path | None) -> Non
 
 
 def _summarize(
-    model: SoundMatching, history: History, untrained: dict[str, float], trained: dict[str, float]
+    model: SoundMatching, history: History, untrained: dict[str, Tensor], trained: dict[str, Tensor]
 ) -> dict[str, Any]:
     config, evaluation = model.config, model.evaluation
     training, objective = config.training, config.objective
     paths = getattr(getattr(model.criterion, "loss", model.criterion), "paths", None)
+    types = model.batches.splits["test"].types
     curve = [row[evaluation.headline] for row in history.rows]
     steps = [row["step"] for row in history.rows]
     return {
@@ -236,8 +265,9 @@ def _summarize(
         "errors": evaluation.key,
         "headline": evaluation.headline,
         "unit": evaluation.unit,
-        evaluation.key: trained,
-        "untrained_error": untrained,
+        evaluation.key: means(trained),
+        "untrained_error": means(untrained),
+        "types": {} if types is None else by_type(types, trained, untrained),
         "steps_to_converge": steps_to_converge(steps, curve, training.threshold),
         "total_variation": total_variation(curve),
         "seconds_per_step": history.seconds_per_step,

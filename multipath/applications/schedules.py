@@ -21,5 +21,19 @@ def cosine(done: float) -> float:
     return 0.5 * (1 + math.cos(math.pi * done))
 
 
-SCHEDULES: dict[str, Callable[[float], float]] = {"constant": constant, "cosine": cosine}
+def linear(done: float) -> float:
+    """Down to a tenth along a straight line.
+
+    Example:
+        >>> [round(linear(done), 2) for done in (0.0, 0.5, 1.0)]
+        [1.0, 0.55, 0.1]
+    """
+    return 1 - 0.9 * done
+
+
+SCHEDULES: dict[str, Callable[[float], float]] = {
+    "constant": constant,
+    "cosine": cosine,
+    "linear": linear,
+}
 """Learning rate relative to that at the start, from the share of the steps done, by name."""

@@ -132,6 +132,7 @@ class EncoderSettings(Settings):
         embedding: Width of its dense layer.
         dropout: In training.
         initialization: Of its weights.
+        pools: By how much each block shrinks the picture. None: both sides are halved.
     """
 
     cqt_octaves: int
@@ -140,6 +141,7 @@ class EncoderSettings(Settings):
     embedding: int
     dropout: float
     initialization: str = "torch"
+    pools: tuple[tuple[int, int], ...] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -154,7 +156,7 @@ class TrainingSettings(Settings):
         weight_decay: Decoupled.
         validate_every: Steps between two validations; checkpoints are saved as often.
         threshold: A run has converged at the first validation below it, in the unit of the
-            errors (per mille).
+            errors (per mille). None: not asked.
     """
 
     steps: int
@@ -163,7 +165,7 @@ class TrainingSettings(Settings):
     validate_every: int
     schedule: str = "constant"
     weight_decay: float = 0.01
-    threshold: float = 100.0
+    threshold: float | None = 100.0
 
     def __post_init__(self) -> None:
         """Check what no other constructor would notice, or notice too late."""
@@ -210,4 +212,4 @@ def differences(
 def _restore(kind: Any, value: Any) -> Any:
     if isinstance(kind, type) and issubclass(kind, Settings) and isinstance(value, Mapping):
         return kind.from_dict(value)
-    return tuple(value) if isinstance(value, list) else value
+    return tuple(_restore(None, each) for each in value) if isinstance(value, list) else value

@@ -77,7 +77,7 @@ class TR808Synth(nn.Module):
         frequency_1 1010.0 Hz
         bend_1 0.5 ratio
         frequency_2 1010.0 Hz
-        >>> drums = synth(torch.rand(2, 14), seeds=torch.tensor([1, 2]))
+        >>> drums = synth(torch.rand(2, 14), chance=torch.tensor([[1, 0], [2, 300]]))
         >>> drums.shape, bool(drums.abs().max() <= 1)
         (torch.Size([2, 44100]), True)
 
@@ -127,32 +127,35 @@ class TR808Synth(nn.Module):
         """From theta in [0, 1] to Hz, s, dB and ratios (``parameter_units``), shape (..., 14)."""
         return self.low + theta * self.width
 
-    def forward(
-        self, theta: Tensor, seeds: Tensor | None = None, shift: Tensor | None = None
-    ) -> Tensor:
+    def forward(self, theta: Tensor, chance: Tensor | None = None) -> Tensor:
         """Render.
 
         Args:
             theta: Parameters in [0, 1], shape (batch, 14), in the order of ``parameter_names``.
-            seeds: Decide each drum's noise, integers of shape (batch,). Default: all drums have
-                the same noise, at every call.
-            shift: By how many samples to delay each drum (negative: advance), integers of shape
-                (batch,). What moves past an end is lost, and zeros come in at the other.
+            chance: What parameters leave open, integers of shape (batch, 2): the seed of each
+                drum's noise, and by how many samples to delay it (negative: advance). What moves
+                past an end is lost, and zeros come in at the other. Default: all drums have the
+                same noise, that of seed 0, and none is delayed.
 
         Returns:
             Signals of shape (batch, n_samples), between -1 and 1.
 
         Raises:
-            InputError: If theta, the seeds or the shift have another shape, or the latter are not
-                integers.
+            InputError: If theta or chance has another shape, or chance is not integer.
         """
         if theta.ndim != 2 or theta.shape[1] != len(RANGES):
             raise InputError(
                 f"theta must have shape (batch, {len(RANGES)}), got {tuple(theta.shape)}"
             )
-        noise = self.noise(self._check_seeds(seeds, len(theta)))
-        signal = self.render(self.physical(theta), noise)
-        return signal if shift is None else shift_signals(signal, shift)
+        if chance is None:
+            return self.render(self.physical(theta), self.noise(torch.zeros(1, dtype=torch.long)))
+        if chance.shape != (len(theta), 2) or chance.is_floating_point():
+            raise InputError(
+                f"chance must hold a seed and a delay for each of the {len(theta)} drums, integers "
+                f"of shape ({len(theta)}, 2), got shape {tuple(chance.shape)} of {chance.dtype}"
+            )
+        seeds, shift = chance.unbind(dim=1)
+        return shift_signals(self.render(self.physical(theta), self.noise(seeds)), shift)
 
     def render(self, parameters: Tensor, noise: Tensor) -> Tensor:
         """Unshifted drums from parameters in their units and noise.
@@ -198,16 +201,6 @@ class TR808Synth(nn.Module):
     def extra_repr(self) -> str:
         """Shown by ``print``."""
         return f"{len(RANGES)} parameters, {self.n_samples} samples at {self.sample_rate:g} Hz"
-
-    def _check_seeds(self, seeds: Tensor | None, count: int) -> Tensor:
-        if seeds is None:
-            return torch.zeros(1, dtype=torch.long)
-        if seeds.shape != (count,) or seeds.is_floating_point():
-            raise InputError(
-                f"seeds must hold one integer for each of the {count} drums, got shape "
-                f"{tuple(seeds.shape)} of {seeds.dtype}"
-            )
-        return seeds
 
 
 def amplitude(decibels: Tensor) -> Tensor:

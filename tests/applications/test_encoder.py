@@ -60,5 +60,7 @@ def test_impossible_encoders_are_refused(changes, message):
 
 
 def test_pictures_too_small_for_the_encoder_are_refused():
-    with pytest.raises(InputError, match=r"at least 32 bins and frames, got .* use more octaves"):
+    with pytest.raises(
+        InputError, match=r"at least 32 bins and 32 frames, got .* use more octaves"
+    ):
         Encoder(2)(torch.zeros(1, 24, 129))

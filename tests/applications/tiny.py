@@ -32,3 +32,12 @@ def make_embedding():
 
     envelope.sample_rate = 2048  # type: ignore[attr-defined]
     return envelope
+TINY_TR808 = preset(
+    "quick",
+    "tr808",
+    **{**SMALL, "loss": "ploss", "n_samples": 2048},
+    onset=64,
+    cqt_octaves=4,
+    cqt_hop=64,
+)
+TASKS = {"chirplet": TINY, "granular": TINY_GRANULAR, "tr808": TINY_TR808}
