@@ -43,6 +43,8 @@ public_modules = [
     "multipath.diagnostics",
     "multipath.errors",
     "multipath.importance",
+    "multipath.integrations.lightning",
+    "multipath.integrations.sklearn",
     "multipath.optim",
     "multipath.plugins",
     "multipath.samplers",
