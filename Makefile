@@ -8,7 +8,7 @@ CODE := multipath tests docs benchmarks examples
 TEST_ENVIRONMENT := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint format types docs bench clean
+.PHONY: help demo test lint format types docs links dist bench clean
 
 help:  ## Show the targets
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 16
@@ -41,6 +41,16 @@ docs: $(STAMP)  ## Build the documentation, warnings are errors
 	$(BIN)/python -m sphinx -W --keep-going -q -b html docs docs/_build/html
 	$(BIN)/python -m sphinx -W --keep-going -q -b doctest docs docs/_build/doctest
 	@echo "open docs/_build/html/index.html"
+
+links: $(STAMP)  ## Follow the external links of the documentation (needs the network)
+	$(BIN)/python -m sphinx -q -b linkcheck docs docs/_build/links
+
+dist: $(STAMP)  ## Build wheel and source distribution, twice, and compare them
+	rm -rf dist build/again
+	$(BIN)/python -m hatchling build -d dist
+	$(BIN)/python -m hatchling build -d build/again
+	diff -r dist build/again
+	cd dist && sha256sum *
 
 bench: $(STAMP)  ## Time the losses beside their peers: half an hour, or OPTIONS=--quick
 	$(BIN)/python -m benchmarks.run $(OPTIONS)

@@ -110,7 +110,7 @@ class TransformLoss(PathDecomposedLoss):
         super().__init__(transform.paths, weights=weights, reduction=reduction)
         self.transform = transform
         self.cache = cache
-        self.rho = _resolve_rho(rho, eps)
+        self.rho = resolve_rho(rho, eps)
         self.distance = distance
         self._distance = _resolve_distance(distance, n_paths=len(self.paths))
 
@@ -203,7 +203,8 @@ def _check_pair(input: Tensor, target: Tensor) -> None:
             raise InputError(f"input and target must have the same {name}, got {got} and {wanted}")
 
 
-def _resolve_rho(rho: str | Rho | None, eps: float) -> Rho | None:
+def resolve_rho(rho: str | Rho | None, eps: float) -> Rho | None:
+    """The function that ``rho`` names; None for the identity."""
     if rho is None or rho == "identity":
         return None
     if rho == "log1p":

@@ -143,3 +143,15 @@ def test_lightning_checkpoints(name, tmp_path):
     resumed, again = fit(seed=3, epochs=4, checkpoint=tmp_path / "half.ckpt")
     assert equal(resumed.state_dict(), whole.state_dict())
     assert equal(again.optimizers[0].state_dict(), trainer.optimizers[0].state_dict())
+
+
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_a_state_can_be_loaded_more_than_once(name):
+    kind, options = OPTIMIZERS[name]
+    trainee = Trainee(torch.float32, seed=0)
+    optimizer = kind(trainee.layer.parameters(), paths=trainee.criterion, **options)
+    train(trainee, optimizer, range(3), torch.float32)
+    saved = optimizer.state_dict()
+    for _ in range(2):
+        optimizer.load_state_dict(saved)
+    assert equal(optimizer.state_dict(), saved)

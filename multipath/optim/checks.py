@@ -51,8 +51,10 @@ def check_state(optimizer: PathwiseOptimizer, state_dict: dict[str, Any]) -> Non
     """
     name = type(optimizer).__name__
     groups = state_dict["param_groups"]
+    # which torch adds to the defaults, but to no group, when it first loads a state
+    expected = set(optimizer.defaults) - {"differentiable"}
     for group in groups:
-        missing = set(optimizer.defaults) - set(group)
+        missing = expected - set(group)
         if missing:
             raise ConfigurationError(
                 f"this state is not that of a {name}, or was saved by another version: its "

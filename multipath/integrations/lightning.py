@@ -1,0 +1,207 @@
+"""Draws, path histograms and the estimator's variance, in the logger of a Lightning trainer."""
+
+from __future__ import annotations
+
+import logging
+from collections import defaultdict
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from lightning.pytorch import LightningModule, Trainer
+from torch import Tensor
+
+from .. import StochasticLoss
+from ..applications.draws import DrawCounter
+from ..diagnostics import estimate_variance
+from ..errors import ConfigurationError, InputError
+
+__all__ = ["DrawLogger"]
+
+logger = logging.getLogger(__name__)
+
+
+class DrawLogger(DrawCounter):
+    r"""Logs what a :class:`~multipath.StochasticLoss` draws, to every logger of the trainer.
+
+    Each ``every`` optimizer steps, with :math:`c_p` the number of times that path p was drawn so
+    far and :math:`q_p = c_p / \sum c` its share:
+
+    - ``draws/coverage``: the part of the paths drawn at least once;
+    - ``draws/effective_paths``: :math:`\exp(-\sum_p q_p \log q_p)`, P if all were drawn equally
+      often;
+    - ``draws/largest_weight``: the largest weight of the latest draw over the mean weight of all
+      paths; a large one means a noisy step, see ``floor`` of :class:`~multipath.samplers.Energy`;
+    - ``draws/share/COLUMN=VALUE``: the shares summed over paths alike in the column ``by``;
+    - ``draws/paths``: a histogram over the path indices, where the logger takes histograms (as
+      TensorBoard's does).
+
+    Each ``variance_every`` optimizer steps, from the batch just trained on, what
+    :func:`~multipath.diagnostics.estimate_variance` says of the present sampler:
+    ``estimator/relative_variance`` (noise over signal power), ``estimator/bias`` and
+    ``estimator/efficiency`` (1 for the best independent draws). It evaluates every path once,
+    forward and backward, on rank zero while the others wait: as dear as the loss unsampled.
+
+    The counts are part of the checkpoint. Of several ranks, rank zero is logged.
+
+    Args:
+        every: Optimizer steps between two logs of the draws.
+        variance_every: Optimizer steps between two estimates of the variance. Default: none.
+        items: How many items of the batch they are made on.
+        by: A column of the path table, such as ``"rate"``. Default: no shares.
+        criterion: Attribute of the module that is the :class:`~multipath.StochasticLoss`.
+
+    Raises:
+        ConfigurationError: If a number is not positive; when the training starts, if the module
+            has no such criterion, or its paths no such column.
+
+    Example:
+        >>> from multipath.testing import QuadraticLoss
+        >>> callback = DrawLogger(every=10, variance_every=200)  # Trainer(callbacks=[callback])
+        >>> criterion = StochasticLoss(QuadraticLoss(4), n_draws=2, generator=0)
+        >>> found = callback.variance_metrics(criterion, torch.eye(4), torch.zeros(4, 4))
+        >>> round(found["estimator/relative_variance"], 2)
+        0.32
+    """
+
+    def __init__(
+        self,
+        every: int = 50,
+        variance_every: int | None = None,
+        items: int = 4,
+        by: str | None = None,
+        criterion: str = "criterion",
+    ) -> None:
+        super().__init__(criterion)
+        _check_positive(every=every, items=items)
+        if variance_every is not None:
+            _check_positive(variance_every=variance_every)
+        self.every, self.variance_every, self.items, self.by = every, variance_every, items, by
+        self._step = 0
+        self._batch: tuple[Tensor, Tensor] | None = None
+        self._handle: Any = None
+
+    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Find the paths, and listen to the criterion."""
+        criterion = self.find(pl_module)
+        if criterion is None:
+            got = type(getattr(pl_module, self.criterion, None)).__name__
+            raise ConfigurationError(
+                f"DrawLogger expected {type(pl_module).__name__}.{self.criterion} to be a "
+                f"StochasticLoss, got {got}; name the attribute with criterion=..."
+            )
+        if self.by is not None and self.by not in criterion.loss.paths.columns:
+            known = ", ".join(criterion.loss.paths.columns) or "none"
+            raise ConfigurationError(
+                f"the paths have no column {self.by!r} to log shares by; columns: {known}"
+            )
+        super().on_fit_start(trainer, pl_module)
+        self._step = trainer.global_step
+        if self.variance_every is not None and trainer.is_global_zero:
+            self._handle = criterion.register_forward_pre_hook(self._keep, with_kwargs=True)
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, *_: Any, **__: Any
+    ) -> None:
+        """Count, and log if it is time."""
+        super().on_train_batch_end(trainer, pl_module)
+        step, criterion = trainer.global_step, self.find(pl_module)
+        if step == self._step or criterion is None:  # a micro-batch: the step is still to come
+            return
+        due = {n for n in (self.every, self.variance_every) if n and step // n > self._step // n}
+        self._step = step
+        if not trainer.is_global_zero:
+            return
+        if self.every in due:
+            self._log(trainer, self.draw_metrics(criterion), step)
+            self._log_histogram(trainer, step)
+        if self.variance_every in due and self._batch is not None:
+            try:
+                self._log(trainer, self.variance_metrics(criterion, *self._batch), step)
+            except InputError as error:  # a batch that cannot be measured need not end a training
+                logger.warning("no variance of the estimator at step %d: %s", step, error)
+        self._batch = None
+
+    def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Listen no more."""
+        self._leave()
+
+    def on_exception(
+        self, trainer: Trainer, pl_module: LightningModule, exception: BaseException
+    ) -> None:
+        """Listen no more."""
+        self._leave()
+
+    def draw_metrics(self, criterion: StochasticLoss) -> dict[str, float]:
+        """What is logged of the draws so far."""
+        draw = criterion.last_draw
+        if self.draws is None or draw is None or not self.draws.counts.any():
+            return {}
+        counts = self.draws.counts.double()
+        shares = counts / counts.sum()
+        weights = criterion.loss.path_weights
+        found = {
+            "draws/coverage": float((counts > 0).double().mean()),
+            "draws/effective_paths": float(torch.special.entr(shares).sum().exp()),
+            "draws/largest_weight": float(draw.merged()[1].max() / weights.mean()),
+        }
+        if self.by is not None:
+            together: dict[Any, float] = defaultdict(float)
+            for value, share in zip(criterion.loss.paths.column(self.by), shares, strict=True):
+                together[value] += float(share)
+            found |= {f"draws/share/{self.by}={_text(v)}": s for v, s in together.items()}
+        return found
+
+    def variance_metrics(
+        self, criterion: StochasticLoss, input: Tensor, target: Tensor
+    ) -> dict[str, float]:
+        """What is logged of the estimator, on one batch."""
+        report = estimate_variance(
+            criterion.loss,
+            input[: self.items],
+            target[: self.items],
+            criterion.sampler,
+            criterion.n_draws,
+            criterion.reweight,
+        )
+        row = report.rows[0]
+        return {
+            "estimator/relative_variance": row.relative_variance,
+            "estimator/bias": row.bias,
+            "estimator/efficiency": row.efficiency,
+        }
+
+    def _keep(self, criterion: Any, arguments: tuple[Any, ...], named: dict[str, Any]) -> None:
+        """Remember the batch of a training forward; without its graph."""
+        if criterion.training and torch.is_grad_enabled():
+            given = dict(zip(("input", "target"), arguments, strict=False)) | named
+            self._batch = (given["input"].detach(), given["target"].detach())
+
+    def _log(self, trainer: Trainer, metrics: Mapping[str, float], step: int) -> None:
+        for each in trainer.loggers:
+            each.log_metrics(dict(metrics), step=step)
+
+    def _log_histogram(self, trainer: Trainer, step: int) -> None:
+        if self.draws is None:
+            return
+        indices = torch.arange(len(self.draws.counts)).repeat_interleave(self.draws.counts)
+        for each in trainer.loggers:
+            add = getattr(getattr(each, "experiment", None), "add_histogram", None)
+            if add is not None and len(indices):
+                add("draws/paths", indices, global_step=step)
+
+    def _leave(self) -> None:
+        if self._handle is not None:
+            self._handle.remove()
+            self._handle = self._batch = None
+
+
+def _check_positive(**settings: Any) -> None:
+    """Refuse what is no positive integer."""
+    for name, value in settings.items():
+        if not isinstance(value, int) or value < 1:
+            raise ConfigurationError(f"{name} must be a positive integer, got {value!r}")
+
+
+def _text(value: Any) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
