@@ -14,6 +14,7 @@ release = version = distribution_version("multipath-loss")
 extensions = [
     "sphinx.ext.autodoc",
     "sphinx.ext.napoleon",  # Google style docstrings
+    "prose_colons",  # and sentences with colons
     "sphinx.ext.mathjax",
     "sphinx.ext.doctest",
     "sphinx.ext.viewcode",
@@ -39,6 +40,7 @@ sphinx_gallery_conf = {
     "gallery_dirs": "gallery",
     "filename_pattern": r"/plot_",
     "download_all_examples": False,
+    "remove_config_comments": True,
     "show_signature": False,
     "write_computation_times": False,
     "min_reported_time": 3600,  # seconds differ from one build to the next

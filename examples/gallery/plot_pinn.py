@@ -92,8 +92,8 @@ def train(criterion):
         optimizer.zero_grad()
         criterion(parameters, torch.rand(1, 32, generator=points)).backward()
         optimizer.step()
-        drawn = criterion.last_draw.indices if isinstance(criterion, StochasticLoss) else range(3)
-        spent += float(prices[torch.as_tensor(drawn)].sum())
+        drawn = criterion.last_draw.indices if criterion is not loss else [0, 1, 2]
+        spent += float(prices[drawn].sum())
         with torch.no_grad():
             error = (u(parameters, grid) - exact(grid)).square().mean().sqrt()
         history.append((spent, error.item()))
@@ -109,7 +109,7 @@ runs = {
 for name, (history, _) in runs.items():
     print(f"{name:32} {len(history):5} steps, error {history[-1, 1]:.4f}")
 shares = zip(loss.paths.keys, adaptive.sampler.probabilities.tolist(), strict=True)
-print("learned probabilities:", ", ".join(f"{name} {share:.2f}" for name, share in shares))
+print("learned:", ", ".join(f"{name} {share:.2f}" for name, share in shares))
 
 # %%
 # How noisy a step of one term is can be computed exactly. At the end of the last run:
@@ -131,10 +131,14 @@ for name, (history, parameters) in runs.items():
     (line,) = left.plot(grid, u(parameters.detach(), grid), linewidth=1.2, label=name)
     bins = (history[:, 0] / (0.02 * budget)).long()
     medians = [history[bins == number].median(dim=0).values for number in bins.unique()]
-    right.plot(*torch.stack(medians).T, color=line.get_color(), linewidth=1.5, label=name)
+    right.plot(
+        *torch.stack(medians).T, color=line.get_color(), linewidth=1.5, label=name
+    )
 left.set(xlabel="x", ylabel="u(x)", title="solution")
 left.legend(frameon=False)
-right.set(xlabel="cost (evaluations)", ylabel="error of u (root mean square)", yscale="log")
+right.set(
+    xlabel="cost (evaluations)", ylabel="error of u (root mean square)", yscale="log"
+)
 right.set_title("error")
 right.legend(frameon=False)
 plt.show()

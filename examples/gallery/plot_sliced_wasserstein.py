@@ -27,7 +27,9 @@ points = corner + extent * np.random.default_rng(0).random((20 * n_points, 2))
 outlines = [Path(polygon) for polygon in letters.to_polygons()]
 crossings = np.sum([outline.contains_points(points) for outline in outlines], axis=0)
 inside = points[crossings % 2 == 1][:n_points]
-target = torch.tensor((inside - inside.mean(axis=0)) / inside.std(), dtype=torch.float32)[None]
+target = torch.tensor(
+    (inside - inside.mean(axis=0)) / inside.std(), dtype=torch.float32
+)[None]
 start = 0.5 * torch.randn(target.shape, generator=torch.Generator().manual_seed(0))
 
 # %%
@@ -49,14 +51,20 @@ for step in range(1, n_steps + 1):
         snapshots[step] = cloud.detach().clone()
 
 for step, points in snapshots.items():
-    print(f"step {step:3}: distance over all directions {loss(points, target).sqrt().item():.4f}")
+    distance = loss(points, target).sqrt().item()
+    print(f"step {step:3}: distance over all directions {distance:.4f}")
 
 # %%
 # Colours tell where a point began, from left to right: neighbours stay neighbours.
 
 origin = start[0, :, 0].argsort().argsort()
-panels = [*((f"step {step}", points) for step, points in snapshots.items()), ("target", target)]
-figure, axes = plt.subplots(2, 3, figsize=(11, 4.6), layout="constrained", sharex=True, sharey=True)
+panels = [
+    *((f"step {step}", points) for step, points in snapshots.items()),
+    ("target", target),
+]
+figure, axes = plt.subplots(
+    2, 3, figsize=(11, 4.6), layout="constrained", sharex=True, sharey=True
+)
 for axis in axes.flat:
     axis.set_axis_off()
     axis.set(xlim=(-2.6, 2.6), ylim=(-1.5, 1.5), aspect="equal")

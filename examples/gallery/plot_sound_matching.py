@@ -20,6 +20,8 @@ n_steps = 250
 sample_rate = 1024.0
 n_samples = 2048  # two seconds
 
+# sphinx_gallery_thumbnail_number = 2
+
 # %%
 # The target, 0.15 s late, and six guesses to start from. The synthesizer takes parameters between 0
 # and 1 and spreads them logarithmically over these ranges.
@@ -28,7 +30,7 @@ ranges = ChirpletRanges(am=(4.0, 16.0), fm=(1.0, 4.0))
 synth = ChirpletSynth(ranges, n_samples=n_samples, sample_rate=sample_rate, f0=128.0)
 truth = torch.tensor([[0.5, 0.5]])
 target = synth(truth, shift=torch.tensor([int(0.15 * sample_rate)])).expand(6, -1)
-guesses = torch.tensor([[0.1, 0.1], [0.1, 0.5], [0.1, 0.9], [0.9, 0.1], [0.9, 0.5], [0.9, 0.9]])
+guesses = torch.cartesian_prod(torch.tensor([0.1, 0.9]), torch.tensor([0.1, 0.5, 0.9]))
 
 # %%
 # Two losses. The spectrogram has three paths, its resolutions, and computes them all. JTFS has
@@ -40,14 +42,14 @@ jtfs = TransformLoss(
     JTFS(n_samples, J=8, Q=(8, 1), J_fr=3, Q_fr=1, T=1024, F=8, sample_rate=sample_rate)
 )
 draws = StochasticLoss.for_training(jtfs, target[:1], n_draws=4, generator=0)
-print(f"{len(spectrogram.paths)} resolutions; {draws.n_draws} of {len(jtfs.paths)} JTFS paths")
+print(f"{draws.n_draws} of {len(jtfs.paths)} JTFS paths a step")
 
 # %%
 # The same descent for both.
 
 
 def descend(criterion):
-    """Parameters after every step, in Hz and octaves/s; the last, from 0 to 1; the losses."""
+    """Parameters of every step (Hz, octaves/s), the last (0 to 1), and the losses."""
     theta = guesses.clone().requires_grad_()
     optimizer = torch.optim.Adam([theta], lr=0.03)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, n_steps)
@@ -67,7 +69,10 @@ def descend(criterion):
     return synth.physical(torch.stack(history)), history[-1], losses
 
 
-runs = {"spectrogram, all paths": descend(spectrogram), "JTFS, 4 paths a step": descend(draws)}
+runs = {
+    "spectrogram, all paths": descend(spectrogram),
+    "JTFS, 4 paths a step": descend(draws),
+}
 
 # %%
 # What they found, in physical units:
@@ -107,7 +112,9 @@ plt.show()
 # JTFS has local minima too, and the guess with slow AM and fast FM stays in one.
 
 colors = dict(zip(runs, ("tab:orange", "tab:blue"), strict=True))
-figure, (plane, errors, curves) = plt.subplots(1, 3, figsize=(13, 4), layout="constrained")
+figure, (plane, errors, curves) = plt.subplots(
+    1, 3, figsize=(13, 4), layout="constrained"
+)
 for name, (history, _, losses) in runs.items():
     color = colors[name]
     for way in history.unbind(dim=1):
@@ -124,7 +131,9 @@ plane.set_xticks([4, 8, 16], ["4", "8", "16"])
 plane.set_yticks([1, 2, 4], ["1", "2", "4"])
 plane.minorticks_off()
 plane.set_title("from six guesses")
-errors.set(xlabel="step", ylabel="mean error (octaves)", title="error of the parameters")
+errors.set(
+    xlabel="step", ylabel="mean error (octaves)", title="error of the parameters"
+)
 errors.set_ylim(bottom=0)
 errors.legend(frameon=False)
 curves.set(xlabel="step", ylabel="loss / first loss", title="loss", yscale="log")

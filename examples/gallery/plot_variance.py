@@ -22,7 +22,9 @@ generator = torch.Generator().manual_seed(0)
 synth = ChirpletSynth("fast-moderate", n_samples=2048, sample_rate=1024.0, f0=128.0)
 theta = torch.rand(4, 2, generator=generator)
 target = synth(theta)
-reconstruction = synth((theta + 0.2 * torch.randn(4, 2, generator=generator)).clamp(0, 1))
+reconstruction = synth(
+    (theta + 0.2 * torch.randn(4, 2, generator=generator)).clamp(0, 1)
+)
 
 # %%
 # The loss: all paths of a small JTFS.
@@ -34,7 +36,9 @@ print(len(loss.paths), "paths")
 # %%
 # Exact variances, for 1, 4 and 16 paths a step. The second argument is where gradients begin.
 
-report = estimate_variance(loss, reconstruction.requires_grad_(), target, n_draws=[1, 4, 16])
+report = estimate_variance(
+    loss, reconstruction.requires_grad_(), target, n_draws=[1, 4, 16]
+)
 print(report)
 best = report.best(by="work")
 print(f"least error for its price: {best.name}, {best.n_draws} draws")
