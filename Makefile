@@ -56,5 +56,5 @@ bench: $(STAMP)  ## Time the losses beside their peers: half an hour, or OPTIONS
 	$(BIN)/python -m benchmarks.run $(OPTIONS)
 
 clean:  ## Remove the environment and everything that was built
-	rm -rf $(VENV) build dist docs/_build .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) build dist docs/_build docs/gallery .mypy_cache .pytest_cache .ruff_cache .hypothesis
 	find multipath tests docs benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +

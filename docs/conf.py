@@ -14,9 +14,11 @@ release = version = distribution_version("multipath-loss")
 extensions = [
     "sphinx.ext.autodoc",
     "sphinx.ext.napoleon",  # Google style docstrings
+    "prose_colons",  # and sentences with colons
     "sphinx.ext.mathjax",
     "sphinx.ext.doctest",
     "sphinx.ext.viewcode",
+    "sphinx_gallery.gen_gallery",  # runs examples/gallery and shows its pictures
     "public_names",  # fails the build on an undocumented public name
 ]
 exclude_patterns = ["_build"]
@@ -31,6 +33,19 @@ napoleon_use_rtype = False
 # pytest runs the examples of docstrings; this builder runs those of the pages.
 doctest_test_doctest_blocks = ""
 doctest_global_setup = "import torch; torch.set_num_threads(1)"
+
+# Gallery pages are written to docs/gallery; an example that did not change is not run again.
+sphinx_gallery_conf = {
+    "examples_dirs": "../examples/gallery",
+    "gallery_dirs": "gallery",
+    "filename_pattern": r"/plot_",
+    "download_all_examples": False,
+    "remove_config_comments": True,
+    "show_signature": False,
+    "write_computation_times": False,
+    "min_reported_time": 3600,  # seconds differ from one build to the next
+    "thumbnail_size": (400, 280),
+}
 
 # A reference into the package must lead somewhere; those to other projects need the network.
 nitpicky = True

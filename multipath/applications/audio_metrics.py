@@ -57,7 +57,7 @@ class DrumMetrics(nn.Module):
             beyond their end.
 
     Example:
-        >>> from ..transforms import Scattering1D
+        >>> from multipath.transforms import Scattering1D
         >>> metrics = DrumMetrics(4096, 8000.0, scattering=Scattering1D(4096, J=6), frame_size=512,
         ...                       hop_size=128, decay_frames=20)
         >>> sound = torch.sin(0.2 * torch.arange(4096.0))[None]

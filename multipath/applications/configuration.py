@@ -33,7 +33,7 @@ class MatchConfig(Settings):
         training: How long and how fast.
 
     Example:
-        >>> from .presets import preset
+        >>> from multipath.applications.presets import preset
         >>> config = preset("quick", loss="mss-log", steps=100)
         >>> config.objective.loss, config.training.steps, config.application.n_samples
         ('mss-log', 100, 4096)
@@ -66,7 +66,7 @@ class MatchConfig(Settings):
             ConfigurationError: If there is no such setting.
 
         Example:
-            >>> from .presets import preset
+            >>> from multipath.applications.presets import preset
             >>> preset("quick").changed(batch_size=2, dropout=0.1).training.batch_size
             2
         """

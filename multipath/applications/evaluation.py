@@ -47,7 +47,7 @@ class ThetaError(Evaluation):
 
     Example:
         >>> import torch
-        >>> from .data import Targets
+        >>> from multipath.applications.data import Targets
         >>> batch = Batch(Targets(theta=torch.zeros(1, 2)), torch.zeros(1))
         >>> ThetaError(("AM", "FM"))(batch, torch.tensor([[0.25, 0.5]]))
         {'theta': tensor([375.]), 'AM': tensor([250.]), 'FM': tensor([500.])}

@@ -34,7 +34,7 @@ class SoundMatching(LightningModule):
         probabilities: Of the paths, shape (P,), for a run with ``objective.probabilities``.
 
     Example:
-        >>> from .presets import preset
+        >>> from multipath.applications.presets import preset
         >>> model = SoundMatching(preset("quick", loss="ploss"))
         >>> model.estimate("test").shape
         torch.Size([320, 2])

@@ -84,7 +84,7 @@ def load_recordings(
 
     Example:
         >>> from tempfile import TemporaryDirectory
-        >>> from .audio import write_audio
+        >>> from multipath.applications.audio import write_audio
         >>> with TemporaryDirectory() as folder:
         ...     for number in range(5):
         ...         tone = torch.sin(0.1 * (number + 1) * torch.arange(4000))
