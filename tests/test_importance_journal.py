@@ -158,7 +158,9 @@ def test_settings_of_the_eigenvalues_do_not_mix(kept):
     loose = theta_importance(*made.arguments, tolerance=0.3, journal=file)
     assert same(loose, theta_importance(*made.arguments, tolerance=0.3))
     cheap = theta_importance(*made.arguments, method="gradient", journal=file)
-    assert torch.equal(cheap.curvature, theta_importance(*made.arguments, method="gradient").curvature)
+    assert torch.equal(
+        cheap.curvature, theta_importance(*made.arguments, method="gradient").curvature
+    )
 
 
 # Several processes
@@ -357,7 +359,9 @@ def test_progress_counts_what_is_there_already(tmp_path, monkeypatch):
             assert amount >= 0
             advanced[task][0] += amount
 
-    monkeypatch.setattr("multipath.importance.theta.progress_bars", lambda wanted: nullcontext(Bar()))
+    monkeypatch.setattr(
+        "multipath.importance.theta.progress_bars", lambda wanted: nullcontext(Bar())
+    )
     made = problem("quadratic", "shared", 2, (2, 1))
     for method in ("eigenvalue", "hutchinson", "eigenvalue"):
         advanced.clear()

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+
 from multipath import TransformLoss
 from multipath._jets import JetOrder
 from multipath.losses import PathDecomposedLoss

@@ -21,7 +21,15 @@ SMALL = {
 }
 TINY = preset("quick", loss="ploss", max_shift=64, **SMALL)
 TINY_GRANULAR = preset("quick", "granular", loss="ploss", n_grains=4, grain_samples=256, **SMALL)
-TASKS = {"chirplet": TINY, "granular": TINY_GRANULAR}
+TINY_TR808 = preset(
+    "quick",
+    "tr808",
+    **{**SMALL, "loss": "ploss", "n_samples": 2048},
+    onset=64,
+    cqt_octaves=4,
+    cqt_hop=64,
+)
+TASKS = {"chirplet": TINY, "granular": TINY_GRANULAR, "tr808": TINY_TR808}
 
 
 def make_embedding():
@@ -32,12 +40,3 @@ def make_embedding():
 
     envelope.sample_rate = 2048  # type: ignore[attr-defined]
     return envelope
-TINY_TR808 = preset(
-    "quick",
-    "tr808",
-    **{**SMALL, "loss": "ploss", "n_samples": 2048},
-    onset=64,
-    cqt_octaves=4,
-    cqt_hop=64,
-)
-TASKS = {"chirplet": TINY, "granular": TINY_GRANULAR, "tr808": TINY_TR808}
