@@ -65,7 +65,7 @@ def test_all_weights_of_an_encoder_are_the_default():
 
 def test_functions_with_params_are_encoders():
     made = problem("quadratic", "shared")
-    weights = {name: w for name, w in made.encoder.named_parameters()}
+    weights = dict(made.encoder.named_parameters())
     function = made.with_(encoder=lambda x: made.encoder(x))
     found = theta_importance(*function.arguments, params=weights)
     assert torch.equal(found.curvature, theta_importance(*made.arguments).curvature)
@@ -181,9 +181,9 @@ class Hidden(nn.Module):
         super().__init__()
         self.seen = nn.Parameter(torch.full((8,), 0.1, dtype=DTYPE))
         self.hidden = nn.Parameter(torch.zeros(size, dtype=DTYPE))
-        self.direction = torch.randn(
-            size, generator=torch.Generator().manual_seed(0), dtype=DTYPE
-        ) / size**0.5
+        self.direction = (
+            torch.randn(size, generator=torch.Generator().manual_seed(0), dtype=DTYPE) / size**0.5
+        )
         self.strength = strength
 
     def forward(self, x):
@@ -375,8 +375,6 @@ def test_a_perfect_match_still_has_curvature():
     encoder = mlp(1, inputs=4)
     x = torch.ones(2, 4, dtype=DTYPE)
     target = encoder(x).detach()
-    result = theta_importance(
-        QuadraticLoss(1), encoder, lambda theta: theta, [(x, target)]
-    )
+    result = theta_importance(QuadraticLoss(1), encoder, lambda theta: theta, [(x, target)])
     (gradient,) = torch.autograd.grad(encoder(x[:1]).sum(), [encoder[2].bias])
     assert result.curvature[0, 0] > 2 * gradient.square().sum() * 0.99
