@@ -20,6 +20,7 @@ from benchmarks import (
     stages,
     store,
     subjects,
+    theta_importance,
 )
 from benchmarks.cases import AURALOSS, EXACT, KYMATIO, REDUCED, SCRAPL, STFT, Case, Contender
 from benchmarks.groups import GROUPS, select
@@ -709,6 +710,28 @@ def test_optimizer_steps_are_compared_within_a_turn():
     }  # fmt: skip
     text = optimizer_step.as_markdown(report)
     assert "| PSAGA | 3000.00 | 2500.00-3500.00 | 1.50 | 0.10 |" in text
+
+
+def test_theta_importance_is_extrapolated_from_some_paths():
+    mine = {
+        "clock": {"wall": 2.0, "processor": 1.0}, "residual": 0.01, "keys": [[4, 0], [4, 1]],
+        "curvature": [[1.0, 2.0], [3.0, 4.0]], "settings": {"weights": 9, "products": 7},
+    }  # fmt: skip
+    other = {
+        "clocks": [{"wall": 30.0, "processor": 20.0}],
+        "keys": [[4, 1]],
+        "values": [[2.0, 2.0]],
+    }
+    report = {
+        "threads": 1, "cases": {"dense": {"ours": mine, "peer": other}},
+        "environment": {
+            "machine": {"processor": "P", "load": 0.0, "system": "S"}, "ours": {"torch": "2"}
+        },
+    }  # fmt: skip
+    text = theta_importance.as_markdown(report)
+    assert "| scrapl-loss, extrapolated | all 2 | 60 | 40 |" in text
+    assert "| **ratio** | | **30** | **40** |" in text
+    assert "median 0.750, quartiles 0.625 to 0.875, from 0.500 to 1.000" in text
 
 
 def test_scattering_of_images_needs_its_peer(monkeypatch, capsys):

@@ -65,7 +65,7 @@ def test_all_weights_of_an_encoder_are_the_default():
 
 def test_functions_with_params_are_encoders():
     made = problem("quadratic", "shared")
-    weights = {name: w for name, w in made.encoder.named_parameters()}
+    weights = dict(made.encoder.named_parameters())
     function = made.with_(encoder=lambda x: made.encoder(x))
     found = theta_importance(*function.arguments, params=weights)
     assert torch.equal(found.curvature, theta_importance(*made.arguments).curvature)

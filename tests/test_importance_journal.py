@@ -291,7 +291,7 @@ def test_probabilities(curvature, floor):
 
 def test_what_cannot_be_made_into_probabilities():
     result = ThetaImportance(PathTable(3), ("a",), torch.tensor([[1.0, 0.0, 2.0]]))
-    with pytest.raises(ConfigurationError, match="1 paths have probability 0, .*pass a floor"):
+    with pytest.raises(ConfigurationError, match=r"1 paths have probability 0, .*pass a floor"):
         result.probabilities(reweight=True)
     assert (result.probabilities(0.1, reweight=True) > 0).all()
     with pytest.raises(ConfigurationError, match=r"floor must lie in \[0, 1\]"):
@@ -338,7 +338,7 @@ def test_files_that_are_no_results(tmp_path):
         with pytest.raises(InputError, match="is no result of theta-importance"):
             load_probabilities(file)
     torch.save({"format": "multipath theta-importance result, 1"}, file)
-    with pytest.raises(InputError, match="is incomplete .*paths"):
+    with pytest.raises(InputError, match=r"is incomplete .*paths"):
         ThetaImportance.load(file)
     torch.save(torch.tensor([0.5, 0.6]), file)
     with pytest.raises(InputError, match=r"add up to 1, got shape \(2,\) and sum 1.1"):

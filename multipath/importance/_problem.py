@@ -60,14 +60,15 @@ class Problem:
 
     def encode(self, batch: Batch) -> Tensor:
         """Theta, shape (batch, U), with a graph back to the weights."""
-        theta: Tensor = self.encoder(batch.inputs)
+        theta = self.encoder(batch.inputs)
         shape = theta.shape if isinstance(theta, Tensor) else ()
         if len(shape) != 2 or shape[0] != len(batch) or shape[1] == 0:
             got = tuple(theta.shape) if isinstance(theta, Tensor) else type(theta).__name__
             raise InputError(
                 f"the encoder must return theta of shape (batch, U) = ({len(batch)}, U), got {got}"
             )
-        return theta
+        checked: Tensor = theta
+        return checked
 
     def path_losses(self, theta: Tensor, batch: Batch, indices: Sequence[int]) -> Tensor:
         """L_p of each item, shape (paths, batch); of all its channels, reduced as items are.
@@ -81,7 +82,7 @@ class Problem:
                 f"{type(self.loss).__name__} must return one value for each item (or each channel "
                 f"of each item) of a batch of {len(batch)}, got {values.shape[1]}"
             )
-        channels = values.unflatten(1, (len(batch), -1))
+        channels: Tensor = values.reshape(len(values), len(batch), -1)
         return channels.sum(dim=2) if self.loss.reduction == "sum" else channels.mean(dim=2)
 
     def decode(self, theta: Tensor, batch: Batch) -> Tensor:

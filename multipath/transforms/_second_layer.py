@@ -92,7 +92,7 @@ def averaged_moduli(
     Returns:
         For each branch, shape (batch, rows out, frames kept), of the joint batch if there is one.
     """
-    if any(map(is_traced, [*spectra, *joint])):
+    if any(map(is_traced, [*spectra, *(joint or ())])):
         return [_plain_average(branch, spectra) for branch in branches]
     joint = [s.detach() for s in spectra] if joint is None else joint
     result: Iterable[Tensor] = _AveragedModuli.apply(branches, joint, *spectra)  # type: ignore[no-untyped-call]
