@@ -23,6 +23,7 @@ from ..objectives import Material, find_objective
 __all__ = ["BATCH", "measure_cost"]
 
 BATCH = 4
+"""Signals in a batch."""
 MEGABYTE = 1e6
 STATUS = Path("/proc/self/status")
 

@@ -15,6 +15,7 @@ from ..synthesizers import CHIRPLETS
 __all__ = ["SCALES", "TABLES", "Column", "Row", "Table", "find_table"]
 
 SCALES = "quick", "paper"
+"""Names of presets."""
 
 
 @dataclass(frozen=True)

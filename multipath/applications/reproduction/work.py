@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 from collections.abc import Mapping
 from importlib import import_module
@@ -91,6 +92,8 @@ WORK = {"match": _match, "importance": _importance, "cost": _cost}
 def main(arguments: list[str]) -> int:
     """Do the job in a file; an error that a user can understand ends in one line."""
     torch.set_num_threads(1)
+    # what is started in the background of a shell would ignore an interrupt
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         do(read_json(Path(arguments[0])))
     except KeyboardInterrupt:
