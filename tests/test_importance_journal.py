@@ -246,7 +246,7 @@ class TestRanks:
         made = made.with_(decoder=decoder)
         found = theta_importance(*made.arguments, items_at_once=1, journal=ranks / "journal")
         assert same(found, expected)
-        assert decoder.calls < 8  # tried, but no item is differentiated again
+        assert decoder.calls < 16  # tried, but no item is differentiated again
         assert sorted(f.name for f in ranks.glob("journal*")) == files
 
     def test_ranks_with_other_weights_are_refused(self, ranks):

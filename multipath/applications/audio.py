@@ -7,7 +7,6 @@ from math import gcd
 from pathlib import Path
 
 import numpy as np
-import soundfile
 import torch
 from numpy.typing import ArrayLike
 from scipy.signal import resample_poly
@@ -48,6 +47,8 @@ def read_audio(path: str | Path, mono: bool = False) -> tuple[Tensor, int]:
     path = Path(path)
     if not path.is_file():
         raise InputError(f"{path}: there is no such file; pass the path of a recording")
+    import soundfile  # not needed to start the command line
+
     try:
         with soundfile.SoundFile(path) as file:
             channels, sample_rate = file.read(dtype="float32", always_2d=True), file.samplerate
@@ -149,6 +150,8 @@ def write_audio(path: str | Path, waveform: Tensor | ArrayLike, sample_rate: int
     samples = np.asarray(waveform, dtype=np.float32)
     if samples.ndim != 1:
         raise InputError(f"expected a mono waveform of shape (T,), got shape {samples.shape}")
+    import soundfile
+
     try:
         soundfile.write(path, samples, int(sample_rate), subtype="FLOAT")
     except (soundfile.LibsndfileError, OSError, TypeError, ValueError) as error:

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from .._jets import JetOrder
 from ..errors import ConfigurationError, InputError
 from ..losses import PathDecomposedLoss
 
@@ -76,7 +77,19 @@ class Problem:
         Raises:
             InputError: If the loss returns something else.
         """
-        values = self.loss.evaluate(self.decode(theta, batch), batch.target, indices)
+        return self._by_item(
+            self.loss.evaluate(self.decode(theta, batch), batch.target, indices), batch
+        )
+
+    def path_loss_jets(
+        self, theta: Tensor, batch: Batch, indices: Sequence[int], order: JetOrder
+    ) -> Tensor:
+        """The same with derivatives in theta, shape (components, paths, batch)."""
+        jets = order.of(lambda t: self.decode(t, batch), theta)
+        losses = self.loss.path_loss_jets(jets, batch.target, indices, order)
+        return torch.stack([self._by_item(values, batch) for values in losses])
+
+    def _by_item(self, values: Tensor, batch: Batch) -> Tensor:
         if values.shape[1] % len(batch):
             raise InputError(
                 f"{type(self.loss).__name__} must return one value for each item (or each channel "

@@ -82,8 +82,7 @@ def supports_forward(problem: Problem, batch: Batch) -> bool:
 def _forward(
     problem: Problem, theta: Tensor, batch: Batch, indices: Sequence[int], order: JetOrder
 ) -> tuple[Tensor, Tensor]:
-    sounds = order.of(lambda t: problem.decode(t, batch), theta)
-    jets = problem.loss.path_loss_jets(sounds, batch.target, indices, order)
+    jets = problem.path_loss_jets(theta, batch, indices, order)
     n = order.n_parameters
     first = jets[1 : 1 + n].movedim(0, -1)
     place = {pair: 1 + n + k for k, pair in enumerate(order.pairs)}

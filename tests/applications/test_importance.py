@@ -161,9 +161,9 @@ def test_result_is_not_replaced_unless_asked(tmp_path, capsys):
 def test_interruption_goes_on_with_the_same_command(tmp_path, capsys, monkeypatch):
     out = tmp_path / "pi.pt"
     arguments = ("chirplet", "--examples", "8", "--method", "hutchinson", "--out", out)
-    from multipath.importance import theta
+    from multipath.importance import _work
 
-    original, calls = theta.one_product, []
+    original, calls = _work.one_product, []
 
     def interrupted(*given, **named):
         calls.append(given)
@@ -171,7 +171,7 @@ def test_interruption_goes_on_with_the_same_command(tmp_path, capsys, monkeypatc
             raise KeyboardInterrupt
         return original(*given, **named)
 
-    monkeypatch.setattr(theta, "one_product", interrupted)
+    monkeypatch.setattr(_work, "one_product", interrupted)
     assert command(*arguments) == 130
     assert "interrupted; the same command goes on" in capsys.readouterr().err
     assert [path.name for path in tmp_path.iterdir()] == ["pi.pt.journal"]
