@@ -318,6 +318,7 @@ def test_few_paths_are_bars_around_one():
     axes = result.plot(inside=[True, False, False, True]).axes[0]
     tops = [bar.get_y() + bar.get_height() for bar in axes.patches]
     assert tops == pytest.approx([2.0, 1.0, 0.5, 0.5])
+    assert {bar.get_y() for bar in axes.patches} == {1}
     assert [bar.get_edgecolor()[3] for bar in axes.patches] == [1.0, 0.0, 0.0, 1.0]
     assert axes.get_yscale() == "log"
 
