@@ -5,19 +5,14 @@ from __future__ import annotations
 import signal
 import sys
 from collections.abc import Mapping
-from importlib import import_module
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from ...errors import MultipathError
-from ...importance import ThetaImportance, theta_importance
 from ..configuration import MatchConfig
-from ..data import seeded
 from ..files import read_json, write_json
-from ..objectives import scattering_loss
 from .cost import measure_cost
 from .plan import Job
 
@@ -50,9 +45,8 @@ def _match(job: Job, config: MatchConfig) -> None:
 
 def _importance(job: Job, config: MatchConfig) -> None:
     job.target.parent.mkdir(parents=True, exist_ok=True)
-    measure = _stand_in
-    if find_spec("multipath.applications.importance_run"):
-        measure = import_module("multipath.applications.importance_run").measure
+    from ..importance_run import measure
+
     measure(config, journal=job.target.with_suffix(".journal")).save(job.target)
 
 
@@ -61,29 +55,6 @@ def _cost(job: Job, config: MatchConfig) -> None:
     job.target.mkdir(parents=True, exist_ok=True)
     write_json(job.target / "config.json", config.to_dict())
     write_json(job.summary, found)
-
-
-def _stand_in(config: MatchConfig, journal: Path) -> ThetaImportance:
-    """Until ``multipath importance`` is there: a few training targets, the untrained encoder."""
-    from ..matching import SoundMatching
-
-    with torch.random.fork_rng():
-        torch.manual_seed(seeded(config.seed, "weights").initial_seed())
-        plain = config.changed(loss="jtfs", batch_size=min(QUICK_EXAMPLES, 4))
-        model = SoundMatching(plain).eval()
-    batches = []
-    for index in range(QUICK_EXAMPLES // 4):
-        targets, chance = model.batches.training_batch(index)
-        sounds = model.sounds(targets)
-        with torch.no_grad():
-            batches.append((model.picture(sounds), sounds, chance))
-    return theta_importance(
-        scattering_loss(config),
-        model.encoder,
-        model.synth,
-        batches,
-        journal=journal,
-    )
 
 
 WORK = {"match": _match, "importance": _importance, "cost": _cost}
