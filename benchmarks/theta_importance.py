@@ -166,9 +166,6 @@ def peer(file: Path, n_paths: int) -> dict[str, Any]:
     chosen = [int((i + 0.5) * count / n_paths) for i in range(n_paths)]
     values: list[Tensor] = []
     loss._aggregate_vals_and_update_probs = lambda vals, *_, **__: values.append(vals[0])
-    # the warm-up hands the loss what the encoder is given as x: here a picture, there a sound
-    original = loss.calc_dist
-    loss.calc_dist = lambda x, _, path: original(x, target[:, None], path)
 
     def path(index: int) -> Clock:
         return timed(
@@ -271,11 +268,11 @@ def as_markdown(report: dict[str, Any]) -> str:
         f"before, torch {report['environment']['ours']['torch']}, {machine['system']}.",
         "",
         "Both sides: float32, the same weights and sounds in one batch, the distance of "
-        'scrapl-loss (`distance="l2"`, `unpad=False`). scrapl-loss measures some paths, spread over '
-        "the rates; all are extrapolated from their mean. It runs power iteration from a random "
-        "vector, 20 steps at most, with the transposed matrix, whose eigenvalues are the same; that "
-        "may stop early, and does not settle on a complex pair. Ours goes on to a relative residual "
-        "of 0.02.",
+        'scrapl-loss (`distance="l2"`, `unpad=False`). scrapl-loss measures some paths, spread '
+        "over the rates; all are extrapolated from their mean. It runs power iteration from a "
+        "random vector, 20 steps at most, with the transposed matrix, whose eigenvalues are the "
+        "same; that may stop early, and does not settle on a complex pair. Ours goes on to a "
+        "relative residual of 0.02.",
     ]
     for case, found in report["cases"].items():
         lines += rows(case, found)
