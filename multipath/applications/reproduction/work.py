@@ -18,8 +18,6 @@ from .plan import Job
 
 __all__ = ["do", "main"]
 
-QUICK_EXAMPLES = 16
-
 
 def do(values: Mapping[str, Any]) -> None:
     """Do a job, or go on with it; nothing happens if it is done.
