@@ -63,6 +63,7 @@ public_modules = [
     "multipath.diagnostics",
     "multipath.errors",
     "multipath.importance",
+    "multipath.jets",
     "multipath.integrations.lightning",
     "multipath.integrations.sklearn",
     "multipath.optim",

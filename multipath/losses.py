@@ -15,8 +15,8 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from ._jets import JetOrder
 from .errors import ConfigurationError, InputError
+from .jets import JetOrder
 from .paths import GroupBy, Path, PathTable, check_indices, complete_table
 
 Reduction = Literal["mean", "sum", "none"]
@@ -126,7 +126,7 @@ class PathDecomposedLoss(nn.Module, ABC):
         there is a quicker way.
 
         Args:
-            jets: The input and its derivatives, see :class:`~multipath._jets.JetOrder`, shape
+            jets: The input and its derivatives, see :class:`~multipath.jets.JetOrder`, shape
                 (components, batch, ...).
             target: What it should match, batch first.
             indices: Which paths.

@@ -9,8 +9,8 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from ._jets import JetOrder
 from .errors import ConfigurationError, InputError
+from .jets import JetOrder
 from .losses import Indices, PathDecomposedLoss, Reduction
 from .paths import check_indices
 from .target_cache import TargetCache

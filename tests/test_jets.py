@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from multipath import TransformLoss
-from multipath._jets import JetOrder
+from multipath.jets import JetOrder
 from multipath.losses import PathDecomposedLoss
 from multipath.testing import QuadraticLoss
 from multipath.transforms import (

@@ -10,8 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from .._jets import JetOrder
 from ..errors import ConfigurationError, InputError
+from ..jets import JetOrder
 from ..losses import PathDecomposedLoss
 
 Module = Callable[..., Tensor]

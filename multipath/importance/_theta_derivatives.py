@@ -6,7 +6,7 @@ theta-importance needs of the decoder and of the loss only, for each item of a b
     H_{u,u',p} = \frac{\partial^2 L_p}{\partial \theta_u \partial \theta_{u'}} .
 
 There are few parameters and many paths: forward differentiation gives all paths at once, and what
-they share is computed once (:mod:`multipath._jets`). A loss or a decoder that ``torch.func`` cannot
+they share is computed once (:mod:`multipath.jets`). A loss or a decoder that ``torch.func`` cannot
 see through is differentiated backwards, path by path.
 """
 
@@ -18,8 +18,8 @@ from typing import Literal, NamedTuple
 import torch
 from torch import Tensor
 
-from .._jets import JetOrder
 from ..errors import InputError
+from ..jets import JetOrder
 from ._problem import Batch, Problem
 
 Mode = Literal["forward", "reverse"]

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 import torch
 from torch import Tensor
 
-from .._jets import JetOrder
+from ..jets import JetOrder
 from ..paths import Path, check_indices
 from ._analytic import peak_scale
 from ._time import SpectrumLayer, TimeScattering

@@ -15,8 +15,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from .._jets import JetOrder
 from ..errors import ConfigurationError
+from ..jets import JetOrder
 from ._analytic import half_spectrum
 from ._average import StridedAverage
 from ._bands import Band, concatenate, extend, find_band

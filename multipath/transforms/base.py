@@ -10,8 +10,8 @@ from typing import Any, TypeVar, cast
 import torch
 from torch import Tensor, nn
 
-from .._jets import JetOrder
 from ..errors import InputError
+from ..jets import JetOrder
 from ..paths import Path, check_indices, complete_table
 
 Method = TypeVar("Method", bound=Callable[..., Any])
@@ -73,7 +73,7 @@ class Transform(nn.Module, ABC):
         costs one transform for each component.
 
         Args:
-            jets: Signals and their derivatives, see :class:`~multipath._jets.JetOrder`, shape
+            jets: Signals and their derivatives, see :class:`~multipath.jets.JetOrder`, shape
                 (components, batch, T).
             indices: Which paths.
             order: Which derivatives there are.

@@ -23,11 +23,19 @@ from torch.func import jvp
 
 @dataclass(frozen=True)
 class JetOrder:
-    """Which derivatives a jet has.
+    """Which derivatives a jet has, and how to make one.
 
-    Attributes:
+    Args:
         n_parameters: U.
         order: 1 or 2.
+
+    Example:
+        >>> order = JetOrder(n_parameters=2)
+        >>> theta = torch.tensor([[2.0, 3.0]])
+        >>> len(order), order.pairs
+        (6, [(0, 0), (1, 0), (1, 1)])
+        >>> order.of(lambda t: t[:, 0] ** 2 * t[:, 1], theta).flatten()  # x^2 y and derivatives
+        tensor([12., 12.,  4.,  6.,  4.,  0.])
     """
 
     n_parameters: int
