@@ -306,3 +306,41 @@ def test_a_refused_encoder_has_its_buffers_back():
     with pytest.raises(ConfigurationError, match="changes its buffer"):
         importance(module)
     assert module[1].calls == 0
+
+
+def test_randomness_of_a_small_parameter_beside_a_large_one_is_noticed():
+    made = problem("quadratic", "shared")
+
+    def encoder(x):
+        theta = made.encoder(x)
+        return torch.stack([440 + theta[:, 0], theta[:, 1] + 1e-3 * torch.rand(len(x))], dim=1)
+
+    with pytest.raises(ConfigurationError, match="the encoder gave two answers"):
+        importance(encoder=encoder, params=list(made.encoder.parameters()))
+
+
+def test_one_tensor_is_no_list_of_weights():
+    made = problem("quadratic", "shared")
+    with pytest.raises(ConfigurationError, match=r"pass \[weight\]"):
+        importance(encoder=made.encoder, params=next(made.encoder.parameters()))
+
+
+def test_shuffling_batches_leaves_the_random_stream_alone():
+    made = problem("quadratic", "shared")
+    before = torch.get_rng_state()
+
+    def batches():
+        torch.rand(3)
+        yield from made.batches
+
+    theta_importance(*made.with_(batches=batches()).arguments)
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_batches_of_inference_mode_serve():
+    made = problem("quadratic", "shared")
+    with torch.inference_mode():
+        batches = [tuple(part.clone() for part in batch) for batch in made.batches]
+        found = theta_importance(*made.with_(batches=batches).arguments)
+    expected = theta_importance(*made.arguments)
+    assert torch.equal(found.curvature, expected.curvature)

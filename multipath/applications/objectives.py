@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.optim import AdamW, Optimizer
 
 from .. import PathDecomposedLoss, StochasticLoss, TransformLoss
-from ..errors import ConfigurationError
+from ..errors import ConfigurationError, InputError
 from ..optim import PSAGA, PAdam
 from ..samplers import Importance, Sampler, Uniform
 from ..transforms import Scattering1D
@@ -237,6 +237,16 @@ def read_probabilities(file: Path | str) -> Tensor:
     from ..importance import load_probabilities
 
     return load_probabilities(file)
+
+
+def measured_for(file: Path | str) -> str | None:
+    """The application that a file of probabilities says it was measured for, if it does."""
+    from ..importance import ThetaImportance
+
+    try:
+        return ThetaImportance.load(file).settings.get("application")
+    except InputError:  # plain probabilities; what is wrong with others is told when they are read
+        return None
 
 
 def _drawing(criterion: nn.Module) -> StochasticLoss:

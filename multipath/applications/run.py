@@ -29,7 +29,7 @@ from .environment import describe_environment
 from .evaluation import by_type, means, steps_to_converge, total_variation
 from .files import read_json, write_json
 from .matching import SoundMatching
-from .objectives import read_probabilities
+from .objectives import measured_for, read_probabilities
 from .report import write_report
 from .settings import differences
 
@@ -162,8 +162,12 @@ class RunFolder:
         """Those that a run draws from: of its own copy when resumed, else of the file named."""
         if config.objective.probabilities is None:
             return None
-        own = resume and self.probabilities.exists()
-        return read_probabilities(self.probabilities if own else config.objective.probabilities)
+        if resume and self.probabilities.exists():
+            return read_probabilities(self.probabilities)
+        file, title = config.objective.probabilities, config.application.title
+        if (made_for := measured_for(file)) not in (None, title):
+            log.warning("%s was measured for %s, but this run matches %s", file, made_for, title)
+        return read_probabilities(file)
 
     def check_sources(self, fingerprint: dict[str, str]) -> None:
         """Refuse to go on when the files that the targets come from are others by now."""

@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from ..errors import ConfigurationError, InputError
 from ..jets import JetOrder
@@ -116,11 +117,13 @@ def as_batches(batches: Iterable[Any]) -> list[Batch]:
     found = []
     for number, given in enumerate(batches):
         parts = given if isinstance(given, tuple | list) else (given,)
-        if not parts or not all(isinstance(part, Tensor) for part in parts):
+        if not parts or not all(isinstance(part, Tensor) and part.ndim for part in parts):
             raise InputError(
                 f"batch {number} must be a tensor or a tuple (inputs, target, *context) of "
-                f"tensors, got {type(given).__name__}"
+                f"tensors, all with the batch first, got {type(given).__name__}"
             )
+        # made under inference mode they could not be saved for a gradient
+        parts = [part.clone() if part.is_inference() else part.detach() for part in parts]
         inputs, target, *context = parts if len(parts) > 1 else (parts[0], parts[0])
         sizes = {len(part) for part in (inputs, target, *context)}
         if len(sizes) > 1 or 0 in sizes:
@@ -144,6 +147,8 @@ def named_weights(encoder: Module, params: Parameters | None) -> dict[str, Tenso
                 "that are trained"
             )
         named = {name: w for name, w in encoder.named_parameters() if w.requires_grad}
+    elif isinstance(params, Tensor):
+        raise ConfigurationError("params must be an iterable of tensors, got one: pass [weight]")
     elif isinstance(params, Mapping):
         named = dict(params)
     else:
@@ -188,11 +193,16 @@ def undisturbed(*modules: Any) -> Iterator[None]:
         for module in modules
         if isinstance(module, nn.Module)
         for buffer in module.buffers()
-        if buffer.numel() < 2**20
     ]
     gpus = range(torch.cuda.device_count()) if torch.cuda.is_initialized() else []
     try:
-        with torch.random.fork_rng(gpus), torch.enable_grad():
+        # fused attention cannot be differentiated twice
+        with (
+            torch.random.fork_rng(gpus),
+            torch.inference_mode(False),
+            torch.enable_grad(),
+            sdpa_kernel(SDPBackend.MATH),
+        ):
             yield
     finally:
         with torch.no_grad():

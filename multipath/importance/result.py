@@ -9,6 +9,7 @@ from os import PathLike
 from pathlib import Path as FilePath
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -133,7 +134,7 @@ class ThetaImportance:
         unfinished = target.with_name(f"{target.name}.part")
         content = {
             "format": FORMAT,
-            "paths": [(path.key, dict(path.metadata), path.cost) for path in self.paths],
+            "paths": [_plain((path.key, dict(path.metadata), path.cost)) for path in self.paths],
             "parameters": list(self.parameters),
             "curvature": self.curvature,
             "residuals": self.residuals,
@@ -240,3 +241,12 @@ def _read(file: str | PathLike[str]) -> Any:
 
 def _hashable(value: Any) -> Any:
     return tuple(map(_hashable, value)) if isinstance(value, list | tuple) else value
+
+
+def _plain(value: Any) -> Any:
+    """Without the scalars of numpy, which a safe reader refuses."""
+    if isinstance(value, dict):
+        return {_plain(key): _plain(entry) for key, entry in value.items()}
+    if isinstance(value, list | tuple):
+        return tuple(map(_plain, value))
+    return value.item() if isinstance(value, np.generic) else value

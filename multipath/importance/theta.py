@@ -82,6 +82,7 @@ def theta_importance(
         batches: Tensors x, which are inputs and targets alike, or tuples ``(inputs, target,
             *context)`` of tensors, all batch first; context is what the decoder needs besides
             theta, such as time shifts or seeds. 32 examples do (as published for two parameters).
+            All are held at once, and must be the same when the work goes on: list them once.
         params: The weights w: tensors, ``(name, tensor)`` pairs or a mapping. Default: those of the
             encoder that require a gradient.
         method: ``"eigenvalue"`` as above, or a cheaper proxy for it: ``"hutchinson"`` takes the
@@ -126,10 +127,10 @@ def theta_importance(
     if tolerance is None:
         tolerance = 0.02 if problem.eps > 1e-10 else 1e-8
     settings = _checked(loss, method, tolerance, max_products, derivatives, items_at_once)
-    given = as_batches(batches)
     workers = Workers()
     bars = progress_bars(progress and workers.rank == 0)
     with undisturbed(encoder, decoder, loss), bars as bar:
+        given = as_batches(batches)
         n_parameters = probe(problem, given[0])
         labels = _names(names, decoder, n_parameters)
         if derivatives == "auto":
