@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
-from ..errors import ConfigurationError
+from ..errors import ConfigurationError, InputError
 from .application import Application
 from .audio_metrics import DrumMetrics
 from .data import Batch, Targets
@@ -31,6 +31,9 @@ FRAME, HOP = 2048 / 44100, 512 / 44100
 
 TRANSIENT, DECAY = 2, 64
 """Frames in the transient and, where the sound is long enough, in the decay."""
+
+AT_ONCE = 16
+"""Sounds compared together, for the sake of memory."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -195,9 +198,12 @@ class DrumDistances(Evaluation):
         self, batch: Batch, estimate: Tensor, distances: tuple[str, ...]
     ) -> dict[str, Tensor]:
         theta, sounds = batch.targets.theta, batch.targets.sounds
-        found: dict[str, Tensor] = self.metrics(
-            self.synth(estimate, batch.chance), sounds, distances
-        )
+        if sounds is None:
+            raise InputError("drums are compared with sounds; these targets have none")
+        rendered = self.synth(estimate, batch.chance)
+        pairs = zip(rendered.split(AT_ONCE), sounds.split(AT_ONCE), strict=True)
+        parts = [self.metrics(*pair, distances) for pair in pairs]
+        found = {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
         if theta is not None:
             found["theta"] = 1000 * (estimate - theta).abs().mean(dim=1)
         return found

@@ -11,8 +11,10 @@ import pytest
 import torch
 from lightning.pytorch import Callback
 
+from multipath.applications import tr808_matching
 from multipath.applications.audio import write_audio
 from multipath.applications.configuration import MatchConfig
+from multipath.applications.data import Batch, Targets
 from multipath.applications.encoder import Encoder
 from multipath.applications.matching import SoundMatching
 from multipath.applications.presets import preset
@@ -114,6 +116,18 @@ def test_validation_leaves_out_the_scattering():
     )
     assert full.keys() - cheap.keys() == {"jtfs"}
     assert all(cheap[name].equal(full[name]) for name in cheap)
+
+
+def test_drums_in_several_parts_are_compared_as_in_one(monkeypatch):
+    model = SoundMatching(TINY_TR808)
+    batch = next(model.batches.all_of("test"))
+    estimate = torch.full((batch.targets.size, 14), 0.5)
+    whole = model.evaluation(batch, estimate)
+    monkeypatch.setattr(tr808_matching, "AT_ONCE", 3)
+    parts = model.evaluation(batch, estimate)
+    assert all(torch.allclose(parts[name], whole[name], rtol=1e-4) for name in whole)
+    with pytest.raises(InputError, match="these targets have none"):
+        model.evaluation(Batch(Targets(theta=batch.targets.theta), batch.chance), estimate)
 
 
 def test_a_run_on_recordings_tells_distances_by_type(drums, tmp_path):
