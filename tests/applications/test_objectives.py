@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import sys
-from types import ModuleType
 
 import pytest
 import torch
@@ -20,10 +18,12 @@ from multipath.applications.objectives import (
     find_objective,
     loss_names,
     padam,
+    scattering_loss,
 )
 from multipath.applications.presets import preset
 from multipath.applications.run import run
-from multipath.errors import ConfigurationError
+from multipath.errors import ConfigurationError, InputError
+from multipath.importance import ThetaImportance
 from multipath.optim import PSAGA, PAdam
 from multipath.samplers import Importance, Uniform
 from tests.applications.tiny import TASKS, TINY
@@ -34,15 +34,6 @@ SCRAPL = {"scrapl": PSAGA, "scrapl-padam": PAdam, "scrapl-adam": torch.optim.Ada
 @pytest.fixture(autouse=True)
 def without_report(monkeypatch):
     monkeypatch.setattr("multipath.applications.run.write_report", lambda *_: None)
-
-
-@pytest.fixture
-def importance(monkeypatch):
-    """Stands in for the module that writes files of probabilities."""
-    module = ModuleType("multipath.importance")
-    module.load_probabilities = torch.load
-    monkeypatch.setitem(sys.modules, "multipath.importance", module)
-    monkeypatch.setattr("multipath.importance", module, raising=False)
 
 
 def with_argument(loss):
@@ -118,7 +109,7 @@ def test_scrapl_draws_from_the_probabilities_given(loss, reweight):
     assert criterion.reweight is reweight
 
 
-def test_probabilities_of_another_loss_are_refused(tmp_path, importance):
+def test_probabilities_of_another_loss_are_refused(tmp_path):
     file = tmp_path / "p.pt"
     torch.save(some_probabilities(7), file)
     config = TINY.changed(loss="scrapl", probabilities=str(file))
@@ -128,7 +119,7 @@ def test_probabilities_of_another_loss_are_refused(tmp_path, importance):
     assert not (tmp_path / "run").exists()
 
 
-def test_a_run_keeps_its_probabilities_and_resumes_without_the_file(tmp_path, importance):
+def test_a_run_keeps_its_probabilities_and_resumes_without_the_file(tmp_path):
     file, probabilities = tmp_path / "p.pt", some_probabilities(n_paths())
     torch.save(probabilities, file)
     config = TINY.changed(loss="scrapl", probabilities=str(file))
@@ -151,12 +142,12 @@ def test_a_run_keeps_its_probabilities_and_resumes_without_the_file(tmp_path, im
     with pytest.raises(ConfigurationError, match=r"objective\.probabilities was .*p\.pt, is None"):
         run(config.changed(probabilities=None), tmp_path / "parts", resume=True)
     assert run(config, tmp_path / "parts", resume=True)["theta_error"] == whole["theta_error"]
-    with pytest.raises(FileNotFoundError):
+    with pytest.raises(InputError, match=r"there is no file .*p\.pt"):
         run(config, tmp_path / "parts", overwrite=True)
     assert (tmp_path / "parts" / "summary.json").exists()  # nothing was discarded for it
 
 
-def test_a_run_may_be_repeated_with_its_own_copy(tmp_path, importance):
+def test_a_run_may_be_repeated_with_its_own_copy(tmp_path):
     torch.save(some_probabilities(n_paths()), tmp_path / "p.pt")
     run(TINY.changed(loss="scrapl", probabilities=str(tmp_path / "p.pt")), tmp_path / "run")
     copy = tmp_path / "run" / "probabilities.pt"
@@ -224,3 +215,14 @@ def test_kpaths_draws_by_the_energy_of_training_targets():
     share = norms.mean(dim=1) / norms.mean(dim=1).sum()
     wanted = 0.9 * share + 0.1 / len(share)
     torch.testing.assert_close(criterion.sampler.probabilities, wanted, rtol=1e-5, atol=0)
+
+
+def test_probabilities_measured_for_another_synthesizer_are_pointed_out(tmp_path, caplog):
+    count = len(scattering_loss(TINY).paths)
+    curvature = torch.rand(2, count, generator=torch.Generator().manual_seed(0))
+    made_for = {"application": "chirplet slow-slow"}
+    result = ThetaImportance(scattering_loss(TINY).paths, ("AM", "FM"), curvature, None, made_for)
+    result.save(tmp_path / "pi.pt")
+    config = TINY.changed(loss="scrapl", probabilities=str(tmp_path / "pi.pt"), steps=1)
+    run(config, tmp_path / "run")
+    assert "pi.pt was measured for chirplet slow-slow, but this run matches chirplet" in caplog.text
