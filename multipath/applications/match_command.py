@@ -126,7 +126,7 @@ def tr808(
     refuse_bad_files: Annotated[
         bool, typer.Option("--refuse-bad-files", help="Stop at a recording that cannot be used.")
     ] = False,
-    loss: Loss = "scrapl",
+    loss: Loss = "kpaths",
     preset_name: Preset = "quick",
     steps: Steps = None,
     seed: Seed = 0,

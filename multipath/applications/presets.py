@@ -119,7 +119,7 @@ QUICK_TR808 = MatchConfig(
             J=10, Q=(8, 2), J_fr=3, Q_fr=2, T=1024, F=4, sampling="reduced", eps=1e-3
         ),
     ),
-    objective=ObjectiveSettings(),
+    objective=ObjectiveSettings(loss="kpaths"),
     encoder=EncoderSettings(
         cqt_octaves=7,
         cqt_hop=128,
