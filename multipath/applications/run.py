@@ -116,7 +116,7 @@ def run(
     summary = _summarize(model, history, untrained, model.evaluate("test", estimate))
     torch.save(model.encoder.state_dict(), files.encoder)
     write_report(files.root, model, estimate, history.rows, summary)
-    files.summary.write_text(json.dumps(summary, indent=2) + "\n")
+    write_json(files.summary, summary)
     files.checkpoint.unlink(missing_ok=True)
     return summary
 

@@ -55,7 +55,8 @@ def theta_derivatives(
     with torch.no_grad():
         theta = problem.encode(batch).detach()
     if mode == "forward":
-        found = _forward(problem, theta, batch, indices, JetOrder(theta.shape[1], order))
+        with torch.no_grad():  # a decoder's own weights would have graphs made
+            found = _forward(problem, theta, batch, indices, JetOrder(theta.shape[1], order))
     else:
         found = _reverse(lambda t, p: problem.path_losses(t, batch, [p]), theta, indices, order)
     for name, values in zip(("first", "second"), found, strict=True):

@@ -46,22 +46,23 @@ class Work:
     ) -> list[ThetaDerivatives]:
         """Derivatives s, and H with order 2, of each batch."""
         parts = {
-            f"order {order}/{number}/{start}": (batch, slice(start, start + items_at_once))
+            f"order {order}/{number}/{start}": (number, slice(start, start + items_at_once))
             for number, batch in enumerate(self.batches)
             for start in range(0, len(batch), items_at_once)
         }
         stage = Stage(self.bar, "derivatives of the loss", sum(len(b) for b in self.batches))
 
         def work(unit: str) -> ThetaDerivatives:
-            batch, part = parts[unit]
-            found = theta_derivatives(self.problem, batch.items(part), self.paths, mode, order)
+            number, part = parts[unit]
+            items = self.batches[number].items(part)
+            found = theta_derivatives(self.problem, items, self.paths, mode, order)
             stage.advance(found.first.shape[1])
             return found
 
         found = self._run(list(parts), work, lambda record: stage.advance(record[0].shape[1]))
         joined = []
         for number in range(len(self.batches)):
-            mine = [found[unit] for unit in parts if unit.split("/")[1] == str(number)]
+            mine = [found[unit] for unit, (owner, _) in parts.items() if owner == number]
             first, second = zip(*mine, strict=True)
             joined.append(ThetaDerivatives(torch.cat(first, dim=1), torch.cat(second, dim=1)))
         return joined

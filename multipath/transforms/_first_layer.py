@@ -17,7 +17,6 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from ._analytic import (
-    half_spectrum,
     modulus,
     modulus_and_inverse,
     oversampling,
@@ -205,7 +204,7 @@ def modulus_spectra(
         the signals and the others.
     """
     if is_traced(spectrum):
-        traced = plain_modulus_spectra(plan, spectrum)
+        traced = differentiable_modulus_spectra(plan, spectrum)
         return list(zip(traced, traced, strict=True))
     found: tuple[Tensor, ...] = _ModulusSpectra.apply(plan, spectrum, others)  # type: ignore[no-untyped-call]
     return list(zip(found[: len(plan)], found[len(plan) :], strict=True))
@@ -280,51 +279,10 @@ class _ModulusSpectra(torch.autograd.Function):
 
 
 def differentiable_modulus_spectra(plan: Plan, spectrum: Tensor) -> list[Tensor]:
-    """The same as :func:`modulus_spectra`, in steps that can be differentiated twice."""
-    return [
-        extend(
-            half_spectrum(modulus(_Analyse.apply(group, spectrum)))[..., : low_bins.n_bins],  # type: ignore[no-untyped-call]
-            below,
-            0,
-        )
-        for group, low_bins, below in plan
-    ]
-
-
-def plain_modulus_spectra(plan: Plan, spectrum: Tensor) -> list[Tensor]:
-    """The same in plain operations."""
+    """:func:`modulus_spectra` in plain operations, for further derivatives and ``torch.func``."""
     found = []
     for group, low_bins, below in plan:
         size = tile_size(2 * len(group) * group.length, spectrum.device)
         tiles = [low_bins(modulus(group.plain_analyse(tile))) for tile in spectrum.split(size)]
         found.append(extend(torch.cat(tiles), below, 0))
     return found
-
-
-class _Analyse(torch.autograd.Function):
-    """Planes of band-passed signals; linear, so its backward is the adjoint, to any order."""
-
-    @staticmethod
-    def forward(ctx: Any, group: WaveletGroup, spectrum: Tensor) -> Tensor:
-        ctx.group, ctx.n_bins = group, spectrum.shape[-1]
-        sources = as_sources(spectrum)
-        return group.analyse(sources, group.scratch(len(sources), sources)).contiguous()
-
-    @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[None, Tensor]:
-        return None, _Synthesise.apply(ctx.group, gradient, ctx.n_bins)  # type: ignore[no-untyped-call]
-
-
-class _Synthesise(torch.autograd.Function):
-    """The adjoint of :class:`_Analyse`."""
-
-    @staticmethod
-    def forward(ctx: Any, group: WaveletGroup, planes: Tensor, n_bins: int) -> Tensor:
-        ctx.group = group
-        sources = planes.new_zeros(len(planes), 2, 2 * n_bins)
-        group.synthesise(planes, sources)
-        return from_sources(sources)
-
-    @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[None, Tensor, None]:
-        return None, _Analyse.apply(ctx.group, gradient), None  # type: ignore[no-untyped-call]

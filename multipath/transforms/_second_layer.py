@@ -93,7 +93,7 @@ def averaged_moduli(
         For each branch, shape (batch, rows out, frames kept), of the joint batch if there is one.
     """
     if any(map(is_traced, [*spectra, *(joint or ())])):
-        return [_plain_average(branch, spectra) for branch in branches]
+        return [_differentiable_average(branch, spectra) for branch in branches]
     joint = [s.detach() for s in spectra] if joint is None else joint
     result: Iterable[Tensor] = _AveragedModuli.apply(branches, joint, *spectra)  # type: ignore[no-untyped-call]
     return list(result)
@@ -165,14 +165,7 @@ def _average(branch: Branch, joint: Sequence[Tensor], wanted: int) -> tuple[Tens
 
 
 def _differentiable_average(branch: Branch, spectra: Sequence[Tensor]) -> Tensor:
-    """The same, in steps that can be differentiated twice."""
-    planes = branch.modulate.differentiable(spectra)
-    mixed = branch.mix(planes.flatten(2)).unflatten(2, planes.shape[2:])
-    return branch.average(modulus(mixed.transpose(0, 1))).transpose(0, 1)
-
-
-def _plain_average(branch: Branch, spectra: Sequence[Tensor]) -> Tensor:
-    """The same in plain operations, a tile at a time: forward derivatives keep nothing of it."""
+    """The same in plain operations, for further derivatives and ``torch.func``."""
     average = branch.average
     found = []
     for signals, _ in branch.batches(len(spectra[0]), 0, spectra[0].device):
