@@ -201,6 +201,7 @@ except Exception as error:
     messages.append(f"{type(error).__name__}: {error}")
 torch.save(messages, f"{folder}/messages{rank}.pt")
 torch.distributed.barrier()
+torch.distributed.barrier()  # gloo aborts a rank that another leaves too early
 torch.distributed.destroy_process_group()
 """
 
