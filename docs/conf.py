@@ -86,6 +86,7 @@ public_modules = [
     "multipath.applications.distance",
     "multipath.applications.draw_counts",
     "multipath.applications.draws",
+    "multipath.applications.drum_distances",
     "multipath.applications.drum_types",
     "multipath.applications.embedding",
     "multipath.applications.encoder",

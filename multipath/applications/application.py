@@ -48,10 +48,12 @@ class Application(Settings):
     Attributes:
         name: Of the application: ``multipath match NAME``.
         heading: Of the application, for people.
+        judged_by: What :meth:`build_evaluation` returns.
     """
 
     name: ClassVar[str]
     heading: ClassVar[str]
+    judged_by: ClassVar[type[Evaluation]]
 
     sample_rate: float
     n_samples: int
@@ -108,6 +110,8 @@ class RenderedApplication(Application):
     Args:
         n_targets: Number of sounds; 60 % train, 20 % validate, 20 % test.
     """
+
+    judged_by = ThetaError
 
     n_targets: int
 

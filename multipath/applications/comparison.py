@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from scipy.stats import t as student
 
 from ..errors import InputError
+from .configuration import APPLICATIONS
 from .draw_counts import read_draws
 from .files import read_csv, read_json
 
@@ -33,8 +34,8 @@ class Run:
         settings: Its configuration, flat, without the seed.
         seed: Its seed.
         rows: Its ``metrics.csv``, as far as it went.
-        errors: Final errors by name (per mille for ``match``, percent and distance for
-            ``resynthesis``); empty if it is not finished.
+        errors: Final errors by name (for ``match`` per mille of theta, or distances; percent and
+            distance for ``resynthesis``); empty if it is not finished.
         draws: Its ``draws.csv``, if there is one.
         headline: Which column of ``metrics.csv`` a match is judged by.
     """
@@ -61,8 +62,15 @@ class Run:
         return int(self.rows[-1]["step"]) if self.rows else 0
 
     @property
+    def measure(self) -> str:
+        """What :attr:`curve` shows, with its unit."""
+        if self.kind == "resynthesis":
+            return "relative distance (%)"
+        return "error (per mille)" if self.headline == "theta" else f"{self.headline} distance"
+
+    @property
     def curve(self) -> dict[float, float]:
-        """Error over steps: theta error in per mille, or relative distance in percent."""
+        """Error over steps: theta error in per mille, a distance, or that in percent."""
         if self.kind == "resynthesis":
             return {row["step"]: 100 * row["relative"] for row in self.rows}
         return {row["step"]: row[self.headline] for row in self.rows}
@@ -158,6 +166,11 @@ class Section:
         """All of them."""
         return [run for group in self.groups for run in group.runs]
 
+    @property
+    def measure(self) -> str:
+        """What the curves show, with its unit."""
+        return self.runs[0].measure
+
 
 def interval(values: Sequence[float] | NDArray[np.float64]) -> Interval:
     r"""The mean, and the 95 % interval of Student's t: :math:`t_{0.975, n-1}\, s / \sqrt n`.
@@ -236,7 +249,7 @@ def read_run(folder: Path, name: str | None = None) -> Run:
             rows,
             _errors(kind, summary) if summary else {},
             _optional(folder / "draws.csv", read_draws, []),
-            str(summary.get("headline", "theta")),
+            _headline(given),
         )
         run.curve  # noqa: B018 - the columns it takes are there
     except (KeyError, TypeError, ValueError) as error:
@@ -296,6 +309,13 @@ def _errors(kind: str, summary: Mapping[str, Any]) -> dict[str, float]:
         }
     key = summary.get("errors", "theta_error")
     return {name: float(value) for name, value in summary[key].items()}
+
+
+def _headline(config: Mapping[str, Any]) -> str:
+    """What a match is judged by; runs that are older than applications matched chirplets."""
+    application = config.get("application")
+    known = isinstance(application, Mapping) and application["name"] in APPLICATIONS
+    return APPLICATIONS[application["name"]].judged_by.headline if known else "theta"
 
 
 def _ungrouped(config: Mapping[str, Any]) -> dict[str, Any]:

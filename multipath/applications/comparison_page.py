@@ -28,7 +28,6 @@ __all__ = ["write_comparison"]
 
 PICTURES = 8  # spectrograms in one figure
 PAIRS = 4
-UNITS = {"match": "error (per mille)", "resynthesis": "relative distance (%)"}
 TITLES = {"match": "Sound matching", "resynthesis": "Resynthesis"}
 
 
@@ -82,7 +81,7 @@ def plot_curves(section: Section) -> Figure:
             axes.plot(*_line(run), style, color=color, linewidth=0.7, alpha=0.6)
     axes.set_ylim(bottom=0)
     axes.set_xlabel("step")
-    axes.set_ylabel(UNITS[section.kind])
+    axes.set_ylabel(section.measure)
     axes.grid(color="#eeeeee")
     axes.legend(frameon=False, fontsize=8)
     return figure
@@ -98,7 +97,7 @@ def _show(section: Section, beside: Path) -> dict[str, Any]:
     heard = [run for run in section.runs if run.sounds]
     return {
         "title": f"{TITLES[section.kind]}: {section.task}",
-        "unit": UNITS[section.kind],
+        "unit": section.measure,
         "notes": section.notes,
         "curves": _embed_figure(plot_curves(section)),
         "names": names,

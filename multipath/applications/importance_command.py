@@ -21,7 +21,17 @@ from ..importance.theta import Method
 from .chirplet_matching import ChirpletMatching
 from .configuration import MatchConfig
 from .files import replacing
-from .match_command import Preset, Seed
+from .match_command import (
+    Alignment,
+    Count,
+    Data,
+    Preset,
+    RefuseBadFiles,
+    Seed,
+    Synthetic,
+    Trim,
+    drums,
+)
 from .presets import preset
 from .synthesizers import CHIRPLETS
 
@@ -113,6 +123,44 @@ def granular(
     """For textures of grains: which paths tell how dense they are and how steeply they rise."""
     measure_and_show(
         preset(preset_name, "granular", seed=seed),
+        Files(out, plot, journal),
+        restart=restart,
+        overwrite=overwrite,
+        method=method,
+        examples=examples,
+        batch=batch,
+        tolerance=tolerance,
+    )
+
+
+@importance.command()
+def tr808(
+    count: Count = None,
+    data: Data = None,
+    synthetic: Synthetic = False,
+    alignment: Alignment = "micro",
+    trim: Trim = None,
+    refuse_bad_files: RefuseBadFiles = False,
+    preset_name: Preset = "quick",
+    out: Out = None,
+    plot: Plot = None,
+    method: How = "eigenvalue",
+    examples: Examples = None,
+    batch: BatchSize = None,
+    seed: Seed = 0,
+    tolerance: Tolerance = None,
+    journal: JournalFile = None,
+    restart: Restart = False,
+    overwrite: Overwrite = False,
+) -> None:
+    """For drums, recorded or made: which paths tell the 14 parameters of the TR-808."""
+    measure_and_show(
+        preset(
+            preset_name,
+            "tr808",
+            **drums(count, data, synthetic, alignment, trim, refuse_bad_files),
+            seed=seed,
+        ),
         Files(out, plot, journal),
         restart=restart,
         overwrite=overwrite,

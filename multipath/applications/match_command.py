@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -38,6 +38,24 @@ Resume = Annotated[
     bool, typer.Option("--resume", help="Go on from the last checkpoint in the folder.")
 ]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Discard what the folder holds.")]
+
+# Options that say which drums.
+Count = Annotated[int | None, typer.Argument(metavar="[N]", help="Drums to make with --synthetic.")]
+Data = Annotated[Path | None, typer.Option(help="Folder of recordings to match.", metavar="DIR")]
+Synthetic = Annotated[
+    bool, typer.Option("--synthetic", help="Match drums that the synthesizer made.")
+]
+Alignment = Annotated[str, typer.Option(help="micro (aligned) or meso (shifted in training).")]
+Trim = Annotated[
+    float | None,
+    typer.Option(
+        help="Recordings begin where they come this close to their peak. Default: 60.",
+        metavar="DB",
+    ),
+]
+RefuseBadFiles = Annotated[
+    bool, typer.Option("--refuse-bad-files", help="Stop at a recording that cannot be used.")
+]
 
 
 @match.command()
@@ -104,28 +122,12 @@ def granular(
 
 @match.command()
 def tr808(
-    count: Annotated[
-        int | None, typer.Argument(metavar="[N]", help="Drums to make with --synthetic.")
-    ] = None,
-    data: Annotated[
-        Path | None, typer.Option(help="Folder of recordings to match.", metavar="DIR")
-    ] = None,
-    synthetic: Annotated[
-        bool, typer.Option("--synthetic", help="Match drums that the synthesizer made.")
-    ] = False,
-    alignment: Annotated[
-        str, typer.Option(help="micro (aligned) or meso (shifted in training).")
-    ] = "micro",
-    trim: Annotated[
-        float | None,
-        typer.Option(
-            help="Recordings begin where they come this close to their peak. Default: 60.",
-            metavar="DB",
-        ),
-    ] = None,
-    refuse_bad_files: Annotated[
-        bool, typer.Option("--refuse-bad-files", help="Stop at a recording that cannot be used.")
-    ] = False,
+    count: Count = None,
+    data: Data = None,
+    synthetic: Synthetic = False,
+    alignment: Alignment = "micro",
+    trim: Trim = None,
+    refuse_bad_files: RefuseBadFiles = False,
     loss: Loss = "kpaths",
     preset_name: Preset = "quick",
     steps: Steps = None,
@@ -138,6 +140,33 @@ def tr808(
     overwrite: Overwrite = False,
 ) -> None:
     """Match drums, recorded (--data DIR) or made (--synthetic [N]), with a TR-808 synthesizer."""
+    config = preset(
+        preset_name,
+        "tr808",
+        **drums(count, data, synthetic, alignment, trim, refuse_bad_files),
+        loss=loss,
+        steps=steps,
+        seed=seed,
+        learning_rate=lr,
+        probabilities=probabilities,
+        reweight=reweight,
+    )
+    run_and_show(config, out, resume=resume, overwrite=overwrite)
+
+
+def drums(
+    count: int | None,
+    data: Path | None,
+    synthetic: bool,
+    alignment: str,
+    trim: float | None,
+    refuse_bad_files: bool,
+) -> dict[str, Any]:
+    """The settings that options about drums stand for.
+
+    Raises:
+        ConfigurationError: If they ask for both recordings and synthetic drums, or for neither.
+    """
     if synthetic == (data is not None):
         raise ConfigurationError(
             "expected either recordings to match (--data DIR) or --synthetic [N], got "
@@ -148,22 +177,13 @@ def tr808(
             f"got {count} beside --data: recordings are not counted; leave it out, or make drums "
             "with --synthetic"
         )
-    config = preset(
-        preset_name,
-        "tr808",
-        data=None if data is None else str(data),
-        n_targets=count,
-        alignment=alignment,
-        trim=trim,
-        bad_files="refuse" if refuse_bad_files else None,
-        loss=loss,
-        steps=steps,
-        seed=seed,
-        learning_rate=lr,
-        probabilities=probabilities,
-        reweight=reweight,
-    )
-    run_and_show(config, out, resume=resume, overwrite=overwrite)
+    return {
+        "data": None if data is None else str(data),
+        "n_targets": count,
+        "alignment": alignment,
+        "trim": trim,
+        "bad_files": "refuse" if refuse_bad_files else None,
+    }
 
 
 def run_and_show(config: MatchConfig, out: Path | None, *, resume: bool, overwrite: bool) -> None:

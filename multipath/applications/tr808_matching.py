@@ -11,11 +11,10 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
-from ..errors import ConfigurationError, InputError
+from ..errors import ConfigurationError
 from .application import Application
-from .audio_metrics import DrumMetrics
-from .data import Batch, Targets
-from .evaluation import Evaluation
+from .data import Targets
+from .drum_distances import DrumDistances
 from .recordings import (
     LABELS,
     Recordings,
@@ -25,15 +24,6 @@ from .recordings import (
 )
 from .settings import check_positive
 from .tr808 import TR808Synth
-
-FRAME, HOP = 2048 / 44100, 512 / 44100
-"""Seconds: length and distance of the frames whose timbre is compared."""
-
-TRANSIENT, DECAY = 2, 64
-"""Frames in the transient and, where the sound is long enough, in the decay."""
-
-AT_ONCE = 16
-"""Sounds compared together, for the sake of memory."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,6 +46,7 @@ class TR808Matching(Application):
 
     name = "tr808"
     heading = "TR-808 sound matching"
+    judged_by = DrumDistances
 
     data: str | None = None
     n_targets: int = 80
@@ -123,7 +114,7 @@ class TR808Matching(Application):
         everything = Targets(drums.theta, None, sounds, drums.types)
         return {split: everything.take(which) for split, which in drums.splits.items()}
 
-    def build_evaluation(self, synth: TR808Synth) -> Evaluation:  # type: ignore[override]
+    def build_evaluation(self, synth: TR808Synth) -> DrumDistances:  # type: ignore[override]
         """Distances between sounds."""
         return DrumDistances(self, synth)
 
@@ -151,59 +142,3 @@ class TR808Matching(Application):
             bad_files=self.bad_files,
             seed=seed,
         )
-
-
-class DrumDistances(Evaluation):
-    """Distances between drums and their reconstructions (:class:`~.audio_metrics.DrumMetrics`).
-
-    The distance between parameters, in per mille (``theta``), is beside them if the parameters
-    are known. Scattering is compared in the test alone: it takes most of the time.
-
-    Args:
-        task: Says how long the sounds are, and which scattering compares them.
-        synth: Renders the reconstructions.
-    """
-
-    key = "distances"
-    headline = "mss"
-    unit = ""
-
-    def __init__(self, task: TR808Matching, synth: TR808Synth) -> None:
-        super().__init__()
-        rate, onset = task.sample_rate, task.onset
-        frame, hop = round(FRAME * rate), round(HOP * rate)
-        fitting = (task.n_samples - onset - frame) // hop + 1 - TRANSIENT
-        self.synth = synth
-        self.metrics = DrumMetrics(
-            task.n_samples,
-            rate,
-            scattering=task.scattering.build(task.n_samples, rate),
-            onset=onset,
-            frame_size=frame,
-            hop_size=hop,
-            transient_frames=TRANSIENT,
-            decay_frames=max(1, min(DECAY, fitting)),
-        )
-
-    def forward(self, batch: Batch, estimate: Tensor) -> dict[str, Tensor]:
-        """See :class:`Evaluation`."""
-        return self._compare(batch, estimate, ("mss", "jtfs"))
-
-    def validate(self, batch: Batch, estimate: Tensor) -> dict[str, Tensor]:
-        """All but the distance of scattering."""
-        return self._compare(batch, estimate, ("mss",))
-
-    @torch.no_grad()
-    def _compare(
-        self, batch: Batch, estimate: Tensor, distances: tuple[str, ...]
-    ) -> dict[str, Tensor]:
-        theta, sounds = batch.targets.theta, batch.targets.sounds
-        if sounds is None:
-            raise InputError("drums are compared with sounds; these targets have none")
-        rendered = self.synth(estimate, batch.chance)
-        pairs = zip(rendered.split(AT_ONCE), sounds.split(AT_ONCE), strict=True)
-        parts = [self.metrics(*pair, distances) for pair in pairs]
-        found = {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
-        if theta is not None:
-            found["theta"] = 1000 * (estimate - theta).abs().mean(dim=1)
-        return found

@@ -98,16 +98,24 @@ def test_runs_are_grouped_by_everything_but_the_seed(tmp_path):
     assert groups[2].errors["theta"].count == 1
 
 
-def test_applications_say_how_they_are_judged(tmp_path):
-    folder = make_match(tmp_path / "run")
+def make_drums(folder, rows, finished=True):
+    """A run that matched recordings: there is no theta to judge it by."""
     config = {"seed": 0, "application": {"name": "tr808", "alignment": "meso"}, "objective": {}}
     write_json(folder / "config.json", config)
-    write_json(
-        folder / "summary.json", {"errors": "distance", "headline": "AM", "distance": {"AM": 3}}
-    )
-    write_csv(folder / "metrics.csv", [{"step": 5, "loss": 1.0, "theta": 9.0, "AM": 4.0}])
-    found = read_run(folder)
-    assert (found.task, found.errors, found.curve) == ("tr808 meso", {"AM": 3.0}, {5.0: 4.0})
+    write_csv(folder / "metrics.csv", [{"step": 5 * i, **row} for i, row in enumerate(rows, 1)])
+    if finished:
+        write_json(folder / "summary.json", {"errors": "distance", "distance": rows[-1]})
+    return folder
+
+
+@pytest.mark.parametrize("finished", [True, False])
+def test_applications_say_how_they_are_judged(tmp_path, finished):
+    rows = [{"loudness": 9.0, "mss": 4.0}, {"loudness": 8.0, "mss": 3.0}]
+    found = read_run(make_drums(tmp_path, rows, finished))
+    assert (found.task, found.curve) == ("tr808 meso", {5.0: 4.0, 10.0: 3.0})
+    assert found.errors == ({"loudness": 8.0, "mss": 3.0} if finished else {})
+    axes = plot_curves(sections([found])[0]).axes[0]
+    assert axes.get_ylabel() == "mss distance"
 
 
 def test_unfinished_runs_are_flagged_and_left_out_of_means(tmp_path):

@@ -20,7 +20,7 @@ from multipath.applications.presets import preset
 from multipath.errors import ConfigurationError, InputError
 from multipath.importance import ThetaImportance, _plot, theta_importance
 from multipath.transforms import MultiResolutionSTFT
-from tests.applications.tiny import TASKS, TINY, TINY_GRANULAR
+from tests.applications.tiny import TASKS, TINY, TINY_GRANULAR, TINY_TR808
 
 
 @pytest.fixture(autouse=True)
@@ -156,6 +156,18 @@ def test_result_is_not_replaced_unless_asked(tmp_path, capsys):
     assert out.read_bytes() == b"precious"
     assert command(*arguments, "--overwrite") == 0
     assert ThetaImportance.load(out).parameters == ("density", "slope")
+
+
+def test_drums_made_or_recorded(tmp_path, capsys):
+    made = ("--synthetic", "8", "--examples", "2", "--method", "gradient")
+    assert command("tr808", *made, "--out", tmp_path / "pi.pt") == 0
+    result = ThetaImportance.load(tmp_path / "pi.pt")
+    assert result.parameters == TINY_TR808.application.build_synth().parameter_names
+    assert float(result.probabilities().sum()) == pytest.approx(1)
+    assert "tr808" in result.settings["application"]
+    capsys.readouterr()
+    assert command("tr808", "--out", tmp_path / "other.pt") == 2
+    assert "--data DIR) or --synthetic [N], got neither" in capsys.readouterr().err
 
 
 def test_interruption_goes_on_with_the_same_command(tmp_path, capsys, monkeypatch):

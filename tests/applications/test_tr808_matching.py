@@ -11,7 +11,7 @@ import pytest
 import torch
 from lightning.pytorch import Callback
 
-from multipath.applications import tr808_matching
+from multipath.applications import drum_distances
 from multipath.applications.audio import write_audio
 from multipath.applications.configuration import MatchConfig
 from multipath.applications.data import Batch, Targets
@@ -123,7 +123,7 @@ def test_drums_in_several_parts_are_compared_as_in_one(monkeypatch):
     batch = next(model.batches.all_of("test"))
     estimate = torch.full((batch.targets.size, 14), 0.5)
     whole = model.evaluation(batch, estimate)
-    monkeypatch.setattr(tr808_matching, "AT_ONCE", 3)
+    monkeypatch.setattr(drum_distances, "AT_ONCE", 3)
     parts = model.evaluation(batch, estimate)
     assert all(torch.allclose(parts[name], whole[name], rtol=1e-4) for name in whole)
     with pytest.raises(InputError, match="these targets have none"):
