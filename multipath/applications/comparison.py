@@ -314,8 +314,8 @@ def _errors(kind: str, summary: Mapping[str, Any]) -> dict[str, float]:
 def _headline(config: Mapping[str, Any]) -> str:
     """What a match is judged by; runs that are older than applications matched chirplets."""
     application = config.get("application")
-    known = isinstance(application, Mapping) and application["name"] in APPLICATIONS
-    return APPLICATIONS[application["name"]].judged_by.headline if known else "theta"
+    name = application.get("name") if isinstance(application, Mapping) else None
+    return APPLICATIONS[name].judged_by.headline if name in APPLICATIONS else "theta"
 
 
 def _ungrouped(config: Mapping[str, Any]) -> dict[str, Any]:
