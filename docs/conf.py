@@ -19,6 +19,7 @@ extensions = [
     "sphinx.ext.doctest",
     "sphinx.ext.viewcode",
     "sphinx_gallery.gen_gallery",  # runs examples/gallery and shows its pictures
+    "pipe_table",  # shows result tables as they were written
     "public_names",  # fails the build on an undocumented public name
 ]
 exclude_patterns = ["_build"]

@@ -39,7 +39,7 @@ def tiny_plan(folder, table="table2", seeds=2, only=("scrapl",), **changes):
     return make_plan(find_table(table, "quick"), "quick", folder, seeds, only=only, changes=given)
 
 
-def finish(job, theta=100.0, steps=40, seconds=0.5):
+def finish(job, theta=100.0, steps=40, seconds=0.5, device="cpu"):
     """What a run would have left behind."""
     job.target.mkdir(parents=True, exist_ok=True)
     errors = {"theta": theta, "density": theta + 1, "slope": theta - 1}
@@ -51,6 +51,7 @@ def finish(job, theta=100.0, steps=40, seconds=0.5):
         "total_variation": 2.0,
         "seconds_per_step": seconds,
         "training_seconds": 3.0,
+        "environment": {"torch": "2.13", "python": "3.11", "device": device},
     }
     write_json(job.target / "config.json", dict(job.config))
     write_csv(job.target / "metrics.csv", [{"step": s, "loss": 1.0, **errors} for s in (4, 8)])
@@ -347,7 +348,7 @@ def test_a_table_of_means_intervals_and_published_numbers(tmp_path):
     (_, scrapl), (_, kpaths) = plan.rows
     finish(scrapl[0], 100.0, steps=40)
     finish(scrapl[1], 104.0, steps=None)
-    finish(kpaths[0], 50.0)
+    finish(kpaths[0], 50.0, device="H100")
     lines = collect(plan)
     assert [(line.seeds, line.planned) for line in lines] == [(2, 3), (1, 3)]
     theta = lines[0].values["theta"]
@@ -359,6 +360,8 @@ def test_a_table_of_means_intervals_and_published_numbers(tmp_path):
     assert "40 (1 of 2) [7296]" in text
     assert "| kpaths | 1 of 3 | 50 |" in text
     assert "| scrapl | 0.0003 | 10 | 4 |" in text
+    assert text.count("Measured with") == 2
+    assert "Measured with torch 2.13, python 3.11, device H100." in text
 
 
 def test_files_of_a_table(tmp_path):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +30,7 @@ class Line:
         planned: How many there will be.
         values: Interval of each column, over the seeds that have a number there.
         settings: Learning rate, steps and batch size.
+        environments: Where the runs were made, each once, in words.
     """
 
     row: Row
@@ -37,6 +38,7 @@ class Line:
     planned: int
     values: Mapping[str, Interval]
     settings: Mapping[str, float]
+    environments: Sequence[str] = ()
 
 
 def collect(plan: Plan) -> list[Line]:
@@ -47,7 +49,8 @@ def collect(plan: Plan) -> list[Line]:
     """
     found = []
     for row, jobs in plan.rows:
-        numbers = [_numbers(read_json(job.summary), plan.table) for job in jobs if job.done]
+        summaries = [read_json(job.summary) for job in jobs if job.done]
+        numbers = [_numbers(summary, plan.table) for summary in summaries]
         values = {}
         for column in plan.table.columns:
             there = [n[column.name] for n in numbers if n.get(column.name) is not None]
@@ -55,7 +58,8 @@ def collect(plan: Plan) -> list[Line]:
                 values[column.name] = interval([column.factor * float(v) for v in there])
         training = jobs[0].config["training"]
         settings = {name: training[name] for name in ("learning_rate", "steps", "batch_size")}
-        found.append(Line(row, len(numbers), len(jobs), values, settings))
+        environments = list(dict.fromkeys(map(_environment, summaries)))
+        found.append(Line(row, len(numbers), len(jobs), values, settings, environments))
     return _with_ratios(found) if plan.table.kind == "cost" else found
 
 
@@ -70,6 +74,15 @@ def _numbers(summary: Mapping[str, Any], table: Table) -> dict[str, Any]:
     }
 
 
+def _environment(summary: Mapping[str, Any]) -> str:
+    there = summary.get("environment", {})
+    return ", ".join(
+        f"{name} {there[name]}"
+        for name in ("multipath", "torch", "python", "device", "cpus", "threads", "machine")
+        if name in there
+    )
+
+
 def _with_ratios(lines: Sequence[Line]) -> list[Line]:
     base = next((line.values for line in lines if line.row.method == BASELINE), {})
     found = []
@@ -79,7 +92,7 @@ def _with_ratios(lines: Sequence[Line]) -> list[Line]:
             if name in values and name in base and base[name].mean > 0:
                 value, by = values[name], base[name].mean
                 values[f"{name}_ratio"] = Interval(value.mean / by, value.margin / by, value.count)
-        found.append(Line(line.row, line.seeds, line.planned, values, line.settings))
+        found.append(replace(line, values=values))
     return found
 
 
@@ -104,7 +117,13 @@ def markdown(plan: Plan, lines: Sequence[Line]) -> str:
         text += ["", "| method | learning rate | steps | batch |", "| --- | ---: | ---: | ---: |"]
         for line in lines:
             text.append(_line([line.row.name, *(f"{v:g}" for v in line.settings.values())]))
+    text += ["", *(f"Measured with {each}." for each in _everywhere(lines))]
     return "\n".join(text) + "\n"
+
+
+def _everywhere(lines: Sequence[Line]) -> list[str]:
+    """The environments of all rows, each once."""
+    return [each for each in dict.fromkeys(e for line in lines for e in line.environments) if each]
 
 
 def _cell(table: Table, line: Line, column: Column) -> str:
@@ -143,7 +162,13 @@ def write_results(plan: Plan) -> Path:
     rows = [row for line in lines for row in _rows(plan.table, line)]
     write_csv(file.with_suffix(".csv"), rows)
     write_json(
-        file.with_suffix(".json"), {"table": plan.table.name, "scale": plan.scale, "rows": rows}
+        file.with_suffix(".json"),
+        {
+            "table": plan.table.name,
+            "scale": plan.scale,
+            "environments": _everywhere(lines),
+            "rows": rows,
+        },
     )
     with replacing(file) as draft:
         draft.write_text(markdown(plan, lines), encoding="utf-8")
