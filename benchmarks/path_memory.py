@@ -1,9 +1,10 @@
 """What a gradient remembered from a path's last visit is worth when the path is drawn again.
 
-P-SAGA subtracts the remembered direction and adds the mean of all. Of a direction and a memory of equal
-length that leaves 2 (1 - cosine) of the squared norm: less noise where the cosine is above 1/2, more
-below. And memory cannot resemble, where gradients of one path on two batches do not to begin with. For
-SCRAPL without P-SAGA (``scrapl-padam``) on the quick presets, in the second half of the training:
+P-SAGA subtracts the remembered direction and adds the mean of all. Of a direction and a memory of
+equal length that leaves 2 (1 - cosine) of the squared norm: less noise where the cosine is above
+1/2, more below. And nothing remembered can resemble, where gradients of one path on two batches do
+not to begin with. For SCRAPL without P-SAGA (``scrapl-padam``) on the quick presets, in the second
+half of the training:
 
 - ``batches``: mean cosine of gradients of the same path and the same weights on two batches,
 - ``memory``: mean cosine of a gradient and that of the path's last visit.

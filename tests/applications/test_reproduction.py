@@ -139,7 +139,7 @@ def test_jobs_survive_json(tmp_path):
         ({"table": "table9"}, "unknown table 'table9'; choose one of table1"),
         ({"scale": "huge"}, "unknown scale 'huge'; choose one of quick, paper"),
         ({"seeds": 0}, "at least one seed is needed, got 0"),
-        ({"only": ["mss"]}, "table2 has no method 'mss'; choose from scrapl-adam"),
+        ({"only": ["mss"]}, "table2 has no method 'mss'; choose from jtfs, scrapl-adam"),
     ],
 )
 def test_plans_refused(tmp_path, change, message):
