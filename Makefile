@@ -1,6 +1,7 @@
-# Every target makes its own virtual environment first: nothing else has to be installed.
+# Every target makes its own virtual environment first: nothing else has to be installed. A Python
+# that is asked for has one of its own: `make test PYTHON=python3.13`.
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
-VENV := .venv
+VENV := .venv$(if $(filter command,$(origin PYTHON)),-$(notdir $(PYTHON)))
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 CODE := multipath tests docs benchmarks examples
@@ -55,6 +56,6 @@ dist: $(STAMP)  ## Build wheel and source distribution, twice, and compare them
 bench: $(STAMP)  ## Time the losses beside their peers: half an hour, or OPTIONS=--quick
 	$(BIN)/python -m benchmarks.run $(OPTIONS)
 
-clean:  ## Remove the environment and everything that was built
-	rm -rf $(VENV) build dist docs/_build docs/gallery .mypy_cache .pytest_cache .ruff_cache .hypothesis
+clean:  ## Remove the environments and everything that was built
+	rm -rf .venv .venv-* build dist docs/_build docs/gallery .mypy_cache .pytest_cache .ruff_cache .hypothesis
 	find multipath tests docs benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +

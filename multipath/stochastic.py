@@ -315,8 +315,8 @@ class StochasticLoss(nn.Module):
         replaces the first.
 
         Raises:
-            ConfigurationError: If the sampler learns and the ranks of a distributed training would
-                draw different paths. They compare: all have to link.
+            ConfigurationError: If it is no optimizer, or if the sampler learns and the ranks of a
+                distributed training would draw different paths. They compare: all have to link.
 
         Example:
             >>> from multipath.testing import QuadraticLoss
@@ -331,6 +331,11 @@ class StochasticLoss(nn.Module):
             >>> len(set(paths))
             1
         """
+        if not hasattr(optimizer, "register_step_post_hook"):
+            raise ConfigurationError(
+                "link takes the optimizer, a torch.optim.Optimizer whose steps end a draw, got "
+                f"{type(optimizer).__name__}"
+            )
         self._link(optimizer)
         self.compare_ranks()
         this = weakref.ref(self)

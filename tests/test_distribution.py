@@ -61,6 +61,17 @@ def test_the_wheel_holds_the_package_and_nothing_else(built):
     assert any(name.endswith("licenses/LICENSE") for name in names)
 
 
+def test_the_source_distribution_holds_what_is_under_version_control(built):
+    if not (ROOT / ".git").exists():
+        pytest.skip("not a checkout")
+    listed = subprocess.run(["git", "ls-files"], cwd=ROOT, check=True, capture_output=True)
+    tracked = set(listed.stdout.decode().splitlines())
+    (archive,) = built[0].glob("*.tar.gz")
+    with tarfile.open(archive) as sources:
+        packed = {name.partition("/")[2] for name in sources.getnames()}
+    assert packed == tracked - {".ci/run"} | {"PKG-INFO"}
+
+
 def test_the_citation_names_this_version():
     lines = (ROOT / "CITATION.cff").read_text(encoding="utf-8").splitlines()
     assert f"version: {multipath.__version__}" in lines

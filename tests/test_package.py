@@ -4,6 +4,7 @@ import ast
 import importlib
 import inspect
 import json
+import os
 import pkgutil
 import subprocess
 import sys
@@ -179,5 +180,33 @@ def test_layers_meet_only_in_the_core(layer):
 
 
 def test_core_does_not_import_applications():
-    for file in sorted([*PACKAGE.glob("*.py"), *PACKAGE.glob("testing/*.py")]):
+    core = {*PACKAGE.glob("*.py"), *PACKAGE.glob("testing/*.py")}
+    for file in sorted(core - {PACKAGE / "__main__.py"}):  # the command line itself
         assert "multipath.applications" not in set(imports_of(file)), file
+
+
+def run_module(*path, folder):
+    """What ``python -m multipath --version`` does with these folders first on the path."""
+    return subprocess.run(
+        [sys.executable, "-m", "multipath", "--version"],
+        cwd=folder,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(map(str, [*path, PACKAGE.parent]))},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def test_the_package_runs_as_the_command_line(tmp_path):
+    done = run_module(folder=tmp_path)
+    assert (done.returncode, done.stdout) == (0, f"multipath {multipath.__version__}\n")
+
+
+def test_without_its_extra_the_command_line_says_what_to_install(tmp_path):
+    (tmp_path / "typer.py").write_text("raise ModuleNotFoundError(name='typer')")
+    done = run_module(tmp_path, folder=tmp_path)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == (
+        "multipath: this command needs typer, which is not installed: "
+        "pip install 'multipath-loss[applications]'\n"
+    )

@@ -1,7 +1,5 @@
 """Plug-ins: ours and others' are found, broken ones are named, and `multipath check` tests them."""
 
-import shutil
-import subprocess
 import sys
 import tempfile
 import tomllib
@@ -153,27 +151,6 @@ def test_tests_that_are_none_are_refused(install, tests, message):
     (plugin,) = plugins.installed(name="mine")
     with pytest.raises(ConfigurationError, match=message):
         plugin.load_tests()
-
-
-@pytest.fixture(scope="module")
-def example(tmp_path_factory):
-    """examples/plugin as pip installs it, with no network."""
-    folder = tmp_path_factory.mktemp("example")
-    source, target = folder / "source", folder / "target"
-    shutil.copytree(ROOT / "examples" / "plugin", source)  # building leaves files behind
-    pip = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
-    offline = ["--no-deps", "--no-build-isolation", "--no-index", "--target", str(target)]
-    subprocess.run([*pip, *offline, str(source)], check=True, capture_output=True)
-    return target
-
-
-def test_the_example_is_installed_listed_and_checked(example, monkeypatch, capfd):
-    monkeypatch.syspath_prepend(example)
-    assert run("check", "pyramid") == 0
-    assert "pyramid (multipath-pyramid 0.1.0): passed: 18 checks" in capfd.readouterr().out
-    assert run("list") == 0
-    row = "losses pyramid multipath-pyramid 0.1.0 multipath_pyramid:PyramidLoss yes"
-    assert row in [" ".join(line.split()) for line in capfd.readouterr().out.splitlines()]
 
 
 def test_the_example_is_short():

@@ -112,6 +112,12 @@ def test_one_draw_per_optimizer_step_with_a_plain_optimizer(batch):
     assert len(set(steps)) == 3
 
 
+def test_only_an_optimizer_can_be_linked():
+    criterion = StochasticLoss(QuadraticLoss(3), generator=0)
+    with pytest.raises(ConfigurationError, match=r"takes the optimizer, .* got Linear"):
+        criterion.link(torch.nn.Linear(3, 3))
+
+
 def test_linked_and_unlinked_streams_are_the_same(batch):
     x, _ = batch
     linked = StochasticLoss(QuadraticLoss(10**4), generator=0)

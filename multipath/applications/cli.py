@@ -47,7 +47,3 @@ def _is_users(error: Exception) -> bool:
 def _exit(code: int, message: str) -> None:
     print("multipath: " + " ".join(message.split()), file=sys.stderr)
     raise SystemExit(code)
-
-
-if __name__ == "__main__":
-    main()
