@@ -98,6 +98,7 @@ public_modules = [
     "multipath.applications.matching",
     "multipath.applications.objectives",
     "multipath.applications.presets",
+    "multipath.applications.random_resolutions",
     "multipath.applications.recipes.clap",
     "multipath.applications.recipes.panns",
     "multipath.applications.recordings",
