@@ -14,7 +14,7 @@ from scipy.stats import t as student
 
 from ..errors import InputError
 from .draw_counts import read_draws
-from .files import read_csv, read_json
+from .files import read_json, read_numbers
 
 __all__ = ["Group", "Interval", "Run", "Section", "interval", "read_run", "read_runs", "sections"]
 
@@ -222,10 +222,7 @@ def read_run(folder: Path, name: str | None = None) -> Run:
             f"{folder}: expected a run of match or resynthesize, got another config.json"
         )
     try:
-        rows = [
-            {column: float(value) for column, value in row.items()}
-            for row in _optional(folder / "metrics.csv", read_csv, [])
-        ]
+        rows = _optional(folder / "metrics.csv", read_numbers, [])
         run = Run(
             folder,
             name or folder.resolve().name,
@@ -236,7 +233,7 @@ def read_run(folder: Path, name: str | None = None) -> Run:
             rows,
             _errors(kind, summary) if summary else {},
             _optional(folder / "draws.csv", read_draws, []),
-            str(summary.get("headline", "theta")),
+            str(summary.get("headline", _headline(rows))),
         )
         run.curve  # noqa: B018 - the columns it takes are there
     except (KeyError, TypeError, ValueError) as error:
@@ -315,6 +312,12 @@ def _ungrouped(config: Mapping[str, Any]) -> dict[str, Any]:
     for group in groups:
         settings |= group
     return {"task": task, **settings, "preset": config.get("preset"), "seed": config["seed"]}
+
+
+def _headline(rows: Sequence[Mapping[str, float]]) -> str:
+    """What a match without a summary is judged by: the first of its errors."""
+    errors = [name for name in rows[0] if name not in ("step", "loss")] if rows else []
+    return errors[0] if errors else "theta"
 
 
 def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -11,6 +11,7 @@ from typing import Any
 from ...errors import ConfigurationError
 from ..configuration import MatchConfig
 from ..files import read_csv, read_json
+from ..folders import check_place
 from ..settings import differences
 from .grid import Row, Table
 
@@ -127,8 +128,9 @@ def make_plan(
 
     Raises:
         ConfigurationError: If there are no seeds, no such methods, or the folder holds runs with
-            other settings.
+            other settings, or cannot be written to.
     """
+    check_place(folder)
     if seeds < 1:
         raise ConfigurationError(f"at least one seed is needed, got {seeds}")
     preset = "paper" if table.kind == "cost" else scale  # costs are those of the paper's signals

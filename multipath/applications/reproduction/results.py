@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ..comparison import Interval, interval
-from ..files import read_json, replacing, write_csv, write_json
+from ..files import read_json, write_csv, write_json, write_text
 from .grid import Column, Row, Table
 from .plan import Plan
 from .published import published
@@ -145,8 +145,7 @@ def write_results(plan: Plan) -> Path:
     write_json(
         file.with_suffix(".json"), {"table": plan.table.name, "scale": plan.scale, "rows": rows}
     )
-    with replacing(file) as draft:
-        draft.write_text(markdown(plan, lines), encoding="utf-8")
+    write_text(file, markdown(plan, lines))
     return file
 
 
