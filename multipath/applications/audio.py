@@ -83,7 +83,8 @@ def read_channels(path: Path) -> tuple[NDArray[np.float32], int]:
             log = file.extra_info
     except (soundfile.LibsndfileError, OSError) as error:
         raise InputError(
-            f"{path}: this is not a readable recording ({error}); pass a WAV, FLAC or OGG file"
+            f"{path}: this is not a readable recording ({getattr(error, 'error_string', error)}); "
+            "pass a WAV, FLAC or OGG file"
         ) from error
     # libsndfile reads what there is of a file that was cut off, and only mentions it in its log
     cut = re.search(r"data\s*:\s*(\d+)\s*\(should be (\d+)\)", log)

@@ -101,8 +101,10 @@ def check_settings(root: Path, settings: Mapping[str, Any], ignored: Sequence[st
     """
     before = read_json(root / CONFIG, remedy=f"{AFRESH}, or remove it")
     now = json.loads(json.dumps(settings))
-    kept = ({name: each[name] for name in each if name not in ignored} for each in (before, now))
-    changed = list(differences(*kept))
+    for name in ignored:
+        before.pop(name, None)
+        now.pop(name, None)
+    changed = list(differences(before, now))
     if changed:
         raise ConfigurationError(f"cannot resume {root} with other settings: {'; '.join(changed)}")
 

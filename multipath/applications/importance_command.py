@@ -150,14 +150,14 @@ class Files:
             from .distance_plot import check_picture
 
             check_picture(self.plot)
-        if self.out is not None and self.out.exists() and not overwrite:
-            raise ConfigurationError(
-                f"{self.out} exists; choose another file (--out), or replace it with --overwrite"
-            )
         if self.out is not None:
             if self.out.is_dir():
                 raise ConfigurationError(f"{self.out} is a folder; name a file (--out)")
             check_place(self.out.parent)
+        if self.out is not None and self.out.exists() and not overwrite:
+            raise ConfigurationError(
+                f"{self.out} exists; choose another file (--out), or replace it with --overwrite"
+            )
         if restart:
             self.remove_journal()
 

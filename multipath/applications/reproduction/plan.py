@@ -17,6 +17,7 @@ from .grid import Row, Table
 
 __all__ = ["Job", "Plan", "make_plan"]
 
+REMEDY = "remove its folder, and the same command makes it again"
 PROBABILITIES = ("objective", "probabilities")
 
 
@@ -169,7 +170,7 @@ def _check(job: Job) -> None:
     file = job.target / "config.json"
     if job.kind == "importance" or not file.is_file():
         return
-    before, now = read_json(file), job.to_dict()["config"]
+    before, now = read_json(file, REMEDY), job.to_dict()["config"]
     changed = list(differences(_without_probabilities(before), _without_probabilities(now)))
     if changed:
         raise ConfigurationError(

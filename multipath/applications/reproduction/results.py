@@ -8,10 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ...errors import InputError
 from ..comparison import Interval, interval
 from ..files import read_json, write_csv, write_json, write_text
 from .grid import Column, Row, Table
-from .plan import Plan
+from .plan import REMEDY, Job, Plan
 from .published import published
 
 __all__ = ["Line", "collect", "markdown", "write_results"]
@@ -47,7 +48,7 @@ def collect(plan: Plan) -> list[Line]:
     """
     found = []
     for row, jobs in plan.rows:
-        numbers = [_numbers(read_json(job.summary), plan.table) for job in jobs if job.done]
+        numbers = [_numbers(job, plan.table) for job in jobs if job.done]
         values = {}
         for column in plan.table.columns:
             there = [n[column.name] for n in numbers if n.get(column.name) is not None]
@@ -59,15 +60,21 @@ def collect(plan: Plan) -> list[Line]:
     return _with_ratios(found) if plan.table.kind == "cost" else found
 
 
-def _numbers(summary: Mapping[str, Any], table: Table) -> dict[str, Any]:
+def _numbers(job: Job, table: Table) -> dict[str, Any]:
+    summary = read_json(job.summary, REMEDY)
     if table.kind == "cost":
-        return dict(summary)
-    return {
-        **summary[summary["errors"]],
-        "steps": summary["steps_to_converge"],
-        "variation": summary["total_variation"],
-        "time": summary["seconds_per_step"],
-    }
+        return summary
+    try:
+        return {
+            **summary[summary["errors"]],
+            "steps": summary["steps_to_converge"],
+            "variation": summary["total_variation"],
+            "time": summary["seconds_per_step"],
+        }
+    except (KeyError, TypeError) as error:
+        raise InputError(
+            f"{job.summary} is damaged or of another version ({error!r}); {REMEDY}"
+        ) from error
 
 
 def _with_ratios(lines: Sequence[Line]) -> list[Line]:
