@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
+import io
 import re
 from math import gcd
 from pathlib import Path
 
 import numpy as np
 import torch
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 from scipy.signal import resample_poly
 from torch import Tensor
 
+from .._files import write_bytes
 from ..errors import InputError
 
-__all__ = ["SILENCE", "read_audio", "resample", "write_audio"]
+__all__ = ["SILENCE", "read_audio", "read_channels", "resample", "write_audio"]
 
 #: Largest deviation from the mean (full scale = 1) that still counts as silence: -120 dB.
 SILENCE = 1e-6
+
+FORMATS = {"AIF": "AIFF"}
+"""Names of formats where they are not the suffix."""
 
 
 def read_audio(path: str | Path, mono: bool = False) -> tuple[Tensor, int]:
@@ -45,17 +50,41 @@ def read_audio(path: str | Path, mono: bool = False) -> tuple[Tensor, int]:
         (torch.Size([800]), torch.float32, 8000)
     """
     path = Path(path)
+    channels, sample_rate = read_channels(path)
+    n_channels = channels.shape[1]
+    if n_channels > 1 and not mono:
+        raise InputError(
+            f"{path}: expected one channel, got {n_channels}; pass --mono (mono=True) to mix them"
+        )
+    waveform = torch.from_numpy(channels.mean(axis=1))
+    check_waveform(waveform, str(path))
+    return waveform, sample_rate
+
+
+def read_channels(path: Path) -> tuple[NDArray[np.float32], int]:
+    """Read a recording as it is.
+
+    Args:
+        path: A file that libsndfile can read.
+
+    Returns:
+        The channels, shape (T, channels) with full scale at 1, and the sample rate in Hz.
+
+    Raises:
+        InputError: If the file is missing, is not audio, is damaged, or is empty.
+    """
     if not path.is_file():
         raise InputError(f"{path}: there is no such file; pass the path of a recording")
     import soundfile  # not needed to start the command line
 
     try:
-        with soundfile.SoundFile(path) as file:
+        with path.open("rb") as stream, soundfile.SoundFile(stream) as file:  # of any name
             channels, sample_rate = file.read(dtype="float32", always_2d=True), file.samplerate
             log = file.extra_info
     except (soundfile.LibsndfileError, OSError) as error:
         raise InputError(
-            f"{path}: this is not a readable recording ({error}); pass a WAV, FLAC or OGG file"
+            f"{path}: this is not a readable recording ({getattr(error, 'error_string', error)}); "
+            "pass a WAV, FLAC or OGG file"
         ) from error
     # libsndfile reads what there is of a file that was cut off, and only mentions it in its log
     cut = re.search(r"data\s*:\s*(\d+)\s*\(should be (\d+)\)", log)
@@ -64,16 +93,9 @@ def read_audio(path: str | Path, mono: bool = False) -> tuple[Tensor, int]:
             f"{path}: the recording is cut off: it declares {cut[1]} bytes of sound and holds "
             f"{cut[2]}; copy it again"
         )
-    n_samples, n_channels = channels.shape
-    if n_samples == 0:
+    if not len(channels):
         raise InputError(f"{path}: the recording is empty; it needs at least one sample")
-    if n_channels > 1 and not mono:
-        raise InputError(
-            f"{path}: expected one channel, got {n_channels}; pass --mono (mono=True) to mix them"
-        )
-    waveform = torch.from_numpy(channels.mean(axis=1))
-    check_waveform(waveform, str(path))
-    return waveform, int(sample_rate)
+    return channels, int(sample_rate)
 
 
 def check_waveform(waveform: Tensor, name: str) -> None:
@@ -132,19 +154,23 @@ def resample(waveform: Tensor, rate: int, new_rate: int) -> Tensor:
 def write_audio(path: str | Path, waveform: Tensor | ArrayLike, sample_rate: int) -> None:
     """Write a mono waveform as 32-bit float, so that no sample is clipped or rounded.
 
+    The file is whole or not there: an error leaves what was there before.
+
     Args:
         path: File to write; its suffix names the format (``.wav`` recommended).
         waveform: Samples of shape (T,).
         sample_rate: Sample rate (Hz).
 
     Raises:
-        InputError: If ``waveform`` does not have shape (T,) or the file cannot be written.
+        InputError: If ``waveform`` does not have shape (T,) or the format cannot hold it.
+        OSError: If the file cannot be written.
 
     Example:
         >>> write_audio("tone.wav", torch.zeros(2, 100), 8000)
         Traceback (most recent call last):
         multipath.errors.InputError: expected a mono waveform of shape (T,), got shape (2, 100)
     """
+    path = Path(path)
     if isinstance(waveform, Tensor):
         waveform = waveform.detach().cpu().numpy()
     samples = np.asarray(waveform, dtype=np.float32)
@@ -153,8 +179,9 @@ def write_audio(path: str | Path, waveform: Tensor | ArrayLike, sample_rate: int
     import soundfile
 
     try:
-        soundfile.write(path, samples, int(sample_rate), subtype="FLOAT")
-    except (soundfile.LibsndfileError, OSError, TypeError, ValueError) as error:
-        raise InputError(
-            f"{path}: the recording cannot be written ({error}); check the folder and use .wav"
-        ) from error
+        kind = path.suffix.lstrip(".").upper()
+        buffer = io.BytesIO()
+        soundfile.write(buffer, samples, int(sample_rate), "FLOAT", format=FORMATS.get(kind, kind))
+    except (soundfile.LibsndfileError, TypeError, ValueError) as error:
+        raise InputError(f"{path}: the recording cannot be written ({error}); use .wav") from error
+    write_bytes(path, buffer.getvalue())

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import statistics
 from collections.abc import Callable
 from pathlib import Path
@@ -13,6 +12,7 @@ import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 
 from .data import seeded
+from .files import write_csv
 
 Progress = Callable[[int, float | None], None]
 """Called after each step with the number of steps done and the latest error, if any."""
@@ -62,10 +62,7 @@ class History(Callback):
     def write(self) -> None:
         """Write every row to the file."""
         if self.rows:
-            with self.file.open("w", newline="") as stream:
-                writer = csv.DictWriter(stream, fieldnames=list(self.rows[0]))
-                writer.writeheader()
-                writer.writerows(self.rows)
+            write_csv(self.file, self.rows)
 
     @property
     def seconds_per_step(self) -> float:

@@ -2,12 +2,29 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import sys
 from collections.abc import Sequence
+from io import TextIOWrapper
 
 INSTALL = "pip install 'multipath-loss[applications]'"
 EXTRAS = {
     *("jinja2", "lightning", "matplotlib", "nnAudio", "rich", "soundfile", "tensorboard", "typer")
+}
+
+FULL = "make room, then give the command again (with --resume, where it has it)"
+REMEDIES = {
+    errno.ENOSPC: FULL,
+    errno.EDQUOT: FULL,
+    errno.EFBIG: FULL,
+    errno.EACCES: "choose another place, or ask for the permission",
+    errno.EPERM: "choose another place, or ask for the permission",
+    errno.EROFS: "choose a place that can be written to",
+    errno.ENAMETOOLONG: "choose a shorter name",
+    errno.ENOTDIR: "a folder is needed there: choose another place, or remove the file",
+    errno.EEXIST: "a folder is needed there: choose another place, or remove the file",
+    errno.EISDIR: "a file is to be there: choose another name",
 }
 
 
@@ -20,6 +37,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     Args:
         arguments: What to parse. Default: ``sys.argv[1:]``.
     """
+    if isinstance(sys.stdout, TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # names of files need not be text
     given = list(sys.argv[1:] if arguments is None else arguments)
     try:
         from .commands import app
@@ -34,7 +53,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except Exception as error:
         if not _is_users(error):
             raise
-        _exit(2, str(error))
+        _exit(2, _explain(error))
 
 
 def _is_users(error: Exception) -> bool:
@@ -42,6 +61,15 @@ def _is_users(error: Exception) -> bool:
     from ..errors import MultipathError
 
     return isinstance(error, MultipathError | OSError)
+
+
+def _explain(error: Exception) -> str:
+    """What came, and what to do; errors of the system name a file and say little more."""
+    if not isinstance(error, OSError) or not error.strerror:
+        return str(error)
+    where = "" if error.filename is None else f"{os.fsdecode(error.filename)}: "
+    remedy = REMEDIES.get(error.errno or 0, "check the name, the folder and its permissions")
+    return f"{where}{error.strerror.lower()}; {remedy}"
 
 
 def _exit(code: int, message: str) -> None:

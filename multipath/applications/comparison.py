@@ -15,7 +15,7 @@ from scipy.stats import t as student
 from ..errors import InputError
 from .configuration import APPLICATIONS
 from .draw_counts import read_draws
-from .files import read_csv, read_json
+from .files import read_json, read_numbers
 
 __all__ = ["Group", "Interval", "Run", "Section", "interval", "read_run", "read_runs", "sections"]
 
@@ -235,10 +235,7 @@ def read_run(folder: Path, name: str | None = None) -> Run:
             f"{folder}: expected a run of match or resynthesize, got another config.json"
         )
     try:
-        rows = [
-            {column: float(value) for column, value in row.items()}
-            for row in _optional(folder / "metrics.csv", read_csv, [])
-        ]
+        rows = _optional(folder / "metrics.csv", read_numbers, [])
         run = Run(
             folder,
             name or folder.resolve().name,

@@ -7,7 +7,6 @@ import io
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 from urllib.parse import quote
 
@@ -18,10 +17,9 @@ from matplotlib.figure import Figure
 
 from .. import Path as LossPath
 from .. import PathTable
-from .audio import read_audio
+from .audio import read_channels
 from .comparison import Group, Run, Section, read_runs, sections
-from .distance_plot import plot_path_losses
-from .files import replacing
+from .distance_plot import draw_path_losses
 from .spectrograms import plot_spectrograms
 
 __all__ = ["write_comparison"]
@@ -54,13 +52,12 @@ def write_comparison(folders: Sequence[Path], file: Path) -> list[Section]:
 
     found = sections(read_runs(folders))
     file.parent.mkdir(parents=True, exist_ok=True)
-    with replacing(file) as draft:
-        render_page(
-            draft,
-            "comparison.html.jinja",
-            count=len(folders),
-            sections=[_show(section, file.parent) for section in found],
-        )
+    render_page(
+        file,
+        "comparison.html.jinja",
+        count=len(folders),
+        sections=[_show(section, file.parent) for section in found],
+    )
     return found
 
 
@@ -161,7 +158,7 @@ def _pairs(runs: Sequence[Run]) -> list[dict[str, Any]]:
 def _spectrograms(runs: Sequence[Run]) -> str | None:
     if not runs:
         return None
-    sounds = {"target": read_audio(runs[0].sounds[0][0])}
+    sounds = {"target": _read_any(runs[0].sounds[0][0])}
     for run in runs[:PICTURES]:
         sounds[f"{run.name} "] = _read_any(run.sounds[0][1])  # no name can be that of the target
     return _embed_figure(plot_spectrograms(sounds))
@@ -169,8 +166,8 @@ def _spectrograms(runs: Sequence[Run]) -> str | None:
 
 def _read_any(file: Path) -> tuple[torch.Tensor, int]:
     """A run's sound, which may be silent."""
-    samples, rate = soundfile.read(file, dtype="float32")
-    return torch.from_numpy(samples), rate
+    channels, rate = read_channels(file)
+    return torch.from_numpy(channels[:, 0]), rate
 
 
 def _draws(group: Group) -> str:
@@ -179,16 +176,13 @@ def _draws(group: Group) -> str:
         LossPath(i, metadata={name: row[name] for name in row if name not in known})
         for i, row in enumerate(group.draws)
     )
-    with TemporaryDirectory() as folder:
-        picture = Path(folder, "draws.png")
-        counts = [row["count"] for row in group.draws]
-        plot_path_losses(table, counts, f"{sum(counts)} draws", picture, "draws")
-        return _embed("image/png", picture.read_bytes())
+    counts = [row["count"] for row in group.draws]
+    return _embed_figure(draw_path_losses(table, counts, f"{sum(counts)} draws", "draws"), dpi=150)
 
 
-def _embed_figure(figure: Figure) -> str:
+def _embed_figure(figure: Figure, dpi: int = 110) -> str:
     buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=110)
+    figure.savefig(buffer, format="png", dpi=dpi)
     return _embed("image/png", buffer.getvalue())
 
 

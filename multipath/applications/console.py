@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import sys
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as ProgressBar
@@ -29,17 +31,36 @@ def make_progress_bar() -> ProgressBar:
 
 
 @contextmanager
-def show_progress(title: str, steps: int) -> Iterator[Progress]:
-    """Show a bar on stderr from the first step on; yields the function that moves it."""
+def show_progress(
+    title: str, steps: int, text: Callable[[float], str] | None = None
+) -> Iterator[Progress]:
+    """Show a bar on stderr from the first step on, and say how to go on after an interruption.
+
+    Args:
+        title: Before the bar.
+        steps: When it is full.
+        text: Tells the latest error. Default: :func:`error_text`.
+
+    Yields:
+        The function that moves the bar.
+
+    Raises:
+        typer.Exit: With status 130, if interrupted.
+    """
     bar = make_progress_bar()
     task = bar.add_task(title, total=steps, error="")
+    tell = text or error_text
 
     def move(done: int, error: float | None) -> None:
         bar.start()
-        bar.update(task, completed=done, error=error_text(error))
+        bar.update(task, completed=done, error="" if error is None else tell(error))
 
     try:
         yield move
+    except KeyboardInterrupt:
+        bar.stop()
+        print("multipath: interrupted; the same command with --resume goes on", file=sys.stderr)
+        raise typer.Exit(130) from None
     finally:
         if bar.live.is_started:
             bar.stop()

@@ -100,7 +100,7 @@ class Batches:
         if sizes["train"] < size or not all(sizes.values()):
             raise ConfigurationError(
                 f"there are too few targets ({sizes}): those of training must fill a batch of "
-                f"{size}, and no split may be empty"
+                f"{size}, and no split may be empty; give more of them"
             )
         self.splits = dict(splits)
         self.draw_chance = draw_chance

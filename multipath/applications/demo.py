@@ -6,7 +6,6 @@ Run it as ``python -m multipath.applications.demo``; it takes a few minutes on t
 from __future__ import annotations
 
 import argparse
-import json
 import multiprocessing
 import queue
 import statistics
@@ -22,6 +21,7 @@ from rich.table import Table
 
 from .configuration import MatchConfig
 from .console import error_text, make_progress_bar
+from .files import read_numbers, write_figure, write_json
 from .objectives import LOSSES
 from .presets import preset
 
@@ -208,16 +208,16 @@ def write_demo_report(
 ) -> Path:
     """Write ``summary.json``, a plot of all runs, and the page that joins their reports."""
     from .plots import plot_convergence
-    from .report import read_metrics, render_page
+    from .report import render_page
 
-    (folder / "summary.json").write_text(json.dumps(summaries, indent=2) + "\n")
+    write_json(folder / "summary.json", summaries)
     curves: dict[str, Sequence[Mapping[str, float]]] = {
-        f"{loss}/{seed}": read_metrics(folder / f"{loss}-{seed}" / "metrics.csv")
+        f"{loss}/{seed}": read_numbers(folder / f"{loss}-{seed}" / "metrics.csv")
         for loss in summaries
         for seed in seeds
     }
     figure = plot_convergence(curves, untrained=rows[0].mean, colors=COLORS)
-    figure.savefig(folder / "convergence.png", dpi=110)
+    write_figure(folder / "convergence.png", figure)
     first = next(iter(summaries.values()))[0]
     unsupervised = [row for row in rows[1:] if row.name != "ploss"]
     return render_page(

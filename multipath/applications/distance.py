@@ -220,7 +220,8 @@ def plot(comparison: Comparison, picture: str | FilePath) -> None:
         picture: File to write, e.g. ``difference.png``.
 
     Raises:
-        InputError: If the picture cannot be written.
+        InputError: If there is no such folder or format.
+        OSError: If the picture cannot be written.
     """
     title = (
         f"{comparison.settings['transform']}: distance {comparison.distance:.4g}, "

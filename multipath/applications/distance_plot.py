@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from .. import PathTable
 from ..errors import InputError
+from .files import write_figure
 
 _COLORS = "magma_r"
 
@@ -24,7 +25,30 @@ def plot_path_losses(
     picture: str | Path,
     quantity: str = "distance",
 ) -> None:
-    """Draw the losses of all paths, or another quantity, and write the picture.
+    """Draw the losses of all paths, or another quantity, and write the picture whole or not at all.
+
+    See :func:`draw_path_losses`.
+
+    Args:
+        paths: What the losses belong to.
+        losses: One value a path.
+        title: Written above the picture.
+        picture: File to write; its suffix names the format (PNG, PDF, SVG, ...).
+        quantity: What the values are, for the labels.
+
+    Raises:
+        InputError: If there is no such folder or format.
+        OSError: If the picture cannot be written.
+    """
+    check_picture(picture)
+    figure = draw_path_losses(paths, losses, title, quantity)
+    write_figure(Path(picture), figure, dpi=150)
+
+
+def draw_path_losses(
+    paths: PathTable, losses: Sequence[float], title: str, quantity: str = "distance"
+) -> Figure:
+    """Draw the losses of all paths, or another quantity.
 
     - Paths with a ``scale`` (joint time-frequency scattering): the plane of rate (Hz, log axis) and
       signed scale (cycles/octave; above zero for patterns that rise, below for those that fall).
@@ -36,13 +60,8 @@ def plot_path_losses(
         paths: What the losses belong to.
         losses: One value a path.
         title: Written above the picture.
-        picture: File to write; its suffix names the format (PNG, PDF, SVG, ...).
         quantity: What the values are, for the labels.
-
-    Raises:
-        InputError: If the picture cannot be written.
     """
-    check_picture(picture)
     figure = Figure(figsize=(7.0, 4.5), layout="constrained")
     FigureCanvasAgg(figure)
     values = np.asarray(losses, dtype=np.float64)
@@ -53,10 +72,7 @@ def plot_path_losses(
     else:
         _draw_bars(figure.subplots(), paths, values, quantity)
     figure.suptitle(title)
-    try:
-        figure.savefig(picture, dpi=150)
-    except OSError as error:
-        raise InputError(f"{picture}: the picture cannot be written ({error})") from error
+    return figure
 
 
 def check_picture(picture: str | Path) -> None:

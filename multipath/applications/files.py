@@ -3,72 +3,70 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
-import os
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from .._files import replacing, write_bytes, write_tensors
 from ..errors import InputError
 
-__all__ = ["read_csv", "read_json", "replacing", "write_csv", "write_json"]
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+__all__ = [
+    "read_csv",
+    "read_json",
+    "read_numbers",
+    "replacing",
+    "write_bytes",
+    "write_csv",
+    "write_figure",
+    "write_json",
+    "write_tensors",
+    "write_text",
+]
+
+AGAIN = "make it again"
 
 
-@contextmanager
-def replacing(file: Path) -> Iterator[Path]:
-    """Write to a file beside it, which takes its place when all is written.
-
-    Args:
-        file: The file to make or to replace.
-
-    Yields:
-        Where to write; the suffix is that of ``file``. Left behind by no error.
-
-    Example:
-        >>> from tempfile import TemporaryDirectory
-        >>> with TemporaryDirectory() as folder:
-        ...     file = Path(folder, "a.txt")
-        ...     with replacing(file) as draft:
-        ...         _ = draft.write_text("whole")
-        ...     file.read_text(), [path.name for path in Path(folder).iterdir()]
-        ('whole', ['a.txt'])
-    """
-    draft = file.with_name(f".{file.stem}.{os.getpid()}{file.suffix}")
-    try:
-        yield draft
-        os.replace(draft, file)
-    finally:
-        draft.unlink(missing_ok=True)
+def write_text(file: Path, content: str) -> None:
+    """Write UTF-8, whole or not at all."""
+    write_bytes(file, content.encode(errors="backslashreplace"))  # names that are no text
 
 
 def write_json(file: Path, content: Any) -> None:
     """Write indented JSON, whole or not at all."""
-    with replacing(file) as draft:
-        draft.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+    write_text(file, json.dumps(content, indent=2) + "\n")
 
 
-def read_json(file: Path) -> dict[str, Any]:
+def read_json(file: Path, remedy: str = AGAIN) -> dict[str, Any]:
     """The object in a JSON file.
+
+    Args:
+        file: The file.
+        remedy: What the message tells to do with a damaged one.
 
     Raises:
         InputError: If the file holds anything else.
     """
     try:
         content = json.loads(file.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise InputError(f"{file} is damaged ({error}); make it again") from error
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"{file} is damaged ({error}); {remedy}") from error
     if not isinstance(content, dict):
-        raise InputError(f"{file} is damaged: expected an object; make it again")
+        raise InputError(f"{file} is damaged: expected an object; {remedy}")
     return content
 
 
 def write_csv(file: Path, rows: Sequence[Mapping[str, Any]]) -> None:
     """Write rows that share their columns, whole or not at all."""
-    with replacing(file) as draft, draft.open("w", newline="", encoding="utf-8") as stream:
-        writer = csv.DictWriter(stream, fieldnames=list(rows[0]))
-        writer.writeheader()
-        writer.writerows(rows)
+    table = io.StringIO(newline="")
+    writer = csv.DictWriter(table, fieldnames=list(rows[0]))
+    writer.writeheader()
+    writer.writerows(rows)
+    write_text(file, table.getvalue())
 
 
 def read_csv(file: Path) -> list[dict[str, str]]:
@@ -79,7 +77,27 @@ def read_csv(file: Path) -> list[dict[str, str]]:
     """
     try:
         with file.open(newline="", encoding="utf-8") as stream:
-            rows = list(csv.DictReader(stream))
+            lines = [line for line in stream if line.endswith("\n")]
+        rows = list(csv.DictReader(lines))
     except (UnicodeDecodeError, csv.Error) as error:
-        raise InputError(f"{file} is damaged ({error}); make it again") from error
+        raise InputError(f"{file} is damaged ({error}); {AGAIN}") from error
     return [row for row in rows if None not in row and None not in row.values()]
+
+
+def read_numbers(file: Path) -> list[dict[str, float]]:
+    """The complete rows of a table of numbers, such as ``metrics.csv``.
+
+    Raises:
+        InputError: If there is anything else in it.
+    """
+    try:
+        return [{name: float(text) for name, text in row.items()} for row in read_csv(file)]
+    except ValueError as error:
+        raise InputError(f"{file} is damaged ({error}); {AGAIN}") from error
+
+
+def write_figure(file: Path, figure: Figure, dpi: int = 110) -> None:
+    """Write a picture, whole or not at all; the suffix of its name says in which format."""
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format=file.suffix.lstrip(".").lower(), dpi=dpi)
+    write_bytes(file, buffer.getvalue())

@@ -20,7 +20,8 @@ from ..errors import ConfigurationError, MultipathError
 from ..importance.theta import Method
 from .chirplet_matching import ChirpletMatching
 from .configuration import MatchConfig
-from .files import replacing
+from .files import write_figure
+from .folders import check_place
 from .match_command import (
     Alignment,
     Count,
@@ -197,6 +198,10 @@ class Files:
             from .distance_plot import check_picture
 
             check_picture(self.plot)
+        if self.out is not None:
+            if self.out.is_dir():
+                raise ConfigurationError(f"{self.out} is a folder; name a file (--out)")
+            check_place(self.out.parent)
         if self.out is not None and self.out.exists() and not overwrite:
             raise ConfigurationError(
                 f"{self.out} exists; choose another file (--out), or replace it with --overwrite"
@@ -249,13 +254,13 @@ def _finish(config: MatchConfig, result: ThetaImportance, files: Files, keep_jou
 
     out = cast(Path, files.out)
     result.save(out)
-    if not keep_journal:
-        files.remove_journal()
     if files.plot is not None:
         chirps = isinstance(config.application, ChirpletMatching)
         marked = inside(config, result.paths) if chirps else None
-        with replacing(files.plot) as draft:
-            result.plot(draft, inside=marked, title=config.application.title)
+        figure = result.plot(inside=marked, title=config.application.title)
+        write_figure(files.plot, figure, dpi=150)
+    if not keep_journal:  # only now that all is written
+        files.remove_journal()
     print(result)
     settings = result.settings
     measured = f"examples: {settings['examples']}, batches: {settings['batches']}"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import sys
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -201,10 +200,6 @@ def run_and_show(config: MatchConfig, out: Path | None, *, resume: bool, overwri
     loss, seed = config.objective.loss, config.seed
     name = re.sub(r"[^\w.-]+", "-", f"{config.application.title} {loss} {seed}")
     folder = out or Path("runs") / name
-    try:
-        with show_progress(f"{loss}, seed {seed}", config.training.steps) as progress:
-            summary = run(config, folder, resume=resume, overwrite=overwrite, progress=progress)
-    except KeyboardInterrupt:
-        print("multipath: interrupted; the same command with --resume goes on", file=sys.stderr)
-        raise typer.Exit(130) from None
+    with show_progress(f"{loss}, seed {seed}", config.training.steps) as progress:
+        summary = run(config, folder, resume=resume, overwrite=overwrite, progress=progress)
     show_summary(summary, folder)

@@ -16,7 +16,8 @@ from ..optim import PSAGA, PAdam
 from ..samplers import Importance, Sampler, Uniform
 from ..transforms import Scattering1D
 from .embedding import EmbeddingLoss, load_embedding
-from .spectral_losses import PRIME_SIZES, mss_linear, mss_log, mss_random, mss_revisited
+from .random_resolutions import mss_random
+from .spectral_losses import PRIME_SIZES, mss_linear, mss_log, mss_revisited
 
 if TYPE_CHECKING:
     from .configuration import MatchConfig

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import soundfile
 import torch
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from scipy.signal import resample_poly
 from torch import Tensor
 
+from .audio import write_audio
 from .console import number
+from .files import write_figure, write_text
 from .matching import SoundMatching
 from .plots import plot_convergence, plot_estimates, plot_pairs
 
@@ -58,7 +58,7 @@ def write_report(
     if true is not None:
         figures["estimates.png"] = plot_estimates(true, found, names, units)
     for name, figure in figures.items():
-        figure.savefig(folder / name, dpi=110)
+        write_figure(folder / name, figure)
     return render_page(
         folder / "report.html",
         "run.html.jinja",
@@ -81,18 +81,12 @@ def write_report(
 
 
 def render_page(file: Path, template: str, **values: Any) -> Path:
-    """Fill one of the package's templates and write it; text is escaped for HTML."""
+    """Fill one of the package's templates, with text escaped; the page is whole or not there."""
     loader = PackageLoader("multipath.applications", "templates")
     environment = Environment(loader=loader, autoescape=True, undefined=StrictUndefined)
     environment.filters["number"] = number
-    file.write_text(environment.get_template(template).render(**values), encoding="utf-8")
+    write_text(file, environment.get_template(template).render(**values))
     return file
-
-
-def read_metrics(file: Path) -> list[dict[str, float]]:
-    """The rows of a ``metrics.csv``."""
-    with file.open(newline="") as stream:
-        return [{key: float(value) for key, value in row.items()} for row in csv.DictReader(stream)]
 
 
 def _write_pairs(folder: Path, model: SoundMatching, estimate: Tensor) -> tuple[Tensor, Tensor]:
@@ -109,5 +103,5 @@ def _write_pairs(folder: Path, model: SoundMatching, estimate: Tensor) -> tuple[
         loud = 0.9 * pair / pair.abs().max().clamp_min(1e-9)
         for name, sound in zip(("target", "reconstruction"), loud, strict=True):
             samples = resample_poly(sound.numpy(), factor, 1) if factor > 1 else sound.numpy()
-            soundfile.write(folder / "audio" / f"{i}_{name}.wav", samples, rate * factor)
+            write_audio(folder / "audio" / f"{i}_{name}.wav", samples, rate * factor)
     return targets, reconstructions

@@ -3,23 +3,20 @@
 from __future__ import annotations
 
 import hashlib
-import io
-import json
-import pickle
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from time import perf_counter
 from typing import Any
 
-import torch
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from ..errors import ConfigurationError, InputError
+from ..errors import InputError
 from .audio import resample, write_audio
 from .distance_plot import plot_path_losses
 from .environment import describe_environment
-from .files import read_json, replacing, write_csv, write_json
+from .files import write_csv, write_figure, write_json, write_tensors
+from .folders import AFRESH, check_folder, check_settings, discard, read_checkpoint
 from .resynthesis import Resynthesis
 from .resynthesis_settings import ResynthesisSettings
 from .spectrograms import plot_spectrograms
@@ -31,6 +28,10 @@ SearchProgress = Callable[[int, float], None]
 
 PEAK = 0.9
 PLAYABLE = 8000  # browsers refuse lower sample rates
+LEFT_BY_A_RUN = (  # all but config.json, which is replaced
+    *("summary.json", "report.html", "checkpoint.pt", "metrics.csv", "draws.csv"),
+    *("target.wav", "resynthesis.wav", "spectrograms.png", "descent.png", "draws.png"),
+)
 
 
 def run_resynthesis(
@@ -134,49 +135,25 @@ class ResynthesisFolder:
         self, config: Mapping[str, Any], search: Resynthesis, *, resume: bool, overwrite: bool
     ) -> float:
         """Make the folder ready or restore the search; returns the seconds spent before."""
-        if resume and overwrite:
-            raise ConfigurationError("resume and overwrite exclude each other; choose one")
-        if self.summary.exists() and not overwrite:
-            raise ConfigurationError(
-                f"{self.root} holds a finished run; choose another folder (--out), or discard it "
-                "with --overwrite"
-            )
+        check_folder(self.root, resume=resume, overwrite=overwrite)
         if resume:
-            return self._resume(config, search)
-        if self.config.exists() and not overwrite:
-            raise ConfigurationError(
-                f"{self.root} holds an unfinished run; go on with --resume, or discard it with "
-                "--overwrite"
-            )
-        for stale in (self.summary, self.checkpoint, self.metrics, self.draws, self.report):
-            stale.unlink(missing_ok=True)
+            check_settings(self.root, config, ignored=["source"])  # moved files are the same
+            discard(self.root)
+            return self._restore(search)
+        discard(self.root, *LEFT_BY_A_RUN)
         self.root.mkdir(parents=True, exist_ok=True)
         write_json(self.config, config)
         return 0.0
 
-    def _resume(self, config: Mapping[str, Any], search: Resynthesis) -> float:
-        if not self.config.exists():
-            raise ConfigurationError(
-                f"nothing to resume: {self.root} holds no run; start one without --resume"
-            )
-        now, saved = json.loads(json.dumps(config)), read_json(self.config)
-        changed = [
-            f"{name} was {saved.get(name)}, is {now.get(name)}"
-            for name in dict.fromkeys((*now, *saved))
-            if now.get(name) != saved.get(name) and name != "source"  # moved files are the same
-        ]
-        if changed:
-            raise ConfigurationError(
-                f"cannot resume {self.root} with other settings: {'; '.join(changed)}"
-            )
+    def _restore(self, search: Resynthesis) -> float:
         if not self.checkpoint.exists():
             return 0.0
+        state = read_checkpoint(self.checkpoint)
         try:
-            state = torch.load(self.checkpoint, weights_only=True)
             search.load_state_dict(state["search"])
             return float(state["seconds"])
-        except (OSError, RuntimeError, KeyError, ValueError, EOFError, pickle.UnpicklingError) as e:
-            raise InputError(f"{self.checkpoint} is damaged; start again with --overwrite") from e
+        except (RuntimeError, KeyError, ValueError, TypeError) as error:
+            raise InputError(f"{self.checkpoint} is damaged; {AFRESH}") from error
 
     def save(self, search: Resynthesis, recording: Tensor, seconds: float) -> None:
         """Write how far the search is."""
@@ -186,12 +163,8 @@ class ResynthesisFolder:
         rate = search.settings.sample_rate
         new_rate = rate * -(-PLAYABLE // rate)
         for file, sound in ((self.target, recording), (self.sound, search.signal)):
-            with replacing(file) as draft:
-                write_audio(draft, gain * resample(sound, rate, new_rate), new_rate)
-        buffer = io.BytesIO()  # a full disk is an OSError for us, and a RuntimeError for torch
-        torch.save({"search": search.state_dict(), "seconds": seconds}, buffer)
-        with replacing(self.checkpoint) as draft:
-            draft.write_bytes(buffer.getvalue())
+            write_audio(file, gain * resample(sound, rate, new_rate), new_rate)
+        write_tensors(self.checkpoint, {"search": search.state_dict(), "seconds": seconds})
 
 
 def plot_descent(runs: Mapping[str, list[dict[str, float]]]) -> Figure:
@@ -238,20 +211,18 @@ def _write_report(
         ("spectrograms.png", plot_spectrograms(sounds)),
         ("descent.png", plot_descent({"kept": search.rows})),
     ):
-        with replacing(files.root / name) as draft:
-            figure.savefig(draft, dpi=110)
+        write_figure(files.root / name, figure)
     drawn = bool(search.draws.counts.sum())
     if drawn:
-        with replacing(files.root / "draws.png") as draft:
-            counts = [float(count) for count in search.draws.counts]
-            plot_path_losses(search.loss.paths, counts, "draws of each path", draft, "draws")
-    with replacing(files.report) as draft:
-        render_page(
-            draft,
-            "resynthesis.html.jinja",
-            summary=summary,
-            config=config,
-            drawn=drawn,
-            kept=sum(int(row["kept"]) for row in search.rows[1:]),
-            rounds=len(search.rows) - 1,
-        )
+        counts = [float(count) for count in search.draws.counts]
+        picture = files.root / "draws.png"
+        plot_path_losses(search.loss.paths, counts, "draws of each path", picture, "draws")
+    render_page(
+        files.report,
+        "resynthesis.html.jinja",
+        summary=summary,
+        config=config,
+        drawn=drawn,
+        kept=sum(int(row["kept"]) for row in search.rows[1:]),
+        rounds=len(search.rows) - 1,
+    )

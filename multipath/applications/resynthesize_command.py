@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -14,8 +11,6 @@ from ..errors import InputError
 
 if TYPE_CHECKING:
     from torch import Tensor
-
-    from .resynthesis_run import SearchProgress
 
 LONGEST = {"jtfs": 2**16, "scattering1d": 2**18}  # samples that take minutes on one core
 RATES = (48000, 44100, 32000, 22050, 16000, 11025, 8000)
@@ -69,6 +64,7 @@ def resynthesize(
     ] = False,
 ) -> None:
     """Find a sound that the transform cannot tell from a recording, starting from noise."""
+    from .console import show_progress
     from .resynthesis_run import run_resynthesis
     from .resynthesis_settings import ResynthesisSettings
 
@@ -90,21 +86,19 @@ def resynthesize(
     folder = out or Path("runs") / f"resynthesis-{file.stem}-{transform}-{seed}"
     for note in notes:
         print(f"note: {note}")
-    try:
-        with _show_progress(file.name, settings.steps) as progress:
-            summary = run_resynthesis(
-                recording,
-                settings,
-                folder,
-                source=file.name,
-                notes=tuple(notes),
-                resume=resume,
-                overwrite=overwrite,
-                progress=progress,
-            )
-    except KeyboardInterrupt:
-        print("multipath: interrupted; the same command with --resume goes on", file=sys.stderr)
-        raise typer.Exit(130) from None
+    with show_progress(
+        file.name, settings.steps, lambda relative: f"distance {100 * relative:.1f} %"
+    ) as progress:
+        summary = run_resynthesis(
+            recording,
+            settings,
+            folder,
+            source=file.name,
+            notes=tuple(notes),
+            resume=resume,
+            overwrite=overwrite,
+            progress=progress,
+        )
     print(
         f"relative distance {100 * summary['relative']:.1f} %, at the start "
         f"{100 * summary['start_relative']:.1f} % ({1000 * summary['seconds_per_step']:.0f} ms a "
@@ -158,21 +152,3 @@ def _working_rate(file: Path, transform: str, n_samples: int, rate: int) -> int:
         f"{longest / lowest:.3g} s at {lowest} Hz take an hour and gigabytes; cut it with "
         "--duration (and --offset), or insist with --sample-rate"
     )
-
-
-@contextmanager
-def _show_progress(title: str, steps: int) -> Iterator[SearchProgress]:
-    from .console import make_progress_bar
-
-    bar = make_progress_bar()
-    task = bar.add_task(title, total=steps, error="")
-
-    def move(done: int, relative: float) -> None:
-        bar.start()
-        bar.update(task, completed=done, error=f"distance {100 * relative:.1f} %")
-
-    try:
-        yield move
-    finally:
-        if bar.live.is_started:
-            bar.stop()

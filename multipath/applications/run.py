@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import math
-import shutil
 import signal
 import threading
 import warnings
@@ -20,20 +18,29 @@ from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.loggers import TensorBoardLogger
 from torch import Tensor
 
-from ..errors import ConfigurationError, InputError
+from .._files import naming
+from ..errors import ConfigurationError
 from .callbacks import History, Progress, ReportProgress, SeededSteps
+from .checkpoints import WholeCheckpoints
 from .configuration import MatchConfig
 from .data import seeded
 from .draws import DrawHistogram
 from .environment import describe_environment
 from .evaluation import by_type, means, steps_to_converge, total_variation
-from .files import read_json, write_json
+from .files import read_json, write_bytes, write_json, write_tensors
+from .folders import AFRESH, check_folder, check_settings, discard, read_checkpoint
 from .matching import SoundMatching
 from .objectives import measured_for, read_probabilities
 from .report import write_report
-from .settings import differences
 
 log = logging.getLogger(__name__)
+
+LEFT_BY_A_RUN = (
+    *("summary.json", "report.html", "audio", "encoder.pt", "metrics.csv", "draws.csv"),
+    *("checkpoints", "tensorboard", "probabilities.pt", "sources.json"),
+    *("convergence.png", "pairs.png", "estimates.png"),
+)
+"""All but ``config.json``, which is replaced: without it a folder would look like anybody's."""
 
 
 def run(
@@ -103,18 +110,20 @@ def run(
             devices=1,
             logger=TensorBoardLogger(files.root, name=None, version=files.tensorboard.name),
             callbacks=[*own, *callbacks],
+            plugins=[WholeCheckpoints()],
             enable_progress_bar=False,
             enable_model_summary=False,
             enable_checkpointing=checkpoints,
             num_sanity_val_steps=0,
             use_distributed_sampler=False,
         )
-        _fit(trainer, model, checkpoint)
+        with naming(files.root):  # Lightning names no file
+            _fit(trainer, model, checkpoint)
         model.cpu()
     history.write()
     estimate = model.estimate("test")
     summary = _summarize(model, history, untrained, model.evaluate("test", estimate))
-    torch.save(model.encoder.state_dict(), files.encoder)
+    write_tensors(files.encoder, model.encoder.state_dict())
     write_report(files.root, model, estimate, history.rows, summary)
     write_json(files.summary, summary)
     files.checkpoint.unlink(missing_ok=True)
@@ -142,21 +151,16 @@ class RunFolder:
 
     def check(self, config: MatchConfig, *, resume: bool, overwrite: bool) -> Path | None:
         """Refuse what may not be done here; returns the checkpoint to go on from, if any."""
-        if resume and overwrite:
-            raise ConfigurationError("resume and overwrite exclude each other; choose one")
-        if self.summary.exists() and not overwrite:
-            raise ConfigurationError(
-                f"{self.root} holds a finished run; choose another folder (--out), or discard it "
-                "with --overwrite"
-            )
-        if resume:
-            return self._resume(config)
-        if self.config.exists() and not overwrite:
-            raise ConfigurationError(
-                f"{self.root} holds an unfinished run; go on with --resume, or discard it with "
-                "--overwrite"
-            )
-        return None
+        check_folder(self.root, resume=resume, overwrite=overwrite)
+        if not resume:
+            return None
+        check_settings(self.root, config.to_dict())
+        discard(self.root)
+        if not self.checkpoint.exists():
+            log.info("no checkpoint in %s yet: starting from the beginning", self.root)
+            return None
+        read_checkpoint(self.checkpoint, weights_only=False)  # Lightning would not say it as well
+        return self.checkpoint
 
     def read_probabilities(self, config: MatchConfig, *, resume: bool) -> Tensor | None:
         """Those that a run draws from: of its own copy when resumed, else of the file named."""
@@ -171,7 +175,7 @@ class RunFolder:
 
     def check_sources(self, fingerprint: dict[str, str]) -> None:
         """Refuse to go on when the files that the targets come from are others by now."""
-        saved = read_json(self.sources) if self.sources.exists() else {}
+        saved = read_json(self.sources, AFRESH) if self.sources.exists() else {}
         changed = [
             *(f"{name} is gone" for name in saved.keys() - fingerprint.keys()),
             *(f"{name} is new" for name in fingerprint.keys() - saved.keys()),
@@ -191,47 +195,13 @@ class RunFolder:
         """Discard what is here, and write down what the new run depends on."""
         given = config.objective.probabilities
         content = None if given is None else Path(given).read_bytes()  # may be the copy in here
-        for stale in (
-            *(self.summary, self.checkpoint, self.metrics, self.draws),
-            *(self.probabilities, self.sources),
-        ):
-            stale.unlink(missing_ok=True)
-        shutil.rmtree(self.tensorboard, ignore_errors=True)
+        discard(self.root, *LEFT_BY_A_RUN)
         self.root.mkdir(parents=True, exist_ok=True)
         if content is not None:
-            self.probabilities.write_bytes(content)
+            write_bytes(self.probabilities, content)
         if fingerprint:
             write_json(self.sources, fingerprint)
-        self.config.write_text(json.dumps(config.to_dict(), indent=2) + "\n")
-
-    def _resume(self, config: MatchConfig) -> Path | None:
-        if not self.config.exists():
-            raise ConfigurationError(
-                f"nothing to resume: {self.root} holds no run; start one without --resume"
-            )
-        try:
-            saved = json.loads(self.config.read_text())
-            MatchConfig.from_dict(saved)
-        except (ValueError, TypeError, KeyError, AttributeError) as error:
-            raise InputError(
-                f"{self.config} is damaged ({error}); start again with --overwrite"
-            ) from error
-        now = json.loads(json.dumps(config.to_dict()))
-        changed = list(differences(saved, now))
-        if changed:
-            raise ConfigurationError(
-                f"cannot resume {self.root} with other settings: {'; '.join(changed)}"
-            )
-        if not self.checkpoint.exists():
-            log.info("no checkpoint in %s yet: starting from the beginning", self.root)
-            return None
-        try:
-            torch.load(self.checkpoint, map_location="meta", weights_only=False)
-        except Exception as error:  # whatever unpickling a damaged file may raise
-            raise InputError(
-                f"{self.checkpoint} is damaged; start again with --overwrite"
-            ) from error
-        return self.checkpoint
+        write_json(self.config, config.to_dict())
 
 
 def _fit(trainer: Trainer, model: SoundMatching, checkpoint: Path | None) -> None:

@@ -13,6 +13,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from .._files import naming
 from ..errors import ConfigurationError, InputError
 
 FORMAT = "multipath theta-importance, 1"
@@ -56,7 +57,7 @@ class Journal:
         if not self.own.exists() or self.own.stat().st_size == 0:
             self.own.parent.mkdir(parents=True, exist_ok=True)
             lines.insert(0, json.dumps({"format": FORMAT, "fingerprint": self.fingerprint}))
-        with self.own.open("ab") as stream:
+        with naming(self.own), self.own.open("ab") as stream:
             stream.write(("\n".join(lines) + "\n").encode())
             stream.flush()
             os.fsync(stream.fileno())

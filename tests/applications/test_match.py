@@ -12,8 +12,8 @@ import torch
 from lightning.pytorch import Callback
 
 from multipath.applications.configuration import MatchConfig
+from multipath.applications.files import read_numbers
 from multipath.applications.matching import SoundMatching
-from multipath.applications.report import read_metrics
 from multipath.applications.run import run
 from multipath.errors import ConfigurationError, InputError
 from tests.applications.tiny import TASKS, TINY, TINY_GRANULAR
@@ -65,7 +65,7 @@ def test_an_interrupted_run_resumes_to_the_same_result(config, tmp_path):
     resumed = run(config, tmp_path / "parts", resume=True, callbacks=[rest])
     assert rest.seen == [5, 6, 7, 8, 9, 10]  # from the checkpoint at step 4, not from the start
     assert resumed["theta_error"] == whole["theta_error"]
-    metrics = [read_metrics(tmp_path / name / "metrics.csv") for name in ("whole", "parts")]
+    metrics = [read_numbers(tmp_path / name / "metrics.csv") for name in ("whole", "parts")]
     assert metrics[0] == metrics[1]
     weights = [torch.load(tmp_path / name / "encoder.pt") for name in ("whole", "parts")]
     assert all(weights[0][key].equal(weights[1][key]) for key in weights[0])
@@ -89,7 +89,7 @@ def test_the_summary_says_what_the_saved_encoder_scores(name, tmp_path):
     assert saved == config
     assert summary["application"] == name
     assert summary["steps_to_converge"] == 4  # any error is below a threshold that high
-    errors = [row["theta"] for row in read_metrics(tmp_path / "metrics.csv")]
+    errors = [row["theta"] for row in read_numbers(tmp_path / "metrics.csv")]
     assert summary["total_variation"] == pytest.approx(abs(errors[1] - errors[0]) / 2)
 
 
@@ -99,7 +99,7 @@ def test_a_run_that_never_got_below_the_threshold_has_not_converged(tmp_path):
 
 def test_metrics_have_a_row_for_each_validation(tmp_path):
     run(TINY, tmp_path)
-    rows = read_metrics(tmp_path / "metrics.csv")
+    rows = read_numbers(tmp_path / "metrics.csv")
     assert [row["step"] for row in rows] == [4, 8]
     assert rows[0]["theta"] == pytest.approx((rows[0]["AM"] + rows[0]["FM"]) / 2)
 
@@ -130,7 +130,7 @@ def test_progress_reports_every_step(tmp_path):
     seen: list[tuple[int, float | None]] = []
     run(TINY, tmp_path, progress=lambda step, error: seen.append((step, error)))
     assert [step for step, _ in seen] == list(range(1, 11))
-    rows = read_metrics(tmp_path / "metrics.csv")
+    rows = read_numbers(tmp_path / "metrics.csv")
     assert seen[2][1] is None
     assert seen[6][1] == rows[0]["theta"]
 

@@ -21,7 +21,7 @@ from multipath.applications.reproduction.published import PUBLISHED, published
 from multipath.applications.reproduction.queue import LocalProcesses, Slurm, run_jobs
 from multipath.applications.reproduction.results import collect, markdown, write_results
 from multipath.applications.reproduction.work import do
-from multipath.errors import ConfigurationError
+from multipath.errors import ConfigurationError, InputError
 from tests.applications.tiny import SMALL, TINY
 
 GRANULAR = {"n_grains": 4, "grain_samples": 256, **SMALL}
@@ -469,3 +469,24 @@ def test_an_interruption_leaves_a_table(capsys, tmp_path, fake):
     assert code == 130
     assert "interrupted; the same command goes on" in error
     assert "| scrapl-adam | 1 |" in (tmp_path / "table2.md").read_text()
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        (
+            "config.json",
+            '{"seed": ',
+            r"config\.json is damaged .*; remove its folder, and the same",
+        ),
+        ("summary.json", '{"errors": ', r"summary\.json is damaged .*; remove its folder"),
+        ("summary.json", "{}", r"damaged or of another version \(KeyError\('errors'\)\); remove"),
+        ("summary.json", '{"errors": [1]}', r"damaged or of another version \(TypeError"),
+    ],
+)
+def test_damaged_results_are_named(name, content, message, tmp_path):
+    plan = tiny_plan(tmp_path)
+    finish(plan.jobs[0])
+    (plan.jobs[0].target / name).write_text(content)
+    with pytest.raises(InputError, match=message):
+        collect(tiny_plan(tmp_path))

@@ -11,13 +11,11 @@ import scipy.signal
 import torch
 
 from multipath import StochasticLoss
+from multipath.applications.random_resolutions import RandomResolutionLoss, Resolution, mss_random
 from multipath.applications.spectral_losses import (
     PRIME_SIZES,
-    RandomResolutionLoss,
-    Resolution,
     mss_linear,
     mss_log,
-    mss_random,
     mss_revisited,
 )
 from multipath.errors import ConfigurationError, InputError

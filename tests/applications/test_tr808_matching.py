@@ -16,9 +16,9 @@ from multipath.applications.audio import write_audio
 from multipath.applications.configuration import MatchConfig
 from multipath.applications.data import Batch, Targets
 from multipath.applications.encoder import Encoder
+from multipath.applications.files import read_numbers
 from multipath.applications.matching import SoundMatching
 from multipath.applications.presets import preset
-from multipath.applications.report import read_metrics
 from multipath.applications.run import run
 from multipath.errors import ConfigurationError, InputError
 from tests.applications.tiny import TINY_TR808
@@ -135,7 +135,7 @@ def test_a_run_on_recordings_tells_distances_by_type(drums, tmp_path):
     summary = run(config, tmp_path)
     assert summary["errors"] == "distances"
     assert summary["distances"].keys() == {"mss", "jtfs", *FEATURES}
-    assert "jtfs" not in read_metrics(tmp_path / "metrics.csv")[0]
+    assert "jtfs" not in read_numbers(tmp_path / "metrics.csv")[0]
     types = summary["types"]
     assert {name: found["count"] for name, found in types.items()} == {"BD": 1, "SD": 1}
     for key, wanted in (("trained", "distances"), ("untrained", "untrained_error")):

@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 
 from ..comparison import Group, Section, read_run
 from ..comparison_page import plot_curves
-from ..files import replacing
+from ..files import write_figure
 from .plan import Plan
 from .results import collect
 
@@ -33,8 +33,7 @@ def write_figures(plan: Plan) -> list[Path]:
         if figure is None:
             continue
         file = plan.folder / f"{name}.png"
-        with replacing(file) as draft:
-            figure.savefig(draft, dpi=150)
+        write_figure(file, figure, dpi=150)
         files.append(file)
     return files
 

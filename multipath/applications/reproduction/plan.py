@@ -11,11 +11,13 @@ from typing import Any
 from ...errors import ConfigurationError
 from ..configuration import MatchConfig
 from ..files import read_csv, read_json
+from ..folders import check_place
 from ..settings import differences
 from .grid import Row, Table
 
 __all__ = ["Job", "Plan", "make_plan"]
 
+REMEDY = "remove its folder, and the same command makes it again"
 PROBABILITIES = ("objective", "probabilities")
 
 
@@ -127,8 +129,9 @@ def make_plan(
 
     Raises:
         ConfigurationError: If there are no seeds, no such methods, or the folder holds runs with
-            other settings.
+            other settings, or cannot be written to.
     """
+    check_place(folder)
     if seeds < 1:
         raise ConfigurationError(f"at least one seed is needed, got {seeds}")
     preset = "paper" if table.kind == "cost" else scale  # costs are those of the paper's signals
@@ -167,7 +170,7 @@ def _check(job: Job) -> None:
     file = job.target / "config.json"
     if job.kind == "importance" or not file.is_file():
         return
-    before, now = read_json(file), job.to_dict()["config"]
+    before, now = read_json(file, REMEDY), job.to_dict()["config"]
     changed = list(differences(_without_probabilities(before), _without_probabilities(now)))
     if changed:
         raise ConfigurationError(

@@ -8,10 +8,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from ...errors import InputError
 from ..comparison import Interval, interval
-from ..files import read_json, replacing, write_csv, write_json
+from ..files import read_json, write_csv, write_json, write_text
 from .grid import Column, Row, Table
-from .plan import Plan
+from .plan import REMEDY, Job, Plan
 from .published import published
 
 __all__ = ["Line", "collect", "markdown", "write_results"]
@@ -49,8 +50,8 @@ def collect(plan: Plan) -> list[Line]:
     """
     found = []
     for row, jobs in plan.rows:
-        summaries = [read_json(job.summary) for job in jobs if job.done]
-        numbers = [_numbers(summary, plan.table) for summary in summaries]
+        summaries = [(job, read_json(job.summary, REMEDY)) for job in jobs if job.done]
+        numbers = [_numbers(job, summary, plan.table) for job, summary in summaries]
         values = {}
         for column in plan.table.columns:
             there = [n[column.name] for n in numbers if n.get(column.name) is not None]
@@ -58,20 +59,25 @@ def collect(plan: Plan) -> list[Line]:
                 values[column.name] = interval([column.factor * float(v) for v in there])
         training = jobs[0].config["training"]
         settings = {name: training[name] for name in ("learning_rate", "steps", "batch_size")}
-        environments = list(dict.fromkeys(map(_environment, summaries)))
+        environments = list(dict.fromkeys(_environment(each) for _, each in summaries))
         found.append(Line(row, len(numbers), len(jobs), values, settings, environments))
     return _with_ratios(found) if plan.table.kind == "cost" else found
 
 
-def _numbers(summary: Mapping[str, Any], table: Table) -> dict[str, Any]:
+def _numbers(job: Job, summary: Mapping[str, Any], table: Table) -> dict[str, Any]:
     if table.kind == "cost":
         return dict(summary)
-    return {
-        **summary[summary["errors"]],
-        "steps": summary["steps_to_converge"],
-        "variation": summary["total_variation"],
-        "time": summary["seconds_per_step"],
-    }
+    try:
+        return {
+            **summary[summary["errors"]],
+            "steps": summary["steps_to_converge"],
+            "variation": summary["total_variation"],
+            "time": summary["seconds_per_step"],
+        }
+    except (KeyError, TypeError) as error:
+        raise InputError(
+            f"{job.summary} is damaged or of another version ({error!r}); {REMEDY}"
+        ) from error
 
 
 def _environment(summary: Mapping[str, Any]) -> str:
@@ -170,8 +176,7 @@ def write_results(plan: Plan) -> Path:
             "rows": rows,
         },
     )
-    with replacing(file) as draft:
-        draft.write_text(markdown(plan, lines), encoding="utf-8")
+    write_text(file, markdown(plan, lines))
     return file
 
 

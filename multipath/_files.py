@@ -1,0 +1,70 @@
+"""Files that are whole or not there: an interruption or a full disk leaves the old one."""
+
+from __future__ import annotations
+
+import io
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import torch
+
+DRAFT = "draft"
+
+
+@contextmanager
+def replacing(file: Path) -> Iterator[Path]:
+    """Write to a file beside it, which takes its place when all is written.
+
+    Args:
+        file: The file to make or to replace.
+
+    Yields:
+        Where to write; the suffix is that of ``file``. Left behind by no error.
+
+    Raises:
+        OSError: If it cannot be written; its ``filename`` is ``file``.
+
+    Example:
+        >>> from tempfile import TemporaryDirectory
+        >>> with TemporaryDirectory() as folder:
+        ...     file = Path(folder, "a.txt")
+        ...     with replacing(file) as draft:
+        ...         _ = draft.write_text("whole")
+        ...     file.read_text(), [path.name for path in Path(folder).iterdir()]
+        ('whole', ['a.txt'])
+    """
+    draft = file.with_name(f".{file.stem[:32]}.{os.getpid()}.{DRAFT}{file.suffix}")
+    try:
+        with naming(file, instead_of=draft):
+            yield draft
+            os.replace(draft, file)
+    finally:
+        with suppress(OSError):
+            draft.unlink()
+
+
+@contextmanager
+def naming(file: Path, instead_of: Path | None = None) -> Iterator[None]:
+    """Errors of the system name this file: that of a full disk names none."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno is None or error.filename not in (None, str(instead_of)):
+            raise
+        raise OSError(error.errno, error.strerror, str(file)) from error
+
+
+def write_bytes(file: Path, content: bytes) -> None:
+    """Write bytes, whole or not at all."""
+    with replacing(file) as draft:
+        draft.write_bytes(content)
+
+
+def write_tensors(file: Path, content: Any) -> None:
+    """Write what :func:`torch.save` makes of something, whole or not at all."""
+    buffer = io.BytesIO()  # for torch, a full disk is a RuntimeError that names no file
+    torch.save(content, buffer)
+    write_bytes(file, buffer.getvalue())

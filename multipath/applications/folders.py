@@ -1,0 +1,143 @@
+"""What may be done with a folder of results: begin there, go on, or discard what it holds.
+
+A run takes a folder with ``config.json`` and has finished once ``summary.json`` is there.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+from zipfile import ZipFile
+
+import torch
+
+from .._files import DRAFT
+from ..errors import ConfigurationError, InputError
+from .files import read_json
+from .settings import differences
+
+__all__ = ["check_folder", "check_place", "check_settings", "discard", "read_checkpoint"]
+
+CONFIG, SUMMARY = "config.json", "summary.json"
+AFRESH = "start again with --overwrite"
+
+
+def check_folder(root: Path, *, resume: bool, overwrite: bool) -> None:
+    """Refuse to begin a run where there is another, or to go on where there is none.
+
+    Args:
+        root: The folder, which need not exist.
+        resume: Go on with an interrupted run.
+        overwrite: Discard what is there.
+
+    Raises:
+        ConfigurationError: If neither says what to do with the run that the folder holds, or both
+            do; if there is nothing to resume; or if nothing can be written there.
+
+    Example:
+        >>> from tempfile import TemporaryDirectory
+        >>> from .files import write_json
+        >>> with TemporaryDirectory() as root:
+        ...     check_folder(Path(root), resume=False, overwrite=False)
+        ...     write_json(Path(root, "config.json"), {"steps": 5})
+        ...     check_folder(Path(root), resume=True, overwrite=False)
+        ...     check_settings(Path(root), {"steps": 6})
+        Traceback (most recent call last):
+        multipath.errors.ConfigurationError: cannot resume ... other settings: steps was 5, is 6
+    """
+    if resume and overwrite:
+        raise ConfigurationError("resume and overwrite exclude each other; choose one")
+    check_place(root)
+    taken, finished = (root / CONFIG).exists(), (root / SUMMARY).exists()
+    if finished and not overwrite:
+        raise ConfigurationError(
+            f"{root} holds a finished run; choose another folder (--out), or discard it with "
+            "--overwrite"
+        )
+    if resume and not taken:
+        raise ConfigurationError(
+            f"nothing to resume: {root} holds no run; start one without --resume"
+        )
+    if taken and not (resume or overwrite):
+        raise ConfigurationError(
+            f"{root} holds an unfinished run; go on with --resume, or discard it with --overwrite"
+        )
+
+
+def check_place(folder: Path) -> None:
+    """Refuse a folder that cannot be made or written to, before the work for it is done.
+
+    Raises:
+        ConfigurationError: If it cannot.
+    """
+    there = next(each for each in (folder, *folder.absolute().parents) if each.exists())
+    if not there.is_dir():
+        reason = "is a file"
+    elif not os.access(there, os.W_OK | os.X_OK):
+        reason = "may not be written to"
+    else:
+        return
+    raise ConfigurationError(
+        f"expected a folder to write to, got {folder}, but {there} {reason}; choose another place "
+        "(--out)"
+    )
+
+
+def check_settings(root: Path, settings: Mapping[str, Any], ignored: Sequence[str] = ()) -> None:
+    """Refuse to go on with other settings than those in ``config.json``.
+
+    Args:
+        root: The folder.
+        settings: Those of the run that is to go on.
+        ignored: Names of settings that may differ.
+
+    Raises:
+        ConfigurationError: If there are others; it says which, and how they differ.
+        InputError: If ``config.json`` is damaged.
+    """
+    before = read_json(root / CONFIG, remedy=f"{AFRESH}, or remove it")
+    now = json.loads(json.dumps(settings))
+    for name in ignored:
+        before.pop(name, None)
+        now.pop(name, None)
+    changed = list(differences(before, now))
+    if changed:
+        raise ConfigurationError(f"cannot resume {root} with other settings: {'; '.join(changed)}")
+
+
+def read_checkpoint(file: Path, *, weights_only: bool = True) -> Any:
+    """What ``torch.save`` put into a file, on the CPU.
+
+    Raises:
+        InputError: If the file is damaged.
+    """
+    try:
+        with ZipFile(file) as archive:  # torch would not notice a changed byte
+            damaged = archive.testzip() is not None
+        if not damaged:
+            return torch.load(file, map_location="cpu", weights_only=weights_only)
+    except PermissionError:
+        raise
+    except Exception as error:  # whatever unpickling a damaged file may raise
+        raise InputError(f"{file} is damaged; {AFRESH}, or remove it") from error
+    raise InputError(f"{file} is damaged; {AFRESH}, or remove it")
+
+
+def discard(root: Path, *names: str) -> None:
+    """Remove files and folders of an earlier run, and drafts of an interrupted one.
+
+    Args:
+        root: The folder; what else is in it stays.
+        names: What to remove, if it is there.
+    """
+    for name in names:
+        if (root / name).is_dir():
+            shutil.rmtree(root / name)
+        else:
+            (root / name).unlink(missing_ok=True)
+    for draft in root.rglob(f".*.{DRAFT}*"):
+        draft.unlink(missing_ok=True)

@@ -1,0 +1,452 @@
+"""Damaged files, full disks, interruptions: one line says what to do, and nothing is lost."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import re
+import resource
+import shutil
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+import soundfile
+import torch
+
+from multipath import _files
+from multipath.applications.audio import read_audio, write_audio
+from multipath.applications.checkpoints import WholeCheckpoints
+from multipath.applications.cli import main
+from multipath.applications.comparison import read_run
+from multipath.applications.files import read_csv, replacing, write_tensors
+from multipath.applications.folders import (
+    check_folder,
+    check_place,
+    check_settings,
+    discard,
+    read_checkpoint,
+)
+from multipath.applications.presets import PRESETS
+from multipath.applications.resynthesis_run import run_resynthesis
+from multipath.applications.resynthesis_settings import ResynthesisSettings
+from multipath.applications.run import run
+from multipath.errors import ConfigurationError, InputError
+from tests.applications.tiny import TASKS, TINY
+
+MATCH = TINY.changed(loss="scrapl", steps=8)
+TONE = torch.sin(0.3 * torch.arange(2048.0)) * torch.linspace(1, 0.1, 2048)
+SEARCH = ResynthesisSettings.for_recording(
+    2048, 8192, "scattering1d", J=5, steps=6, interval=2, draws=4
+)
+
+
+@pytest.fixture(autouse=True)
+def tiny_presets(monkeypatch):
+    for name, config in TASKS.items():
+        monkeypatch.setitem(PRESETS[name], "quick", config)
+
+
+def without_report(monkeypatch):
+    monkeypatch.setattr("multipath.applications.run.write_report", lambda *_: None)
+    monkeypatch.setattr("multipath.applications.resynthesis_run._write_report", lambda *_: None)
+
+
+def do_match(folder, **options):
+    return run(MATCH, folder, **options)["theta_error"]
+
+
+def do_resynthesis(folder, **options):
+    return run_resynthesis(TONE, SEARCH, folder, **options)["distance"]
+
+
+RUNS = {"match": do_match, "resynthesis": do_resynthesis}
+
+
+@contextmanager
+def small_disk(largest: int):
+    """No file may be larger than so many bytes."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (largest, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+def interrupt_at(monkeypatch, write: int):
+    """Ctrl-C just before the file of this number takes its place; returns how many were written."""
+    done = []
+
+    def replace(draft, file):
+        if len(done) == write:
+            raise KeyboardInterrupt
+        done.append(file)
+        os.rename(draft, file)
+
+    monkeypatch.setattr(_files.os, "replace", replace)
+    return done
+
+
+def content(folder: Path) -> dict[str, bytes]:
+    return {
+        str(file.relative_to(folder)): file.read_bytes()
+        for file in folder.rglob("*")
+        if file.is_file()
+    }
+
+
+def assert_readable(folder: Path) -> None:
+    for file in folder.rglob("*"):
+        assert ".draft" not in file.name
+        if file.suffix == ".json":
+            json.loads(file.read_text())
+        elif file.suffix in (".pt", ".ckpt"):
+            torch.load(file, weights_only=False)
+        elif file.suffix == ".wav":
+            soundfile.read(file)
+        elif file.suffix == ".csv":
+            assert list(csv.DictReader(file.read_text().splitlines()))
+
+
+def refused(capsys, *arguments) -> str:
+    """The one line that a command ends with."""
+    with pytest.raises(SystemExit) as ended:
+        main([str(argument) for argument in arguments])
+    error = capsys.readouterr().err.strip().splitlines()
+    assert ended.value.code == 2
+    assert sum(line.startswith("multipath: ") for line in error) == 1
+    assert error[-1].startswith("multipath: ")
+    return error[-1]
+
+
+# Files
+
+
+@pytest.mark.parametrize("error", [OSError(28, "No space left on device"), KeyboardInterrupt()])
+def test_an_error_leaves_the_old_file_and_no_draft(tmp_path, error):
+    file = tmp_path / "a.txt"
+    file.write_text("old")
+
+    def fail():
+        with replacing(file) as draft:
+            draft.write_text("half")
+            raise error
+
+    with pytest.raises(type(error)) as raised:
+        fail()
+    assert {path.name: path.read_text() for path in tmp_path.iterdir()} == {"a.txt": "old"}
+    if isinstance(error, OSError):
+        assert raised.value.filename == str(file)
+
+
+def test_names_as_long_as_the_system_takes(tmp_path):
+    file = tmp_path / ("x" * 251 + ".txt")
+    with replacing(file) as draft:
+        draft.write_text("whole")
+    assert file.read_text() == "whole"
+
+
+@pytest.mark.parametrize("cut", range(1, 14))
+def test_a_row_that_was_cut_off_is_left_out(tmp_path, cut):
+    file = tmp_path / "a.csv"
+    file.write_text("step,loss\n1,0.5\n2,0.25\n"[:-cut])
+    assert read_csv(file) == ([{"step": "1", "loss": "0.5"}] if cut < 8 else [])
+
+
+@pytest.mark.parametrize("part", [0.0, 0.01, 0.3, 0.9, 0.999])
+def test_a_checkpoint_that_was_cut_off_is_damaged(tmp_path, part):
+    file = tmp_path / "a.pt"
+    write_tensors(file, {"weights": torch.randn(2000)})
+    whole = file.read_bytes()
+    file.write_bytes(whole[: int(part * len(whole))])
+    with pytest.raises(InputError, match="is damaged; start again with --overwrite, or remove it"):
+        read_checkpoint(file)
+
+
+def test_a_changed_byte_in_a_checkpoint_is_noticed(tmp_path):
+    file = tmp_path / "a.pt"
+    write_tensors(file, torch.zeros(2000))
+    assert read_checkpoint(file).shape == (2000,)
+    whole = bytearray(file.read_bytes())
+    whole[len(whole) // 2] ^= 0xFF
+    file.write_bytes(whole)
+    with pytest.raises(InputError, match="is damaged"):
+        read_checkpoint(file)
+
+
+def test_a_checkpoint_stays_when_its_successor_does_not_fit(tmp_path):
+    file = tmp_path / "made" / "last.ckpt"
+    WholeCheckpoints().save_checkpoint({"step": 1}, file)
+    with small_disk(5000), pytest.raises(OSError, match=r"last\.ckpt"):
+        WholeCheckpoints().save_checkpoint({"step": 2, "weights": torch.zeros(5000)}, file)
+    assert torch.load(file) == {"step": 1}
+    assert os.listdir(file.parent) == ["last.ckpt"]
+
+
+# Folders
+
+
+@pytest.mark.parametrize(
+    ("files", "resume", "overwrite", "message"),
+    [
+        ((), False, False, None),
+        ((), True, False, "nothing to resume: .* holds no run; start one without --resume"),
+        ((), False, True, None),
+        (("config.json",), False, False, "unfinished run; go on with --resume, or discard it with"),
+        (("config.json",), True, False, None),
+        (("config.json",), False, True, None),
+        (("config.json",), True, True, "exclude each other"),
+        (("config.json", "summary.json"), False, False, "holds a finished run; choose another"),
+        (("config.json", "summary.json"), True, False, "holds a finished run; choose another"),
+        (("config.json", "summary.json"), False, True, None),
+    ],
+)
+def test_what_a_folder_allows(tmp_path, files, resume, overwrite, message):
+    for name in files:
+        (tmp_path / name).write_text("{}")
+    if message is None:
+        check_folder(tmp_path, resume=resume, overwrite=overwrite)
+    else:
+        with pytest.raises(ConfigurationError, match=message):
+            check_folder(tmp_path, resume=resume, overwrite=overwrite)
+
+
+def test_places_that_cannot_be_written_to(tmp_path, monkeypatch):
+    (tmp_path / "file").write_text("")
+    for folder in ("file", "file/in", "file/in/it"):
+        with pytest.raises(ConfigurationError, match="file is a file; choose another place"):
+            check_place(tmp_path / folder)
+    check_place(tmp_path / "new" / "folder")
+    monkeypatch.setattr(os, "access", lambda *_: False)
+    with pytest.raises(ConfigurationError, match=rf"{tmp_path} may not be written to; choose"):
+        check_place(tmp_path / "new" / "folder")
+
+
+def test_settings_may_differ_where_it_does_not_matter(tmp_path):
+    (tmp_path / "config.json").write_text('{"source": "a", "group": {"x": 1, "y": [2, 3]}}')
+    check_settings(tmp_path, {"source": "b", "group": {"x": 1, "y": (2, 3)}}, ignored=["source"])
+    with pytest.raises(ConfigurationError, match=r"settings: source was a, is b; group\.x was 1"):
+        check_settings(tmp_path, {"source": "b", "group": {"x": 2, "y": (2, 3)}})
+
+
+def test_discarding_takes_results_and_drafts_alone(tmp_path):
+    for name in ("summary.json", "notes.txt", "audio/1.wav", "audio.txt", "sub/.last.7.draft.ckpt"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text("")
+    discard(tmp_path, "summary.json", "audio", "missing")
+    assert set(content(tmp_path)) == {"notes.txt", "audio.txt"}
+
+
+@pytest.mark.parametrize("name", RUNS)
+def test_overwriting_leaves_nothing_of_the_earlier_run(name, tmp_path, monkeypatch):
+    RUNS[name](tmp_path)
+    (tmp_path / "notes.txt").write_text("mine")
+    interrupt_at(monkeypatch, 1)
+    with pytest.raises(KeyboardInterrupt):
+        RUNS[name](tmp_path, overwrite=True)
+    left = {file for file in content(tmp_path) if not file.startswith("tensorboard")}
+    assert left == {"config.json", "notes.txt"}
+
+
+# Interruptions
+
+
+@pytest.mark.parametrize("name", RUNS)
+def test_interrupted_at_any_write_a_run_goes_on(name, tmp_path, monkeypatch):
+    without_report(monkeypatch)
+    written = interrupt_at(monkeypatch, -1)
+    expected = RUNS[name](tmp_path / "whole")
+    for write in range(len(written)):
+        folder = tmp_path / str(write)
+        interrupt_at(monkeypatch, write)
+        with pytest.raises(KeyboardInterrupt):
+            RUNS[name](folder)
+        assert_readable(folder)
+        assert not (folder / "summary.json").exists()
+        interrupt_at(monkeypatch, -1)
+        (folder / ".metrics.1.draft.csv").write_text("left by a killed process")
+        begun = (folder / "config.json").exists()
+        assert begun == (write > 0)
+        assert RUNS[name](folder, resume=begun) == expected
+        assert_readable(folder)
+        table = "metrics.csv"
+        assert (folder / table).read_text() == (tmp_path / "whole" / table).read_text()
+
+
+# Full disks
+
+
+@pytest.mark.parametrize(
+    ("name", "largest", "file"),
+    [
+        ("match", 100, "config.json"),
+        ("match", 3000, "checkpoints/last.ckpt"),
+        ("resynthesis", 100, "config.json"),
+        ("resynthesis", 1000, "draws.csv"),
+        ("resynthesis", 30000, "checkpoint.pt"),
+    ],
+)
+def test_a_full_disk_names_the_file_and_the_run_goes_on(name, largest, file, tmp_path, monkeypatch):
+    without_report(monkeypatch)
+    with small_disk(largest), pytest.raises(OSError, match="File too large") as raised:
+        RUNS[name](tmp_path / "run")
+    assert raised.value.filename == str(tmp_path / "run" / file)
+    assert_readable(tmp_path / "run")
+    RUNS[name](tmp_path / "run", resume=file != "config.json")
+
+
+def test_a_report_that_does_not_fit_leaves_a_run_to_go_on_with(tmp_path, monkeypatch):
+    with small_disk(60000), pytest.raises(OSError, match="File too large") as raised:
+        run(MATCH.changed(loss="mss-log", channels=(2, 2, 2)), tmp_path)
+    assert Path(raised.value.filename).suffix in (".png", ".ckpt")
+    assert_readable(tmp_path)
+    assert not (tmp_path / "summary.json").exists()
+
+
+@pytest.mark.parametrize(
+    ("number", "remedy"),
+    [
+        (28, "no space left on device; make room, then give the command again"),
+        (13, "permission denied; choose another place, or ask for the permission"),
+        (30, "read-only file system; choose a place that can be written to"),
+        (36, "file name too long; choose a shorter name"),
+        (5, "input/output error; check the name, the folder and its permissions"),
+    ],
+)
+def test_errors_of_the_system_come_with_a_remedy(number, remedy, tmp_path, capsys, monkeypatch):
+    def fail(*_):
+        raise OSError(number, os.strerror(number), str(tmp_path / "a"))
+
+    monkeypatch.setattr("multipath.applications.comparison_page.write_comparison", fail)
+    assert refused(capsys, "report", "run") == f"multipath: {tmp_path / 'a'}: {remedy}" + (
+        " (with --resume, where it has it)" if number == 28 else ""
+    )
+
+
+# Damaged runs
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory):
+    """An unfinished and a finished run of either kind."""
+    root = tmp_path_factory.mktemp("runs")
+    for name, do in RUNS.items():
+        do(root / f"{name} finished")
+        with pytest.MonkeyPatch.context() as patch:
+            without_report(patch)
+            interrupt_at(patch, {"match": 6, "resynthesis": 9}[name])
+            with pytest.raises(KeyboardInterrupt):
+                do(root / name)
+    return root
+
+
+MATCH_COMMAND = "match", "chirplet", "--loss=scrapl", "--steps=8"
+AFRESH = "is damaged.*; start again with --overwrite"
+
+
+@pytest.mark.parametrize("part", [0.0, 0.3, 0.9, 0.999])
+@pytest.mark.parametrize(
+    ("name", "file", "report", "resume"),
+    [
+        ("match", "config.json", r"config\.json is damaged .*; make it again", AFRESH),
+        ("match", "checkpoints/last.ckpt", None, AFRESH),
+        ("match finished", "summary.json", r"summary\.json is damaged", "holds a finished run"),
+        ("resynthesis", "config.json", r"config\.json is damaged", AFRESH),
+        ("resynthesis", "checkpoint.pt", None, AFRESH),
+        ("resynthesis finished", "summary.json", r"summary\.json is damaged", "a finished run"),
+    ],
+)
+def test_damaged_files_are_named_and_nothing_changes(
+    name, file, report, resume, part, runs, tmp_path, capsys, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    folder = Path(shutil.copytree(runs / name, tmp_path / "run"))
+    whole = (folder / file).read_bytes()
+    (folder / file).write_bytes(whole[: min(int(part * len(whole)), len(whole) - 2)])
+    before = content(folder)
+    if report is None:
+        read_run(folder)
+    else:
+        assert re.search(report, refused(capsys, "report", folder))
+    if name.startswith("match"):
+        assert re.search(resume, refused(capsys, *MATCH_COMMAND, "--resume", "--out", folder))
+    else:
+        with pytest.raises((InputError, ConfigurationError), match=resume):
+            do_resynthesis(folder, resume=True)
+    assert content(folder) == before
+
+
+@pytest.mark.parametrize("part", [0.0, 0.002, 0.3, 0.99])
+@pytest.mark.parametrize("sound", ["target.wav", "resynthesis.wav"])
+def test_a_damaged_sound_is_named_in_the_comparison(sound, part, runs, tmp_path, capsys):
+    folder = Path(shutil.copytree(runs / "resynthesis finished", tmp_path / "run"))
+    whole = (folder / sound).read_bytes()
+    (folder / sound).write_bytes(whole[: int(part * len(whole))])
+    line = refused(capsys, "report", folder, "--out", tmp_path / "page.html")
+    assert re.search(rf"{sound}: (this is not a readable|the recording is cut off)", line)
+    assert not (tmp_path / "page.html").exists()
+
+
+@pytest.mark.parametrize("name", ["metrics.csv", "draws.csv"])
+@pytest.mark.parametrize("part", [0.0, 0.3, 0.9, 0.999])
+def test_tables_that_were_cut_off_are_read_as_far_as_they_go(name, part, runs, tmp_path):
+    for run_name in ("match", "resynthesis"):
+        folder = Path(shutil.copytree(runs / run_name, tmp_path / run_name))
+        whole = (folder / name).read_bytes()
+        (folder / name).write_bytes(whole[: int(part * len(whole))])
+        found, complete = read_run(folder), read_run(runs / run_name)
+        assert list(found.rows) == list(complete.rows)[: len(found.rows)]
+        assert list(found.draws) == list(complete.draws)[: len(found.draws)]
+
+
+def test_an_unfinished_run_on_drums_is_judged_by_its_first_error(tmp_path):
+    config = {"application": {"name": "tr808"}, "seed": 0}
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    (tmp_path / "metrics.csv").write_text("step,loss,mss,theta\n4,1.0,2.0,3.0\n")
+    assert read_run(tmp_path).curve == {4.0: 2.0}
+
+
+# Commands given what they cannot use
+
+
+def test_output_that_cannot_be(tmp_path, capsys, monkeypatch, runs):
+    monkeypatch.chdir(tmp_path)
+    Path("file").write_text("mine")
+    Path("folder").mkdir()
+    run_folder = runs / "match finished"
+    for arguments, message in (
+        ((*MATCH_COMMAND, "--out", "file"), "file is a file; choose another place"),
+        ((*MATCH_COMMAND, "--out", "file/run"), "file is a file; choose another place"),
+        ((*MATCH_COMMAND, "--out", "x" * 300), "file name too long; choose a shorter name"),
+        (("report", run_folder, "--out", "folder"), "folder: is a directory; a file is to be"),
+        (("report", run_folder, "--out", "file/a.html"), "file.*: a folder is needed there|file: "),
+        (("importance", "chirplet", "--out", "folder", "--overwrite"), "folder is a folder; name"),
+        (("importance", "chirplet", "--out", "file/a.pt"), "file is a file; choose another"),
+        (("reproduce", "table2", "--out", "file"), "file is a file; choose another place"),
+    ):
+        assert re.search(message, refused(capsys, *arguments))
+    assert content(tmp_path) == {"file": b"mine"}
+
+
+def test_recordings_none_of_which_can_be_used(tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for number in range(5):
+        (tmp_path / f"BD {number}.wav").write_bytes(b"RIFF of a different kind")
+    (tmp_path / "folder.wav").mkdir()
+    line = refused(capsys, "match", "tr808", "--data", ".", "--out", "run")
+    assert "at least 3 usable recordings are needed" in line
+    assert line.endswith("got 0 of 5")
+    assert not Path("run").exists()
+
+
+def test_a_name_that_is_no_text(tmp_path):
+    write_audio(tmp_path / "a.wav", TONE, 8192)
+    try:
+        os.rename(tmp_path / "a.wav", os.fsencode(tmp_path) + b"/\xff.wav")
+    except OSError:
+        pytest.skip("this file system takes text alone")
+    waveform, rate = read_audio(tmp_path / os.fsdecode(b"\xff.wav"))
+    assert waveform.equal(TONE)
+    assert rate == 8192
