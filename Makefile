@@ -24,7 +24,7 @@ $(STAMP): pyproject.toml constraints.txt
 demo: $(STAMP)  ## Train sound matching with four losses and compare them (minutes)
 	$(BIN)/python -m multipath.applications.demo
 
-test: lint types  ## Lint, types, tests and doctests
+test: lint types  ## Lint, types, tests, and the code of docstrings and documentation
 	$(TEST_ENVIRONMENT) $(BIN)/python -m pytest -n 2
 
 lint: $(STAMP)  ## Check style and format
@@ -40,7 +40,6 @@ types: $(STAMP)  ## Check types, strictly
 
 docs: $(STAMP)  ## Build the documentation, warnings are errors
 	$(BIN)/python -m sphinx -W --keep-going -q -b html docs docs/_build/html
-	$(BIN)/python -m sphinx -W --keep-going -q -b doctest docs docs/_build/doctest
 	@echo "open docs/_build/html/index.html"
 
 links: $(STAMP)  ## Follow the external links of the documentation (needs the network)

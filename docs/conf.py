@@ -16,14 +16,16 @@ extensions = [
     "sphinx.ext.napoleon",  # Google style docstrings
     "prose_colons",  # and sentences with colons
     "sphinx.ext.mathjax",
+    "sphinx-mathjax-offline",  # MathJax itself, so that formulas need no network
     "sphinx.ext.doctest",
+    "myst_parser",  # tables of the README and of results
     "sphinx.ext.viewcode",
     "sphinx_gallery.gen_gallery",  # runs examples/gallery and shows its pictures
-    "pipe_table",  # shows result tables as they were written
     "public_names",  # fails the build on an undocumented public name
 ]
 exclude_patterns = ["_build"]
 html_theme = "furo"
+highlight_language = "none"  # of plain literal blocks, which are mostly command lines
 html_title = f"multipath {release}"
 
 autodoc_member_order = "bysource"
@@ -57,73 +59,8 @@ linkcheck_timeout = 20
 linkcheck_retries = 2
 linkcheck_allow_unauthorized = False
 
-# What the reference has to cover.
-public_modules = [
-    "multipath",
-    "multipath.compat",
-    "multipath.diagnostics",
-    "multipath.errors",
-    "multipath.importance",
-    "multipath.jets",
-    "multipath.integrations.lightning",
-    "multipath.integrations.sklearn",
-    "multipath.optim",
-    "multipath.plugins",
-    "multipath.samplers",
-    "multipath.testing",
-    "multipath.transforms",
-    "multipath.applications.application",
-    "multipath.applications.audio",
-    "multipath.applications.audio_metrics",
-    "multipath.applications.biquad",
-    "multipath.applications.callbacks",
-    "multipath.applications.checkpoints",
-    "multipath.applications.chirplet",
-    "multipath.applications.chirplet_matching",
-    "multipath.applications.comparison",
-    "multipath.applications.comparison_page",
-    "multipath.applications.configuration",
-    "multipath.applications.cqt",
-    "multipath.applications.data",
-    "multipath.applications.distance",
-    "multipath.applications.draw_counts",
-    "multipath.applications.draws",
-    "multipath.applications.drum_distances",
-    "multipath.applications.drum_types",
-    "multipath.applications.embedding",
-    "multipath.applications.encoder",
-    "multipath.applications.evaluation",
-    "multipath.applications.files",
-    "multipath.applications.folders",
-    "multipath.applications.frechet",
-    "multipath.applications.granular",
-    "multipath.applications.granular_matching",
-    "multipath.applications.importance_run",
-    "multipath.applications.matching",
-    "multipath.applications.objectives",
-    "multipath.applications.presets",
-    "multipath.applications.random_resolutions",
-    "multipath.applications.recipes.clap",
-    "multipath.applications.recipes.panns",
-    "multipath.applications.recordings",
-    "multipath.applications.reproduction.cost",
-    "multipath.applications.reproduction.figures",
-    "multipath.applications.reproduction.grid",
-    "multipath.applications.reproduction.plan",
-    "multipath.applications.reproduction.published",
-    "multipath.applications.reproduction.queue",
-    "multipath.applications.reproduction.results",
-    "multipath.applications.reproduction.work",
-    "multipath.applications.resampling",
-    "multipath.applications.resynthesis",
-    "multipath.applications.resynthesis_run",
-    "multipath.applications.resynthesis_settings",
-    "multipath.applications.run",
-    "multipath.applications.schedules",
-    "multipath.applications.settings",
-    "multipath.applications.spectral_losses",
-    "multipath.applications.synthesizers",
-    "multipath.applications.timbre",
-    "multipath.applications.tr808",
-    "multipath.applications.tr808_matching",
-]
+# What the reference has to cover: all modules but those of the command line (docs/commands).
+public_package = "multipath"
+public_package_exceptions = (
+    r"multipath\.applications\.(cli|commands|demo|(.*\.)?console|\w+_command)"
+)

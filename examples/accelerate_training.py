@@ -53,19 +53,20 @@ def main(arguments=None):
     optimizer = make_optimizer(options.optimizer, model, criterion)
     model, optimizer, loader = accelerator.prepare(model, optimizer, loader)
     criterion.to(accelerator.device)  # no parameters: not wrapped, only moved
-    accelerator.register_for_checkpointing(criterion)  # the stream of draws, and a waiting one
+    accelerator.register_for_checkpointing(criterion)  # stream of draws, and a waiting one
 
     def error():
         model.eval(), criterion.eval()  # evaluation: all paths, and no draw is used up
         with torch.no_grad():
-            value = criterion(model(dull.to(accelerator.device)), clean.to(accelerator.device))
+            x, y = (each.to(accelerator.device) for each in (dull, clean))
+            value = criterion(model(x), y)
         model.train(), criterion.train()
         return value.item()
 
     before, draws = error(), []
     for _ in range(options.epochs):
         for x, y in loader:
-            with accelerator.accumulate(model):  # both micro-batches of a step see the same paths
+            with accelerator.accumulate(model):  # micro-batches of a step see the same paths
                 accelerator.backward(criterion(model(x), y))
                 optimizer.step()
                 optimizer.zero_grad()

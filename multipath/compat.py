@@ -134,7 +134,7 @@ class SCRAPLLoss(StochasticLoss):
 
     @property
     def n_paths(self) -> int:
-        """P."""
+        """The number of paths P."""
         return len(self.loss.paths)
 
     def forward(self, x: Tensor, x_target: Tensor, path_idx: int | None = None) -> Tensor:

@@ -20,13 +20,15 @@ import torch
 from torch import Tensor
 from torch.func import jvp
 
+__all__ = ["JetOrder"]
+
 
 @dataclass(frozen=True)
 class JetOrder:
     """Which derivatives a jet has, and how to make one.
 
     Args:
-        n_parameters: U.
+        n_parameters: Their number U.
         order: 1 or 2.
 
     Example:

@@ -1,60 +1,123 @@
 """Sphinx extension: every public name is documented, and references to it find it.
 
-A name is public if it is in the ``__all__`` of one of the ``public_modules`` of conf.py, or, in a
-module without ``__all__``, if it is defined there and does not start with an underscore.
+The package is walked, so that a new module counts from its first day. A name is public
+
+- if it is in the ``__all__`` of a module, or
+- if a module without ``__all__`` defines it and it does not start with an underscore; unless the
+  package of the module has an ``__all__`` without it, which then says what of it is public.
+
+So are the methods and properties of public classes, those inherited from a private class included.
+An override is documented where its base is: by a public class, or outside of the package.
 """
 
 import importlib
 import inspect
+import pkgutil
+import re
+from functools import cache, cached_property
+from types import FunctionType
 
 from sphinx.application import Sphinx
 from sphinx.util import logging
 
 logger = logging.getLogger(__name__)
+MEMBERS = (FunctionType, classmethod, staticmethod, property, cached_property)
 
 
-def public_names(module_name):
-    """Yield (documented name, name where it is defined) of everything public in a module."""
+def module_names(package):
+    """The package and everything in it whose name has no part with an underscore in front."""
+    path = importlib.import_module(package).__path__
+    found = [package, *(module.name for module in pkgutil.walk_packages(path, f"{package}."))]
+    return [name for name in found if not re.search(r"\._", name)]
+
+
+def names_in(module_name):
     module = importlib.import_module(module_name)
-    names = getattr(module, "__all__", None)
-    if names is None:
-        names = [
-            name
-            for name, item in vars(module).items()
-            if not name.startswith("_") and getattr(item, "__module__", None) == module_name
-        ]
-    for name in names:
-        item = getattr(module, name)
-        if inspect.ismodule(item):
-            continue  # has a page of its own
-        home = getattr(item, "__module__", None) or module_name
-        yield f"{module_name}.{name}", f"{home}.{getattr(item, '__qualname__', name)}"
+    if hasattr(module, "__all__"):
+        return module.__all__
+    parent, _, own = module_name.rpartition(".")
+    shown = getattr(importlib.import_module(parent), "__all__", [own])
+    return [
+        name
+        for name, item in vars(module).items()
+        if own in shown and name[0] != "_" and getattr(item, "__module__", None) == module_name
+    ]
+
+
+@cache
+def public_names(package, exceptions):
+    """{name where it is defined: [names under which it is public]}."""
+    found = {}
+    for module_name in module_names(package):
+        if re.fullmatch(exceptions, module_name):
+            continue
+        for name in names_in(module_name):
+            item = getattr(importlib.import_module(module_name), name)
+            if not inspect.ismodule(item):  # those are walked themselves
+                home = getattr(item, "__module__", None) or module_name
+                places = found.setdefault(f"{home}.{getattr(item, '__qualname__', name)}", [])
+                places.append(f"{module_name}.{name}")
+    return found
+
+
+def members(cls, package, public):
+    """Yield the (name, owners) of each public member: the classes whose documentation will do."""
+    for base in cls.__mro__:
+        if base is not cls and (home(base) in public or not in_package(base, package)):
+            continue  # looked at on its own, or not ours
+        for name, item in vars(base).items():
+            if name[0] != "_" and isinstance(item, MEMBERS):
+                yield name, [owner for owner in cls.__mro__ if hasattr(owner, name)]
+
+
+def home(cls):
+    return f"{cls.__module__}.{cls.__qualname__}"
+
+
+def in_package(cls, package):
+    return cls.__module__.split(".")[0] == package
 
 
 def check_all_documented(app, env):
+    package = app.config.public_package
+    public = public_names(package, app.config.public_package_exceptions)
     documented = set(env.get_domain("py").objects)
-    for module_name in app.config.public_modules:
-        for name, _ in public_names(module_name):
-            if name not in documented:
-                logger.warning("%s is public and missing from the reference (docs/reference)", name)
+    n_members = 0
+    for places in public.values():
+        if documented.isdisjoint(places):
+            logger.warning("%s is public and not in the reference (docs/reference)", places[0])
+            continue
+        module_name, _, name = places[0].rpartition(".")
+        item = getattr(importlib.import_module(module_name), name)
+        if not inspect.isclass(item):
+            continue
+        for member, owners in members(item, package, public):
+            n_members += 1
+            places_of_owners = [place for owner in owners for place in public.get(home(owner), [])]
+            found = not documented.isdisjoint(f"{place}.{member}" for place in places_of_owners)
+            if not found and all(in_package(owner, package) for owner in owners):
+                logger.warning("%s.%s is public and not in the reference", places[0], member)
+    logger.info("public names: %d, and %d methods and properties", len(public), n_members)
 
 
 def resolve_where_documented(app, env, node, contnode):
     """Type hints name the module a class is defined in: lead them to where it is documented."""
-    aliases = {
-        home: name for module in app.config.public_modules for name, home in public_names(module)
-    }
-    target = aliases.get(node.get("reftarget", ""))
-    if node.get("refdomain") != "py" or target is None or target == node["reftarget"]:
+    target = node.get("reftarget", "")
+    if node.get("refdomain") != "py":
         return None
     domain = env.get_domain("py")
-    return domain.resolve_xref(
-        env, node["refdoc"], app.builder, node["reftype"], target, node, contnode
-    )
+    public = public_names(app.config.public_package, app.config.public_package_exceptions)
+    for place in public.get(target, []):
+        if place in domain.objects and place != target:
+            return domain.resolve_xref(
+                env, node["refdoc"], app.builder, node["reftype"], place, node, contnode
+            )
+    return None
 
 
 def setup(app: Sphinx):
-    app.add_config_value("public_modules", [], "env")
+    app.add_config_value("public_package", "", "env")
+    app.add_config_value("public_package_exceptions", "", "env")
     app.connect("env-check-consistency", check_all_documented)
     app.connect("missing-reference", resolve_where_documented)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -8,11 +8,11 @@ from multipath.testing import LossTests
 
 
 class PyramidLoss(PathDecomposedLoss):
-    """Mean absolute difference of signals (batch, samples), averaged over 1, 2, 4, ... samples."""
+    """Mean absolute difference of signals (batch, samples), averaged over 1, 2, 4, ..."""
 
     def __init__(self, n_scales):
         sizes = [2**scale for scale in range(n_scales)]
-        super().__init__(Path(i, metadata={"samples": size}) for i, size in enumerate(sizes))
+        super().__init__(Path(i, metadata={"samples": n}) for i, n in enumerate(sizes))
 
     def path_losses(self, input, target, indices):
         difference = input - target

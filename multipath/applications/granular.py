@@ -39,7 +39,7 @@ class GranularSynth(nn.Module):
     Args:
         n_samples: Length of the signal.
         sample_rate: In Hz.
-        n_grains: G.
+        n_grains: Their number G.
         grain_samples: Length of a grain in samples.
         f_min: Lowest frequency of a grain's middle, in Hz.
         f_max: Highest, in Hz.

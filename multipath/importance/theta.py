@@ -49,7 +49,7 @@ def theta_importance(
     For an encoder E with weights w, a decoder (synthesizer) D, and a batch x,
 
     .. math::
-        s_{u,p} = \frac{\partial L_p(D(\theta))}{\partial \theta_u}\Big|_{\theta = E(x; w)}, \qquad
+        s_{u,p} = \frac{\partial L_p(D(\theta))}{\partial \theta_u}\Big|_{\theta = E(x; w)}, \\
         C_{u,p} = \mathbb{E}_x \Big[ \big| \lambda_{max} \big( \tfrac{d}{dw} ( s_{u,p}(w)
         \tfrac{\partial E_u}{\partial w} ) \big) \big| \Big], \qquad
         \pi_p = \frac{1}{U} \sum_{u=1}^{U} \frac{C_{u,p}}{\sum_{p'} C_{u,p'}} .

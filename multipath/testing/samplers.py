@@ -68,7 +68,7 @@ class SamplerTests:
         """A new sampler for a loss of that many paths, not bound to it.
 
         Args:
-            n_paths: P.
+            n_paths: Their number P.
         """
         raise undefined(self, "make_sampler(n_paths)", "return a new Sampler")
 

@@ -20,7 +20,7 @@ class Scattering1D(Scattering):
 
     .. math::
         \phi_{()}(x) = x * \varphi_T, \qquad
-        \phi_{(n_1)}(x) = |x * \psi_{n_1}| * \varphi_T, \qquad
+        \phi_{(n_1)}(x) = |x * \psi_{n_1}| * \varphi_T, \\
         \phi_{(n_1, n_2)}(x) = \big| |x * \psi_{n_1}| * \psi_{n_2} \big| * \varphi_T
 
     for all pairs with :math:`j_1 < j_2`. First order: how much energy near a *frequency*; second
