@@ -78,19 +78,3 @@ def test_python_that_is_only_shown_has_a_reason_and_could_be_parsed():
         assert any(block.startswith(beginning) for beginning in NOT_RUN), block
     for beginning in NOT_RUN:
         assert any(block.startswith(beginning) for block in shown), f"{beginning} is gone"
-
-
-def test_a_stranger_who_saves_the_files_of_the_twenty_line_page_sees_its_tests_pass(tmp_path):
-    code = list(blocks(ROOT / "docs" / "twenty_lines.rst", "testcode::"))
-    (tmp_path / "blurs.py").write_text(code[0])
-    (tests,) = (block for block in code if "import Blurs" in block)
-    (tmp_path / "test_blurs.py").write_text(tests)
-    done = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "test_blurs.py"],
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        env=os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
-    )
-    assert done.returncode == 0, done.stdout
-    assert re.search(r"\d\d passed", done.stdout)

@@ -8,19 +8,21 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 from zipfile import ZipFile
 
 import torch
+from filelock import FileLock, Timeout
 
 from .._files import DRAFT
 from ..errors import ConfigurationError, InputError
 from .files import read_json
 from .settings import differences
 
-__all__ = ["check_folder", "check_place", "check_settings", "discard", "read_checkpoint"]
+__all__ = ["alone", "check_folder", "check_place", "check_settings", "discard", "read_checkpoint"]
 
 CONFIG, SUMMARY = "config.json", "summary.json"
 AFRESH = "start again with --overwrite"
@@ -125,6 +127,37 @@ def read_checkpoint(file: Path, *, weights_only: bool = True) -> Any:
     except Exception as error:  # whatever unpickling a damaged file may raise
         raise InputError(f"{file} is damaged; {AFRESH}, or remove it") from error
     raise InputError(f"{file} is damaged; {AFRESH}, or remove it")
+
+
+@contextmanager
+def alone(root: Path) -> Iterator[None]:
+    """Keep other processes from writing to a folder; a process that dies lets go of it.
+
+    Args:
+        root: The folder, made if needed.
+
+    Raises:
+        ConfigurationError: If another process is at work there.
+    """
+    root.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(root / ".lock", timeout=0)
+    try:
+        lock.acquire()
+    except Timeout:
+        raise ConfigurationError(
+            f"another process is writing to {root}; let it end, or choose another folder (--out); "
+            f"if there is none, remove {root / '.lock'}"
+        ) from None
+    except NotImplementedError:  # a file system without locks, as of some clusters
+        yield
+        return
+    try:
+        yield
+    finally:
+        (root / ".lock").unlink(missing_ok=True)
+        lock.release()
+        with suppress(OSError):
+            root.rmdir()  # if nothing came of it
 
 
 def discard(root: Path, *names: str) -> None:

@@ -16,7 +16,7 @@ from .audio import resample, write_audio
 from .distance_plot import plot_path_losses
 from .environment import describe_environment
 from .files import write_csv, write_figure, write_json, write_tensors
-from .folders import AFRESH, check_folder, check_settings, discard, read_checkpoint
+from .folders import AFRESH, alone, check_folder, check_settings, discard, read_checkpoint
 from .resynthesis import Resynthesis
 from .resynthesis_settings import ResynthesisSettings
 from .spectrograms import plot_spectrograms
@@ -80,37 +80,38 @@ def run_resynthesis(
         **settings.to_dict(),
     }
     search = Resynthesis(settings, recording)
-    seconds = files.prepare(config, search, resume=resume, overwrite=overwrite)
+    with alone(files.root):
+        seconds = files.prepare(config, search, resume=resume, overwrite=overwrite)
 
-    def after_step(step: int) -> None:
-        if progress is not None:
-            progress(step, search.rows[-1]["relative"])
+        def after_step(step: int) -> None:
+            if progress is not None:
+                progress(step, search.rows[-1]["relative"])
 
-    while not search.finished:
-        started = perf_counter()
-        search.advance(after_step)
-        seconds += perf_counter() - started
-        files.save(search, recording, seconds)
-    after_step(search.step)
-    summary = {
-        "application": "resynthesis",
-        "source": source,
-        "transform": settings.transform,
-        "paths": len(search.loss.paths),
-        "seed": settings.seed,
-        "steps": search.step,
-        "distance": search.rows[-1]["distance"],
-        "relative": search.rows[-1]["relative"],
-        "start_distance": search.rows[0]["distance"],
-        "start_relative": search.rows[0]["relative"],
-        "seconds_per_step": seconds / max(1, search.step),
-        "notes": list(notes),
-        "environment": describe_environment(),
-    }
-    _write_report(files, search, recording, config, summary)
-    write_json(files.summary, summary)
-    files.checkpoint.unlink(missing_ok=True)
-    return summary
+        while not search.finished:
+            started = perf_counter()
+            search.advance(after_step)
+            seconds += perf_counter() - started
+            files.save(search, recording, seconds)
+        after_step(search.step)
+        summary = {
+            "application": "resynthesis",
+            "source": source,
+            "transform": settings.transform,
+            "paths": len(search.loss.paths),
+            "seed": settings.seed,
+            "steps": search.step,
+            "distance": search.rows[-1]["distance"],
+            "relative": search.rows[-1]["relative"],
+            "start_distance": search.rows[0]["distance"],
+            "start_relative": search.rows[0]["relative"],
+            "seconds_per_step": seconds / max(1, search.step),
+            "notes": list(notes),
+            "environment": describe_environment(),
+        }
+        _write_report(files, search, recording, config, summary)
+        write_json(files.summary, summary)
+        files.checkpoint.unlink(missing_ok=True)
+        return summary
 
 
 class ResynthesisFolder:

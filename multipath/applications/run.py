@@ -28,7 +28,7 @@ from .draws import DrawHistogram
 from .environment import describe_environment
 from .evaluation import by_type, means, steps_to_converge, total_variation
 from .files import read_json, write_bytes, write_json, write_tensors
-from .folders import AFRESH, check_folder, check_settings, discard, read_checkpoint
+from .folders import AFRESH, alone, check_folder, check_settings, discard, read_checkpoint
 from .matching import SoundMatching
 from .objectives import measured_for, read_probabilities
 from .report import write_report
@@ -81,53 +81,54 @@ def run(
     """
     files = RunFolder(Path(folder))
     checkpoint = files.check(config, resume=resume, overwrite=overwrite)
-    fingerprint = config.application.fingerprint()
-    if resume:
-        files.check_sources(fingerprint)
-    gpus = range(torch.cuda.device_count())
-    with _quiet_lightning(), torch.random.fork_rng(devices=gpus):
-        torch.manual_seed(seeded(config.seed, "weights").initial_seed())
-        model = SoundMatching(config, files.read_probabilities(config, resume=resume))
-        if not resume:
-            files.begin(config, fingerprint)
-        untrained = model.evaluate("test", model.estimate("test"))
-        history = History(files.metrics)
-        own: list[Callback] = [SeededSteps(config.seed), history, DrawHistogram(files.draws)]
-        if progress is not None:
-            own.append(ReportProgress(progress, history, model.evaluation.headline))
-        if checkpoints:
-            own.append(
-                ModelCheckpoint(
-                    files.checkpoint.parent,
-                    files.checkpoint.stem,
-                    save_on_train_epoch_end=True,
-                    enable_version_counter=False,
+    with alone(files.root):
+        fingerprint = config.application.fingerprint()
+        if resume:
+            files.check_sources(fingerprint)
+        gpus = range(torch.cuda.device_count())
+        with _quiet_lightning(), torch.random.fork_rng(devices=gpus):
+            torch.manual_seed(seeded(config.seed, "weights").initial_seed())
+            model = SoundMatching(config, files.read_probabilities(config, resume=resume))
+            if not resume:
+                files.begin(config, fingerprint)
+            untrained = model.evaluate("test", model.estimate("test"))
+            history = History(files.metrics)
+            own: list[Callback] = [SeededSteps(config.seed), history, DrawHistogram(files.draws)]
+            if progress is not None:
+                own.append(ReportProgress(progress, history, model.evaluation.headline))
+            if checkpoints:
+                own.append(
+                    ModelCheckpoint(
+                        files.checkpoint.parent,
+                        files.checkpoint.stem,
+                        save_on_train_epoch_end=True,
+                        enable_version_counter=False,
+                    )
                 )
+            trainer = Trainer(
+                max_steps=config.training.steps,
+                accelerator="auto",
+                devices=1,
+                logger=TensorBoardLogger(files.root, name=None, version=files.tensorboard.name),
+                callbacks=[*own, *callbacks],
+                plugins=[WholeCheckpoints()],
+                enable_progress_bar=False,
+                enable_model_summary=False,
+                enable_checkpointing=checkpoints,
+                num_sanity_val_steps=0,
+                use_distributed_sampler=False,
             )
-        trainer = Trainer(
-            max_steps=config.training.steps,
-            accelerator="auto",
-            devices=1,
-            logger=TensorBoardLogger(files.root, name=None, version=files.tensorboard.name),
-            callbacks=[*own, *callbacks],
-            plugins=[WholeCheckpoints()],
-            enable_progress_bar=False,
-            enable_model_summary=False,
-            enable_checkpointing=checkpoints,
-            num_sanity_val_steps=0,
-            use_distributed_sampler=False,
-        )
-        with naming(files.root):  # Lightning names no file
-            _fit(trainer, model, checkpoint)
-        model.cpu()
-    history.write()
-    estimate = model.estimate("test")
-    summary = _summarize(model, history, untrained, model.evaluate("test", estimate))
-    write_tensors(files.encoder, model.encoder.state_dict())
-    write_report(files.root, model, estimate, history.rows, summary)
-    write_json(files.summary, summary)
-    files.checkpoint.unlink(missing_ok=True)
-    return summary
+            with naming(files.root):  # Lightning names no file
+                _fit(trainer, model, checkpoint)
+            model.cpu()
+        history.write()
+        estimate = model.estimate("test")
+        summary = _summarize(model, history, untrained, model.evaluate("test", estimate))
+        write_tensors(files.encoder, model.encoder.state_dict())
+        write_report(files.root, model, estimate, history.rows, summary)
+        write_json(files.summary, summary)
+        files.checkpoint.unlink(missing_ok=True)
+        return summary
 
 
 class RunFolder:

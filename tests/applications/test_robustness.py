@@ -8,6 +8,8 @@ import os
 import re
 import resource
 import shutil
+import subprocess
+import sys
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -22,6 +24,7 @@ from multipath.applications.cli import main
 from multipath.applications.comparison import read_run
 from multipath.applications.files import read_csv, replacing, write_tensors
 from multipath.applications.folders import (
+    alone,
     check_folder,
     check_place,
     check_settings,
@@ -266,6 +269,7 @@ def test_interrupted_at_any_write_a_run_goes_on(name, tmp_path, monkeypatch):
         assert_readable(folder)
         assert not (folder / "summary.json").exists()
         interrupt_at(monkeypatch, -1)
+        folder.mkdir(exist_ok=True)
         (folder / ".metrics.1.draft.csv").write_text("left by a killed process")
         begun = (folder / "config.json").exists()
         assert begun == (write > 0)
@@ -450,3 +454,28 @@ def test_a_name_that_is_no_text(tmp_path):
     waveform, rate = read_audio(tmp_path / os.fsdecode(b"\xff.wav"))
     assert waveform.equal(TONE)
     assert rate == 8192
+
+
+# Two processes and one folder
+
+
+@pytest.mark.parametrize("work", RUNS.values(), ids=RUNS)
+def test_one_process_at_a_time_writes_to_a_folder(tmp_path, work):
+    folder = tmp_path / "run"
+    with alone(folder), pytest.raises(ConfigurationError, match=r"another process is writing to"):
+        work(folder)
+    assert not folder.exists()  # nothing came of it
+    work(folder)
+    assert not (folder / ".lock").exists()
+
+
+def test_a_killed_process_lets_go_of_its_folder(tmp_path):
+    code = (
+        "import os, sys\nfrom pathlib import Path\n"
+        "from multipath.applications.folders import alone\n"
+        "with alone(Path(sys.argv[1])): os._exit(9)"
+    )
+    assert subprocess.run([sys.executable, "-c", code, str(tmp_path / "run")]).returncode == 9
+    assert (tmp_path / "run" / ".lock").exists()
+    with alone(tmp_path / "run"):
+        pass
