@@ -24,6 +24,7 @@ extensions = [
     "public_names",  # fails the build on an undocumented public name
 ]
 exclude_patterns = ["_build"]
+suppress_warnings = ["myst.header"]  # parts of Markdown files begin below their first heading
 html_theme = "furo"
 highlight_language = "none"  # of plain literal blocks, which are mostly command lines
 html_title = f"multipath {release}"
