@@ -162,7 +162,8 @@ def _importance(folder: Path, row: Row, config: MatchConfig) -> Job:
 def _job(table: Table, folder: Path, row: Row, config: MatchConfig, needs: str | None) -> Job:
     kind = "cost" if table.kind == "cost" else "match"
     name = f"{kind}-{row.task}-{row.method}-{config.seed}"
-    return Job(name, kind, folder / "runs" / name, config.to_dict(), needs)
+    place = folder / ("costs" if kind == "cost" else "runs") / name
+    return Job(name, kind, place, config.to_dict(), needs)
 
 
 def _check(job: Job) -> None:

@@ -11,14 +11,11 @@ from typing import Any
 from ...errors import InputError
 from ..comparison import Interval, interval
 from ..files import read_json, write_csv, write_json, write_text
-from .grid import Column, Row, Table
+from .grid import BASELINE, Column, Row, Table
 from .plan import REMEDY, Job, Plan
 from .published import published
 
 __all__ = ["Line", "collect", "markdown", "write_results"]
-
-BASELINE = "mss-log"
-"""What costs are divided by."""
 
 
 @dataclass(frozen=True)
@@ -109,7 +106,7 @@ def markdown(plan: Plan, lines: Sequence[Line]) -> str:
     text = [
         f"# {table.title}",
         "",
-        f"Scale `{plan.scale}`. Means over seeds with 95 % intervals (Student's t); in brackets "
+        f"{_measured(plan)} Means over seeds with 95 % intervals (Student's t); in brackets "
         "the numbers of the paper.",
         "",
         _line(head),
@@ -125,6 +122,11 @@ def markdown(plan: Plan, lines: Sequence[Line]) -> str:
             text.append(_line([line.row.name, *(f"{v:g}" for v in line.settings.values())]))
     text += ["", *(f"Measured with {each}." for each in _everywhere(lines))]
     return "\n".join(text) + "\n"
+
+
+def _measured(plan: Plan) -> str:
+    # costs are those of the published signals at every scale
+    return "One evaluation at a time." if plan.table.kind == "cost" else f"Scale `{plan.scale}`."
 
 
 def _everywhere(lines: Sequence[Line]) -> list[str]:
