@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import io
 import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import torch
-
-DRAFT = "draft"
 
 
 @contextmanager
@@ -36,7 +35,7 @@ def replacing(file: Path) -> Iterator[Path]:
         ...     file.read_text(), [path.name for path in Path(folder).iterdir()]
         ('whole', ['a.txt'])
     """
-    draft = file.with_name(f".{file.stem[:32]}.{os.getpid()}.{DRAFT}{file.suffix}")
+    draft = file.with_name(f".{file.stem[:32]}.{os.getpid()}.draft{file.suffix}")
     try:
         with naming(file, instead_of=draft):
             yield draft
@@ -44,6 +43,20 @@ def replacing(file: Path) -> Iterator[Path]:
     finally:
         with suppress(OSError):
             draft.unlink()
+
+
+def drafted(file: Path) -> str | None:
+    """Name of the file that this one is a draft of, left by a process that was killed.
+
+    Returns:
+        None if it is no draft. What is longer than 32 characters is cut off from the stem.
+
+    Example:
+        >>> drafted(Path("runs/.summary.4711.draft.json")), drafted(Path("runs/summary.json"))
+        ('summary.json', None)
+    """
+    match = re.fullmatch(r"\.(.+)\.\d+\.draft(\.[^.]*)?", file.name)
+    return None if match is None else match[1] + (match[2] or "")
 
 
 @contextmanager

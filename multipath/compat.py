@@ -137,17 +137,49 @@ class SCRAPLLoss(StochasticLoss):
         """The number of paths P."""
         return len(self.loss.paths)
 
-    def forward(self, x: Tensor, x_target: Tensor, path_idx: int | None = None) -> Tensor:
+    @property
+    def curr_path_idx(self) -> int | None:
+        """Index of the path drawn last, None before the first draw."""
+        return None if self.last_draw is None else int(self.last_draw.indices)
+
+    def attach_params(self, params: Iterable[Any]) -> None:
+        """Not supported.
+
+        Raises:
+            ConfigurationError: Always; :meth:`make_optimizer` takes its place.
+        """
+        raise ConfigurationError(
+            "attach_params is not supported: the optimizer holds the moments; use "
+            "criterion.make_optimizer(params, lr, weight_decay) in place of it and of "
+            "torch.optim.SGD"
+        )
+
+    def forward(
+        self,
+        x: Tensor,
+        x_target: Tensor,
+        seed: int | None = None,
+        path_idx: int | None = None,
+    ) -> Tensor:
         """The loss of the path drawn, of all paths in evaluation mode, or of a path given.
 
         Args:
             x: Signals of shape (batch, channels, samples), or any other (..., samples).
             x_target: The same shape.
+            seed: Not supported; see Raises.
             path_idx: Evaluate this path; no draw, so that no path-wise optimizer can step on it.
 
         Returns:
             A scalar.
+
+        Raises:
+            ConfigurationError: If a seed is given: draws come from ``generator``.
         """
+        if seed is not None:
+            raise ConfigurationError(
+                f"seed={seed} is not supported: draws come from a stream of their own, which is "
+                "saved and resumed; seed it with SCRAPLLoss(..., generator=seed)"
+            )
         if path_idx is None:
             return super().forward(x, x_target)
         return reduce_batch(self.loss.evaluate(x, x_target, [path_idx])[0], self.reduction)

@@ -121,6 +121,19 @@ def test_what_is_not_supported_is_refused(options, message):
         SCRAPLLoss(**SMALL, **options)
 
 
+def test_calls_that_have_changed_name_what_takes_their_place():
+    criterion = SCRAPLLoss(**SMALL, generator=0)
+    x = torch.randn(1, 1, 1024, generator=torch.Generator().manual_seed(0))
+    with pytest.raises(ConfigurationError, match=r"use criterion\.make_optimizer\(params, lr"):
+        criterion.attach_params([torch.nn.Parameter(x)])
+    for call in (lambda: criterion(x, x, seed=3), lambda: criterion(x, x, 3)):
+        with pytest.raises(ConfigurationError, match=r"seed=3 is not supported.*generator=seed"):
+            call()
+    assert criterion.curr_path_idx is None
+    criterion(x, x)
+    assert criterion.curr_path_idx == int(criterion.last_draw.indices)
+
+
 def test_files_of_no_probabilities_are_refused(tmp_path):
     torch.save({"probs": 1.0}, tmp_path / "probs.pt")
     with pytest.raises(InputError, match=r"must hold a tensor of probabilities, .* got dict"):

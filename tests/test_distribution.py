@@ -15,6 +15,7 @@ import pytest
 import multipath
 
 ROOT = Path(__file__).parents[1]
+SOURCES = ["git", "ls-files", "--cached", "--others", "--exclude-standard"]
 
 
 def build(source, folder, *targets):
@@ -64,7 +65,7 @@ def test_the_wheel_holds_the_package_and_nothing_else(built):
 def test_the_source_distribution_holds_what_is_under_version_control(built):
     if not (ROOT / ".git").exists():
         pytest.skip("not a checkout")
-    listed = subprocess.run(["git", "ls-files"], cwd=ROOT, check=True, capture_output=True)
+    listed = subprocess.run(SOURCES, cwd=ROOT, check=True, capture_output=True)
     tracked = set(listed.stdout.decode().splitlines())
     (archive,) = built[0].glob("*.tar.gz")
     with tarfile.open(archive) as sources:

@@ -11,8 +11,9 @@ import multipath
 from multipath import optim, plugins, samplers, transforms
 from multipath.applications import plugins_command
 from multipath.applications.cli import main
+from multipath.applications.plugin_loss import make_plugin_loss
 from multipath.errors import ConfigurationError
-from multipath.testing import shipped
+from multipath.testing import QuadraticLoss, shipped
 
 ROOT = Path(__file__).parent.parent
 LOSS = "multipath.testing:QuadraticLoss"
@@ -255,3 +256,55 @@ def test_no_results_are_no_success(tmp_path, text, words):
     if text is not None:
         file.write_text(text)
     assert plugins_command.read_results(file) == (False, words)
+
+
+# Sound matching with the loss of a plug-in
+
+
+class Sized(QuadraticLoss):
+    def __init__(self, n_samples, sample_rate, n_paths=3, *names, **options):
+        super().__init__(n_paths)
+        self.given = n_samples, sample_rate
+
+
+class Helpless:
+    def __init__(self):
+        raise ZeroDivisionError("no such luck")
+
+
+def test_a_loss_is_told_the_sounds_it_is_for(install):
+    install("other", {"multipath.losses": {"sized": "tests.test_plugins:Sized"}})
+    loss = make_plugin_loss("sized", 100, 8000.0)
+    assert (type(loss), loss.given, len(loss.paths)) == (Sized, (100, 8000.0), 3)
+
+
+def test_a_transform_becomes_a_loss(ours):
+    loss = make_plugin_loss("WaveletPacket", 64, 8000.0)
+    assert isinstance(loss.transform, transforms.WaveletPacket)
+    assert loss.paths.column("high")[-1] == 4000.0  # at the rate of the sounds
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("nothing", "no installed distribution announces anything called 'nothing'"),
+        (
+            "JTFS",
+            r"JTFS has no default for J; announce a function that chooses, and takes no other",
+        ),
+        (
+            "twice",
+            r"several plug-ins are called twice: .*in losses, .*in transforms; uninstall one",
+        ),
+        (
+            "helpless",
+            "makes no loss for sounds of 9 samples at 8 Hz: ZeroDivisionError: no such luck",
+        ),
+        ("number", r"number \(other 1.0\) must make a PathDecomposedLoss or a Transform, got str"),
+    ],
+)
+def test_what_makes_no_loss_is_refused(ours, install, name, message):
+    losses = {"twice": LOSS, "helpless": "tests.test_plugins:Helpless", "number": "platform:node"}
+    install("other", {"multipath.losses": losses, "multipath.transforms": {"twice": LOSS}})
+    with pytest.raises(ConfigurationError, match=message):
+        make_plugin_loss(name, 9, 8.0)

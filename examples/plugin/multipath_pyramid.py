@@ -10,7 +10,7 @@ from multipath.testing import LossTests
 class PyramidLoss(PathDecomposedLoss):
     """Mean absolute difference of signals (batch, samples), averaged over 1, 2, 4, ..."""
 
-    def __init__(self, n_scales):
+    def __init__(self, n_scales=4):
         sizes = [2**scale for scale in range(n_scales)]
         super().__init__(Path(i, metadata={"samples": n}) for i, n in enumerate(sizes))
 
@@ -25,7 +25,7 @@ class PyramidTests(LossTests):
     n_paths = 4
 
     def make_loss(self):
-        return PyramidLoss(n_scales=4)
+        return PyramidLoss()
 
     def make_batch(self, generator):
         return torch.randn(2, 3, 64, generator=generator).unbind()

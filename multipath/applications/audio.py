@@ -16,10 +16,13 @@ from torch import Tensor
 from .._files import write_bytes
 from ..errors import InputError
 
-__all__ = ["SILENCE", "read_audio", "read_channels", "resample", "write_audio"]
+__all__ = ["SILENCE", "playable", "read_audio", "read_channels", "resample", "write_audio"]
 
 #: Largest deviation from the mean (full scale = 1) that still counts as silence: -120 dB.
 SILENCE = 1e-6
+
+PLAYABLE = 8000
+"""Hz: browsers refuse lower sample rates."""
 
 FORMATS = {"AIF": "AIFF"}
 """Names of formats where they are not the suffix."""
@@ -149,6 +152,21 @@ def resample(waveform: Tensor, rate: int, new_rate: int) -> Tensor:
     samples = waveform.detach().cpu().numpy().astype(np.float64)
     resampled = resample_poly(samples, int(new_rate) // common, int(rate) // common, axis=-1)
     return torch.from_numpy(np.ascontiguousarray(resampled)).to(waveform)
+
+
+def playable(waveform: Tensor, rate: int) -> tuple[Tensor, int]:
+    """The waveform at a rate that browsers play: the least multiple of its own from 8 kHz on.
+
+    Args:
+        waveform: Samples of shape (T,).
+        rate: In Hz.
+
+    Example:
+        >>> playable(torch.zeros(300), 3000)[0].shape, playable(torch.zeros(300), 44100)[1]
+        (torch.Size([900]), 44100)
+    """
+    new_rate = rate * -(-PLAYABLE // rate)
+    return resample(waveform, rate, new_rate), new_rate
 
 
 def write_audio(path: str | Path, waveform: Tensor | ArrayLike, sample_rate: int) -> None:

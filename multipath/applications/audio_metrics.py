@@ -11,9 +11,8 @@ from .. import TransformLoss
 from ..errors import ConfigurationError, InputError
 from ..transforms import JTFS, MultiResolutionSTFT
 from ..transforms.base import Transform
+from .spectral_losses import SIZES, floored_and_log, sum_of_mean_absolutes
 from .timbre import brightness, centroid, flatness, loudness, lufs
-
-FFT_SIZES = (64, 128, 256, 512, 1024, 2048)
 
 DISTANCES = ("mss", "jtfs")
 PARTS = ("transient", "decay")
@@ -23,9 +22,8 @@ FEATURES = ("loudness", "centroid", "flatness")
 class DrumMetrics(nn.Module):
     r"""Eight distances between reconstructions and targets; no gradient is kept.
 
-    ``mss``: multi-scale spectral distance, mean absolute difference of magnitudes plus that of
-    their natural logarithms (floor 1e-4), Hann windows of 64 to 2048 samples, hops of a quarter,
-    mean over scales. No unit.
+    ``mss``: the multi-scale spectral loss :func:`~.spectral_losses.mss_log`, windows of 64 to 2048
+    samples. No unit.
 
     ``jtfs``: mean over paths of the L2 norm of the difference of :math:`\log(1 + S / 10^{-3})`. No
     unit.
@@ -96,9 +94,9 @@ class DrumMetrics(nn.Module):
         }.items():
             if not value > 0:
                 raise ConfigurationError(f"{name} must be positive, got {value}")
-        if n_samples <= FFT_SIZES[-1] // 2:
+        if n_samples <= SIZES[-1] // 2:
             raise ConfigurationError(
-                f"the spectra of mss need more than {FFT_SIZES[-1] // 2} samples, got {n_samples}"
+                f"the spectra of mss need more than {SIZES[-1] // 2} samples, got {n_samples}"
             )
         end = onset + frame_size + (transient_frames + decay_frames - 1) * hop_size
         if not 0 <= onset < end <= n_samples:
@@ -114,11 +112,14 @@ class DrumMetrics(nn.Module):
             scattering = JTFS(
                 n_samples, J=12, Q=(8, 2), J_fr=5, Q_fr=2, T=2048, F=1, sample_rate=sample_rate
             )
-        spectra = MultiResolutionSTFT(FFT_SIZES)
+        spectra = MultiResolutionSTFT(SIZES)
         self.distances = nn.ModuleDict(
             {
                 "mss": TransformLoss(
-                    spectra, rho=magnitudes_and_logarithms, distance=_l1, reduction="none"
+                    spectra,
+                    rho=floored_and_log,
+                    distance=sum_of_mean_absolutes,
+                    reduction="none",
                 ),
                 "jtfs": TransformLoss(scattering, rho="log1p", distance="l2", reduction="none"),
             }
@@ -166,19 +167,3 @@ class DrumMetrics(nn.Module):
     def extra_repr(self) -> str:
         """Shown by ``print``."""
         return f"{self.frame_counts} frames of {self.frame_size}, hop {self.hop_size} samples"
-
-
-def magnitudes_and_logarithms(magnitude: Tensor, floor: float = 1e-4) -> Tensor:
-    """Magnitudes beside their natural logarithms, none lower than the floor.
-
-    Example:
-        >>> magnitudes_and_logarithms(torch.tensor([1.0, 0.0])).round(decimals=2)
-        tensor([ 1.0000,  0.0000,  0.0000, -9.2100])
-    """
-    raised = magnitude.clamp_min(floor)
-    return torch.cat([raised, raised.log()], dim=-1)
-
-
-def _l1(difference: Tensor) -> Tensor:
-    """Mean over linear magnitudes plus mean over logarithms, as many as there are of the former."""
-    return 2 * difference.flatten(1).abs().mean(dim=1)

@@ -20,6 +20,7 @@ from .files import read_json, read_numbers
 __all__ = ["Group", "Interval", "Run", "Section", "interval", "read_run", "read_runs", "sections"]
 
 FIRST_IN_LABELS = "loss", "transform"
+NO_SETTINGS = "seed", "source", "recording"
 
 
 @dataclass(frozen=True)
@@ -38,6 +39,7 @@ class Run:
             distance for ``resynthesis``); empty if it is not finished.
         draws: Its ``draws.csv``, if there is one.
         headline: Which column of ``metrics.csv`` a match is judged by.
+        recording: What tells recordings of one name apart; "" for ``match``.
     """
 
     folder: Path
@@ -50,6 +52,7 @@ class Run:
     errors: Mapping[str, float]
     draws: Sequence[Mapping[str, Any]]
     headline: str = "theta"
+    recording: str = ""
 
     @property
     def finished(self) -> bool:
@@ -241,12 +244,13 @@ def read_run(folder: Path, name: str | None = None) -> Run:
             name or folder.resolve().name,
             kind,
             str(task),
-            {key: value for key, value in config.items() if key not in ("seed", "source")},
+            {key: value for key, value in config.items() if key not in NO_SETTINGS},
             int(config["seed"]),
             rows,
             _errors(kind, summary) if summary else {},
             _optional(folder / "draws.csv", read_draws, []),
             _headline(given),
+            str(config.get("recording", "")),
         )
         run.curve  # noqa: B018 - the columns it takes are there
     except (KeyError, TypeError, ValueError) as error:
@@ -261,10 +265,16 @@ def read_run(folder: Path, name: str | None = None) -> Run:
 
 def sections(runs: Sequence[Run]) -> list[Section]:
     """Sort runs by task, and within a task by their settings but for the seed."""
-    by_task: dict[tuple[str, str], list[Run]] = {}
+    by_task: dict[tuple[str, str, str], list[Run]] = {}
     for run in runs:
-        by_task.setdefault((run.kind, run.task), []).append(run)
-    return [Section(*task, *_grouped(members)) for task, members in by_task.items()]
+        by_task.setdefault((run.kind, run.task, run.recording), []).append(run)
+    found = []
+    for (kind, task, recording), members in by_task.items():
+        groups, notes = _grouped(members)
+        if sum(each[:2] == (kind, task) for each in by_task) > 1:
+            notes.insert(0, f"Several recordings are called {task}: this is {recording}")
+        found.append(Section(kind, task, groups, notes))
+    return found
 
 
 def _grouped(runs: Sequence[Run]) -> tuple[list[Group], list[str]]:
@@ -324,8 +334,9 @@ def _ungrouped(config: Mapping[str, Any]) -> dict[str, Any]:
     if not isinstance(application, Mapping):
         return dict(config)
     groups = [config.get(name, {}) for name in ("objective", "encoder", "training")]
-    variants = "synth", "alignment"
-    task = " ".join(str(application[name]) for name in ("name", *variants) if name in application)
+    variants = "synth", "alignment", "data"
+    named = [application.get(name) for name in ("name", *variants)]
+    task = " ".join(str(each) for each in named if each is not None)
     settings = {
         name: value for name, value in application.items() if name not in ("name", *variants)
     }

@@ -17,15 +17,14 @@ from matplotlib.figure import Figure
 
 from .. import Path as LossPath
 from .. import PathTable
-from .audio import read_channels
 from .comparison import Group, Run, Section, read_runs, sections
+from .comparison_sounds import Heard, hear
 from .distance_plot import draw_path_losses
 from .spectrograms import plot_spectrograms
 
 __all__ = ["write_comparison"]
 
-PICTURES = 8  # spectrograms in one figure
-PAIRS = 4
+PICTURES = 9  # spectrograms in one figure
 TITLES = {"match": "Sound matching", "resynthesis": "Resynthesis"}
 
 
@@ -91,7 +90,8 @@ def _line(run: Run) -> tuple[list[float], list[float]]:
 def _show(section: Section, beside: Path) -> dict[str, Any]:
     """What the template needs of a section."""
     names = list(dict.fromkeys(name for run in section.runs for name in run.errors))
-    heard = [run for run in section.runs if run.sounds]
+    listened = [run.name for run in section.runs if run.sounds]
+    heard = hear(section.runs)
     return {
         "title": f"{TITLES[section.kind]}: {section.task}",
         "unit": section.measure,
@@ -119,9 +119,8 @@ def _show(section: Section, beside: Path) -> dict[str, Any]:
             for group in section.groups
             for run in group.runs
         ],
-        "heard": [run.name for run in heard],
-        "pairs": _pairs(heard),
-        "pictured": min(len(heard), PICTURES),
+        "heard": listened,
+        "pairs": _pairs(heard, listened),
         "spectrograms": _spectrograms(heard),
         "draws": [
             {"label": group.label, "picture": _draws(group)}
@@ -140,34 +139,34 @@ def _link(file: Path, beside: Path) -> str | None:
         return file.resolve().as_uri()
 
 
-def _pairs(runs: Sequence[Run]) -> list[dict[str, Any]]:
-    """Rows of sounds: the target of the first run that has one, and what each run made of it."""
-    rows = []
-    for index in range(min(PAIRS, max((len(run.sounds) for run in runs), default=0))):
-        there = [run.sounds[index] if index < len(run.sounds) else None for run in runs]
-        target = next(pair[0] for pair in there if pair)
-        rows.append(
-            {
-                "target": _embed_sound(target),
-                "reconstructions": [pair and _embed_sound(pair[1]) for pair in there],
-            }
-        )
-    return rows
+def _pairs(heard: Sequence[Heard], names: Sequence[str]) -> list[dict[str, Any]]:
+    """Rows of sounds at a common gain: a target, and what each run made of it, None if nothing."""
+    return [
+        {
+            "target": _embed_sound(row.gain * row.target, row.rate),
+            "reconstructions": [
+                _embed_sound(row.gain * row.reconstructions[name], row.rate)
+                if name in row.reconstructions
+                else None
+                for name in names
+            ],
+        }
+        for row in heard
+    ]
 
 
-def _spectrograms(runs: Sequence[Run]) -> str | None:
-    if not runs:
-        return None
-    sounds = {"target": _read_any(runs[0].sounds[0][0])}
-    for run in runs[:PICTURES]:
-        sounds[f"{run.name} "] = _read_any(run.sounds[0][1])  # no name can be that of the target
-    return _embed_figure(plot_spectrograms(sounds))
-
-
-def _read_any(file: Path) -> tuple[torch.Tensor, int]:
-    """A run's sound, which may be silent."""
-    channels, rate = read_channels(file)
-    return torch.from_numpy(channels[:, 0]), rate
+def _spectrograms(heard: Sequence[Heard]) -> str | None:
+    """Of the targets and of what runs made of them, as many as a figure holds."""
+    sounds: dict[str, tuple[torch.Tensor, int]] = {}
+    for number, row in enumerate(heard):
+        left = PICTURES - len(sounds)
+        if left < 2 or row.reconstructions.keys() & sounds.keys():  # another of the same runs
+            break
+        # a space, which no name of a run begins with
+        sounds[f" target #{number}" if number else " target"] = row.target, row.rate
+        for name, found in list(row.reconstructions.items())[: left - 1]:
+            sounds[name] = found, row.rate
+    return _embed_figure(plot_spectrograms(sounds)) if sounds else None
 
 
 def _draws(group: Group) -> str:
@@ -186,11 +185,10 @@ def _embed_figure(figure: Figure, dpi: int = 110) -> str:
     return _embed("image/png", buffer.getvalue())
 
 
-def _embed_sound(file: Path) -> str:
+def _embed_sound(samples: torch.Tensor, rate: int) -> str:
     """16 bits are enough to listen, and half the size."""
-    samples, rate = _read_any(file)
     buffer = io.BytesIO()
-    soundfile.write(buffer, samples.clamp(-1, 1).numpy(), rate, format="WAV", subtype="PCM_16")
+    soundfile.write(buffer, samples.numpy(), rate, format="WAV", subtype="PCM_16")
     return _embed("audio/wav", buffer.getvalue())
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterator, Mapping
+from math import ceil
 from typing import NamedTuple
 
 import torch
@@ -98,9 +99,11 @@ class Batches:
     ) -> None:
         sizes = {name: targets.size for name, targets in splits.items()}
         if sizes["train"] < size or not all(sizes.values()):
+            counts = ", ".join(f"{n} for {name}" for name, n in sizes.items())
+            least = max(ceil(size / SPLITS["train"]), ceil(1 / min(SPLITS.values())))
             raise ConfigurationError(
-                f"there are too few targets ({sizes}): those of training must fill a batch of "
-                f"{size}, and no split may be empty; give more of them"
+                f"expected targets that fill a training batch of {size} and leave no split empty, "
+                f"got {sum(sizes.values())} ({counts}); about {least} are needed: give more"
             )
         self.splits = dict(splits)
         self.draw_chance = draw_chance

@@ -17,44 +17,59 @@ from zipfile import ZipFile
 import torch
 from filelock import FileLock, Timeout
 
-from .._files import DRAFT
+from .._files import drafted
 from ..errors import ConfigurationError, InputError
 from .files import read_json
 from .settings import differences
 
-__all__ = ["alone", "check_folder", "check_place", "check_settings", "discard", "read_checkpoint"]
+__all__ = [
+    "alone",
+    "check_folder",
+    "check_place",
+    "check_settings",
+    "discard",
+    "discard_drafts",
+    "read_checkpoint",
+]
 
 CONFIG, SUMMARY = "config.json", "summary.json"
 AFRESH = "start again with --overwrite"
 
 
-def check_folder(root: Path, *, resume: bool, overwrite: bool) -> None:
+def check_folder(root: Path, names: Sequence[str], *, resume: bool, overwrite: bool) -> None:
     """Refuse to begin a run where there is another, or to go on where there is none.
 
     Args:
         root: The folder, which need not exist.
+        names: Of the files and folders that a run leaves beside ``config.json``.
         resume: Go on with an interrupted run.
         overwrite: Discard what is there.
 
     Raises:
         ConfigurationError: If neither says what to do with the run that the folder holds, or both
-            do; if there is nothing to resume; or if nothing can be written there.
+            do; if there is nothing to resume; or if the folder has files of these names and yet
+            holds no run, so that they may be anybody's.
 
     Example:
         >>> from tempfile import TemporaryDirectory
         >>> from .files import write_json
         >>> with TemporaryDirectory() as root:
-        ...     check_folder(Path(root), resume=False, overwrite=False)
+        ...     check_folder(Path(root), ["audio"], resume=False, overwrite=False)
         ...     write_json(Path(root, "config.json"), {"steps": 5})
-        ...     check_folder(Path(root), resume=True, overwrite=False)
+        ...     check_folder(Path(root), ["audio"], resume=True, overwrite=False)
         ...     check_settings(Path(root), {"steps": 6})
         Traceback (most recent call last):
         multipath.errors.ConfigurationError: cannot resume ... other settings: steps was 5, is 6
     """
     if resume and overwrite:
         raise ConfigurationError("resume and overwrite exclude each other; choose one")
-    check_place(root)
     taken, finished = (root / CONFIG).exists(), (root / SUMMARY).exists()
+    foreign = [] if taken else [name for name in names if (root / name).exists()]
+    if foreign:
+        raise ConfigurationError(
+            f"{root} holds no run (no {CONFIG}), but {', '.join(foreign)}, which a run would "
+            "replace; choose another folder (--out), or move it away"
+        )
     if finished and not overwrite:
         raise ConfigurationError(
             f"{root} holds a finished run; choose another folder (--out), or discard it with "
@@ -137,8 +152,10 @@ def alone(root: Path) -> Iterator[None]:
         root: The folder, made if needed.
 
     Raises:
-        ConfigurationError: If another process is at work there.
+        ConfigurationError: If another process is at work there, or nothing can be written there.
     """
+    check_place(root)
+    made = [folder for folder in (root, *root.parents) if not folder.exists()]
     root.mkdir(parents=True, exist_ok=True)
     lock = FileLock(root / ".lock", timeout=0)
     try:
@@ -156,21 +173,36 @@ def alone(root: Path) -> Iterator[None]:
     finally:
         (root / ".lock").unlink(missing_ok=True)
         lock.release()
-        with suppress(OSError):
-            root.rmdir()  # if nothing came of it
+        with suppress(OSError):  # they are not empty, if anything came of it
+            for folder in made:
+                folder.rmdir()
 
 
-def discard(root: Path, *names: str) -> None:
-    """Remove files and folders of an earlier run, and drafts of an interrupted one.
+def discard(root: Path, names: Sequence[str]) -> None:
+    """Remove the files and folders of an earlier run.
 
     Args:
         root: The folder; what else is in it stays.
         names: What to remove, if it is there.
     """
+    discard_drafts(root, names)
     for name in names:
         if (root / name).is_dir():
             shutil.rmtree(root / name)
         else:
             (root / name).unlink(missing_ok=True)
-    for draft in root.rglob(f".*.{DRAFT}*"):
-        draft.unlink(missing_ok=True)
+
+
+def discard_drafts(root: Path, names: Sequence[str]) -> None:
+    """Remove what a run that was killed had not written to the end.
+
+    Args:
+        root: The folder; drafts of anything else stay.
+        names: Of the files and folders that a run leaves beside ``config.json``.
+    """
+    own = {CONFIG, *names}
+    drafts = [file for file in root.glob(".*") if drafted(file) in own]
+    for folder in (root / name for name in names):
+        drafts += [file for file in folder.rglob(".*") if drafted(file)]
+    for file in drafts:
+        file.unlink(missing_ok=True)

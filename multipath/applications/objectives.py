@@ -16,6 +16,7 @@ from ..optim import PSAGA, PAdam
 from ..samplers import Importance, Sampler, Uniform
 from ..transforms import Scattering1D
 from .embedding import EmbeddingLoss, load_embedding
+from .plugin_loss import make_plugin_loss
 from .random_resolutions import mss_random
 from .spectral_losses import PRIME_SIZES, mss_linear, mss_log, mss_revisited
 
@@ -114,10 +115,21 @@ def one_path(material: Material) -> StochasticLoss:
 
 
 def energy_draws(material: Material) -> StochasticLoss:
-    """Several paths a step, loud ones more often, unbiased."""
+    """Several scattering paths a step, loud ones more often, unbiased."""
+    return _energy_draws(material, scattering_loss(material.config))
+
+
+def plugin_draws(material: Material) -> StochasticLoss:
+    """Several paths a step, likewise, of a loss that somebody else's package announces."""
+    task = material.config.application
+    loss = make_plugin_loss(material.argument, task.n_samples, task.sample_rate)
+    return _energy_draws(material, loss)
+
+
+def _energy_draws(material: Material, loss: PathDecomposedLoss) -> StochasticLoss:
     settings = material.config.objective
     return StochasticLoss.for_training(
-        scattering_loss(material.config),
+        loss,
         material.target_sounds(),
         n_draws=settings.n_draws,
         floor=settings.energy_floor,
@@ -138,7 +150,14 @@ def time_scattering_loss(config: MatchConfig) -> PathDecomposedLoss:
     """The full scattering loss over time only, with the same wavelets."""
     task = config.application
     settings = task.scattering
-    transform = Scattering1D(task.n_samples, settings.J, settings.Q, settings.T)
+    transform = Scattering1D(
+        task.n_samples,
+        settings.J,
+        settings.Q,
+        settings.T,
+        sampling=settings.sampling,
+        sample_rate=task.sample_rate,
+    )
     if settings.eps is None:
         return TransformLoss(transform)
     return TransformLoss(transform, rho="log1p", eps=settings.eps)
@@ -189,6 +208,11 @@ LOSSES: dict[str, Objective] = {
         "distance between embeddings of any network, AdamW",
         embedding_loss,
         argument="MODULE:FUNCTION",
+    ),
+    "plugin": Objective(
+        "8 energy draws a step from a plug-in's loss or transform, AdamW",
+        plugin_draws,
+        argument="NAME",
     ),
     "ploss": Objective(
         "supervised: distance between the parameters themselves, AdamW",

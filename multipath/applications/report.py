@@ -8,18 +8,15 @@ from typing import Any
 
 import torch
 from jinja2 import Environment, PackageLoader, StrictUndefined
-from scipy.signal import resample_poly
 from torch import Tensor
 
-from .audio import write_audio
+from .audio import playable, write_audio
 from .console import number
 from .files import write_figure, write_text
 from .matching import SoundMatching
 from .plots import plot_convergence, plot_estimates, plot_pairs
 
 PAIRS = 4
-LOWEST_RATE = 8000
-"""Browsers refuse to play lower sample rates; sounds below it are resampled for the page."""
 
 
 def write_report(
@@ -98,10 +95,8 @@ def _write_pairs(folder: Path, model: SoundMatching, estimate: Tensor) -> tuple[
         targets = model.sounds(batch.targets)
         reconstructions = model.synth(estimate[: len(targets)], chance)
     rate = round(model.config.application.sample_rate)
-    factor = -(-LOWEST_RATE // rate)
     for i, pair in enumerate(torch.stack([targets, reconstructions], dim=1)):
         loud = 0.9 * pair / pair.abs().max().clamp_min(1e-9)
         for name, sound in zip(("target", "reconstruction"), loud, strict=True):
-            samples = resample_poly(sound.numpy(), factor, 1) if factor > 1 else sound.numpy()
-            write_audio(folder / "audio" / f"{i}_{name}.wav", samples, rate * factor)
+            write_audio(folder / "audio" / f"{i}_{name}.wav", *playable(sound, rate))
     return targets, reconstructions

@@ -27,7 +27,8 @@ def reproduce(
         str, typer.Option(help="local: processes here; slurm: through submitit.")
     ] = "local",
     jobs: Annotated[
-        int | None, typer.Option(help="How many at once. Default: one a core; on a cluster 1000.")
+        int | None,
+        typer.Option(help="How many at once. Default: one a GPU, else a core; on a cluster 1000."),
     ] = None,
     only: Annotated[
         list[str] | None, typer.Option(help="A method; may be repeated.", metavar="METHOD")
@@ -44,7 +45,7 @@ def reproduce(
     """Make a table or figure of the paper again, run by run; the same command goes on."""
     from .reproduction.grid import find_table
     from .reproduction.plan import make_plan
-    from .reproduction.queue import LocalProcesses, Slurm
+    from .reproduction.queue import LocalProcesses, Slurm, visible_gpus
 
     chosen = find_table(table, scale)
     if data is not None and table != "table4":
@@ -66,15 +67,16 @@ def reproduce(
     folder = plan.folder / "jobs"
     if cluster == "slurm":
         where: Any = Slurm(folder, options)
+        at_once = 1000
     else:
-        where = LocalProcesses(folder)
-    # costs are measured one by one: they would disturb each other
-    alone = chosen.kind == "cost" and cluster == "local"
-    at_once = jobs or (1 if alone else (os.cpu_count() or 1) if cluster == "local" else 1000)
+        gpus = visible_gpus()
+        where = LocalProcesses(folder, gpus)
+        # costs are measured one by one: they would disturb each other
+        at_once = 1 if chosen.kind == "cost" else len(gpus) or os.cpu_count() or 1
     from .reproduction.console import show_jobs
 
     try:
-        failures = show_jobs(plan, where, at_once)
+        failures = show_jobs(plan, where, jobs or at_once)
     except KeyboardInterrupt:
         print("multipath: interrupted; the same command goes on", file=sys.stderr)
         raise typer.Exit(130) from None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from time import perf_counter
@@ -12,22 +13,31 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from ..errors import InputError
-from .audio import resample, write_audio
+from .audio import playable, write_audio
 from .distance_plot import plot_path_losses
 from .environment import describe_environment
 from .files import write_csv, write_figure, write_json, write_tensors
-from .folders import AFRESH, alone, check_folder, check_settings, discard, read_checkpoint
+from .folders import (
+    AFRESH,
+    alone,
+    check_folder,
+    check_settings,
+    discard,
+    discard_drafts,
+    read_checkpoint,
+)
 from .resynthesis import Resynthesis
 from .resynthesis_settings import ResynthesisSettings
 from .spectrograms import plot_spectrograms
 
 __all__ = ["ResynthesisFolder", "SearchProgress", "run_resynthesis"]
 
+log = logging.getLogger(__name__)
+
 SearchProgress = Callable[[int, float], None]
 """Called after each step with the number of steps done and the latest relative distance."""
 
 PEAK = 0.9
-PLAYABLE = 8000  # browsers refuse lower sample rates
 LEFT_BY_A_RUN = (  # all but config.json, which is replaced
     *("summary.json", "report.html", "checkpoint.pt", "metrics.csv", "draws.csv"),
     *("target.wav", "resynthesis.wav", "spectrograms.png", "descent.png", "draws.png"),
@@ -69,7 +79,9 @@ def run_resynthesis(
 
     Raises:
         ConfigurationError: If the folder holds a run and neither ``resume`` nor ``overwrite`` says
-            what to do with it, there is nothing to resume, or settings or recording have changed.
+            what to do with it, there is nothing to resume, settings or recording have changed,
+            another process is at work there, or it has files that a run would replace and yet
+            holds no run.
         InputError: If a file of the run to resume is damaged.
     """
     files = ResynthesisFolder(Path(folder))
@@ -136,18 +148,19 @@ class ResynthesisFolder:
         self, config: Mapping[str, Any], search: Resynthesis, *, resume: bool, overwrite: bool
     ) -> float:
         """Make the folder ready or restore the search; returns the seconds spent before."""
-        check_folder(self.root, resume=resume, overwrite=overwrite)
+        check_folder(self.root, LEFT_BY_A_RUN, resume=resume, overwrite=overwrite)
         if resume:
             check_settings(self.root, config, ignored=["source"])  # moved files are the same
-            discard(self.root)
+            discard_drafts(self.root, LEFT_BY_A_RUN)
             return self._restore(search)
-        discard(self.root, *LEFT_BY_A_RUN)
+        discard(self.root, LEFT_BY_A_RUN)
         self.root.mkdir(parents=True, exist_ok=True)
         write_json(self.config, config)
         return 0.0
 
     def _restore(self, search: Resynthesis) -> float:
         if not self.checkpoint.exists():
+            log.warning("no checkpoint in %s yet: starting from the beginning", self.root)
             return 0.0
         state = read_checkpoint(self.checkpoint)
         try:
@@ -162,9 +175,8 @@ class ResynthesisFolder:
         search.draws.write(self.draws)
         gain = PEAK / max(float(recording.abs().max()), float(search.signal.abs().max()))
         rate = search.settings.sample_rate
-        new_rate = rate * -(-PLAYABLE // rate)
         for file, sound in ((self.target, recording), (self.sound, search.signal)):
-            write_audio(file, gain * resample(sound, rate, new_rate), new_rate)
+            write_audio(file, *playable(gain * sound, rate))
         write_tensors(self.checkpoint, {"search": search.state_dict(), "seconds": seconds})
 
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass, fields
 from math import log2
 from typing import Any, Literal
 
-from ..errors import ConfigurationError, InputError
+from ..errors import ConfigurationError
 from ..transforms import JTFS, Scattering1D, Transform
 from .distance import check_length, default_octaves
+from .settings import Settings
 
 __all__ = ["STARTS", "ResynthesisSettings"]
 
@@ -22,8 +23,8 @@ STARTS: Mapping[str, str] = {
 OWN = "jtfs", "scattering1d"
 
 
-@dataclass(frozen=True)
-class ResynthesisSettings:
+@dataclass(frozen=True, kw_only=True)
+class ResynthesisSettings(Settings):
     """A resynthesis; frozen, and saved as ``config.json`` in its folder.
 
     Args:
@@ -165,32 +166,3 @@ class ResynthesisSettings:
             sampling="reduced",
             sample_rate=self.sample_rate,
         )
-
-    def differences(self, other: ResynthesisSettings) -> list[str]:
-        """What is not the same in another resynthesis, in words."""
-        return [
-            f"{name} was {was}, is {now}"
-            for (name, was), now in zip(
-                other.to_dict().items(), self.to_dict().values(), strict=True
-            )
-            if was != now
-        ]
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain values, fit for JSON."""
-        return asdict(self)
-
-    @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> ResynthesisSettings:
-        """The inverse of :meth:`to_dict`.
-
-        Raises:
-            InputError: If a setting is missing or unknown.
-        """
-        names = {field.name for field in fields(cls)}
-        if names != set(values):
-            raise InputError(
-                "these are not the settings of a resynthesis of this version: missing "
-                f"{sorted(names - set(values))}, unknown {sorted(set(values) - names)}"
-            )
-        return cls(**{**values, "Q": tuple(values["Q"])})

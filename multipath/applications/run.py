@@ -28,7 +28,15 @@ from .draws import DrawHistogram
 from .environment import describe_environment
 from .evaluation import by_type, means, steps_to_converge, total_variation
 from .files import read_json, write_bytes, write_json, write_tensors
-from .folders import AFRESH, alone, check_folder, check_settings, discard, read_checkpoint
+from .folders import (
+    AFRESH,
+    alone,
+    check_folder,
+    check_settings,
+    discard,
+    discard_drafts,
+    read_checkpoint,
+)
 from .matching import SoundMatching
 from .objectives import measured_for, read_probabilities
 from .report import write_report
@@ -77,20 +85,21 @@ def run(
 
     Raises:
         ConfigurationError: If the folder holds another run and neither ``resume`` nor
-            ``overwrite`` says what to do with it, or there is nothing to resume.
+            ``overwrite`` says what to do with it, there is nothing to resume, another process is
+            at work there, or it has files that a run would replace and yet holds no run.
     """
     files = RunFolder(Path(folder))
-    checkpoint = files.check(config, resume=resume, overwrite=overwrite)
     with alone(files.root):
+        checkpoint = files.check(config, resume=resume, overwrite=overwrite)
         fingerprint = config.application.fingerprint()
-        if resume:
+        if resume and (checkpoint or files.sources.exists()):
             files.check_sources(fingerprint)
         gpus = range(torch.cuda.device_count())
         with _quiet_lightning(), torch.random.fork_rng(devices=gpus):
             torch.manual_seed(seeded(config.seed, "weights").initial_seed())
             model = SoundMatching(config, files.read_probabilities(config, resume=resume))
-            if not resume:
-                files.begin(config, fingerprint)
+            if checkpoint is None:
+                files.begin(config, fingerprint, resume=resume)
             untrained = model.evaluate("test", model.estimate("test"))
             history = History(files.metrics)
             own: list[Callback] = [SeededSteps(config.seed), history, DrawHistogram(files.draws)]
@@ -152,13 +161,13 @@ class RunFolder:
 
     def check(self, config: MatchConfig, *, resume: bool, overwrite: bool) -> Path | None:
         """Refuse what may not be done here; returns the checkpoint to go on from, if any."""
-        check_folder(self.root, resume=resume, overwrite=overwrite)
+        check_folder(self.root, LEFT_BY_A_RUN, resume=resume, overwrite=overwrite)
         if not resume:
             return None
         check_settings(self.root, config.to_dict())
-        discard(self.root)
+        discard_drafts(self.root, LEFT_BY_A_RUN)
         if not self.checkpoint.exists():
-            log.info("no checkpoint in %s yet: starting from the beginning", self.root)
+            log.warning("no checkpoint in %s yet: starting from the beginning", self.root)
             return None
         read_checkpoint(self.checkpoint, weights_only=False)  # Lightning would not say it as well
         return self.checkpoint
@@ -192,17 +201,20 @@ class RunFolder:
                 "restore them, or start again with --overwrite"
             )
 
-    def begin(self, config: MatchConfig, fingerprint: dict[str, str]) -> None:
+    def begin(
+        self, config: MatchConfig, fingerprint: dict[str, str], *, resume: bool = False
+    ) -> None:
         """Discard what is here, and write down what the new run depends on."""
-        given = config.objective.probabilities
-        content = None if given is None else Path(given).read_bytes()  # may be the copy in here
-        discard(self.root, *LEFT_BY_A_RUN)
-        self.root.mkdir(parents=True, exist_ok=True)
+        given, content = config.objective.probabilities, None
+        if given is not None:  # either may be about to be discarded
+            own = resume and self.probabilities.exists()
+            content = (self.probabilities if own else Path(given)).read_bytes()
+        discard(self.root, LEFT_BY_A_RUN)
+        write_json(self.config, config.to_dict())  # first: without it, the rest is of no run
         if content is not None:
             write_bytes(self.probabilities, content)
         if fingerprint:
             write_json(self.sources, fingerprint)
-        write_json(self.config, config.to_dict())
 
 
 def _fit(trainer: Trainer, model: SoundMatching, checkpoint: Path | None) -> None:

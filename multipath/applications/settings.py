@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING, Any, Self, get_type_hints
+from typing import TYPE_CHECKING, Any, Literal, Self, get_type_hints
 
 from ..errors import ConfigurationError, InputError
 from .objectives import find_objective
@@ -72,7 +72,7 @@ class ScatteringSettings(Settings):
     Q_fr: int
     T: int
     F: int
-    sampling: str = "exact"
+    sampling: Literal["exact", "reduced"] = "exact"
     eps: float | None = None
 
     def build(self, n_samples: int, sample_rate: float, **changes: Any) -> JTFS:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections import defaultdict
 from collections.abc import Mapping
+from inspect import signature
 from typing import Any
 
 import torch
@@ -174,8 +175,10 @@ class DrawLogger(DrawCounter):
     def _keep(self, criterion: Any, arguments: tuple[Any, ...], named: dict[str, Any]) -> None:
         """Remember the batch of a training forward; without its graph."""
         if criterion.training and torch.is_grad_enabled():
-            given = dict(zip(("input", "target"), arguments, strict=False)) | named
-            self._batch = (given["input"].detach(), given["target"].detach())
+            # the first two, whatever a subclass calls them
+            given = signature(criterion.forward).bind(*arguments, **named).arguments.values()
+            ours, theirs = list(given)[:2]
+            self._batch = (ours.detach(), theirs.detach())
 
     def _log(self, trainer: Trainer, metrics: Mapping[str, float], step: int) -> None:
         for each in trainer.loggers:

@@ -377,6 +377,30 @@ class LossTests:
         randomness.require_untouched("path_losses")
         require(same(first, second), "two evaluations of the same batch must be equal")
 
+    def test_a_gpu_gives_what_the_cpu_gives(self) -> None:
+        """Values and gradients, wherever the module was moved; skipped without CUDA."""
+        if not torch.cuda.is_available():
+            skip("there is no CUDA device")
+        loss, x, y = self._trial()
+        x.requires_grad_()
+        expected = _value_and_gradient(loss(x, y, reduction="mean"), x)
+        device = torch.device("cuda")
+        there, goal = x.detach().to(device).requires_grad_(), y.to(device)
+        loss = loss.to(device)
+        found = _value_and_gradient(loss(there, goal, reduction="mean"), there)
+        for name, ours, theirs in zip(("value", "gradient"), found, expected, strict=True):
+            require(ours.device.type == "cuda", f"the {name} must be on the device of the input")
+            require_close(
+                ours.cpu(), theirs, 1e-6, f"the {name} on a GPU must be that on the CPU, in float64"
+            )
+        indices = torch.arange(len(loss.paths), device=device)
+        require_close(
+            self._values(loss, there, goal, indices).cpu(),
+            self._values(loss, there, goal, indices.tolist()).cpu(),
+            1e-6,
+            "indices may be a tensor on the GPU",
+        )
+
     def _loss(self) -> PathDecomposedLoss:
         loss: Any = self.make_loss()
         require(

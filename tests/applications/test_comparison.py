@@ -17,6 +17,7 @@ from multipath.applications.audio import write_audio
 from multipath.applications.cli import main
 from multipath.applications.comparison import interval, read_run, read_runs, sections
 from multipath.applications.comparison_page import plot_curves, write_comparison
+from multipath.applications.comparison_sounds import hear
 from multipath.applications.files import write_csv, write_json
 from multipath.applications.resynthesis_run import run_resynthesis
 from multipath.applications.resynthesis_settings import ResynthesisSettings
@@ -212,11 +213,12 @@ def test_the_page_of_real_runs(real, tmp_path, capsys):
             out.parent / link.replace("%3C", "<").replace("%3E", ">").replace("%20", " ")
         ).is_file()
     sounds = embedded(page, "audio/wav")
-    assert len(sounds) == (1 + 2) + 4 * (1 + 2)  # targets once, and what each run made of them
+    # targets once, and what each run made of them; another seed has other targets
+    assert len(sounds) == (1 + 2) + (2 + 2) * (1 + 1)
     samples, rate = soundfile.read(sounds[0])
     wanted, _ = soundfile.read(folders[0] / "target.wav")
     assert rate == 8192
-    assert np.abs(samples - wanted).max() < 1e-4
+    assert np.abs(samples / samples.max() - wanted / wanted.max()).max() < 1e-4
     # curves, spectrograms and draws (of both transforms; of both seeds together)
     pictures = embedded(page, "image/png")
     assert len(pictures) == (2 + 2) + (2 + 1)
@@ -248,6 +250,58 @@ def test_a_silent_resynthesis_is_shown(real, tmp_path):
     write_audio(folder / "resynthesis.wav", torch.zeros(4096), 8192)
     write_comparison([folder], tmp_path / "page.html")
     assert len(embedded((tmp_path / "page.html").read_text(), "audio/wav")) == 2
+
+
+def make_sounds(folder, targets, gain):
+    """Recordings as a run leaves them, each pair at a gain of its own."""
+    for i, target in enumerate(targets):
+        for name, factor in (("target", 1.0), ("reconstruction", gain)):
+            sound = 0.9 * factor * target / max(1.0, gain)
+            write_audio(folder / "audio" / f"{i}_{name}.wav", sound / target.abs().max(), 8000)
+
+
+def test_sounds_stand_beside_the_target_they_were_made_of(tmp_path):
+    first, second = torch.randn(2, 5, 200, generator=torch.Generator().manual_seed(0))
+    made = {"a": (first, 0.5, 0), "b": (first, 2.0, 0), "c": (second, 1.0, 1)}
+    for name, (targets, gain, seed) in made.items():
+        make_match(tmp_path / name, seed=seed, learning_rate=gain)
+        (tmp_path / name / "audio").mkdir()
+        make_sounds(tmp_path / name, targets, gain)
+    runs = read_runs([tmp_path / name for name in made])
+    heard = hear(runs)
+    assert [list(row.reconstructions) for row in heard] == [["a", "b"], ["c"]] * 2
+    for row, target in zip(heard, (first[0], second[0], first[1], second[1]), strict=True):
+        torch.testing.assert_close(row.target, target / target.abs().max(), rtol=0, atol=1e-5)
+        for name, found in row.reconstructions.items():  # as loud as it was made
+            torch.testing.assert_close(found, made[name][1] * row.target, rtol=0, atol=1e-5)
+    assert heard[0].gain == pytest.approx(0.45)  # "b" is twice as loud as the target
+    assert len(hear(runs[:2])) == 4  # one target in common is no reason to hear no others
+
+
+def test_recordings_of_one_name_are_no_task_in_common(tmp_path):
+    for name, recording in (("a", "00ff"), ("b", "11ee"), ("c", "00ff")):
+        (tmp_path / name).mkdir()
+        config = {"application": "resynthesis", "source": "kick.wav", "seed": ord(name)}
+        write_json(tmp_path / name / "config.json", config | {"recording": recording})
+    found = sections(read_runs([tmp_path / name for name in "abc"]))
+    assert [[run.name for run in section.runs] for section in found] == [["a", "c"], ["b"]]
+    assert [len(section.groups) for section in found] == [1, 1]
+    assert "Several recordings are called kick.wav: this is 11ee" in found[1].notes
+
+
+def test_drums_of_other_folders_are_another_task(tmp_path):
+    for name, data in (("a", "kicks"), ("b", "snares"), ("c", None)):
+        (tmp_path / name).mkdir()
+        make_drums(tmp_path / name, [{"mss": 4.0}])
+        config = json.loads((tmp_path / name / "config.json").read_text())
+        config["application"]["data"] = data
+        write_json(tmp_path / name / "config.json", config)
+    found = sections(read_runs([tmp_path / name for name in "abc"]))
+    assert [section.task for section in found] == [
+        "tr808 meso kicks",
+        "tr808 meso snares",
+        "tr808 meso",
+    ]
 
 
 # What cannot be compared

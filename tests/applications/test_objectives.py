@@ -36,8 +36,11 @@ def without_report(monkeypatch):
     monkeypatch.setattr("multipath.applications.run.write_report", lambda *_: None)
 
 
+ARGUMENTS = {"embedding": "tests.applications.tiny:make_embedding", "plugin": "WaveletPacket"}
+
+
 def with_argument(loss):
-    return "embedding:tests.applications.tiny:make_embedding" if loss == "embedding" else loss
+    return f"{loss}:{ARGUMENTS[loss]}" if loss in ARGUMENTS else loss
 
 
 def some_probabilities(count: int) -> torch.Tensor:

@@ -8,6 +8,7 @@ from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
+import torch
 from matplotlib.image import imread
 
 from multipath.applications.cli import main
@@ -18,7 +19,12 @@ from multipath.applications.reproduction.figures import write_figures
 from multipath.applications.reproduction.grid import TABLES, find_table
 from multipath.applications.reproduction.plan import Job, make_plan
 from multipath.applications.reproduction.published import PUBLISHED, published
-from multipath.applications.reproduction.queue import LocalProcesses, Slurm, run_jobs
+from multipath.applications.reproduction.queue import (
+    LocalProcesses,
+    Slurm,
+    run_jobs,
+    visible_gpus,
+)
 from multipath.applications.reproduction.results import collect, markdown, write_results
 from multipath.applications.reproduction.work import do
 from multipath.errors import ConfigurationError, InputError
@@ -332,6 +338,36 @@ def test_local_processes_do_jobs_and_say_what_went_wrong(tmp_path):
     assert re.search(r"not the configuration of a sound matching run.*bad\.log", failures["bad"])
 
 
+def test_gpus_are_shared_out_evenly(tmp_path, monkeypatch):
+    seen, ended = [], set()
+
+    class Process:
+        def __init__(self, *_, env, **__):
+            seen.append(env["CUDA_VISIBLE_DEVICES"])
+            self.number = len(seen)
+
+        def poll(self):
+            return 0 if self.number in ended else None
+
+    monkeypatch.setattr("multipath.applications.reproduction.queue.subprocess.Popen", Process)
+    job = tiny_plan(tmp_path, "table1", seeds=1, only=("ploss",)).jobs[0]
+    local = LocalProcesses(tmp_path / "jobs", ["3", "5"])
+    for _ in range(3):
+        local.start(job)
+    ended.update({1, 3})  # both on the first: now the second is the busier one
+    local.start(job)
+    assert seen == ["3", "5", "3", "3"]
+
+
+@pytest.mark.parametrize(
+    ("named", "count", "gpus"), [("", 2, ["0", "1"]), ("4,7", 2, ["4", "7"]), ("", 0, [])]
+)
+def test_which_gpus_there_are(monkeypatch, named, count, gpus):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", named)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: count)
+    assert visible_gpus() == gpus
+
+
 def test_a_loss_costs_more_when_there_is_more_to_do():
     costs = [
         measure_cost(TINY.changed(loss=loss), seconds=0.0, least=2) for loss in ("ploss", "jtfs")
@@ -439,7 +475,7 @@ def test_commands_refused_in_one_line(capsys, tmp_path, monkeypatch, arguments, 
 def fake(monkeypatch):
     cluster = Fake()
     monkeypatch.setattr(
-        "multipath.applications.reproduction.queue.LocalProcesses", lambda folder: cluster
+        "multipath.applications.reproduction.queue.LocalProcesses", lambda *_: cluster
     )
     return cluster
 

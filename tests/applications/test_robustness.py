@@ -191,6 +191,9 @@ def test_a_checkpoint_stays_when_its_successor_does_not_fit(tmp_path):
 # Folders
 
 
+OWN = "summary.json", "audio", "checkpoints"
+
+
 @pytest.mark.parametrize(
     ("files", "resume", "overwrite", "message"),
     [
@@ -204,16 +207,25 @@ def test_a_checkpoint_stays_when_its_successor_does_not_fit(tmp_path):
         (("config.json", "summary.json"), False, False, "holds a finished run; choose another"),
         (("config.json", "summary.json"), True, False, "holds a finished run; choose another"),
         (("config.json", "summary.json"), False, True, None),
+        (("notes.txt",), False, False, None),
+        (
+            ("audio",),
+            False,
+            False,
+            r"holds no run \(no config.json\), but audio, which a run would",
+        ),
+        (("summary.json",), False, True, "holds no run .*, but summary.json, .*; choose another"),
+        (("config.json", "audio"), False, True, None),
     ],
 )
 def test_what_a_folder_allows(tmp_path, files, resume, overwrite, message):
     for name in files:
         (tmp_path / name).write_text("{}")
     if message is None:
-        check_folder(tmp_path, resume=resume, overwrite=overwrite)
+        check_folder(tmp_path, OWN, resume=resume, overwrite=overwrite)
     else:
         with pytest.raises(ConfigurationError, match=message):
-            check_folder(tmp_path, resume=resume, overwrite=overwrite)
+            check_folder(tmp_path, OWN, resume=resume, overwrite=overwrite)
 
 
 def test_places_that_cannot_be_written_to(tmp_path, monkeypatch):
@@ -234,12 +246,27 @@ def test_settings_may_differ_where_it_does_not_matter(tmp_path):
         check_settings(tmp_path, {"source": "b", "group": {"x": 2, "y": (2, 3)}})
 
 
-def test_discarding_takes_results_and_drafts_alone(tmp_path):
-    for name in ("summary.json", "notes.txt", "audio/1.wav", "audio.txt", "sub/.last.7.draft.ckpt"):
+def test_discarding_takes_results_and_their_drafts_alone(tmp_path):
+    kept = {"notes.txt", "audio.txt", "sub/.last.7.draft.ckpt", ".notes.7.draft.txt"}
+    kept |= {".summary.draft.json", ".summary.7.draft.json.txt"}
+    gone = {"summary.json", "audio/1.wav", ".summary.7.draft.json", ".config.12.draft.json"}
+    gone |= {"checkpoints/.last.7.draft.ckpt"}
+    for name in kept | gone:
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text("")
-    discard(tmp_path, "summary.json", "audio", "missing")
-    assert set(content(tmp_path)) == {"notes.txt", "audio.txt"}
+    discard(tmp_path, [*OWN, "missing"])
+    assert set(content(tmp_path)) == kept
+
+
+@pytest.mark.parametrize("name", RUNS)
+def test_files_of_somebody_else_are_refused(name, tmp_path):
+    (tmp_path / "report.html").write_text("mine")
+    for overwrite in (False, True):
+        with pytest.raises(
+            ConfigurationError, match=r"but report\.html, which a run would replace"
+        ):
+            RUNS[name](tmp_path, overwrite=overwrite)
+    assert content(tmp_path) == {"report.html": b"mine"}
 
 
 @pytest.mark.parametrize("name", RUNS)
@@ -467,6 +494,16 @@ def test_one_process_at_a_time_writes_to_a_folder(tmp_path, work):
     assert not folder.exists()  # nothing came of it
     work(folder)
     assert not (folder / ".lock").exists()
+
+
+@pytest.mark.parametrize("work", RUNS.values(), ids=RUNS)
+def test_resuming_what_is_under_way_leaves_its_drafts_alone(tmp_path, work):
+    (tmp_path / "config.json").write_text("{}")
+    draft = tmp_path / ".metrics.1.draft.csv"
+    draft.write_text("half of it")
+    with alone(tmp_path), pytest.raises(ConfigurationError, match="another process is writing to"):
+        work(tmp_path, resume=True)
+    assert draft.exists()
 
 
 def test_a_killed_process_lets_go_of_its_folder(tmp_path):

@@ -123,6 +123,24 @@ def test_variance_is_that_of_the_batch_just_trained_on(tmp_path):
     assert not module.criterion._forward_pre_hooks
 
 
+def test_a_criterion_may_call_its_arguments_otherwise(tmp_path):
+    class Renamed(StochasticLoss):
+        def forward(self, x, x_target, seed=None):
+            return super().forward(x, x_target)
+
+    class Caller(Module):
+        def training_step(self, batch, index):
+            return self.criterion(x_target=torch.zeros_like(batch), x=batch * self.weight)
+
+    found = []
+    for name, kind, module in (("a", StochasticLoss, Module), ("b", Renamed, Caller)):
+        criterion = kind(loss_with_rates(), Importance(PROBABILITIES), n_draws=2, generator=0)
+        train(tmp_path / name, DrawLogger(variance_every=1), module(criterion), max_steps=2)
+        found.append(logged(tmp_path / name, "estimator/relative_variance"))
+    assert found[0] == found[1]
+    assert len(found[0]) == 2
+
+
 def test_measuring_does_not_change_the_training(tmp_path):
     weights = []
     for options in ({}, {"variance_every": 1}):

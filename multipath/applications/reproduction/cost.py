@@ -85,10 +85,12 @@ def _repeat(
 
     evaluate()
     times: list[float] = []
-    while len(times) < least or sum(times) < seconds:
+    spent = 0.0
+    while len(times) < least or spent < seconds:
         began = clock()
         evaluate()
         times.append(clock() - began)
+        spent += times[-1]
     return times
 
 

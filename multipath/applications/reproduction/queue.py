@@ -11,12 +11,14 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
+import torch
+
 from ...errors import ConfigurationError
 from ..files import write_json
 from .plan import Job
 from .work import do
 
-__all__ = ["Cluster", "Failure", "Handle", "LocalProcesses", "Slurm", "run_jobs"]
+__all__ = ["Cluster", "Failure", "Handle", "LocalProcesses", "Slurm", "run_jobs", "visible_gpus"]
 
 GRACE = 20.0  # seconds for an interrupted run to leave its folder in order
 
@@ -45,32 +47,53 @@ class Failure(Exception):
     """Why a job ended without a result."""
 
 
+def visible_gpus() -> list[str]:
+    """What CUDA_VISIBLE_DEVICES may name: the GPUs of this machine, or those it names already."""
+    count = torch.cuda.device_count()
+    named = os.environ.get("CUDA_VISIBLE_DEVICES", "")
+    return named.split(",")[:count] if named else [str(index) for index in range(count)]
+
+
 class LocalProcesses:
     """One process a job, with one thread each; what it says is kept in a log file.
 
     Args:
         folder: Of the jobs' descriptions and logs.
+        gpus: Names for CUDA_VISIBLE_DEVICES, shared out evenly: a process sees one of them. None:
+            processes see what this one does.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, gpus: Sequence[str] = ()) -> None:
         self.folder = folder
+        self.at_work: dict[str, list[_Process]] = {gpu: [] for gpu in gpus}
         folder.mkdir(parents=True, exist_ok=True)
 
     def start(self, job: Job) -> Handle:
         """Begin a job."""
         file, log = (self.folder / f"{job.name}.{suffix}" for suffix in ("json", "log"))
         write_json(file, job.to_dict())
-        threads = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS"), "1")
+        settings = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS"), "1")
+        gpu = self._least_busy()
+        if gpu is not None:
+            settings["CUDA_VISIBLE_DEVICES"] = gpu
         with log.open("w") as stream:
             process = subprocess.Popen(
                 [sys.executable, "-m", "multipath.applications.reproduction.work", str(file)],
                 stdin=subprocess.DEVNULL,
                 stdout=stream,
                 stderr=subprocess.STDOUT,
-                env=os.environ | threads,
+                env=os.environ | settings,
                 start_new_session=True,  # the terminal's interrupt comes through cancel() alone
             )
-        return _Process(process, log)
+        handle = _Process(process, log)
+        if gpu is not None:
+            self.at_work[gpu].append(handle)
+        return handle
+
+    def _least_busy(self) -> str | None:
+        for gpu, handles in self.at_work.items():
+            self.at_work[gpu] = [handle for handle in handles if not handle.done()]
+        return min(self.at_work, key=lambda gpu: len(self.at_work[gpu]), default=None)
 
 
 class _Process:

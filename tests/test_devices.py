@@ -1,0 +1,79 @@
+"""No tensor strays from its device: a stray one is an error beside tensors without storage."""
+
+from contextlib import nullcontext
+
+import pytest
+import torch
+import torch.fx.experimental._config as fx
+
+from multipath import StochasticLoss
+from multipath.optim import PSAGA, PAdam
+from multipath.testing import QuadraticLoss, shipped
+from multipath.transforms._filters import FilterBuffers
+
+LOSSES = {
+    name: tests
+    for name, tests in vars(shipped).items()
+    if isinstance(tests, type)
+    and hasattr(tests, "make_loss")
+    and tests.__module__ == shipped.__name__
+}
+
+
+@pytest.fixture(autouse=True)
+def no_autocast(monkeypatch):
+    """There is none for tensors without storage."""
+    monkeypatch.setattr(torch, "autocast", lambda *_, **__: nullcontext())
+
+
+@pytest.fixture(autouse=True)
+def filters_with_storage(monkeypatch):
+    """What is derived from filters is computed, so that they stay where they were designed."""
+    monkeypatch.setattr(FilterBuffers, "_apply", lambda self, *_, **__: self)
+    monkeypatch.setattr(fx, "meta_nonzero_assume_all_nonzero", True, raising=False)
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_losses_stay_on_the_device_of_their_module(name):
+    tests = LOSSES[name]()
+    loss = tests.make_loss()
+    x, y = tests.make_batch(torch.Generator().manual_seed(0))
+    loss, x, y = loss.to("meta"), x.to("meta").requires_grad_(), y.to("meta")
+    value = loss(x, y, reduction="mean")
+    assert value.device.type == "meta"
+    value.backward()
+    assert x.grad.device.type == "meta"
+    criterion = StochasticLoss(loss, n_draws=3, generator=0)
+    assert criterion(x, y).device.type == "meta"
+
+
+def test_a_stray_tensor_is_found():
+    class Stray(QuadraticLoss):
+        def path_losses(self, input, target, indices):
+            return super().path_losses(input + torch.ones(input.shape[1]), target, indices)
+
+    x = torch.ones(2, 3, device="meta")
+    with pytest.raises(RuntimeError, match="device"):
+        Stray(4)(x, x)
+
+
+@pytest.mark.parametrize("make", [PAdam, PSAGA])
+def test_optimizers_stay_on_the_device_of_the_weights(make):
+    criterion = StochasticLoss(QuadraticLoss(4), generator=0)
+    weight = torch.nn.Parameter(torch.ones(3, device="meta"))
+    optimizer = make([weight], criterion, lr=0.1)
+    for _ in range(3):
+        optimizer.zero_grad()
+        criterion(weight[None], torch.zeros(1, 3, device="meta")).backward()
+        optimizer.step()
+    kept = tensors(optimizer.state[weight])
+    assert kept
+    assert {each.device.type for each in kept} == {"meta"}
+
+
+def tensors(state):
+    """All in a dictionary of dictionaries."""
+    found = []
+    for value in state.values():
+        found += tensors(value) if isinstance(value, dict) else [value]
+    return [each for each in found if isinstance(each, torch.Tensor)]
