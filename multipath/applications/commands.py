@@ -3,6 +3,7 @@
 What is slow to import is imported by the command that needs it, so that ``--help`` is not.
 """
 
+from collections.abc import Mapping
 from typing import Annotated
 
 import typer
@@ -68,20 +69,31 @@ def list_choices(
 ) -> None:
     """List plug-ins, losses, applications with their presets, and synthesizers."""
     show_plugins(checked)
-    print("losses")
-    for name, objective in zip(loss_names(), LOSSES.values(), strict=True):
-        print(f"  {name:14} {objective.description}")
-    print("applications and presets")
-    for application, presets in PRESETS.items():
-        for name, config in presets.items():
-            task, training = config.application, config.training
-            print(
-                f"  {application + ' ' + name:14} {task.n_samples} samples at "
-                f"{task.sample_rate:g} Hz, {training.steps} steps of {training.batch_size} sounds"
-            )
-    print("chirplet synthesizers (AM-FM)")
-    for name, ranges in CHIRPLETS.items():
-        (slow_am, fast_am), (slow_fm, fast_fm) = ranges.am, ranges.fm
-        print(
-            f"  {name:14} AM {slow_am:g} to {fast_am:g} Hz, FM {slow_fm:g} to {fast_fm:g} octaves/s"
-        )
+    show(
+        "losses", dict(zip(loss_names(), (row.description for row in LOSSES.values()), strict=True))
+    )
+    show(
+        "applications and presets",
+        {
+            f"{application} {name}": f"{config.application.n_samples} samples at "
+            f"{config.application.sample_rate:g} Hz, {config.training.steps} steps of "
+            f"{config.training.batch_size} sounds"
+            for application, presets in PRESETS.items()
+            for name, config in presets.items()
+        },
+    )
+    show(
+        "chirplet synthesizers (AM-FM)",
+        {
+            name: "AM {:g} to {:g} Hz, FM {:g} to {:g} octaves/s".format(*ranges.am, *ranges.fm)
+            for name, ranges in CHIRPLETS.items()
+        },
+    )
+
+
+def show(title: str, rows: Mapping[str, str]) -> None:
+    """Print names and what they mean in two columns."""
+    print(title)
+    width = max(map(len, rows))
+    for name, words in rows.items():
+        print(f"  {name:{width}}  {words}")

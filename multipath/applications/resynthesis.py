@@ -9,11 +9,11 @@ import torch
 from torch import Tensor
 
 from .. import Log1p, Path, PathDecomposedLoss, PathTable, StochasticLoss
+from ..draw_counts import DrawCounts
 from ..errors import InputError
 from ..samplers import Importance
 from ..transforms import Transform
 from .distance import LEVELS
-from .draw_counts import DrawCounts
 from .resynthesis_settings import ResynthesisSettings
 
 __all__ = ["Resynthesis", "TargetLoss", "make_start", "resynthesize"]

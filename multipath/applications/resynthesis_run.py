@@ -15,6 +15,7 @@ from torch import Tensor
 from ..errors import InputError
 from .audio import playable, write_audio
 from .distance_plot import plot_path_losses
+from .draw_counts import write_draws
 from .environment import describe_environment
 from .files import write_csv, write_figure, write_json, write_tensors
 from .folders import (
@@ -172,7 +173,7 @@ class ResynthesisFolder:
     def save(self, search: Resynthesis, recording: Tensor, seconds: float) -> None:
         """Write how far the search is."""
         write_csv(self.metrics, search.rows)
-        search.draws.write(self.draws)
+        write_draws(self.draws, search.draws)
         gain = PEAK / max(float(recording.abs().max()), float(search.signal.abs().max()))
         rate = search.settings.sample_rate
         for file, sound in ((self.target, recording), (self.sound, search.signal)):

@@ -9,17 +9,67 @@ from inspect import signature
 from typing import Any
 
 import torch
-from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import Tensor
 
 from .. import StochasticLoss
-from ..applications.draws import DrawCounter
 from ..diagnostics import estimate_variance
+from ..draw_counts import DrawCounts
 from ..errors import ConfigurationError, InputError
 
-__all__ = ["DrawLogger"]
+__all__ = ["DrawCounter", "DrawLogger"]
 
 logger = logging.getLogger(__name__)
+
+
+class DrawCounter(Callback):
+    """Counts how often each path is drawn.
+
+    It looks at one attribute of the module; unless that is a :class:`~multipath.StochasticLoss`,
+    nothing is counted. Draws count once a step, however many micro-batches share them. Part of the
+    checkpoint: a resumed run counts on.
+
+    Args:
+        criterion: The attribute.
+
+    Attributes:
+        draws: The counts, a :class:`~multipath.draw_counts.DrawCounts`, once the training has
+            started.
+    """
+
+    def __init__(self, criterion: str = "criterion") -> None:
+        self.criterion = criterion
+        self.draws: DrawCounts | None = None
+        self._state: dict[str, Any] = {}
+
+    def find(self, pl_module: LightningModule) -> StochasticLoss | None:
+        """The criterion of a module, if it draws."""
+        found = getattr(pl_module, self.criterion, None)
+        return found if isinstance(found, StochasticLoss) else None
+
+    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Find the paths."""
+        criterion = self.find(pl_module)
+        if criterion is not None:
+            self.draws = DrawCounts(criterion.loss.paths)
+            if self._state:
+                self.draws.load_state_dict(self._state)
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, *_: Any, **__: Any
+    ) -> None:
+        """Count."""
+        criterion = self.find(pl_module)
+        if self.draws is not None and criterion is not None:
+            self.draws.add(criterion.last_draw)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Counts so far."""
+        return {} if self.draws is None else self.draws.state_dict()
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Carry on; the paths are known once the training starts."""
+        self._state = state_dict
 
 
 class DrawLogger(DrawCounter):

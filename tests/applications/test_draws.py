@@ -4,10 +4,11 @@ import pytest
 import torch
 
 from multipath import Path, PathTable, StochasticLoss
-from multipath.applications.draw_counts import DrawCounts, read_draws
+from multipath.applications.draw_counts import read_draws, write_draws
 from multipath.applications.draws import DrawHistogram
 from multipath.applications.files import read_csv, read_json, replacing, write_csv, write_json
 from multipath.applications.run import run
+from multipath.draw_counts import DrawCounts
 from multipath.errors import InputError
 from multipath.testing import QuadraticLoss
 from tests.applications.tiny import TINY
@@ -27,7 +28,7 @@ def test_a_draw_counts_once_however_many_forwards_share_it():
 def test_table_of_draws(tmp_path):
     counts = DrawCounts(TABLE)
     counts.load_state_dict({"counts": torch.tensor([5, 7])})
-    counts.write(tmp_path / "draws.csv")
+    write_draws(tmp_path / "draws.csv", counts)
     assert read_draws(tmp_path / "draws.csv") == [
         {"index": 0, "key": "(1, 0)", "rate": 2.0, "spin": None, "count": 5},
         {"index": 1, "key": "(1, 1)", "rate": 4.0, "spin": -1.0, "count": 7},

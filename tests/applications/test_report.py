@@ -304,6 +304,11 @@ def test_list_names_every_choice(capsys):
     assert code == 0
     for name in (*LOSSES, "fast-fast", "chirplet quick", "granular paper"):
         assert name in out
+    losses = out.partition("\nlosses\n")[2].partition("\napplications")[0].splitlines()
+    places = {
+        line.index(row.description) for line, row in zip(losses, LOSSES.values(), strict=True)
+    }
+    assert len(places) == 1  # a column
 
 
 def test_paths_prints_the_table(capsys):

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from itertools import cycle
 from pathlib import Path
 
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator
 
 from ..comparison import Group, Section, read_run
 from ..comparison_page import plot_curves
@@ -45,14 +47,15 @@ def plot_cost(plan: Plan) -> Figure | None:
         return None
     figure = Figure(figsize=(6.4, 4.2), layout="constrained")
     axes = figure.subplots()
-    for line in lines:
+    for line, marker in zip(lines, cycle("osD^v<>pPX"), strict=False):
         error, cost = line.values["theta"], line.values["time"]
         margin = error.margin if error.count > 1 else 0.0
-        axes.errorbar(cost.mean, error.mean, margin, fmt="o", capsize=3)
-        axes.annotate(
-            line.row.name, (cost.mean, error.mean), (5, 5), textcoords="offset points", fontsize=8
-        )
+        axes.errorbar(cost.mean, error.mean, margin, fmt=marker, capsize=3, label=line.row.name)
+    figure.legend(loc="outside right upper", frameon=False, fontsize=8)
     axes.set_xscale("log")
+    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axes.xaxis.set_major_formatter("{x:g}")
+    axes.xaxis.set_minor_formatter("")
     axes.set_ylim(bottom=0)
     axes.set_xlabel("time per step (ms)")
     axes.set_ylabel("theta error (per mille)")
