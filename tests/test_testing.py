@@ -174,6 +174,17 @@ class Biased(Loss):
         return super().evaluate(input, target, indices) * (2 if len(indices) == 1 else 1)
 
 
+class Worn(Loss):
+    """Moving it to another device leaves its mark."""
+
+    def _apply(self, *arguments, **named):
+        self.moves = getattr(self, "moves", 0) + 1
+        return super()._apply(*arguments, **named)
+
+    def path_losses(self, input, target, indices):
+        return super().path_losses(input, target, indices) * getattr(self, "moves", 0)
+
+
 BROKEN_LOSSES = [
     (OrderIgnored, "requested_paths_come_in_the_order_asked", "in the order asked.*off by"),
     (
@@ -204,10 +215,13 @@ BROKEN_LOSSES = [
     (WrongShape, "full_loss_is_the_weighted_sum", r"= \(3, 4\), got \(3,\)"),
     (Biased, "estimates_are_unbiased", "the expected value must be that of the loss"),
     (Loss, "reference_values", r"must be those of reference.*row 0"),
+    (Worn, "a_gpu_gives_what_the_cpu_gives", "the value on cpu must be that on the CPU"),
 ]
 
 
 class LossCase(LossTests):
+    accelerator = "cpu"  # there is always one
+
     def __init__(self, kind):
         self.make_loss = kind
 

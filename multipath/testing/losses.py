@@ -37,6 +37,7 @@ class LossTests:
         tolerance: Between two ways to the same float64 value, relative to the values of a path.
         single_tolerance: Between float32 and float64, likewise.
         gradient_tolerance: Between gradients and finite differences, likewise.
+        accelerator: Type of the device that is compared with the CPU, if there is one.
 
     Example:
         >>> from multipath.testing import QuadraticLoss
@@ -56,6 +57,7 @@ class LossTests:
     tolerance: float = 1e-9
     single_tolerance: float = 1e-3
     gradient_tolerance: float = 1e-4
+    accelerator: str = "cuda"
 
     def make_loss(self) -> PathDecomposedLoss:
         """The loss to test, small. Called anew by every check; cast to the dtype of the batch."""
@@ -378,27 +380,27 @@ class LossTests:
         require(same(first, second), "two evaluations of the same batch must be equal")
 
     def test_a_gpu_gives_what_the_cpu_gives(self) -> None:
-        """Values and gradients, wherever the module was moved; skipped without CUDA."""
-        if not torch.cuda.is_available():
-            skip("there is no CUDA device")
+        """Values and gradients, in float64; skipped where there is no such device."""
+        if not torch.get_device_module(self.accelerator).is_available():
+            skip(f"there is no {self.accelerator} device")
         loss, x, y = self._trial()
         x.requires_grad_()
         expected = _value_and_gradient(loss(x, y, reduction="mean"), x)
-        device = torch.device("cuda")
+        device = torch.device(self.accelerator)
         there, goal = x.detach().to(device).requires_grad_(), y.to(device)
         loss = loss.to(device)
         found = _value_and_gradient(loss(there, goal, reduction="mean"), there)
         for name, ours, theirs in zip(("value", "gradient"), found, expected, strict=True):
-            require(ours.device.type == "cuda", f"the {name} must be on the device of the input")
+            require(ours.device.type == device.type, f"the {name} must be on the input's device")
             require_close(
-                ours.cpu(), theirs, 1e-6, f"the {name} on a GPU must be that on the CPU, in float64"
+                ours.cpu(), theirs, 1e-6, f"the {name} on {device} must be that on the CPU"
             )
         indices = torch.arange(len(loss.paths), device=device)
         require_close(
             self._values(loss, there, goal, indices).cpu(),
             self._values(loss, there, goal, indices.tolist()).cpu(),
             1e-6,
-            "indices may be a tensor on the GPU",
+            f"indices may be a tensor on {device}",
         )
 
     def _loss(self) -> PathDecomposedLoss:

@@ -93,5 +93,7 @@ def test_recordings_are_taken_as_they_are():
 
 @pytest.mark.parametrize(("n_targets", "size"), [(5, 8), (2, 1)])
 def test_too_few_targets_are_refused(n_targets, size):
-    with pytest.raises(ConfigurationError, match=f"must fill a batch of {size}, and no split"):
+    with pytest.raises(
+        ConfigurationError, match=f"fill a training batch of {size} and leave no split"
+    ):
         make_batches(TINY.changed(n_targets=n_targets, batch_size=size))
