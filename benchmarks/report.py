@@ -96,7 +96,8 @@ def readme_section(results: Results) -> str:
     parts = [
         f"One step (forward, target, backward to the samples) at batch {common['batch']} of "
         f"{n_samples} samples, medians, measured side by side: {run['machine']['processor']}, "
-        f"{_threads(results)}, torch {run['ours'].get('torch')}, {run['date'][:10]}.",
+        f"{_threads(results)}, torch {run['ours'].get('torch')}, {run['date'][:10]}. Ratios "
+        "are of times measured in turns (for one path, medians over the paths), not of two rows.",
         table(["one step", "ms", "that is"], rows),
     ]
     costs = _costs(results)

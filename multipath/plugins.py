@@ -141,14 +141,14 @@ def load(kind: str, name: str) -> Any:
     return found[0].load()
 
 
-def unknown(name: str, kind: str | None = None) -> ConfigurationError:
+def unknown(name: str, *kinds: str) -> ConfigurationError:
     """The error of a name that nothing installed has, with names that look alike."""
-    known = sorted({plugin.name for plugin in installed(kind)})
+    known = sorted({plugin.name for plugin in installed() if plugin.kind in (kinds or KINDS)})
     lowered = {other.lower(): other for other in known}
     near = [lowered[match] for match in get_close_matches(name.lower(), lowered)]
     choices = f"did you mean {', '.join(near)}" if near else f"there are {', '.join(known)}"
     return ConfigurationError(
-        f"no installed distribution announces {kind or 'anything'} called {name!r}"
+        f"no installed distribution announces {' or '.join(kinds) or 'anything'} called {name!r}"
         + (f"; {choices}" if known else "")
     )
 

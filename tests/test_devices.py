@@ -1,10 +1,12 @@
-"""No tensor strays from its device: a stray one is an error beside tensors without storage."""
+"""No tensor strays from its device: operations on tensors of two devices are refused."""
 
 from contextlib import nullcontext
 
 import pytest
 import torch
 import torch.fx.experimental._config as fx
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
 from multipath import StochasticLoss
 from multipath.optim import PSAGA, PAdam
@@ -24,6 +26,30 @@ LOSSES = {
 def no_autocast(monkeypatch):
     """There is none for tensors without storage."""
     monkeypatch.setattr(torch, "autocast", lambda *_, **__: nullcontext())
+
+
+class OneDevice(TorchDispatchMode):
+    """Refuses what CUDA would: on tensors without storage, products take operands of the CPU."""
+
+    ALLOWED = ("copy", "index", "empty", "zeros", "ones")  # also of torch: indices may be elsewhere
+
+    def __torch_dispatch__(self, operation, types, args=(), kwargs=None):
+        name = operation.overloadpacket.__name__
+        if not any(word in name for word in self.ALLOWED):
+            found = [
+                each
+                for each in tree_leaves((args, kwargs))
+                if isinstance(each, torch.Tensor) and each.dim()
+            ]
+            devices = {each.device.type for each in found}
+            assert len(devices) < 2, f"{operation} on tensors of {devices}"
+        return operation(*args, **(kwargs or {}))
+
+
+@pytest.fixture(autouse=True)
+def one_device():
+    with OneDevice():
+        yield
 
 
 @pytest.fixture(autouse=True)
@@ -50,10 +76,10 @@ def test_losses_stay_on_the_device_of_their_module(name):
 def test_a_stray_tensor_is_found():
     class Stray(QuadraticLoss):
         def path_losses(self, input, target, indices):
-            return super().path_losses(input + torch.ones(input.shape[1]), target, indices)
+            return super().path_losses(input @ torch.eye(input.shape[1]), target, indices)
 
     x = torch.ones(2, 3, device="meta")
-    with pytest.raises(RuntimeError, match="device"):
+    with pytest.raises(AssertionError, match="on tensors of"):
         Stray(4)(x, x)
 
 

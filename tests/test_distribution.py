@@ -62,7 +62,7 @@ def test_the_wheel_holds_the_package_and_nothing_else(built):
     assert any(name.endswith("licenses/LICENSE") for name in names)
 
 
-def test_the_source_distribution_holds_what_is_under_version_control(built):
+def test_the_source_distribution_holds_all_sources_and_nothing_that_is_ignored(built):
     if not (ROOT / ".git").exists():
         pytest.skip("not a checkout")
     listed = subprocess.run(SOURCES, cwd=ROOT, check=True, capture_output=True)

@@ -287,7 +287,10 @@ def test_a_transform_becomes_a_loss(ours):
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("nothing", "no installed distribution announces anything called 'nothing'"),
+        (
+            "PAdam",
+            "no installed distribution announces losses or transforms called 'PAdam'; there are",
+        ),
         (
             "JTFS",
             r"JTFS has no default for J; announce a function that chooses, and takes no other",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -39,7 +40,7 @@ class Run:
             distance for ``resynthesis``); empty if it is not finished.
         draws: Its ``draws.csv``, if there is one.
         headline: Which column of ``metrics.csv`` a match is judged by.
-        recording: What tells recordings of one name apart; "" for ``match``.
+        recording: What tells recordings, or folders of them, of one name apart; "" without any.
     """
 
     folder: Path
@@ -250,7 +251,7 @@ def read_run(folder: Path, name: str | None = None) -> Run:
             _errors(kind, summary) if summary else {},
             _optional(folder / "draws.csv", read_draws, []),
             _headline(given),
-            str(config.get("recording", "")),
+            str(config.get("recording", "")) or _digest(folder / "sources.json"),
         )
         run.curve  # noqa: B018 - the columns it takes are there
     except (KeyError, TypeError, ValueError) as error:
@@ -272,7 +273,7 @@ def sections(runs: Sequence[Run]) -> list[Section]:
     for (kind, task, recording), members in by_task.items():
         groups, notes = _grouped(members)
         if sum(each[:2] == (kind, task) for each in by_task) > 1:
-            notes.insert(0, f"Several recordings are called {task}: this is {recording}")
+            notes.insert(0, f"Several recordings are called {task}: these are of {recording}")
         found.append(Section(kind, task, groups, notes))
     return found
 
@@ -336,13 +337,21 @@ def _ungrouped(config: Mapping[str, Any]) -> dict[str, Any]:
     groups = [config.get(name, {}) for name in ("objective", "encoder", "training")]
     variants = "synth", "alignment", "data"
     named = [application.get(name) for name in ("name", *variants)]
-    task = " ".join(str(each) for each in named if each is not None)
+    # of a folder, the name: others may have reached it by another way
+    task = " ".join(Path(str(e)).name or str(e) for e in named if e is not None)
     settings = {
         name: value for name, value in application.items() if name not in ("name", *variants)
     }
     for group in groups:
         settings |= group
     return {"task": task, **settings, "preset": config.get("preset"), "seed": config["seed"]}
+
+
+def _digest(sources: Path) -> str:
+    """What recordings are, whatever they are called and wherever they are."""
+    found = _optional(sources, read_json, {})
+    text = "".join(sorted(map(str, found.values())))
+    return hashlib.sha256(text.encode()).hexdigest()[:16] if found else ""
 
 
 def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 from zipfile import ZipFile
@@ -35,40 +35,54 @@ __all__ = [
 CONFIG, SUMMARY = "config.json", "summary.json"
 AFRESH = "start again with --overwrite"
 
+LEFT_BY_A_RUN = (
+    *(SUMMARY, "report.html", "metrics.csv", "draws.csv"),
+    # of sound matching
+    *("encoder.pt", "probabilities.pt", "sources.json"),
+    *("convergence.png", "pairs.png", "estimates.png"),
+    *("audio/*_target.wav", "audio/*_reconstruction.wav", "checkpoints/*.ckpt"),
+    *("tensorboard/events.out.tfevents.*", "tensorboard/hparams.yaml"),
+    # of a resynthesis
+    *("checkpoint.pt", "target.wav", "resynthesis.wav"),
+    *("spectrograms.png", "descent.png", "draws.png"),
+)
+"""All but ``config.json``, which is replaced: without it a folder would look like anybody's."""
+FOLDERS = "audio", "checkpoints", "tensorboard"
 
-def check_folder(root: Path, names: Sequence[str], *, resume: bool, overwrite: bool) -> None:
+
+def check_folder(root: Path, *, resume: bool, overwrite: bool) -> None:
     """Refuse to begin a run where there is another, or to go on where there is none.
 
     Args:
         root: The folder, which need not exist.
-        names: Of the files and folders that a run leaves beside ``config.json``.
         resume: Go on with an interrupted run.
         overwrite: Discard what is there.
 
     Raises:
         ConfigurationError: If neither says what to do with the run that the folder holds, or both
-            do; if there is nothing to resume; or if the folder has files of these names and yet
-            holds no run, so that they may be anybody's.
+            do; if there is nothing to resume; or if the folder has files such as a run leaves and
+            yet holds none, so that they may be anybody's.
 
     Example:
         >>> from tempfile import TemporaryDirectory
         >>> from .files import write_json
         >>> with TemporaryDirectory() as root:
-        ...     check_folder(Path(root), ["audio"], resume=False, overwrite=False)
-        ...     write_json(Path(root, "config.json"), {"steps": 5})
-        ...     check_folder(Path(root), ["audio"], resume=True, overwrite=False)
-        ...     check_settings(Path(root), {"steps": 6})
+        ...     check_folder(Path(root), resume=False, overwrite=False)
+        ...     write_json(Path(root, "config.json"), {"application": "mine", "steps": 5})
+        ...     check_folder(Path(root), resume=True, overwrite=False)
+        ...     check_settings(Path(root), {"application": "mine", "steps": 6})
         Traceback (most recent call last):
         multipath.errors.ConfigurationError: cannot resume ... other settings: steps was 5, is 6
     """
     if resume and overwrite:
         raise ConfigurationError("resume and overwrite exclude each other; choose one")
-    taken, finished = (root / CONFIG).exists(), (root / SUMMARY).exists()
-    foreign = [] if taken else [name for name in names if (root / name).exists()]
+    taken, finished = _holds_a_run(root), (root / SUMMARY).exists()
+    foreign = [] if taken else [path for path in (root / CONFIG, *_left(root)) if path.exists()]
     if foreign:
+        names = ", ".join(path.relative_to(root).as_posix() for path in foreign[:3])
         raise ConfigurationError(
-            f"{root} holds no run (no {CONFIG}), but {', '.join(foreign)}, which a run would "
-            "replace; choose another folder (--out), or move it away"
+            f"{root} holds no run, but {names}, which a run would replace; choose another folder "
+            "(--out), or move that away"
         )
     if finished and not overwrite:
         raise ConfigurationError(
@@ -110,7 +124,7 @@ def check_settings(root: Path, settings: Mapping[str, Any], ignored: Sequence[st
     Args:
         root: The folder.
         settings: Those of the run that is to go on.
-        ignored: Names of settings that may differ.
+        ignored: Names of settings that may differ, ``group.name`` if they are in a group.
 
     Raises:
         ConfigurationError: If there are others; it says which, and how they differ.
@@ -118,9 +132,13 @@ def check_settings(root: Path, settings: Mapping[str, Any], ignored: Sequence[st
     """
     before = read_json(root / CONFIG, remedy=f"{AFRESH}, or remove it")
     now = json.loads(json.dumps(settings))
-    for name in ignored:
-        before.pop(name, None)
-        now.pop(name, None)
+    for path in ignored:
+        *groups, name = path.split(".")
+        for values in (before, now):
+            for group in groups:
+                values = values.get(group, {})
+            if isinstance(values, dict):  # old ones had no groups
+                values.pop(name, None)
     changed = list(differences(before, now))
     if changed:
         raise ConfigurationError(f"cannot resume {root} with other settings: {'; '.join(changed)}")
@@ -178,31 +196,44 @@ def alone(root: Path) -> Iterator[None]:
                 folder.rmdir()
 
 
-def discard(root: Path, names: Sequence[str]) -> None:
-    """Remove the files and folders of an earlier run.
+def discard(root: Path) -> None:
+    """Remove the files of an earlier run but ``config.json``; what else is there stays.
 
     Args:
-        root: The folder; what else is in it stays.
-        names: What to remove, if it is there.
+        root: The folder.
     """
-    discard_drafts(root, names)
-    for name in names:
-        if (root / name).is_dir():
-            shutil.rmtree(root / name)
-        else:
-            (root / name).unlink(missing_ok=True)
+    discard_drafts(root)
+    for file in _left(root):
+        file.unlink()
+    for name in FOLDERS:
+        with suppress(OSError):  # it is not there, or somebody else's files are in it
+            (root / name).rmdir()
 
 
-def discard_drafts(root: Path, names: Sequence[str]) -> None:
+def discard_drafts(root: Path) -> None:
     """Remove what a run that was killed had not written to the end.
 
     Args:
         root: The folder; drafts of anything else stay.
-        names: Of the files and folders that a run leaves beside ``config.json``.
     """
-    own = {CONFIG, *names}
-    drafts = [file for file in root.glob(".*") if drafted(file) in own]
-    for folder in (root / name for name in names):
-        drafts += [file for file in folder.rglob(".*") if drafted(file)]
-    for file in drafts:
-        file.unlink(missing_ok=True)
+    for folder in (root, *(root / name for name in FOLDERS)):
+        for draft in folder.glob(".*"):
+            name = drafted(draft)
+            file = (folder / (name or "")).relative_to(root).as_posix()
+            if name and any(fnmatch(file, pattern) for pattern in (CONFIG, *LEFT_BY_A_RUN)):
+                draft.unlink(missing_ok=True)
+
+
+def _left(root: Path) -> list[Path]:
+    return [file for pattern in LEFT_BY_A_RUN for file in sorted(root.glob(pattern))]
+
+
+def _holds_a_run(root: Path) -> bool:
+    """Whether ``config.json`` is ours: other programs have files of that name."""
+    if not (root / CONFIG).is_file():
+        return False
+    try:
+        config = read_json(root / CONFIG)
+    except InputError:  # damaged: whoever goes on with it will be told
+        return True
+    return isinstance(config, Mapping) and "application" in config

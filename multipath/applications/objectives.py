@@ -119,10 +119,12 @@ def energy_draws(material: Material) -> StochasticLoss:
     return _energy_draws(material, scattering_loss(material.config))
 
 
-def plugin_draws(material: Material) -> StochasticLoss:
-    """Several paths a step, likewise, of a loss that somebody else's package announces."""
+def plugin_draws(material: Material) -> PathDecomposedLoss | StochasticLoss:
+    """Likewise of a loss that somebody else's package announces; all of it if it has few paths."""
     task = material.config.application
     loss = make_plugin_loss(material.argument, task.n_samples, task.sample_rate)
+    if len(loss.paths) <= material.config.objective.n_draws:
+        return loss
     return _energy_draws(material, loss)
 
 
@@ -210,7 +212,7 @@ LOSSES: dict[str, Objective] = {
         argument="MODULE:FUNCTION",
     ),
     "plugin": Objective(
-        "8 energy draws a step from a plug-in's loss or transform, AdamW",
+        "a plug-in's loss or transform: all of up to 8 paths, else 8 energy draws a step, AdamW",
         plugin_draws,
         argument="NAME",
     ),

@@ -37,7 +37,7 @@ def make_plugin_loss(name: str, n_samples: int, sample_rate: float) -> PathDecom
     """
     found = [plugin for kind in KINDS for plugin in installed(kind, name)]
     if not found:
-        raise unknown(name)
+        raise unknown(name, *KINDS)
     if len(found) > 1:
         names = ", ".join(f"{plugin} in {plugin.kind}" for plugin in found)
         raise ConfigurationError(f"several plug-ins are called {name}: {names}; uninstall one")

@@ -39,10 +39,6 @@ SearchProgress = Callable[[int, float], None]
 """Called after each step with the number of steps done and the latest relative distance."""
 
 PEAK = 0.9
-LEFT_BY_A_RUN = (  # all but config.json, which is replaced
-    *("summary.json", "report.html", "checkpoint.pt", "metrics.csv", "draws.csv"),
-    *("target.wav", "resynthesis.wav", "spectrograms.png", "descent.png", "draws.png"),
-)
 
 
 def run_resynthesis(
@@ -149,12 +145,12 @@ class ResynthesisFolder:
         self, config: Mapping[str, Any], search: Resynthesis, *, resume: bool, overwrite: bool
     ) -> float:
         """Make the folder ready or restore the search; returns the seconds spent before."""
-        check_folder(self.root, LEFT_BY_A_RUN, resume=resume, overwrite=overwrite)
+        check_folder(self.root, resume=resume, overwrite=overwrite)
         if resume:
             check_settings(self.root, config, ignored=["source"])  # moved files are the same
-            discard_drafts(self.root, LEFT_BY_A_RUN)
+            discard_drafts(self.root)
             return self._restore(search)
-        discard(self.root, LEFT_BY_A_RUN)
+        discard(self.root)
         self.root.mkdir(parents=True, exist_ok=True)
         write_json(self.config, config)
         return 0.0

@@ -43,13 +43,6 @@ from .report import write_report
 
 log = logging.getLogger(__name__)
 
-LEFT_BY_A_RUN = (
-    *("summary.json", "report.html", "audio", "encoder.pt", "metrics.csv", "draws.csv"),
-    *("checkpoints", "tensorboard", "probabilities.pt", "sources.json"),
-    *("convergence.png", "pairs.png", "estimates.png"),
-)
-"""All but ``config.json``, which is replaced: without it a folder would look like anybody's."""
-
 
 def run(
     config: MatchConfig,
@@ -161,11 +154,12 @@ class RunFolder:
 
     def check(self, config: MatchConfig, *, resume: bool, overwrite: bool) -> Path | None:
         """Refuse what may not be done here; returns the checkpoint to go on from, if any."""
-        check_folder(self.root, LEFT_BY_A_RUN, resume=resume, overwrite=overwrite)
+        check_folder(self.root, resume=resume, overwrite=overwrite)
         if not resume:
             return None
-        check_settings(self.root, config.to_dict())
-        discard_drafts(self.root, LEFT_BY_A_RUN)
+        # recordings may have moved: what they are is in sources.json
+        check_settings(self.root, config.to_dict(), ignored=["application.data"])
+        discard_drafts(self.root)
         if not self.checkpoint.exists():
             log.warning("no checkpoint in %s yet: starting from the beginning", self.root)
             return None
@@ -209,7 +203,7 @@ class RunFolder:
         if given is not None:  # either may be about to be discarded
             own = resume and self.probabilities.exists()
             content = (self.probabilities if own else Path(given)).read_bytes()
-        discard(self.root, LEFT_BY_A_RUN)
+        discard(self.root)
         write_json(self.config, config.to_dict())  # first: without it, the rest is of no run
         if content is not None:
             write_bytes(self.probabilities, content)

@@ -226,9 +226,10 @@ class DrawLogger(DrawCounter):
         """Remember the batch of a training forward; without its graph."""
         if criterion.training and torch.is_grad_enabled():
             # the first two, whatever a subclass calls them
-            given = signature(criterion.forward).bind(*arguments, **named).arguments.values()
-            ours, theirs = list(given)[:2]
-            self._batch = (ours.detach(), theirs.detach())
+            bound = signature(criterion.forward).bind(*arguments, **named)
+            given = [*bound.args, *bound.kwargs.values()][:2]
+            if len(given) == 2 and all(isinstance(each, Tensor) for each in given):
+                self._batch = (given[0].detach(), given[1].detach())
 
     def _log(self, trainer: Trainer, metrics: Mapping[str, float], step: int) -> None:
         for each in trainer.loggers:

@@ -286,22 +286,30 @@ def test_recordings_of_one_name_are_no_task_in_common(tmp_path):
     found = sections(read_runs([tmp_path / name for name in "abc"]))
     assert [[run.name for run in section.runs] for section in found] == [["a", "c"], ["b"]]
     assert [len(section.groups) for section in found] == [1, 1]
-    assert "Several recordings are called kick.wav: this is 11ee" in found[1].notes
+    assert "Several recordings are called kick.wav: these are of 11ee" in found[1].notes
 
 
-def test_drums_of_other_folders_are_another_task(tmp_path):
-    for name, data in (("a", "kicks"), ("b", "snares"), ("c", None)):
+def test_drums_are_a_task_in_common_if_the_recordings_are_the_same(tmp_path):
+    made = {
+        "a": ("kicks", {"1.wav": "11"}),
+        "b": ("../data/kicks/", {"1.wav": "11"}),
+        "c": ("kicks", {"1.wav": "22"}),
+        "d": ("snares", {"1.wav": "33"}),
+        "e": (None, {}),
+    }
+    for name, (data, sources) in made.items():
         (tmp_path / name).mkdir()
         make_drums(tmp_path / name, [{"mss": 4.0}])
         config = json.loads((tmp_path / name / "config.json").read_text())
         config["application"]["data"] = data
         write_json(tmp_path / name / "config.json", config)
-    found = sections(read_runs([tmp_path / name for name in "abc"]))
-    assert [section.task for section in found] == [
-        "tr808 meso kicks",
-        "tr808 meso snares",
-        "tr808 meso",
-    ]
+        if sources:
+            write_json(tmp_path / name / "sources.json", sources)
+    found = sections(read_runs([tmp_path / name for name in made]))
+    names = [[run.name for run in section.runs] for section in found]
+    assert names == [["a", "b"], ["c"], ["d"], ["e"]]
+    tasks = [section.task for section in found]
+    assert tasks == ["tr808 meso kicks", "tr808 meso kicks", "tr808 meso snares", "tr808 meso"]
 
 
 # What cannot be compared

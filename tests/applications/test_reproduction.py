@@ -3,6 +3,7 @@
 import json
 import math
 import re
+import subprocess
 import sys
 from dataclasses import replace
 from types import SimpleNamespace
@@ -173,7 +174,7 @@ def test_a_folder_with_other_settings_is_refused_and_another_way_to_a_file_is_no
         only=["scrapl-theta"], changes=GRANULAR,
     )  # fmt: skip
     assert again.jobs[1].done
-    message = r"holds a run with other settings: training.batch_size was 4, is 2; choose another"
+    message = r"was made with other settings: training.batch_size was 4, is 2; choose another"
     with pytest.raises(ConfigurationError, match=message):
         tiny_plan(tmp_path, only=("scrapl-theta",), batch_size=2)
 
@@ -336,6 +337,59 @@ def test_local_processes_do_jobs_and_say_what_went_wrong(tmp_path):
     assert good.done
     assert list(failures) == ["bad"]
     assert re.search(r"not the configuration of a sound matching run.*bad\.log", failures["bad"])
+
+
+def test_processes_are_stopped_together(tmp_path, monkeypatch):
+    """Each needs 20 s to end, by a clock that only waiting moves; none needs force."""
+    clock, asked, killed = [0.0], {}, []
+
+    class Process:
+        def __init__(self, *_, **__):
+            pass
+
+        def poll(self):
+            return None
+
+        def send_signal(self, _):
+            asked[self] = clock[0]
+
+        def wait(self, timeout):
+            clock[0] = max(clock[0], min(clock[0] + timeout, asked[self] + 19.0))
+            if clock[0] < asked[self] + 19.0:
+                raise subprocess.TimeoutExpired("work", timeout)
+
+        def kill(self):
+            killed.append(self)
+
+    def interrupt():
+        raise KeyboardInterrupt
+
+    queue = "multipath.applications.reproduction.queue"
+    monkeypatch.setattr(f"{queue}.subprocess.Popen", Process)
+    monkeypatch.setattr(f"{queue}.time.monotonic", lambda: clock[0])
+    jobs = tiny_plan(tmp_path, "table1", seeds=3, only=("ploss",)).jobs
+    with pytest.raises(KeyboardInterrupt):
+        run_jobs(
+            jobs,
+            LocalProcesses(tmp_path / "jobs"),
+            at_once=3,
+            ended=lambda *_: None,
+            waiting=interrupt,
+        )
+    assert (len(asked), clock[0], killed) == (3, 19.0, [])
+
+
+def test_probabilities_of_other_settings_are_refused(tmp_path):
+    only = ("scrapl-theta",)
+    (job, *_) = tiny_plan(tmp_path, only=only).jobs
+    assert job.kind == "importance"
+    job.target.parent.mkdir(parents=True)
+    write_json(job.settings, dict(job.config))
+    tiny_plan(tmp_path, only=only, steps=7)  # of the training they do not depend
+    with pytest.raises(
+        ConfigurationError, match=r"importance.*with other settings: .*n_grains was 4"
+    ):
+        tiny_plan(tmp_path, only=only, n_grains=5)
 
 
 def test_gpus_are_shared_out_evenly(tmp_path, monkeypatch):

@@ -191,9 +191,6 @@ def test_a_checkpoint_stays_when_its_successor_does_not_fit(tmp_path):
 # Folders
 
 
-OWN = "summary.json", "audio", "checkpoints"
-
-
 @pytest.mark.parametrize(
     ("files", "resume", "overwrite", "message"),
     [
@@ -208,24 +205,26 @@ OWN = "summary.json", "audio", "checkpoints"
         (("config.json", "summary.json"), True, False, "holds a finished run; choose another"),
         (("config.json", "summary.json"), False, True, None),
         (("notes.txt",), False, False, None),
+        (("audio/song.wav",), False, False, None),
+        (("audio/0_target.wav",), False, False, r"holds no run, but audio/0_target\.wav, which"),
         (
-            ("audio",),
+            ("summary.json",),
             False,
-            False,
-            r"holds no run \(no config.json\), but audio, which a run would",
+            True,
+            "holds no run, but summary.json, .*; choose another folder",
         ),
-        (("summary.json",), False, True, "holds no run .*, but summary.json, .*; choose another"),
-        (("config.json", "audio"), False, True, None),
+        (("config.json", "target.wav"), False, True, None),
     ],
 )
 def test_what_a_folder_allows(tmp_path, files, resume, overwrite, message):
     for name in files:
-        (tmp_path / name).write_text("{}")
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text('{"application": "resynthesis"}')
     if message is None:
-        check_folder(tmp_path, OWN, resume=resume, overwrite=overwrite)
+        check_folder(tmp_path, resume=resume, overwrite=overwrite)
     else:
         with pytest.raises(ConfigurationError, match=message):
-            check_folder(tmp_path, OWN, resume=resume, overwrite=overwrite)
+            check_folder(tmp_path, resume=resume, overwrite=overwrite)
 
 
 def test_places_that_cannot_be_written_to(tmp_path, monkeypatch):
@@ -248,25 +247,38 @@ def test_settings_may_differ_where_it_does_not_matter(tmp_path):
 
 def test_discarding_takes_results_and_their_drafts_alone(tmp_path):
     kept = {"notes.txt", "audio.txt", "sub/.last.7.draft.ckpt", ".notes.7.draft.txt"}
-    kept |= {".summary.draft.json", ".summary.7.draft.json.txt"}
-    gone = {"summary.json", "audio/1.wav", ".summary.7.draft.json", ".config.12.draft.json"}
-    gone |= {"checkpoints/.last.7.draft.ckpt"}
+    kept |= {".summary.draft.json", ".summary.7.draft.json.txt", "audio/song.wav", "config.json"}
+    gone = {"summary.json", "audio/1_target.wav", ".summary.7.draft.json", ".config.12.draft.json"}
+    gone |= {"checkpoints/.last.7.draft.ckpt", "target.wav", "tensorboard/hparams.yaml"}
     for name in kept | gone:
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text("")
-    discard(tmp_path, [*OWN, "missing"])
+    discard(tmp_path)
     assert set(content(tmp_path)) == kept
+    assert {each.name for each in tmp_path.iterdir() if each.is_dir()} == {"audio", "sub"}
 
 
 @pytest.mark.parametrize("name", RUNS)
 def test_files_of_somebody_else_are_refused(name, tmp_path):
-    (tmp_path / "report.html").write_text("mine")
-    for overwrite in (False, True):
-        with pytest.raises(
-            ConfigurationError, match=r"but report\.html, which a run would replace"
-        ):
-            RUNS[name](tmp_path, overwrite=overwrite)
-    assert content(tmp_path) == {"report.html": b"mine"}
+    files = {"report.html": b"mine", "config.json": b'{"model_type": "bert"}'}
+    for file, text in files.items():
+        (tmp_path / file).write_bytes(text)
+        for overwrite in (False, True):
+            with pytest.raises(
+                ConfigurationError, match=r"holds no run, but .*report\.html, which"
+            ):
+                RUNS[name](tmp_path, overwrite=overwrite)
+    assert content(tmp_path) == files
+
+
+def test_a_run_of_another_kind_is_discarded_whole(tmp_path):
+    do_match(tmp_path)
+    do_resynthesis(tmp_path, overwrite=True)
+    found = set(content(tmp_path))
+    assert "encoder.pt" not in found
+    assert not any("/" in name for name in found)
+    do_match(tmp_path, overwrite=True)
+    assert not {"target.wav", "descent.png"} & set(content(tmp_path))
 
 
 @pytest.mark.parametrize("name", RUNS)
@@ -498,7 +510,7 @@ def test_one_process_at_a_time_writes_to_a_folder(tmp_path, work):
 
 @pytest.mark.parametrize("work", RUNS.values(), ids=RUNS)
 def test_resuming_what_is_under_way_leaves_its_drafts_alone(tmp_path, work):
-    (tmp_path / "config.json").write_text("{}")
+    (tmp_path / "config.json").write_text('{"application": "resynthesis"}')
     draft = tmp_path / ".metrics.1.draft.csv"
     draft.write_text("half of it")
     with alone(tmp_path), pytest.raises(ConfigurationError, match="another process is writing to"):

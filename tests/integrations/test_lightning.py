@@ -128,16 +128,21 @@ def test_a_criterion_may_call_its_arguments_otherwise(tmp_path):
         def forward(self, x, x_target, seed=None):
             return super().forward(x, x_target)
 
+    class Passing(StochasticLoss):
+        def forward(self, *arguments, **named):
+            return super().forward(*arguments, **named)
+
     class Caller(Module):
         def training_step(self, batch, index):
             return self.criterion(x_target=torch.zeros_like(batch), x=batch * self.weight)
 
     found = []
-    for name, kind, module in (("a", StochasticLoss, Module), ("b", Renamed, Caller)):
+    kinds = (("a", StochasticLoss, Module), ("b", Renamed, Caller), ("c", Passing, Module))
+    for name, kind, module in kinds:
         criterion = kind(loss_with_rates(), Importance(PROBABILITIES), n_draws=2, generator=0)
         train(tmp_path / name, DrawLogger(variance_every=1), module(criterion), max_steps=2)
         found.append(logged(tmp_path / name, "estimator/relative_variance"))
-    assert found[0] == found[1]
+    assert found[0] == found[1] == found[2]
     assert len(found[0]) == 2
 
 

@@ -9,7 +9,6 @@ from collections.abc import Callable
 from contextlib import suppress
 from ctypes import CDLL
 from pathlib import Path
-from statistics import fmean
 from time import perf_counter
 from typing import Any
 
@@ -59,39 +58,46 @@ def measure_cost(config: MatchConfig, seconds: float = 10.0, least: int = 3) -> 
     if not objective.supervised:
         target, start = 2 * target - 1, 2 * start - 1
     criterion = objective.build(Material(config, lambda: [target.cpu()])).to(device)
+    _wake(device)
     before = _start_counting(device)
 
     def evaluate() -> None:
         value: Tensor = criterion(start.clone().requires_grad_(), target)
         value.backward()
 
-    times = _repeat(evaluate, device, seconds, least)
+    time, repeats = _repeat(evaluate, device, seconds, least)
     return {
         "loss": config.objective.loss,
-        "time": fmean(times),
+        "time": time,
         "memory": max(0.0, _peak(device) - before) / MEGABYTE,
-        "repeats": len(times),
+        "repeats": repeats,
         "environment": describe_environment(),
     }
 
 
+def _wake(device: torch.device) -> None:
+    """What torch allocates once, at the first backward of a process, is not the loss's."""
+    torch.autograd.backward(torch.ones(1, device=device, requires_grad=True).square().sum())
+
+
 def _repeat(
     evaluate: Callable[[], None], device: torch.device, seconds: float, least: int
-) -> list[float]:
+) -> tuple[float, int]:
+    """Mean time in seconds, and of how many."""
+
     def clock() -> float:
         if device.type == "cuda":
             torch.cuda.synchronize()
         return perf_counter()
 
     evaluate()
-    times: list[float] = []
-    spent = 0.0
-    while len(times) < least or spent < seconds:
+    spent, count = 0.0, 0  # a list of times would grow, and be counted as memory
+    while count < least or spent < seconds:
         began = clock()
         evaluate()
-        times.append(clock() - began)
-        spent += times[-1]
-    return times
+        spent += clock() - began
+        count += 1
+    return spent / count, count
 
 
 def _start_counting(device: torch.device) -> float:

@@ -19,6 +19,7 @@ __all__ = ["Job", "Plan", "make_plan"]
 
 REMEDY = "remove its folder, and the same command makes it again"
 PROBABILITIES = ("objective", "probabilities")
+ON = "application", "encoder", "preset", "seed"  # what importance depends on
 
 
 @dataclass(frozen=True)
@@ -48,6 +49,13 @@ class Job:
     def summary(self) -> Path:
         """Written last."""
         return self.target if self.kind == "importance" else self.target / "summary.json"
+
+    @property
+    def settings(self) -> Path:
+        """Where the settings that led to the result are written down."""
+        if self.kind == "importance":
+            return self.target.with_suffix(".json")
+        return self.target / "config.json"
 
     @property
     def size(self) -> int:
@@ -149,8 +157,7 @@ def make_plan(
             jobs.append(_job(table, folder, row, config, needs))
         rows.append((row, jobs))
     plan = Plan(table, scale, folder, rows, list(importance.values()))
-    for job in plan.jobs:
-        _check(job)
+    _check(plan.jobs)
     return plan
 
 
@@ -166,18 +173,26 @@ def _job(table: Table, folder: Path, row: Row, config: MatchConfig, needs: str |
     return Job(name, kind, place, config.to_dict(), needs)
 
 
-def _check(job: Job) -> None:
+def _check(jobs: Sequence[Job]) -> None:
     """Refuse results that other settings have led to."""
-    file = job.target / "config.json"
-    if job.kind == "importance" or not file.is_file():
-        return
-    before, now = read_json(file, REMEDY), job.to_dict()["config"]
-    changed = list(differences(_without_probabilities(before), _without_probabilities(now)))
-    if changed:
+    found = {job.target: changed for job in jobs if (changed := _changed(job))}
+    if found:
+        first, changed = next(iter(found.items()))
+        more = f" (and {len(found) - 1} more)" if len(found) > 1 else ""
         raise ConfigurationError(
-            f"{job.target} holds a run with other settings: {'; '.join(changed)}; choose another "
-            "folder (--out), or remove it"
+            f"{first}{more} was made with other settings: {'; '.join(changed)}; choose another "
+            f"folder (--out), or remove {'them' if more else 'it'}"
         )
+
+
+def _changed(job: Job) -> list[str]:
+    """Which settings differ from those that were written down with the result, in words."""
+    if not job.settings.is_file():
+        return []
+    before, now = read_json(job.settings, REMEDY), job.to_dict()["config"]
+    if job.kind == "importance":  # it depends on nothing else
+        before, now = ({name: each.get(name) for name in ON} for each in (before, now))
+    return list(differences(_without_probabilities(before), _without_probabilities(now)))
 
 
 def _without_probabilities(values: Mapping[str, Any]) -> dict[str, Any]:

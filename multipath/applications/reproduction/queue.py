@@ -59,8 +59,8 @@ class LocalProcesses:
 
     Args:
         folder: Of the jobs' descriptions and logs.
-        gpus: Names for CUDA_VISIBLE_DEVICES, shared out evenly: a process sees one of them. None:
-            processes see what this one does.
+        gpus: Names for CUDA_VISIBLE_DEVICES, shared out evenly: a process sees one of them. If
+            there are none, processes see what this one does.
     """
 
     def __init__(self, folder: Path, gpus: Sequence[str] = ()) -> None:
@@ -113,10 +113,12 @@ class _Process:
     def cancel(self) -> None:
         if not self.done():
             self.process.send_signal(signal.SIGINT)
-            try:
-                self.process.wait(GRACE)
-            except subprocess.TimeoutExpired:
-                self.process.kill()
+
+    def kill(self, deadline: float) -> None:
+        try:
+            self.process.wait(max(0.0, deadline - time.monotonic()))
+        except subprocess.TimeoutExpired:
+            self.process.kill()
 
 
 class Slurm:
@@ -208,9 +210,18 @@ def run_jobs(
             if running:
                 time.sleep(pause)
     finally:
-        for _, handle in running.values():
-            handle.cancel()
+        _stop([handle for _, handle in running.values()])
     return failures
+
+
+def _stop(handles: Sequence[Handle]) -> None:
+    """All at once; those that are processes get some time to leave their folders in order."""
+    for handle in handles:
+        handle.cancel()
+    deadline = time.monotonic() + GRACE
+    for handle in handles:
+        if isinstance(handle, _Process):
+            handle.kill(deadline)
 
 
 def _outcome(job: Job, handle: Handle) -> str:

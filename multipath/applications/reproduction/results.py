@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -45,20 +45,31 @@ def collect(plan: Plan) -> list[Line]:
     Raises:
         InputError: If a file is damaged.
     """
+    done = [[job for job in jobs if job.done] for _, jobs in plan.rows]
+    summaries = [[read_json(job.summary, REMEDY) for job in jobs] for jobs in done]
+    numbers = [
+        {
+            int(job.config["seed"]): _numbers(job, each, plan.table)
+            for job, each in zip(*row, strict=True)
+        }
+        for row in zip(done, summaries, strict=True)
+    ]
+    if plan.table.kind == "cost":
+        _add_ratios(
+            {row.method: by_seed for (row, _), by_seed in zip(plan.rows, numbers, strict=True)}
+        )
     found = []
-    for row, jobs in plan.rows:
-        summaries = [(job, read_json(job.summary, REMEDY)) for job in jobs if job.done]
-        numbers = [_numbers(job, summary, plan.table) for job, summary in summaries]
+    for (row, jobs), by_seed, read in zip(plan.rows, numbers, summaries, strict=True):
         values = {}
         for column in plan.table.columns:
-            there = [n[column.name] for n in numbers if n.get(column.name) is not None]
+            there = [n[column.name] for n in by_seed.values() if n.get(column.name) is not None]
             if there:
                 values[column.name] = interval([column.factor * float(v) for v in there])
         training = jobs[0].config["training"]
         settings = {name: training[name] for name in ("learning_rate", "steps", "batch_size")}
-        environments = list(dict.fromkeys(_environment(each) for _, each in summaries))
-        found.append(Line(row, len(numbers), len(jobs), values, settings, environments))
-    return _with_ratios(found) if plan.table.kind == "cost" else found
+        environments = list(dict.fromkeys(_environment(each) for each in read))
+        found.append(Line(row, len(by_seed), len(jobs), values, settings, environments))
+    return found
 
 
 def _numbers(job: Job, summary: Mapping[str, Any], table: Table) -> dict[str, Any]:
@@ -86,17 +97,14 @@ def _environment(summary: Mapping[str, Any]) -> str:
     )
 
 
-def _with_ratios(lines: Sequence[Line]) -> list[Line]:
-    base = next((line.values for line in lines if line.row.method == BASELINE), {})
-    found = []
-    for line in lines:
-        values = dict(line.values)
-        for name in ("time", "memory"):
-            if name in values and name in base and base[name].mean > 0:
-                value, by = values[name], base[name].mean
-                values[f"{name}_ratio"] = Interval(value.mean / by, value.margin / by, value.count)
-        found.append(replace(line, values=values))
-    return found
+def _add_ratios(costs: Mapping[str, Mapping[int, dict[str, Any]]]) -> None:
+    """Time and memory over those of the baseline with the same seed, for both vary."""
+    for by_seed in costs.values():
+        for seed, numbers in by_seed.items():
+            base = costs.get(BASELINE, {}).get(seed, {})
+            for name in ("time", "memory"):
+                if base.get(name, 0) > 0:
+                    numbers[f"{name}_ratio"] = numbers[name] / base[name]
 
 
 def markdown(plan: Plan, lines: Sequence[Line]) -> str:
@@ -147,11 +155,11 @@ def _number(mean: float, margin: float | None) -> str:
     """Three digits, or all of what is larger.
 
     Example:
-        >>> _number(65.72, 4.18), _number(10906.0, None), _number(1.0, float("nan"))
-        ('65.7 ± 4.18', '10906', '1')
+        >>> _number(65.72, 4.18), _number(10906.0, None), _number(999.7, float("nan"))
+        ('65.7 ± 4.18', '10906', '1000')
     """
     known = [mean] if margin is None or math.isnan(margin) else [mean, margin]
-    return " ± ".join(f"{v:.0f}" if abs(v) >= 1000 else f"{v:.3g}" for v in known)
+    return " ± ".join(f"{v:.0f}" if abs(v) >= 999.5 else f"{v:.3g}" for v in known)
 
 
 def _line(cells: Sequence[str]) -> str:

@@ -34,10 +34,9 @@ def do(values: Mapping[str, Any]) -> None:
 def _match(job: Job, config: MatchConfig) -> None:
     from ..run import run
 
-    file = job.target / "config.json"
-    resume = file.is_file()
+    resume = job.settings.is_file()
     if resume:  # the same settings, but perhaps another way to the file of probabilities
-        config = MatchConfig.from_dict(read_json(file))
+        config = MatchConfig.from_dict(read_json(job.settings))
     run(config, job.target, resume=resume)
 
 
@@ -45,13 +44,15 @@ def _importance(job: Job, config: MatchConfig) -> None:
     job.target.parent.mkdir(parents=True, exist_ok=True)
     from ..importance_run import measure
 
-    measure(config, journal=job.target.with_suffix(".journal")).save(job.target)
+    result = measure(config, journal=job.target.with_suffix(".journal"))
+    write_json(job.settings, config.to_dict())
+    result.save(job.target)
 
 
 def _cost(job: Job, config: MatchConfig) -> None:
     found = measure_cost(config)
     job.target.mkdir(parents=True, exist_ok=True)
-    write_json(job.target / "config.json", config.to_dict())
+    write_json(job.settings, config.to_dict())
     write_json(job.summary, found)
 
 
