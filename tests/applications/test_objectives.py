@@ -26,6 +26,7 @@ from multipath.errors import ConfigurationError, InputError
 from multipath.importance import ThetaImportance
 from multipath.optim import PSAGA, PAdam
 from multipath.samplers import Importance, Uniform
+from multipath.transforms import Scattering1D
 from tests.applications.tiny import TASKS, TINY
 
 SCRAPL = {"scrapl": PSAGA, "scrapl-padam": PAdam, "scrapl-adam": torch.optim.AdamW}
@@ -229,3 +230,31 @@ def test_probabilities_measured_for_another_synthesizer_are_pointed_out(tmp_path
     config = TINY.changed(loss="scrapl", probabilities=str(tmp_path / "pi.pt"), steps=1)
     run(config, tmp_path / "run")
     assert "pi.pt was measured for chirplet slow-slow, but this run matches chirplet" in caplog.text
+
+
+def test_a_plugin_of_few_paths_is_evaluated_whole():
+    for n_draws, drawn in ((15, True), (16, False)):
+        config = TINY.changed(loss="plugin:WaveletPacket", n_draws=n_draws)  # 16 paths
+        assert isinstance(SoundMatching(config).criterion, StochasticLoss) == drawn
+
+
+@pytest.mark.parametrize("sampling", ["exact", "reduced"])
+def test_scattering_over_time_has_the_settings_of_the_task(sampling):
+    settings = dataclasses.replace(TINY.application.scattering, sampling=sampling)
+    config = TINY.changed(loss="scattering1d", scattering=settings)
+    transform, task = SoundMatching(config).criterion.transform, config.application
+    by_hand = Scattering1D(
+        task.n_samples,
+        settings.J,
+        settings.Q,
+        settings.T,
+        sampling=sampling,
+        sample_rate=task.sample_rate,
+    )
+    assert transform.paths.column("frequency") == by_hand.paths.column("frequency")
+    sound = torch.randn(1, task.n_samples, generator=torch.Generator().manual_seed(0))
+    paths = range(len(by_hand.paths))
+    for ours, theirs in zip(
+        transform.coefficients(sound, paths), by_hand.coefficients(sound, paths), strict=True
+    ):
+        assert ours.equal(theirs)

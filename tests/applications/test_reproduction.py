@@ -433,6 +433,24 @@ def test_a_loss_costs_more_when_there_is_more_to_do():
 # Results
 
 
+def test_ratios_of_costs_are_taken_seed_by_seed(tmp_path):
+    plan = tiny_plan(tmp_path, "table5", seeds=2, only=("mss-log", "ploss"))
+    times = {"mss-log": (1.0, 2.0), "ploss": (3.0, 6.0)}
+    for row, jobs in plan.rows:
+        for job, time in zip(jobs, times[row.method], strict=True):
+            write_json_into(job.target / "summary.json", {"time": time, "memory": 5.0})
+    lines = {line.row.method: line.values for line in collect(plan)}
+    ratio = lines["ploss"]["time_ratio"]
+    assert (ratio.mean, ratio.margin) == (3.0, 0.0)  # both vary, their ratio does not
+    assert lines["ploss"]["time"].mean == 4500.0
+    assert lines["ploss"]["memory_ratio"].mean == 1.0
+
+
+def write_json_into(file, content):
+    file.parent.mkdir(parents=True, exist_ok=True)
+    write_json(file, content)
+
+
 def test_a_table_of_means_intervals_and_published_numbers(tmp_path):
     plan = tiny_plan(tmp_path, seeds=3, only=("scrapl", "kpaths"))
     (_, scrapl), (_, kpaths) = plan.rows
