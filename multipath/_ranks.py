@@ -10,6 +10,12 @@ from torch import distributed as dist
 
 from .errors import ConfigurationError
 
+if dist.is_available():
+    # Torch imports this module when it first needs it, and its functions then keep the group of
+    # that moment as a default argument: no longer destroyed with destroy_process_group, the threads
+    # of gloo can abort an interpreter that winds down. Imported early, there is no group to keep.
+    import torch.distributed.nn
+
 
 def several_ranks() -> bool:
     """Whether ``torch.distributed`` is initialised, with more than one process."""

@@ -166,7 +166,7 @@ def test_settings_of_the_eigenvalues_do_not_mix(kept):
 # Several processes
 
 SCRIPT = """
-import os, sys, torch
+import sys, torch
 from multipath.importance import theta_importance
 from tests.theta_cases import problem
 mode, folder = sys.argv[1:]
@@ -202,8 +202,6 @@ except Exception as error:
 torch.save(messages, f"{folder}/messages{rank}.pt")
 torch.distributed.barrier()
 torch.distributed.destroy_process_group()
-# all has been said and written: torch's threads now and then abort an interpreter that winds down
-os._exit(0)
 """
 
 

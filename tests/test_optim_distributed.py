@@ -143,6 +143,8 @@ def rank_main(rank, folder):
     torch.save(results, f"{folder}/results{rank}.pt")
     torch.distributed.barrier()
     torch.distributed.destroy_process_group()
+    # FSDP keeps the group of its mesh alive, whose threads may abort an interpreter that winds down
+    os._exit(0)
 
 
 def resumed(name, model, criterion, optimizer, file):
