@@ -24,6 +24,7 @@ from .settings import differences
 
 __all__ = [
     "alone",
+    "changed_files",
     "check_folder",
     "check_place",
     "check_settings",
@@ -142,6 +143,26 @@ def check_settings(root: Path, settings: Mapping[str, Any], ignored: Sequence[st
     changed = list(differences(before, now))
     if changed:
         raise ConfigurationError(f"cannot resume {root} with other settings: {'; '.join(changed)}")
+
+
+def changed_files(before: Mapping[str, str], now: Mapping[str, str]) -> list[str]:
+    """Say which files, known by digests of their content, are others by now.
+
+    Args:
+        before: Digests by names.
+        now: Likewise.
+
+    Example:
+        >>> changed_files({"a.wav": "1", "b.wav": "2"}, {"b.wav": "3", "c.wav": "4"})
+        ['a.wav is gone', 'b.wav has changed', 'c.wav is new']
+    """
+    gone, new = before.keys() - now.keys(), now.keys() - before.keys()
+    changed = {name for name in before.keys() & now.keys() if before[name] != now[name]}
+    return sorted(
+        f"{name} {what}"
+        for what, names in (("is gone", gone), ("is new", new), ("has changed", changed))
+        for name in names
+    )
 
 
 def read_checkpoint(file: Path, *, weights_only: bool = True) -> Any:

@@ -31,6 +31,7 @@ from .files import read_json, write_bytes, write_json, write_tensors
 from .folders import (
     AFRESH,
     alone,
+    changed_files,
     check_folder,
     check_settings,
     discard,
@@ -180,18 +181,10 @@ class RunFolder:
     def check_sources(self, fingerprint: dict[str, str]) -> None:
         """Refuse to go on when the files that the targets come from are others by now."""
         saved = read_json(self.sources, AFRESH) if self.sources.exists() else {}
-        changed = [
-            *(f"{name} is gone" for name in saved.keys() - fingerprint.keys()),
-            *(f"{name} is new" for name in fingerprint.keys() - saved.keys()),
-            *(
-                f"{name} has changed"
-                for name in saved
-                if saved[name] != fingerprint.get(name) and name in fingerprint
-            ),
-        ]
+        changed = changed_files(saved, fingerprint)
         if changed:
             raise ConfigurationError(
-                f"cannot resume {self.root} with other recordings: {', '.join(sorted(changed))}; "
+                f"cannot resume {self.root} with other recordings: {', '.join(changed)}; "
                 "restore them, or start again with --overwrite"
             )
 

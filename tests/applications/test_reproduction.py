@@ -13,6 +13,7 @@ import torch
 from matplotlib.image import imread
 
 from multipath.applications.cli import main
+from multipath.applications.configuration import MatchConfig
 from multipath.applications.files import read_csv, read_json, write_csv, write_json
 from multipath.applications.presets import PRESETS
 from multipath.applications.reproduction.cost import measure_cost
@@ -174,9 +175,68 @@ def test_a_folder_with_other_settings_is_refused_and_another_way_to_a_file_is_no
         only=["scrapl-theta"], changes=GRANULAR,
     )  # fmt: skip
     assert again.jobs[1].done
-    message = r"was made with other settings: training.batch_size was 4, is 2; choose another"
+    message = r"made with other settings or recordings: training.batch_size was 4, is 2; choose"
     with pytest.raises(ConfigurationError, match=message):
         tiny_plan(tmp_path, only=("scrapl-theta",), batch_size=2)
+
+
+@pytest.fixture
+def drums(tmp_path):
+    folder = tmp_path / "drums"
+    folder.mkdir()
+    for name in ("BD 1.wav", "SD 1.wav"):
+        (folder / name).write_text(name)
+    return folder
+
+
+def drum_plan(folder, drums, method="scrapl"):
+    table = find_table("table4", "quick")
+    return make_plan(table, "quick", folder / "grid", 1, only=[method], data=drums and str(drums))
+
+
+@pytest.mark.parametrize("kind", ["match", "importance"])
+def test_recordings_are_known_by_what_they_are(drums, tmp_path, monkeypatch, kind):
+    plan = drum_plan(tmp_path, drums, "scrapl-theta")
+    job = next(job for job in plan.jobs if job.kind == kind)
+    if kind == "match":
+        finish(job)
+        digests = MatchConfig.from_dict(job.config).application.fingerprint()
+        write_json(job.target / "sources.json", digests)
+    else:
+        result = SimpleNamespace(save=lambda file: file.touch())
+        monkeypatch.setattr(
+            "multipath.applications.importance_run.measure", lambda *_, **__: result
+        )
+        do(job.to_dict())
+    moved = drums.rename(tmp_path / "moved")
+    moved_plan = drum_plan(tmp_path, moved, "scrapl-theta")
+    assert [each.name for each in moved_plan.jobs if each.done] == [job.name]
+    (moved / "SD 1.wav").write_text("louder")
+    (moved / "BD 1.wav").rename(moved / "BD 2.wav")
+    wanted = "BD 1.wav is gone; BD 2.wav is new; SD 1.wav has changed; choose another folder"
+    with pytest.raises(ConfigurationError, match=wanted):
+        drum_plan(tmp_path, moved, "scrapl-theta")
+    with pytest.raises(ConfigurationError, match=r"application\.data was .*drums, is None; choose"):
+        drum_plan(tmp_path, None, "scrapl-theta")
+
+
+def test_an_interrupted_run_goes_on_with_recordings_that_have_moved(drums, tmp_path, monkeypatch):
+    runs = []
+    monkeypatch.setattr(
+        "multipath.applications.run.run",
+        lambda config, out, resume: runs.append((config.application.data, resume)),
+    )
+    job, *_ = drum_plan(tmp_path, drums).jobs
+    do(job.to_dict())
+    job.target.mkdir(parents=True)
+    write_json(job.settings, dict(job.config))  # and interrupted
+    write_json(
+        job.target / "sources.json", MatchConfig.from_dict(job.config).application.fingerprint()
+    )
+    moved = drums.rename(tmp_path / "moved")
+    job, *_ = drum_plan(tmp_path, moved).jobs
+    do(job.to_dict())
+    assert runs == [(str(drums), False), (str(moved), True)]
 
 
 # The queue
@@ -387,7 +447,7 @@ def test_probabilities_of_other_settings_are_refused(tmp_path):
     write_json(job.settings, dict(job.config))
     tiny_plan(tmp_path, only=only, steps=7)  # of the training they do not depend
     with pytest.raises(
-        ConfigurationError, match=r"importance.*with other settings: .*n_grains was 4"
+        ConfigurationError, match=r"importance.*with other settings or recordings: .*n_grains was 4"
     ):
         tiny_plan(tmp_path, only=only, n_grains=5)
 

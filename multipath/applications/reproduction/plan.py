@@ -11,14 +11,13 @@ from typing import Any
 from ...errors import ConfigurationError
 from ..configuration import MatchConfig
 from ..files import read_csv, read_json
-from ..folders import check_place
+from ..folders import changed_files, check_place
 from ..settings import differences
 from .grid import Row, Table
 
 __all__ = ["Job", "Plan", "make_plan"]
 
 REMEDY = "remove its folder, and the same command makes it again"
-PROBABILITIES = ("objective", "probabilities")
 ON = "application", "encoder", "preset", "seed"  # what importance depends on
 
 
@@ -124,7 +123,7 @@ def make_plan(
     data: str | None = None,
     changes: Mapping[str, Any] | None = None,
 ) -> Plan:
-    """Plan a table, and refuse a folder with runs of other settings.
+    """Plan a table, and refuse a folder with runs of other settings or on other recordings.
 
     Args:
         table: The table.
@@ -137,7 +136,8 @@ def make_plan(
 
     Raises:
         ConfigurationError: If there are no seeds, no such methods, or the folder holds runs with
-            other settings, or cannot be written to.
+            other settings or on other recordings, or cannot be written to.
+        InputError: If there are no recordings to compare with those of a run that is there.
     """
     check_place(folder)
     if seeds < 1:
@@ -174,30 +174,47 @@ def _job(table: Table, folder: Path, row: Row, config: MatchConfig, needs: str |
 
 
 def _check(jobs: Sequence[Job]) -> None:
-    """Refuse results that other settings have led to."""
-    found = {job.target: changed for job in jobs if (changed := _changed(job))}
+    """Refuse results that other settings or recordings have led to."""
+    recordings: dict[str | None, Mapping[str, str]] = {}  # digests, read once for each folder
+    found = {job.target: changed for job in jobs if (changed := _changed(job, recordings))}
     if found:
         first, changed = next(iter(found.items()))
         more = f" (and {len(found) - 1} more)" if len(found) > 1 else ""
+        what = "; ".join(changed[:3]) + (f" and {len(changed) - 3} more" if changed[3:] else "")
         raise ConfigurationError(
-            f"{first}{more} was made with other settings: {'; '.join(changed)}; choose another "
+            f"{first}{more} was made with other settings or recordings: {what}; choose another "
             f"folder (--out), or remove {'them' if more else 'it'}"
         )
 
 
-def _changed(job: Job) -> list[str]:
-    """Which settings differ from those that were written down with the result, in words."""
+def _changed(job: Job, recordings: dict[str | None, Mapping[str, str]]) -> list[str]:
+    """What differs from what was written down with the result, in words."""
     if not job.settings.is_file():
         return []
     before, now = read_json(job.settings, REMEDY), job.to_dict()["config"]
+    sources = _sources(job, before)
     if job.kind == "importance":  # it depends on nothing else
         before, now = ({name: each.get(name) for name in ON} for each in (before, now))
-    return list(differences(_without_probabilities(before), _without_probabilities(now)))
+    for values in (before, now):  # a file may be reached by another path
+        _forget(values, "objective", "probabilities")
+    folder = now["application"].get("data")
+    if not sources or folder is None:
+        return list(differences(before, now))
+    for values in (before, now):  # recordings are known by what they are
+        _forget(values, "application", "data")
+    if folder not in recordings:
+        recordings[folder] = MatchConfig.from_dict(job.config).application.fingerprint()
+    return [*differences(before, now), *changed_files(sources, recordings[folder])]
 
 
-def _without_probabilities(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Settings without the name of a file, which may be reached by another path."""
-    config = dict(values)
-    group, setting = PROBABILITIES
-    config[group] = {name: v for name, v in config.get(group, {}).items() if name != setting}
-    return config
+def _sources(job: Job, before: Mapping[str, Any]) -> Mapping[str, str] | None:
+    """Digests of the recordings that led to the result, None if none were written down."""
+    if job.kind == "importance":
+        return before.get("sources")
+    file = job.target / "sources.json"
+    return read_json(file, REMEDY) if file.is_file() else None
+
+
+def _forget(values: dict[str, Any], group: str, setting: str) -> None:
+    if isinstance(values.get(group), Mapping):
+        values[group] = {name: v for name, v in values[group].items() if name != setting}

@@ -45,31 +45,36 @@ def collect(plan: Plan) -> list[Line]:
     Raises:
         InputError: If a file is damaged.
     """
-    done = [[job for job in jobs if job.done] for _, jobs in plan.rows]
-    summaries = [[read_json(job.summary, REMEDY) for job in jobs] for jobs in done]
-    numbers = [
-        {
-            int(job.config["seed"]): _numbers(job, each, plan.table)
-            for job, each in zip(*row, strict=True)
-        }
-        for row in zip(done, summaries, strict=True)
-    ]
+    found = [_read(plan.table, jobs) for _, jobs in plan.rows]
     if plan.table.kind == "cost":
-        _add_ratios(
-            {row.method: by_seed for (row, _), by_seed in zip(plan.rows, numbers, strict=True)}
-        )
-    found = []
-    for (row, jobs), by_seed, read in zip(plan.rows, numbers, summaries, strict=True):
-        values = {}
-        for column in plan.table.columns:
-            there = [n[column.name] for n in by_seed.values() if n.get(column.name) is not None]
-            if there:
-                values[column.name] = interval([column.factor * float(v) for v in there])
+        methods = [row.method for row, _ in plan.rows]
+        _add_ratios(dict(zip(methods, (numbers for numbers, _ in found), strict=True)))
+    lines = []
+    for (row, jobs), (numbers, environments) in zip(plan.rows, found, strict=True):
         training = jobs[0].config["training"]
         settings = {name: training[name] for name in ("learning_rate", "steps", "batch_size")}
-        environments = list(dict.fromkeys(_environment(each) for each in read))
-        found.append(Line(row, len(by_seed), len(jobs), values, settings, environments))
-    return found
+        values = _intervals(plan.table.columns, list(numbers.values()))
+        lines.append(Line(row, len(numbers), len(jobs), values, settings, environments))
+    return lines
+
+
+def _read(table: Table, jobs: Sequence[Job]) -> tuple[dict[int, dict[str, Any]], list[str]]:
+    """What the finished jobs found, by seed, and where they ran."""
+    summaries = [(job, read_json(job.summary, REMEDY)) for job in jobs if job.done]
+    numbers = {int(job.config["seed"]): _numbers(job, each, table) for job, each in summaries}
+    return numbers, list(dict.fromkeys(_environment(each) for _, each in summaries))
+
+
+def _intervals(
+    columns: Sequence[Column], numbers: Sequence[Mapping[str, Any]]
+) -> dict[str, Interval]:
+    """Of each column that has a number for some seed."""
+    values = {}
+    for column in columns:
+        there = [each[column.name] for each in numbers if each.get(column.name) is not None]
+        if there:
+            values[column.name] = interval([column.factor * float(value) for value in there])
+    return values
 
 
 def _numbers(job: Job, summary: Mapping[str, Any], table: Table) -> dict[str, Any]:

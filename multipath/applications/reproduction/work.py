@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import sys
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +37,8 @@ def _match(job: Job, config: MatchConfig) -> None:
 
     resume = job.settings.is_file()
     if resume:  # the same settings, but perhaps another way to the file of probabilities
-        config = MatchConfig.from_dict(read_json(job.settings))
+        begun = MatchConfig.from_dict(read_json(job.settings))
+        config = replace(config, objective=begun.objective)
     run(config, job.target, resume=resume)
 
 
@@ -45,7 +47,7 @@ def _importance(job: Job, config: MatchConfig) -> None:
     from ..importance_run import measure
 
     result = measure(config, journal=job.target.with_suffix(".journal"))
-    write_json(job.settings, config.to_dict())
+    write_json(job.settings, {**config.to_dict(), "sources": config.application.fingerprint()})
     result.save(job.target)
 
 
