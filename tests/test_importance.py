@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from scipy.sparse.linalg import LinearOperator, eigs
 from torch import nn
 
-from multipath import PathDecomposedLoss
+from multipath import PathDecomposedLoss, TermLoss
+from multipath.errors import ConfigurationError
 from multipath.importance import theta_importance
 from multipath.importance._encoder_derivatives import EncoderDerivatives
 from multipath.importance._problem import Batch, named_weights
@@ -96,6 +97,33 @@ def test_reverse_and_forward_agree():
         for mode in ("forward", "reverse")
     )
     torch.testing.assert_close(forward, reverse, rtol=1e-9, atol=0)
+
+
+@pytest.mark.parametrize("joint", [torch.mean, torch.sum], ids=lambda f: f.__name__)
+@pytest.mark.parametrize("derivatives", ["auto", "reverse"])
+@pytest.mark.parametrize("items_at_once", [1, 2, 8])
+def test_a_term_that_is_one_number_for_the_batch(joint, derivatives, items_at_once):
+    made = problem("quadratic", "shared", 2, (3, 2))
+    loss = TermLoss(
+        {"each": lambda u, v: (u - v).square().mean(1), "all": lambda u, v: joint(u.square())}
+    )
+    found = theta_importance(
+        loss, *made.arguments[1:], method="gradient", derivatives=derivatives,
+        items_at_once=items_at_once,
+    )  # fmt: skip
+    expected = []
+    for x, y, *context in made.batches:
+        theta = made.encoder(x).detach().requires_grad_()
+        sound = made.decoder(theta, *context)
+        gradients = [
+            torch.autograd.grad(loss.path_losses(sound, y, [p]).mean(), theta, retain_graph=True)
+            for p in (0, 1)
+        ]
+        expected.append(torch.stack([gradient.norm(dim=0) for (gradient,) in gradients], dim=1))
+    expected = torch.stack(expected).mean(dim=0)
+    torch.testing.assert_close(found.curvature, expected, rtol=1e-7, atol=0)
+    with pytest.raises(ConfigurationError, match="must treat the items of a batch one by one"):
+        theta_importance(loss, *made.arguments[1:], derivatives="forward")
 
 
 # What plain power iteration does not converge on

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -32,6 +33,24 @@ def probe(problem: Problem, batch: Batch) -> int:
         _try("decoder", problem.decoder, lambda b: problem.decode(theta[: len(b)], b), few)
     _check_weights(problem, batch.items(slice(0, 1)))
     return int(theta.shape[1])
+
+
+def mixes_items(problem: Problem, batches: Sequence[Batch]) -> bool:
+    """Whether the loss of an item depends on the other items of its batch.
+
+    That of a term that is one number for the whole batch does. Differentiated forwards, an item
+    would get the derivatives of all items; evaluated in parts, a batch would give other losses.
+    """
+    pair = next((batch.items(slice(0, 2)) for batch in batches if len(batch) > 1), None)
+    if pair is None:
+        return False
+    paths = range(len(problem.loss.paths))
+    with torch.no_grad():
+        theta = problem.encode(pair)
+        together = problem.path_losses(theta, pair, paths)
+        parts = [slice(0, 1), slice(1, 2)]
+        alone = [problem.path_losses(theta[part], pair.items(part), paths) for part in parts]
+    return not _same(together.T, torch.cat(alone, dim=1).T, single=1e-3, dim=(0,))
 
 
 def _refuse_layers(module: Any, role: str) -> None:

@@ -14,7 +14,7 @@ from ..errors import ConfigurationError, InputError
 from ..losses import PathDecomposedLoss
 from ._fingerprint import fingerprint
 from ._journal import Journal
-from ._probe import probe
+from ._probe import mixes_items, probe
 from ._problem import Module, Parameters, Problem, as_batches, named_weights, undisturbed
 from ._progress import progress_bars
 from ._proxies import gradient_average, gradient_norms
@@ -97,7 +97,9 @@ def theta_importance(
         derivatives: ``"forward"`` differentiates the loss with ``torch.func``, for all paths at
             once; ``"reverse"`` path by path, for losses that it cannot see through. ``"auto"``
             tries.
-        items_at_once: Items that the loss is differentiated with at once; bounds its memory.
+        items_at_once: Items that the loss is differentiated with at once; bounds its memory. A loss
+            that mixes items, as a term does that is one number for a batch, needs whole batches,
+            and is differentiated in reverse.
         names: Of the parameters. Default: ``decoder.parameter_names`` if it has any.
         seed: Of the random numbers used.
         journal: A file to which results are added as they come. The same call goes on from there
@@ -109,7 +111,8 @@ def theta_importance(
 
     Raises:
         ConfigurationError: If an argument does not fit, the encoder or the decoder is random or
-            mixes items, weights have no gradient, or the journal belongs to other work.
+            mixes items, a loss that does is to be differentiated forwards, weights have no
+            gradient, or the journal belongs to other work.
         InputError: If theta does not reach the loss, or a derivative is not finite.
 
     Example:
@@ -133,6 +136,15 @@ def theta_importance(
         given = as_batches(batches)
         n_parameters = probe(problem, given[0])
         labels = _names(names, decoder, n_parameters)
+        if mixes_items(problem, given):
+            if derivatives == "forward":
+                raise ConfigurationError(
+                    'with derivatives="forward" the loss must treat the items of a batch one by '
+                    "one, but its value for an item depends on the others (is a term one number "
+                    'for the whole batch?); use derivatives="auto"'
+                )
+            derivatives, items_at_once = "reverse", max(map(len, given))
+            settings["items_at_once"] = items_at_once
         if derivatives == "auto":
             derivatives = "forward" if supports_forward(problem, given[0]) else "reverse"
         same = fingerprint(problem, given, derivatives, items_at_once)
