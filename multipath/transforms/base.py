@@ -9,6 +9,7 @@ from typing import Any, TypeVar, cast
 
 import torch
 from torch import Tensor, nn
+from torch._compile import _disable_dynamo
 
 from ..errors import InputError
 from ..jets import JetOrder
@@ -111,10 +112,20 @@ class Transform(nn.Module, ABC):
 
 
 def full_precision(method: Method) -> Method:
-    """Keep autocast out of a transform: half precision costs FFTs and long sums their accuracy."""
+    """Keep autocast and ``torch.compile`` out of a transform.
+
+    Half precision costs FFTs and long sums their accuracy; a compiler cannot improve on gradients
+    that are written by hand, and stumbles over some of them.
+    """
+
+    @_disable_dynamo  # unlike torch.compiler.disable it does not import the compiler
+    def as_written(*arguments: Any, **named: Any) -> Any:
+        return in_full_precision(*arguments, **named)
 
     @wraps(method)
     def in_full_precision(self: Any, x: Any, *arguments: Any, **named: Any) -> Any:
+        if torch.compiler.is_compiling():
+            return as_written(self, x, *arguments, **named)
         first = x[0] if isinstance(x, list | tuple) and x else x
         device = first.device.type if isinstance(first, Tensor) else "cpu"
         with torch.autocast(device, enabled=False):
