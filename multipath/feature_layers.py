@@ -148,21 +148,26 @@ class FeatureLayers(PathDecomposedLoss):
         if not isinstance(self.distance, str):
             return self.distance(difference)
         pointwise = difference.square() if self.distance == "squared" else difference.abs()
-        return pointwise.sum(dim=self.channel_dim).flatten(1).mean(dim=1)
+        summed = pointwise.sum(dim=self.channel_dim)
+        return summed.flatten(1).mean(dim=1) if summed.ndim > 1 else summed
 
     def _unit(self, features: Tensor) -> Tensor:
         if not self.normalize:
             return features
-        energy = features.square().sum(dim=self.channel_dim, keepdim=True)
-        return features * (energy + self.eps**2).rsqrt()
+        # relative to the largest, for squares and their slopes would leave the range of numbers
+        least = max(self.eps, torch.finfo(features.dtype).tiny)
+        scale = features.detach().abs().amax(dim=self.channel_dim, keepdim=True).clamp_min(least)
+        relative = features / scale
+        energy = relative.square().sum(dim=self.channel_dim, keepdim=True)
+        return relative * (energy + (least / scale).square()).rsqrt()
 
     def extra_repr(self) -> str:
         """Shown by ``print``."""
         return f"{super().extra_repr()}, normalize={self.normalize}, frozen={self.frozen}"
 
 
-class _Reached(Exception):
-    """All layers asked for have run: leave the forward."""
+class _Reached(BaseException):
+    """All layers asked for have run: leave the forward, past any ``except Exception`` in it."""
 
 
 def _features(
@@ -199,14 +204,16 @@ def _features(
         else:
             functional_call(network, weights, (x,))
     except _Reached:
-        return found
+        pass
     finally:
         for handle in handles:
             handle.remove()
-    raise InputError(
-        f"the forward of {type(network).__name__} does not reach {', '.join(sorted(missing))}; "
-        "choose layers that every forward calls"
-    )
+    if missing:
+        raise InputError(
+            f"the forward of {type(network).__name__} does not reach {', '.join(sorted(missing))}; "
+            "choose layers that every forward calls"
+        )
+    return found
 
 
 @contextmanager

@@ -88,7 +88,9 @@ class Plugin:
     def _load(self, value: str) -> Any:
         try:
             found = EntryPoint(self.name, value, f"multipath.{self.kind}").load()
-        except (Exception, SystemExit) as error:  # importing it runs code of others
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # importing it runs code of others: it may exit, or skip
             raise ConfigurationError(
                 f"{self} cannot be loaded from {value}: {type(error).__name__}: {error}"
             ) from error

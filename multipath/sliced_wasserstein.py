@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from math import isfinite
+from typing import Any, cast
 
 import torch
 from torch import Tensor
@@ -39,7 +40,8 @@ class SlicedWasserstein(PathDecomposedLoss):
         reduction: Over the batch: ``"mean"``, ``"sum"`` or ``"none"``.
 
     Raises:
-        ConfigurationError: If dim or n_projections is not a positive integer, or p is below 1.
+        ConfigurationError: If dim or n_projections is not a positive integer, p is below 1, or
+            generator is neither a seed nor a generator.
 
     Example:
         >>> loss = SlicedWasserstein(dim=1, n_projections=4)
@@ -68,8 +70,11 @@ class SlicedWasserstein(PathDecomposedLoss):
         for name, value in (("dim", dim), ("n_projections", n_projections)):
             if not isinstance(value, int) or value < 1:
                 raise ConfigurationError(f"{name} must be a positive integer, got {value!r}")
-        if not (p >= 1 and isfinite(p)):
-            raise ConfigurationError(f"the power p must be a number of at least 1, got {p}")
+        power, seed = cast(Any, p), cast(Any, generator)
+        if not (isinstance(power, int | float) and power >= 1 and isfinite(power)):
+            raise ConfigurationError(f"the power p must be a number of at least 1, got {p!r}")
+        if not isinstance(seed, int | torch.Generator):
+            raise ConfigurationError(f"generator must be a seed or a torch.Generator, got {seed!r}")
         super().__init__(n_projections, weights=weights, reduction=reduction)
         self.dim, self.p, self.masses = dim, p, masses
         if not isinstance(generator, torch.Generator):
@@ -141,6 +146,8 @@ class SlicedWasserstein(PathDecomposedLoss):
     def _check(self, input: Tensor, target: Tensor) -> None:
         columns = self.dim + self.masses
         for name, cloud in (("input", input), ("target", target)):
+            if not cloud.is_floating_point():
+                raise InputError(f"{name} must hold real floating-point numbers, got {cloud.dtype}")
             if cloud.ndim != 3 or cloud.shape[2] != columns or not cloud.shape[1]:
                 wanted = "dim + 1, the last for masses" if self.masses else "dim"
                 raise InputError(

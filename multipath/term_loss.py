@@ -65,7 +65,11 @@ class TermLoss(PathDecomposedLoss):
         costs: Numbers | None = None,
         reduction: Reduction = "mean",
     ) -> None:
+        if not isinstance(terms, Mapping):
+            raise ConfigurationError(f"terms must be functions by name, got {terms!r}")
         for name, term in terms.items():
+            if not isinstance(name, str):
+                raise ConfigurationError(f"the name of a term must be a string, got {name!r}")
             if not callable(term):
                 raise ConfigurationError(f"term {name!r} must be a function, got {term!r}")
         names = list(terms)
@@ -82,7 +86,8 @@ class TermLoss(PathDecomposedLoss):
         """The chosen terms, each computed once.
 
         Args:
-            input: Whatever the terms take first; a tensor is batch first.
+            input: Whatever the terms take first; a tensor is batch first. What is no tensor counts
+                as a batch of one item, so that terms return scalars.
             target: Whatever they take second.
             indices: Which terms.
 
@@ -117,8 +122,14 @@ def _in_order(numbers: Numbers | None, names: list[str], what: str) -> list[floa
             raise ConfigurationError(
                 f"{what} must name every term, {', '.join(names)}, got {', '.join(numbers)}"
             )
-        return [float(numbers[name]) for name in names]
-    values = [float(number) for number in numbers]
+        numbers = [numbers[name] for name in names]
+    try:
+        values = [float(number) for number in numbers]
+    except (TypeError, ValueError):
+        raise ConfigurationError(
+            f"{what} must be numbers, by name or one for each of the {len(names)} terms, got "
+            f"{numbers!r}"
+        ) from None
     if len(values) != len(names):
         raise ConfigurationError(
             f"{what} must have one entry for each of the {len(names)} terms, got {len(values)}"

@@ -160,6 +160,50 @@ def test_a_function_may_be_the_distance():
     assert loss(x, x) == 0
 
 
+def test_layers_without_places_are_one_place():
+    net = nn.Sequential(nn.Linear(4, 4), nn.Tanh(), nn.Linear(4, 3)).double()
+    x, y = torch.randn(2, 5, 4, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    for dim in (1, -1):
+        loss = FeatureLayers(net, ["1", "2"], normalize=False, channel_dim=dim)
+        expected = [(net[:n](x) - net[:n](y)).square().sum(dim=1) for n in (2, 3)]
+        torch.testing.assert_close(loss.path_losses(x, y, [0, 1]), torch.stack(expected))
+
+
+@pytest.mark.parametrize("eps", [1e-5, 1e-13, 1e-23, 1e-60])
+@pytest.mark.parametrize("size", [0.0, 1e-30, 1.0, 1e25])
+def test_features_of_any_size_give_finite_numbers(eps, size):
+    net = nn.Sequential(nn.Conv1d(1, 2, 3, bias=False))
+    loss = FeatureLayers(net, ["0"], eps=eps)
+    x, y = torch.randn(2, 1, 1, 8, generator=torch.Generator().manual_seed(0)) * size
+    values = loss.path_losses(x.requires_grad_(), y, [0])
+    values.sum().backward()
+    assert values.isfinite().all()
+    assert x.grad.isfinite().all()
+    if size / eps > 1e3:  # then size is nothing to normalized features
+        exact = FeatureLayers(net, ["0"], eps=1e-5).double()
+        expected = exact.path_losses(x.double() / size, y.double() / size, [0]).float()
+        torch.testing.assert_close(values, expected, rtol=1e-4, atol=1e-6)
+
+
+def test_a_network_may_catch_what_it_likes():
+    class Careful(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.first, self.last = nn.Linear(4, 4), nn.Linear(4, 4)
+
+        def forward(self, x):
+            try:
+                return self.last(self.first(x))
+            except Exception:
+                return self.last(x)
+
+    x, y = torch.randn(2, 3, 4, generator=torch.Generator().manual_seed(0))
+    net = Careful()
+    expected = (net.first(x) - net.first(y)).square().sum(dim=1)
+    loss = FeatureLayers(net, ["first"], normalize=False)
+    torch.testing.assert_close(loss.path_losses(x, y, [0])[0], expected)
+
+
 @pytest.mark.parametrize(
     ("network", "layers", "options", "message"),
     [

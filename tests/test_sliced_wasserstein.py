@@ -114,6 +114,8 @@ def test_half_precision_is_computed_in_single():
         ({"p": 0.5}, "power p must be a number of at least 1, got 0.5"),
         ({"p": float("nan")}, "power p must be a number of at least 1, got nan"),
         ({"p": float("inf")}, "power p must be a number of at least 1, got inf"),
+        ({"p": "2"}, "power p must be a number of at least 1, got '2'"),
+        ({"generator": None}, "generator must be a seed or a torch.Generator, got None"),
     ],
 )
 def test_settings_that_cannot_work_are_refused(options, message):
@@ -127,6 +129,8 @@ def test_settings_that_cannot_work_are_refused(options, message):
         (clouds(2, 5, 2), clouds(2, 5, 3), r"input must have shape \(batch, points, 3\)"),
         (clouds(2, 5, 3), clouds(2, 0, 3), r"a point at least, got \(2, 0, 3\)"),
         (clouds(5, 3), clouds(5, 3), r"got \(5, 3\)"),
+        (clouds(2, 5, 3).long(), clouds(2, 5, 3).long(), "input must hold real .* torch.int64"),
+        (clouds(2, 5, 3), clouds(2, 5, 3) + 0j, "target must hold real .* torch.complex128"),
         (clouds(2, 5, 3), clouds(2, 5, 3).float(), "must have the same dtype and device"),
     ],
 )

@@ -79,6 +79,10 @@ def test_terms_that_are_modules_move_and_are_saved_with_it():
     [
         ({}, {}, "at least one path, got 0"),
         ({"a": 3}, {}, "term 'a' must be a function, got 3"),
+        ({1: squares}, {}, "the name of a term must be a string, got 1"),
+        ([squares], {}, "terms must be functions by name, got"),
+        ({"a": squares}, {"weights": 1.0}, "weights must be numbers, by name or one for each of"),
+        ({"a": squares}, {"costs": ["dear"]}, r"costs must be numbers, .* got \['dear'\]"),
         ({"a": squares}, {"weights": [1.0, 2.0]}, "weights must have one entry for each of the 1"),
         ({"a": squares}, {"costs": {"b": 1.0}}, "costs must name every term, a, got b"),
         ({"a": squares}, {"costs": [0.0]}, "cost of path a must be positive"),

@@ -295,7 +295,11 @@ def test_joining_is_done_in_full_precision():
         (lambda: WaveletTransform("db99"), r"no discrete wavelet 'db99'; pywt.wavelist"),
         (lambda: WaveletTransform("morl"), "no discrete wavelet 'morl'"),
         (lambda: WaveletTransform(4), "a name or a pywt.Wavelet, got 4"),
-        (lambda: WaveletTransform(level=0), "level must be at least 1, got 0"),
+        (lambda: WaveletTransform(""), "no discrete wavelet ''"),
+        (lambda: WaveletTransform(level=0), "level must lie between 1 and 62, got 0"),
+        (lambda: WaveletTransform(level=1200), "level must lie between 1 and 62, got 1200"),
+        (lambda: WaveletTransform(signal_ndim=1.0), "signal_ndim must be a whole number, got 1.0"),
+        (lambda: WaveletTransform(sample_rate="a"), "sample_rate must be positive, .* got 'a'"),
         (lambda: WaveletPacket(level=2.0), "level must be a whole number, got 2.0"),
         (lambda: WaveletPacket(mode="smooth"), "mode must be one of periodization, .* 'smooth'"),
         (lambda: WaveletPacket(signal_ndim=3), "signal_ndim must be 1 or 2, got 3"),
@@ -308,6 +312,17 @@ def test_what_cannot_be_is_refused_at_construction(make, message):
         make()
 
 
+def test_coefficients_that_are_no_signals_or_of_several_batches():
+    transform = WaveletTransform("db2", 2)
+    x = noise(2, 8)
+    bands = transform(x)
+    torch.testing.assert_close(transform.inverse(bands, np.int64(8)), x)
+    with pytest.raises(InputError, match=r"got torch\.int64"):
+        transform.inverse([band.long() for band in bands], 8)
+    with pytest.raises(InputError, match=r"path 'd2' of shape \(1, .* got \(2, "):
+        transform.inverse([bands[0][:1], *bands[1:]], 8)
+
+
 def test_signals_and_coefficients_that_do_not_fit():
     transform, images = (WaveletTransform("haar", 2, signal_ndim=ndim) for ndim in (1, 2))
     with pytest.raises(InputError, match=r"images of shape \(..., H, W\), got \(8,\)"):
@@ -317,7 +332,7 @@ def test_signals_and_coefficients_that_do_not_fit():
     bands = transform(torch.zeros(2, 8))
     with pytest.raises(InputError, match="coefficients of all 3 paths, got 2"):
         transform.inverse(bands[:2], 8)
-    with pytest.raises(InputError, match=r"path 'd1' of shape \(..., 8\) .* 16, got \(2, 4\)"):
+    with pytest.raises(InputError, match=r"path 'd1' of shape \(8,\) .* 16, got \(2, 4\)"):
         transform.inverse([torch.zeros(4), torch.zeros(4), bands[2]], 16)
     with pytest.raises(InputError, match=r"expected 2 positive lengths, got 8"):
         images.inverse(images(torch.zeros(8, 8)), 8)

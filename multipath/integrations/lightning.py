@@ -9,8 +9,14 @@ from inspect import signature
 from typing import Any
 
 import torch
-from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import Tensor
+
+try:
+    from lightning.pytorch import Callback, LightningModule, Trainer
+except ModuleNotFoundError as error:
+    raise ModuleNotFoundError(
+        f"{__name__} needs {error.name}: pip install lightning", name=error.name
+    ) from None
 
 from .. import StochasticLoss
 from ..diagnostics import estimate_variance

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from numbers import Integral
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -121,7 +122,7 @@ class ScatteringFeatures(TransformerMixin, BaseEstimator):
         signals, indices = self._signals(X), self._indices()
         rows = [
             torch.cat([f.reshape(len(part), -1) for f in self._features(part, indices)], dim=1)
-            for part in signals.split(self.batch_size)
+            for part in signals.split(int(self.batch_size))
         ]
         return torch.cat([row.cpu() for row in rows]).numpy()
 
@@ -176,10 +177,13 @@ class ScatteringFeatures(TransformerMixin, BaseEstimator):
                 "scattering must be a multipath.transforms.Transform, got "
                 f"{type(self.scattering).__name__}"
             )
-        if not isinstance(self.batch_size, int) or self.batch_size < 1:
-            raise ConfigurationError(f"batch_size must be at least 1, got {self.batch_size!r}")
+        size: Any = self.batch_size
+        if not (isinstance(size, Integral) and int(size) >= 1):
+            raise ConfigurationError(f"batch_size must be a whole number, at least 1, got {size!r}")
         try:
             values = np.asarray(X)
+            if np.iscomplexobj(values):
+                raise TypeError("they are complex")
             values = values if values.dtype == np.float64 else values.astype(np.float32)
         except (TypeError, ValueError) as error:
             raise InputError(
@@ -196,7 +200,7 @@ class ScatteringFeatures(TransformerMixin, BaseEstimator):
                 f"signal {int(broken.argmax())} holds NaN or infinite values "
                 f"({int(broken.sum())} of {len(values)} signals do); remove or repair them"
             )
-        return torch.from_numpy(np.ascontiguousarray(values))
+        return torch.from_numpy(np.require(values, requirements=["C", "W"]))
 
 
 def _names(path: Path, values: Tensor) -> list[str]:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from numbers import Integral
+from numbers import Integral, Real
+from typing import Any
 
 from ..errors import ConfigurationError
 
@@ -19,14 +20,14 @@ def check_integers(**settings: object) -> None:
             raise ConfigurationError(f"{name} must be a whole number, got {value!r}")
 
 
-def check_rate(sample_rate: float) -> None:
+def check_rate(sample_rate: Any) -> None:
     """Refuse sample rates that are not positive.
 
     Raises:
         ConfigurationError: If it is not.
     """
-    if not sample_rate > 0:
-        raise ConfigurationError(f"sample_rate must be positive, in Hz, got {sample_rate}")
+    if not (isinstance(sample_rate, Real) and float(sample_rate) > 0):
+        raise ConfigurationError(f"sample_rate must be positive, in Hz, got {sample_rate!r}")
 
 
 def wavelets_per_octave(Q: int | tuple[int, int], second: int) -> tuple[int, int]:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from functools import partial
-from typing import TypeAlias, get_args
+from numbers import Integral
+from typing import Any, TypeAlias, get_args
 
 import numpy as np
 import pywt
@@ -21,6 +22,9 @@ from .base import Transform, check_signal, full_precision, working_dtype
 # A node of the tree: 0 (low) or 1 (high) for every filtering on the way from the signal to it.
 # Images are filtered along their rows' index, then along their columns' index, and so on in turn.
 Node: TypeAlias = tuple[int, ...]
+
+DEEPEST = 62
+"""Signals of 2^62 samples do not exist."""
 
 
 class Subbands(Transform):
@@ -91,20 +95,22 @@ class Subbands(Transform):
             InputError: If there is not one tensor a path, or one has not the shape that signals of
                 this length give.
         """
-        shape = (length,) if isinstance(length, int) else tuple(length)
+        given: Any = length
+        shape = (int(given),) if isinstance(given, Integral) else tuple(given)
         if len(shape) != self.signal_ndim or min(shape) < 1:
             raise InputError(f"expected {self.signal_ndim} positive lengths, got {length}")
         if len(coefficients) != len(self.paths):
             raise InputError(
                 f"expected coefficients of all {len(self.paths)} paths, got {len(coefficients)}"
             )
+        batch = coefficients[0].shape[: -self.signal_ndim]
         for path, leaf, band in zip(self.paths, self._leaves, coefficients, strict=True):
-            expected = self._shape(leaf, shape)
-            if tuple(band.shape[-self.signal_ndim :]) != expected:
+            check_signal(band)
+            expected = (*batch, *self._shape(leaf, shape))
+            if tuple(band.shape) != expected:
                 raise InputError(
-                    f"expected coefficients of path {path.key!r} of shape (..., "
-                    f"{', '.join(map(str, expected))}) for signals of length {length}, got "
-                    f"{tuple(band.shape)}"
+                    f"expected coefficients of path {path.key!r} of shape {expected} for signals "
+                    f"of length {length}, got {tuple(band.shape)}"
                 )
         return self._merge((), dict(zip(self._leaves, coefficients, strict=True)), shape)
 
@@ -187,7 +193,7 @@ def find_wavelet(wavelet: str | pywt.Wavelet) -> pywt.Wavelet:
     if isinstance(wavelet, str):
         try:
             wavelet = pywt.Wavelet(wavelet)
-        except ValueError:
+        except (TypeError, ValueError):
             raise ConfigurationError(
                 f"PyWavelets has no discrete wavelet {wavelet!r}; "
                 'pywt.wavelist(kind="discrete") lists them'
@@ -203,9 +209,9 @@ def check_tree(level: int, mode: str, signal_ndim: int) -> None:
     Raises:
         ConfigurationError: Saying which.
     """
-    check_integers(level=level)
-    if level < 1:
-        raise ConfigurationError(f"level must be at least 1, got {level}")
+    check_integers(level=level, signal_ndim=signal_ndim)
+    if not 1 <= level <= DEEPEST:
+        raise ConfigurationError(f"level must lie between 1 and {DEEPEST}, got {level}")
     if mode not in get_args(Mode):
         raise ConfigurationError(f"mode must be one of {', '.join(get_args(Mode))}, got {mode!r}")
     if signal_ndim not in (1, 2):

@@ -65,12 +65,21 @@ def test_silence_has_finite_features():
     assert np.isfinite(ScatteringFeatures(TRANSFORM).fit_transform(np.zeros((1, 512)))).all()
 
 
+def test_numbers_and_arrays_may_be_of_numpy():
+    features = ScatteringFeatures(TRANSFORM, batch_size=np.int64(2))
+    expected = features.fit_transform(SIGNALS)
+    frozen = SIGNALS.astype(np.float64)
+    frozen.flags.writeable = False  # as of a file that is mapped into memory
+    np.testing.assert_allclose(features.transform(frozen), expected, rtol=1e-4, atol=1e-6)
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
         ({"scattering": 3}, r"must be a multipath.transforms.Transform, got int"),
         ({"pooling": "max"}, r'pooling must be "mean", "time", None or a function, got \'max\''),
-        ({"batch_size": 0}, r"batch_size must be at least 1, got 0"),
+        ({"batch_size": 0}, r"batch_size must be a whole number, at least 1, got 0"),
+        ({"batch_size": 1.5}, r"batch_size must be a whole number, at least 1, got 1.5"),
         ({"rho": "log"}, r'rho must be None, "identity", "log1p" or a function'),
         ({"eps": 0.0}, r"eps of log1p must be positive"),
     ],
@@ -93,6 +102,7 @@ def test_names_before_fit_are_refused():
         (SIGNALS[:, :500], r"signals of 512 samples, got 500"),
         ([[1.0, 2.0], [1.0]], r"expected signals of numbers, all of one length, got list"),
         ([["a"] * 512], r"expected signals of numbers"),
+        (SIGNALS + 1j, r"expected signals of numbers, .* they are complex"),
         (np.where(np.arange(5)[:, None] < 3, SIGNALS, np.nan), r"signal 3 holds NaN .*2 of 5"),
     ],
 )
