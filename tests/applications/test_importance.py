@@ -199,12 +199,26 @@ def test_a_journal_of_other_work_is_refused_and_discarded_on_request(tmp_path, c
     arguments = ("chirplet", "--examples", "1", "--method", "gradient", "--out", out)
     assert command(*arguments, "--journal", journal) == 0
     assert journal.exists()  # named, so kept: other methods go on from it
-    (tmp_path / "mine.1").write_bytes(b"of another rank")
+    (tmp_path / "mine.1").write_bytes(journal.read_bytes()[:-9])  # of another rank, torn
     other = (*arguments, "--overwrite", "--journal", journal, "--seed", "1")
     assert command(*other) == 2
     assert capsys.readouterr().err.count("\n") >= 1
     assert command(*other, "--restart") == 0
     assert not (tmp_path / "mine.1").exists()
+
+
+@pytest.mark.parametrize("precious", ["keep.wav", "keep.wav.1"])
+def test_only_journals_are_discarded(precious, tmp_path, capsys):
+    out, journal = tmp_path / "pi.pt", tmp_path / "keep.wav"
+    arguments = ("chirplet", "--examples", "1", "--method", "gradient", "--out", out)
+    arguments = (*arguments, "--overwrite", "--journal", journal)
+    assert command(*arguments) == 0
+    (tmp_path / precious).write_text('{"format": "mine"}')
+    before = {file.name: file.read_bytes() for file in tmp_path.iterdir()}
+    capsys.readouterr()
+    assert command(*arguments, "--restart") == 2
+    assert f"{precious} is no journal of theta-importance" in capsys.readouterr().err
+    assert {file.name: file.read_bytes() for file in tmp_path.iterdir()} == before
 
 
 @pytest.mark.parametrize(
