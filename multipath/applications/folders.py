@@ -100,8 +100,12 @@ def check_folder(root: Path, *, resume: bool, overwrite: bool) -> None:
         )
 
 
-def check_place(folder: Path) -> None:
+def check_place(folder: Path, option: str = "--out") -> None:
     """Refuse a folder that cannot be made or written to, before the work for it is done.
+
+    Args:
+        folder: The folder.
+        option: What the message tells to choose another place with.
 
     Raises:
         ConfigurationError: If it cannot.
@@ -115,7 +119,7 @@ def check_place(folder: Path) -> None:
         return
     raise ConfigurationError(
         f"expected a folder to write to, got {folder}, but {there} {reason}; choose another place "
-        "(--out)"
+        f"({option})"
     )
 
 

@@ -194,14 +194,19 @@ class Files:
 
     def prepare(self, *, restart: bool, overwrite: bool) -> None:
         """Refuse what cannot be written, before the long work, and discard what is not wanted."""
+        options = {"--out": self.out, "--plot": self.plot, "--journal": self.journal}
+        files = {option: file for option, file in options.items() if file is not None}
+        if len({file.resolve() for file in files.values()}) < len(files):
+            given = ", ".join(f"{option} {file}" for option, file in files.items())
+            raise ConfigurationError(f"expected different files, got {given}; rename one of them")
+        for option, file in files.items():
+            if file.is_dir():
+                raise ConfigurationError(f"{file} is a folder; name a file ({option})")
+            check_place(file.parent, option)
         if self.plot is not None:
             from .distance_plot import check_picture
 
             check_picture(self.plot)
-        if self.out is not None:
-            if self.out.is_dir():
-                raise ConfigurationError(f"{self.out} is a folder; name a file (--out)")
-            check_place(self.out.parent)
         if self.out is not None and self.out.exists() and not overwrite:
             raise ConfigurationError(
                 f"{self.out} exists; choose another file (--out), or replace it with --overwrite"

@@ -239,6 +239,40 @@ def test_mistakes_end_in_one_line(arguments, message, tmp_path, capsys):
     assert not (tmp_path / "pi.pt").exists()
 
 
+@pytest.mark.parametrize(
+    "files",
+    [
+        ("--out", "a.png", "--plot", "folder/../a.png"),
+        ("--out", "a.pt", "--journal", "./a.pt"),
+        ("--out", "a", "--plot", "a.journal"),
+        ("--out", "a.pt", "--plot", "a.png", "--journal", "a.png"),
+    ],
+)
+def test_one_file_for_two_things_is_refused(files, tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "folder").mkdir()
+    assert command("chirplet", "--examples", "1", "--method", "gradient", *files) == 2
+    error = capsys.readouterr().err
+    assert error.startswith(f"multipath: expected different files, got --out {files[1]}, --")
+    assert error.endswith("; rename one of them\n")
+    assert [path.name for path in tmp_path.iterdir()] == ["folder"]
+
+
+@pytest.mark.parametrize("option", ["--plot", "--journal", "--out"])
+def test_a_folder_that_may_not_be_written_to_is_refused_first(
+    option, tmp_path, capsys, monkeypatch
+):
+    closed = tmp_path / "closed"
+    closed.mkdir()
+    access = os.access
+    monkeypatch.setattr(os, "access", lambda path, mode: path != closed and access(path, mode))
+    monkeypatch.setattr(importance_run, "measure", lambda *_, **__: pytest.fail("too late"))
+    arguments = ("chirplet", "--out", tmp_path / "pi.pt")
+    assert command(*arguments, option, closed / "pi.png") == 2
+    error = capsys.readouterr().err
+    assert error.endswith(f"{closed} may not be written to; choose another place ({option})\n")
+
+
 def test_a_run_draws_from_the_result_and_refuses_that_of_another_transform(tmp_path, capsys):
     out = tmp_path / "pi.pt"
     assert command("chirplet", "--examples", "1", "--method", "gradient", "--out", out) == 0
