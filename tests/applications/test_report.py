@@ -14,6 +14,7 @@ import torch
 
 import multipath
 from multipath.applications import cli, demo
+from multipath.applications.console import show_summary
 from multipath.applications.data import Targets, split_targets
 from multipath.applications.evaluation import Evaluation
 from multipath.applications.matching import SoundMatching
@@ -219,6 +220,24 @@ def test_command_line_runs_and_says_where_the_report_is(name, tmp_path, capsys, 
     assert err.startswith("multipath: ")
     assert "holds a finished run" in err
     assert err.count("\n") == 1
+
+
+@pytest.mark.parametrize("columns", [40, 80, 200])
+def test_tables_by_type_name_each_error_and_break_no_value(columns, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", str(columns))
+    errors = dict.fromkeys((f"transient_{name}" for name in ("loudness", "centroid")), 0.0123)
+    by_type = {"trained": errors, "untrained": dict.fromkeys(errors, 0.0456), "count": 12}
+    summary = {"unit": "", "errors": "distances", "distances": errors, "untrained_error": errors}
+    types = {f"drum {number}": by_type for number in range(6)}
+    show_summary({**summary, "types": types, "seconds_per_step": 0.1}, Path("run"))
+    printed = capsys.readouterr().out
+    assert max(map(len, printed.splitlines())) <= columns
+    tables = {40: 6, 80: 2, 200: 1}[columns]
+    assert printed.count("error by type, untrained in brackets") == tables
+    for name in errors:
+        assert printed.count(name) == 1 + tables
+    assert printed.count("0.0123 (0.0456)") == len(errors) * len(types)
+    assert all(f"{name} (12)" in printed for name in types)
 
 
 @pytest.mark.parametrize(
