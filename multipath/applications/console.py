@@ -14,6 +14,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemaini
 from rich.progress import Progress as ProgressBar
 from rich.table import Column, Table
 
+from .folders import resumable
+
 if TYPE_CHECKING:  # Lightning is slow to import
     from .callbacks import Progress
 
@@ -35,13 +37,14 @@ def make_progress_bar() -> ProgressBar:
 
 @contextmanager
 def show_progress(
-    title: str, steps: int, text: Callable[[float], str] | None = None
+    title: str, steps: int, folder: Path, text: Callable[[float], str] | None = None
 ) -> Iterator[Progress]:
     """Show a bar on stderr from the first step on, and say how to go on after an interruption.
 
     Args:
         title: Before the bar.
         steps: When it is full.
+        folder: That of the run.
         text: Tells the latest error. Default: :func:`error_text`.
 
     Yields:
@@ -62,7 +65,8 @@ def show_progress(
         yield move
     except KeyboardInterrupt:
         bar.stop()
-        print("multipath: interrupted; the same command with --resume goes on", file=sys.stderr)
+        further = "with --resume goes on" if resumable(folder) else "begins again"
+        print(f"multipath: interrupted; the same command {further}", file=sys.stderr)
         raise typer.Exit(130) from None
     finally:
         if bar.live.is_started:

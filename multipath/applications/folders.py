@@ -31,6 +31,7 @@ __all__ = [
     "discard",
     "discard_drafts",
     "read_checkpoint",
+    "resumable",
 ]
 
 CONFIG, SUMMARY = "config.json", "summary.json"
@@ -98,6 +99,11 @@ def check_folder(root: Path, *, resume: bool, overwrite: bool) -> None:
         raise ConfigurationError(
             f"{root} holds an unfinished run; go on with --resume, or discard it with --overwrite"
         )
+
+
+def resumable(root: Path) -> bool:
+    """Whether the folder holds a run that is not finished."""
+    return _holds_a_run(root) and not (root / SUMMARY).exists()
 
 
 def check_place(folder: Path, option: str = "--out") -> None:

@@ -288,14 +288,26 @@ def test_an_unwritable_folder_is_a_user_error(tmp_path, capsys):
     assert err.count("\n") == 1
 
 
-def test_interruption_has_its_exit_code(capsys, monkeypatch):
+@pytest.mark.parametrize(
+    ("files", "hint"),
+    [
+        ([], "the same command begins again"),
+        (["config.json"], "the same command with --resume goes on"),
+        (["config.json", "summary.json"], "the same command begins again"),  # yet to be discarded
+    ],
+)
+def test_interruption_has_its_exit_code_and_says_how_to_go_on(
+    files, hint, tmp_path, capsys, monkeypatch
+):
     def interrupted(*_, **__):
         raise KeyboardInterrupt
 
+    for name in files:
+        (tmp_path / name).write_text('{"application": "mine"}')
     monkeypatch.setattr("multipath.applications.run.run", interrupted)
-    code, _, err = call(capsys, "match", "chirplet", "--out", "unused")
+    code, _, err = call(capsys, "match", "chirplet", "--out", str(tmp_path))
     assert code == 130
-    assert "--resume" in err
+    assert err.splitlines()[-1] == f"multipath: interrupted; {hint}"
 
 
 def test_a_missing_extra_is_named_with_its_remedy(capsys, monkeypatch):
