@@ -310,6 +310,14 @@ def test_interruption_has_its_exit_code_and_says_how_to_go_on(
     assert err.splitlines()[-1] == f"multipath: interrupted; {hint}"
 
 
+def test_interruption_of_any_command_is_said(capsys, monkeypatch):
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("multipath.applications.comparison_page.write_comparison", interrupted)
+    assert call(capsys, "report", "run") == (130, "", "multipath: interrupted\n")
+
+
 def test_a_missing_extra_is_named_with_its_remedy(capsys, monkeypatch):
     monkeypatch.setitem(sys.modules, "multipath.applications.run", None)
     monkeypatch.delitem(sys.modules, "multipath.applications.run")
