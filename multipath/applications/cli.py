@@ -40,6 +40,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if isinstance(sys.stdout, TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # names of files need not be text
     given = list(sys.argv[1:] if arguments is None else arguments)
+    _refuse_empty(given)
     try:
         from .commands import app
 
@@ -54,6 +55,20 @@ def main(arguments: Sequence[str] | None = None) -> None:
         if not _is_users(error):
             raise
         _exit(2, _explain(error))
+
+
+def _refuse_empty(given: Sequence[str]) -> None:
+    """Nothing takes empty text; as a path it would be the current directory."""
+    words = ["multipath"]
+    for argument in given:
+        words += argument.split("=", maxsplit=1) if argument.startswith("--") else [argument]
+    if "" in words:
+        before = words[words.index("") - 1]
+        _exit(
+            2,
+            f"expected a value after {before}, got empty text (a variable that is not set?); give "
+            "one, or leave it out",
+        )
 
 
 def _is_users(error: Exception) -> bool:

@@ -3,10 +3,12 @@
 What is slow to import is imported by the command that needs it, so that ``--help`` is not.
 """
 
+import sys
 from collections.abc import Mapping
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
 from .. import __version__
 from .distance_command import distance
@@ -20,8 +22,22 @@ from .reproduce_command import reproduce
 from .resynthesize_command import resynthesize
 from .synthesizers import CHIRPLETS
 
+
+class Commands(TyperGroup):
+    """Commands that say when they are interrupted, where Typer would end them in silence."""
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run one; those that can go on have said so themselves."""
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:
+            print("multipath: interrupted", file=sys.stderr)
+            raise typer.Exit(130) from None
+
+
 app = typer.Typer(
     name="multipath",
+    cls=Commands,
     help="Train with a loss that is a mean over many paths at the price of a few of them.",
     no_args_is_help=True,
     add_completion=False,

@@ -63,7 +63,7 @@ class Run:
     @property
     def last_step(self) -> int:
         """How far it went."""
-        return int(self.rows[-1]["step"]) if self.rows else 0
+        return next(reversed(self.curve), 0)
 
     @property
     def measure(self) -> str:
@@ -73,11 +73,11 @@ class Run:
         return "error (per mille)" if self.headline == "theta" else f"{self.headline} distance"
 
     @property
-    def curve(self) -> dict[float, float]:
+    def curve(self) -> dict[int, float]:
         """Error over steps: theta error in per mille, a distance, or that in percent."""
         if self.kind == "resynthesis":
-            return {row["step"]: 100 * row["relative"] for row in self.rows}
-        return {row["step"]: row[self.headline] for row in self.rows}
+            return {int(row["step"]): 100 * row["relative"] for row in self.rows}
+        return {int(row["step"]): row[self.headline] for row in self.rows}
 
     @property
     def sounds(self) -> list[tuple[Path, Path]]:
@@ -130,7 +130,7 @@ class Group:
         return {name: interval([run.errors[name] for run in runs]) for name in names}
 
     @property
-    def band(self) -> tuple[list[float], list[Interval]]:
+    def band(self) -> tuple[list[int], list[Interval]]:
         """Steps that all finished runs evaluated, and the interval of the error at each."""
         curves = [run.curve for run in self.independent]
         steps = sorted(set.intersection(*(set(curve) for curve in curves))) if curves else []
@@ -253,8 +253,8 @@ def read_run(folder: Path, name: str | None = None) -> Run:
             _headline(given),
             str(config.get("recording", "")) or _digest(folder / "sources.json"),
         )
-        run.curve  # noqa: B018 - the columns it takes are there
-    except (KeyError, TypeError, ValueError) as error:
+        run.curve  # noqa: B018 - the columns it takes are there, and steps are numbers of steps
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
         if isinstance(error, InputError):
             raise
         raise InputError(

@@ -83,7 +83,7 @@ def plot_curves(section: Section) -> Figure:
     return figure
 
 
-def _line(run: Run) -> tuple[list[float], list[float]]:
+def _line(run: Run) -> tuple[list[int], list[float]]:
     return list(run.curve), list(run.curve.values())
 
 

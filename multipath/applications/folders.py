@@ -31,6 +31,7 @@ __all__ = [
     "discard",
     "discard_drafts",
     "read_checkpoint",
+    "resumable",
 ]
 
 CONFIG, SUMMARY = "config.json", "summary.json"
@@ -100,8 +101,17 @@ def check_folder(root: Path, *, resume: bool, overwrite: bool) -> None:
         )
 
 
-def check_place(folder: Path) -> None:
+def resumable(root: Path) -> bool:
+    """Whether the folder holds a run that is not finished."""
+    return _holds_a_run(root) and not (root / SUMMARY).exists()
+
+
+def check_place(folder: Path, option: str = "--out") -> None:
     """Refuse a folder that cannot be made or written to, before the work for it is done.
+
+    Args:
+        folder: The folder.
+        option: What the message tells to choose another place with.
 
     Raises:
         ConfigurationError: If it cannot.
@@ -115,7 +125,7 @@ def check_place(folder: Path) -> None:
         return
     raise ConfigurationError(
         f"expected a folder to write to, got {folder}, but {there} {reason}; choose another place "
-        "(--out)"
+        f"({option})"
     )
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import glob
 import os
 import re
 import sys
@@ -17,6 +16,7 @@ import typer
 
 from .._tables import aligned
 from ..errors import ConfigurationError, MultipathError
+from ..importance._journal import discard
 from ..importance.theta import Method
 from .chirplet_matching import ChirpletMatching
 from .configuration import MatchConfig
@@ -194,27 +194,25 @@ class Files:
 
     def prepare(self, *, restart: bool, overwrite: bool) -> None:
         """Refuse what cannot be written, before the long work, and discard what is not wanted."""
+        options = {"--out": self.out, "--plot": self.plot, "--journal": self.journal}
+        files = {option: file for option, file in options.items() if file is not None}
+        if len({file.resolve() for file in files.values()}) < len(files):
+            given = ", ".join(f"{option} {file}" for option, file in files.items())
+            raise ConfigurationError(f"expected different files, got {given}; rename one of them")
+        for option, file in files.items():
+            if file.is_dir():
+                raise ConfigurationError(f"{file} is a folder; name a file ({option})")
+            check_place(file.parent, option)
         if self.plot is not None:
             from .distance_plot import check_picture
 
             check_picture(self.plot)
-        if self.out is not None:
-            if self.out.is_dir():
-                raise ConfigurationError(f"{self.out} is a folder; name a file (--out)")
-            check_place(self.out.parent)
         if self.out is not None and self.out.exists() and not overwrite:
             raise ConfigurationError(
                 f"{self.out} exists; choose another file (--out), or replace it with --overwrite"
             )
-        if restart:
-            self.remove_journal()
-
-    def remove_journal(self) -> None:
-        """That of every process."""
-        if self.journal is not None:
-            others = self.journal.parent.glob(f"{glob.escape(self.journal.name)}.*")
-            for file in [self.journal, *(f for f in others if f.suffix[1:].isdigit())]:
-                file.unlink(missing_ok=True)
+        if restart and self.journal is not None:
+            discard(self.journal)
 
 
 def measure_and_show(
@@ -260,7 +258,7 @@ def _finish(config: MatchConfig, result: ThetaImportance, files: Files, keep_jou
         figure = result.plot(inside=marked, title=config.application.title)
         write_figure(files.plot, figure, dpi=150)
     if not keep_journal:  # only now that all is written
-        files.remove_journal()
+        discard(cast(Path, files.journal))
     print(result)
     settings = result.settings
     measured = f"examples: {settings['examples']}, batches: {settings['batches']}"

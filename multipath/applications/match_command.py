@@ -200,6 +200,6 @@ def run_and_show(config: MatchConfig, out: Path | None, *, resume: bool, overwri
     loss, seed = config.objective.loss, config.seed
     name = re.sub(r"[^\w.-]+", "-", f"{config.application.title} {loss} {seed}")
     folder = out or Path("runs") / name
-    with show_progress(f"{loss}, seed {seed}", config.training.steps) as progress:
+    with show_progress(f"{loss}, seed {seed}", config.training.steps, folder) as progress:
         summary = run(config, folder, resume=resume, overwrite=overwrite, progress=progress)
     show_summary(summary, folder)

@@ -87,7 +87,7 @@ def resynthesize(
     for note in notes:
         print(f"note: {note}")
     with show_progress(
-        file.name, settings.steps, lambda relative: f"distance {100 * relative:.1f} %"
+        file.name, settings.steps, folder, lambda relative: f"distance {100 * relative:.1f} %"
     ) as progress:
         summary = run_resynthesis(
             recording,

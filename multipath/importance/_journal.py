@@ -17,7 +17,7 @@ from .._files import naming
 from ..errors import ConfigurationError, InputError
 
 FORMAT = "multipath theta-importance, 1"
-START = b'{"format"'
+START = json.dumps({"format": FORMAT})[:-1].encode()
 Record = tuple[Tensor, ...]
 
 
@@ -41,11 +41,7 @@ class Journal:
         self.path, self.fingerprint = path, fingerprint
         self.own = path if rank == 0 else path.with_name(f"{path.name}.{rank}")
         self.records: dict[str, Record] = {}
-        if path.is_dir():
-            raise ConfigurationError(f"the journal {path} is a folder; give a file")
-        beside = path.parent.iterdir() if path.parent.exists() else []
-        ours = re.compile(re.escape(path.name) + r"(\.\d+)?")
-        for file in sorted(f for f in beside if ours.fullmatch(f.name)):
+        for file in _files(path):
             self._read(file, repair=file == self.own)
 
     def append(self, unit: str, record: Sequence[Tensor]) -> None:
@@ -65,13 +61,14 @@ class Journal:
 
     def _read(self, file: Path, repair: bool) -> None:
         content = file.read_bytes()
+        written_for = _fingerprint(file, content)
+        if written_for not in (None, self.fingerprint):
+            raise ConfigurationError(
+                f"{file} belongs to other work: the loss, the weights, the batches or the settings "
+                "have changed since; choose another file, or remove it to start again"
+            )
         whole, _, torn = content.rpartition(b"\n")
-        lines = whole.split(b"\n") if whole else []
-        if not lines:
-            if not START.startswith(content[: len(START)]):
-                raise InputError(f"{file} is no journal of theta-importance; choose another file")
-        else:
-            self._check_header(file, lines[0])
+        lines = whole.split(b"\n")
         for number, line in enumerate(lines[1:], start=2):
             try:
                 entry = json.loads(line)
@@ -85,17 +82,39 @@ class Journal:
             with file.open("r+b") as stream:
                 stream.truncate(len(content) - len(torn))
 
-    def _check_header(self, file: Path, line: bytes) -> None:
-        try:
-            header = json.loads(line)
-            known = header["format"] == FORMAT
-            fingerprint = header["fingerprint"]
-        except (ValueError, KeyError, TypeError):
-            known, fingerprint = False, ""
-        if not known:
-            raise InputError(f"{file} is no journal of theta-importance; choose another file")
-        if fingerprint != self.fingerprint:
-            raise ConfigurationError(
-                f"{file} belongs to other work: the loss, the weights, the batches or the settings "
-                "have changed since; choose another file, or remove it to start again"
-            )
+
+def discard(path: Path) -> None:
+    """Remove a journal with the files of all ranks.
+
+    Raises:
+        ConfigurationError: If it is a folder.
+        InputError: If one of these files is no journal; then none is removed.
+    """
+    files = _files(path)
+    for file in files:
+        _fingerprint(file, file.read_bytes())
+    for file in files:
+        file.unlink()
+
+
+def _files(path: Path) -> list[Path]:
+    """Those that are there, of whichever ranks."""
+    if path.is_dir():
+        raise ConfigurationError(f"the journal {path} is a folder; give a file")
+    beside = path.parent.iterdir() if path.parent.exists() else []
+    ours = re.compile(re.escape(path.name) + r"(\.\d+)?")
+    return sorted(file for file in beside if ours.fullmatch(file.name))
+
+
+def _fingerprint(file: Path, content: bytes) -> str | None:
+    """What the header says; None if an interruption has left less than a header."""
+    header, end, _ = content.partition(b"\n")
+    try:
+        if not end and START.startswith(header[: len(START)]):
+            return None
+        entry = json.loads(header)
+        if entry["format"] == FORMAT:
+            return str(entry["fingerprint"])
+    except (ValueError, KeyError, TypeError):
+        pass  # refused, as one of another format
+    raise InputError(f"{file} is no journal of theta-importance; choose another file")

@@ -332,6 +332,8 @@ def refuse(tmp_path, change, message):
         ("summary.json", '{"a": 1}', "damaged or of another version .KeyError.'theta_error'"),
         ("metrics.csv", "step,theta\n1,many\n", "metrics.csv is damaged .could not convert"),
         ("metrics.csv", "step,loss\n1,2\n", "damaged or of another version .KeyError.'theta'"),
+        ("metrics.csv", "step,theta\nnan,2\n9,1\n", "damaged or of another version .ValueError"),
+        ("metrics.csv", "step,theta\n9,1\ninf,2\n", "damaged or of another version .OverflowError"),
         ("draws.csv", "index\n1\n", "expected a table with the columns index, key and count"),
     ],
 )

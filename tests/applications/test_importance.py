@@ -199,12 +199,26 @@ def test_a_journal_of_other_work_is_refused_and_discarded_on_request(tmp_path, c
     arguments = ("chirplet", "--examples", "1", "--method", "gradient", "--out", out)
     assert command(*arguments, "--journal", journal) == 0
     assert journal.exists()  # named, so kept: other methods go on from it
-    (tmp_path / "mine.1").write_bytes(b"of another rank")
+    (tmp_path / "mine.1").write_bytes(journal.read_bytes()[:-9])  # of another rank, torn
     other = (*arguments, "--overwrite", "--journal", journal, "--seed", "1")
     assert command(*other) == 2
     assert capsys.readouterr().err.count("\n") >= 1
     assert command(*other, "--restart") == 0
     assert not (tmp_path / "mine.1").exists()
+
+
+@pytest.mark.parametrize("precious", ["keep.wav", "keep.wav.1"])
+def test_only_journals_are_discarded(precious, tmp_path, capsys):
+    out, journal = tmp_path / "pi.pt", tmp_path / "keep.wav"
+    arguments = ("chirplet", "--examples", "1", "--method", "gradient", "--out", out)
+    arguments = (*arguments, "--overwrite", "--journal", journal)
+    assert command(*arguments) == 0
+    (tmp_path / precious).write_text('{"format": "mine"}')
+    before = {file.name: file.read_bytes() for file in tmp_path.iterdir()}
+    capsys.readouterr()
+    assert command(*arguments, "--restart") == 2
+    assert f"{precious} is no journal of theta-importance" in capsys.readouterr().err
+    assert {file.name: file.read_bytes() for file in tmp_path.iterdir()} == before
 
 
 @pytest.mark.parametrize(
@@ -223,6 +237,40 @@ def test_mistakes_end_in_one_line(arguments, message, tmp_path, capsys):
     assert message in error
     assert error.splitlines()[-1].startswith("multipath: ")
     assert not (tmp_path / "pi.pt").exists()
+
+
+@pytest.mark.parametrize(
+    "files",
+    [
+        ("--out", "a.png", "--plot", "folder/../a.png"),
+        ("--out", "a.pt", "--journal", "./a.pt"),
+        ("--out", "a", "--plot", "a.journal"),
+        ("--out", "a.pt", "--plot", "a.png", "--journal", "a.png"),
+    ],
+)
+def test_one_file_for_two_things_is_refused(files, tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "folder").mkdir()
+    assert command("chirplet", "--examples", "1", "--method", "gradient", *files) == 2
+    error = capsys.readouterr().err
+    assert error.startswith(f"multipath: expected different files, got --out {files[1]}, --")
+    assert error.endswith("; rename one of them\n")
+    assert [path.name for path in tmp_path.iterdir()] == ["folder"]
+
+
+@pytest.mark.parametrize("option", ["--plot", "--journal", "--out"])
+def test_a_folder_that_may_not_be_written_to_is_refused_first(
+    option, tmp_path, capsys, monkeypatch
+):
+    closed = tmp_path / "closed"
+    closed.mkdir()
+    access = os.access
+    monkeypatch.setattr(os, "access", lambda path, mode: path != closed and access(path, mode))
+    monkeypatch.setattr(importance_run, "measure", lambda *_, **__: pytest.fail("too late"))
+    arguments = ("chirplet", "--out", tmp_path / "pi.pt")
+    assert command(*arguments, option, closed / "pi.png") == 2
+    error = capsys.readouterr().err
+    assert error.endswith(f"{closed} may not be written to; choose another place ({option})\n")
 
 
 def test_a_run_draws_from_the_result_and_refuses_that_of_another_transform(tmp_path, capsys):

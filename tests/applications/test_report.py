@@ -14,6 +14,7 @@ import torch
 
 import multipath
 from multipath.applications import cli, demo
+from multipath.applications.console import show_summary
 from multipath.applications.data import Targets, split_targets
 from multipath.applications.evaluation import Evaluation
 from multipath.applications.matching import SoundMatching
@@ -221,6 +222,24 @@ def test_command_line_runs_and_says_where_the_report_is(name, tmp_path, capsys, 
     assert err.count("\n") == 1
 
 
+@pytest.mark.parametrize("columns", [40, 80, 200])
+def test_tables_by_type_name_each_error_and_break_no_value(columns, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", str(columns))
+    errors = dict.fromkeys((f"transient_{name}" for name in ("loudness", "centroid")), 0.0123)
+    by_type = {"trained": errors, "untrained": dict.fromkeys(errors, 0.0456), "count": 12}
+    summary = {"unit": "", "errors": "distances", "distances": errors, "untrained_error": errors}
+    types = {f"drum {number}": by_type for number in range(6)}
+    show_summary({**summary, "types": types, "seconds_per_step": 0.1}, Path("run"))
+    printed = capsys.readouterr().out
+    assert max(map(len, printed.splitlines())) <= columns
+    tables = {40: 6, 80: 2, 200: 1}[columns]
+    assert printed.count("error by type, untrained in brackets") == tables
+    for name in errors:
+        assert printed.count(name) == 1 + tables
+    assert printed.count("0.0123 (0.0456)") == len(errors) * len(types)
+    assert all(f"{name} (12)" in printed for name in types)
+
+
 @pytest.mark.parametrize(
     ("arguments", "folder"),
     [
@@ -269,14 +288,34 @@ def test_an_unwritable_folder_is_a_user_error(tmp_path, capsys):
     assert err.count("\n") == 1
 
 
-def test_interruption_has_its_exit_code(capsys, monkeypatch):
+@pytest.mark.parametrize(
+    ("files", "hint"),
+    [
+        ([], "the same command begins again"),
+        (["config.json"], "the same command with --resume goes on"),
+        (["config.json", "summary.json"], "the same command begins again"),  # yet to be discarded
+    ],
+)
+def test_interruption_has_its_exit_code_and_says_how_to_go_on(
+    files, hint, tmp_path, capsys, monkeypatch
+):
     def interrupted(*_, **__):
         raise KeyboardInterrupt
 
+    for name in files:
+        (tmp_path / name).write_text('{"application": "mine"}')
     monkeypatch.setattr("multipath.applications.run.run", interrupted)
-    code, _, err = call(capsys, "match", "chirplet", "--out", "unused")
+    code, _, err = call(capsys, "match", "chirplet", "--out", str(tmp_path))
     assert code == 130
-    assert "--resume" in err
+    assert err.splitlines()[-1] == f"multipath: interrupted; {hint}"
+
+
+def test_interruption_of_any_command_is_said(capsys, monkeypatch):
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("multipath.applications.comparison_page.write_comparison", interrupted)
+    assert call(capsys, "report", "run") == (130, "", "multipath: interrupted\n")
 
 
 def test_a_missing_extra_is_named_with_its_remedy(capsys, monkeypatch):

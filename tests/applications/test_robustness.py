@@ -473,6 +473,25 @@ def test_output_that_cannot_be(tmp_path, capsys, monkeypatch, runs):
     assert content(tmp_path) == {"file": b"mine"}
 
 
+@pytest.mark.parametrize(
+    ("arguments", "before"),
+    [
+        ((*MATCH_COMMAND, "--out", ""), "--out"),
+        ((*MATCH_COMMAND, "--out="), "--out"),
+        (("importance", "chirplet", "--plot", "", "--out", "pi.pt"), "--plot"),
+        (("resynthesize", "a.wav", "--out", ""), "--out"),
+        (("reproduce", "table2", "--seeds", "0", "--out", ""), "--out"),
+        (("report", "run", "--out", ""), "--out"),
+        (("report", ""), "report"),
+        (("",), "multipath"),
+    ],
+)
+def test_empty_text_is_no_value(arguments, before, tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert f"expected a value after {before}, got empty text" in refused(capsys, *arguments)
+    assert not list(tmp_path.iterdir())
+
+
 def test_recordings_none_of_which_can_be_used(tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
     for number in range(5):
