@@ -14,12 +14,23 @@ from scipy.signal import resample_poly
 from torch import Tensor
 
 from .._files import write_bytes
-from ..errors import InputError
+from ..errors import InputError, MultipathError
 
-__all__ = ["SILENCE", "playable", "read_audio", "read_channels", "resample", "write_audio"]
+__all__ = [
+    "SILENCE",
+    "check_rate",
+    "playable",
+    "read_audio",
+    "read_channels",
+    "resample",
+    "write_audio",
+]
 
 #: Largest deviation from the mean (full scale = 1) that still counts as silence: -120 dB.
 SILENCE = 1e-6
+
+HIGHEST_RATE = 1_000_000
+"""Hz: beyond any recording of sound. The filter that resamples is as long as the rate is high."""
 
 PLAYABLE = 8000
 """Hz: browsers refuse lower sample rates."""
@@ -40,7 +51,8 @@ def read_audio(path: str | Path, mono: bool = False) -> tuple[Tensor, int]:
 
     Raises:
         InputError: If the file is missing, is not audio, is damaged, is empty, has several channels
-            (unless ``mono``), or holds NaN, infinite or only silent samples.
+            (unless ``mono``), holds NaN, infinite or only silent samples, or declares a sample rate
+            above 1 MHz.
 
     Example:
         >>> from pathlib import Path
@@ -74,7 +86,8 @@ def read_channels(path: Path) -> tuple[NDArray[np.float32], int]:
         The channels, shape (T, channels) with full scale at 1, and the sample rate in Hz.
 
     Raises:
-        InputError: If the file is missing, is not audio, is damaged, or is empty.
+        InputError: If the file is missing, is not audio, is damaged, is empty, or declares a sample
+            rate above 1 MHz.
     """
     if not path.is_file():
         raise InputError(f"{path}: there is no such file; pass the path of a recording")
@@ -98,7 +111,27 @@ def read_channels(path: Path) -> tuple[NDArray[np.float32], int]:
         )
     if not len(channels):
         raise InputError(f"{path}: the recording is empty; it needs at least one sample")
+    check_rate(sample_rate, f"{path}: the sample rate in the header")
     return channels, int(sample_rate)
+
+
+def check_rate(
+    rate: float, name: str = "a sample rate", error: type[MultipathError] = InputError
+) -> None:
+    """Refuse a sample rate that is not a whole number of Hz from 1 to ``HIGHEST_RATE``.
+
+    Args:
+        rate: In Hz.
+        name: What the message calls it.
+        error: What to raise.
+
+    Example:
+        >>> check_rate(44100.5)
+        Traceback (most recent call last):
+        multipath.errors.InputError: a sample rate must be a whole number of Hz from ... got 44100.5
+    """
+    if not 1 <= rate <= HIGHEST_RATE or rate != int(rate):
+        raise error(f"{name} must be a whole number of Hz from 1 to {HIGHEST_RATE}, got {rate}")
 
 
 def check_waveform(waveform: Tensor, name: str) -> None:
@@ -136,21 +169,28 @@ def resample(waveform: Tensor, rate: int, new_rate: int) -> Tensor:
         Samples of shape (..., ceil(T * new_rate / rate)), of the same dtype.
 
     Raises:
-        InputError: If a sample rate is not a positive integer.
+        InputError: If a sample rate is not a whole number from 1 to 1 MHz, or the result does not
+            fit in memory.
 
     Example:
         >>> tone = torch.sin(torch.arange(4410) * 0.05)
         >>> resample(tone, 44100, 22050).shape
         torch.Size([2205])
     """
-    for value in (rate, new_rate):
-        if value != int(value) or value <= 0:
-            raise InputError(f"a sample rate must be a positive whole number of Hz, got {value}")
+    check_rate(rate)
+    check_rate(new_rate)
     if rate == new_rate:
         return waveform
     common = gcd(int(rate), int(new_rate))
     samples = waveform.detach().cpu().numpy().astype(np.float64)
-    resampled = resample_poly(samples, int(new_rate) // common, int(rate) // common, axis=-1)
+    up, down = int(new_rate) // common, int(rate) // common
+    try:
+        resampled = resample_poly(samples, up, down, axis=-1)
+    except MemoryError as error:  # a rate of a few Hz, most likely by mistake
+        raise InputError(
+            f"{waveform.shape[-1]} samples at {rate} Hz are {waveform.shape[-1] * up // down} at "
+            f"{new_rate} Hz, which do not fit in memory; cut the recording, or choose a lower rate"
+        ) from error
     return torch.from_numpy(np.ascontiguousarray(resampled)).to(waveform)
 
 

@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 from ..errors import ConfigurationError
 from ..transforms import JTFS, Scattering1D, Transform
+from .audio import check_rate
 from .distance import check_length, default_octaves
 from .settings import Settings
 
@@ -30,7 +31,7 @@ class ResynthesisSettings(Settings):
     Args:
         transform: What the sounds are compared by.
         n_samples: Length of the recording.
-        sample_rate: In Hz.
+        sample_rate: In Hz, a whole number up to 1 MHz.
         J: Octaves of the filter banks over time.
         Q: Wavelets per octave of the first and second one.
         T: Averaging in samples: what happens within is a texture, whose details are free.
@@ -76,6 +77,7 @@ class ResynthesisSettings(Settings):
             raise ConfigurationError(
                 f"transform must be one of {', '.join(OWN)}, got {self.transform!r}"
             )
+        check_rate(self.sample_rate, "sample_rate", ConfigurationError)
         if self.start not in STARTS:
             raise ConfigurationError(f"start must be one of {', '.join(STARTS)}, got {self.start}")
         for name, least in (("steps", 1), ("interval", 1), ("draws", 0), ("seed", 0)):

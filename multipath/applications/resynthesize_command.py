@@ -134,7 +134,7 @@ def _read(
     if duration is not None:
         recording = recording[: max(1, round(duration * rate))]
     check_waveform(recording, str(file))
-    chosen = new_rate or _working_rate(file, transform, len(recording), rate)
+    chosen = _working_rate(file, transform, len(recording), rate) if new_rate is None else new_rate
     if chosen != rate:
         notes.append(f"resampled from {rate} to {chosen} Hz")
     return resample(recording, rate, chosen), chosen, notes

@@ -13,6 +13,7 @@ from torch.nn.functional import pad
 
 from ..errors import ConfigurationError
 from .application import Application
+from .audio import check_rate
 from .data import Targets
 from .drum_distances import DrumDistances
 from .recordings import (
@@ -74,10 +75,7 @@ class TR808Matching(Application):
             )
         if self.trim is not None and not self.trim > 0:
             raise ConfigurationError(f"trim must be a positive number of dB, got {self.trim}")
-        if self.sample_rate != round(self.sample_rate):
-            raise ConfigurationError(
-                f"sample_rate must be a whole number of Hz, got {self.sample_rate}"
-            )
+        check_rate(self.sample_rate, "sample_rate", ConfigurationError)
 
     @property
     def variant(self) -> str:

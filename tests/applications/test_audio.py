@@ -1,5 +1,7 @@
 """Reading, checking, resampling and writing recordings."""
 
+import math
+
 import numpy as np
 import pytest
 import soundfile
@@ -113,10 +115,29 @@ def test_same_rate_changes_nothing():
     assert torch.equal(resample(waveform, 8000, 8000), waveform)
 
 
-@pytest.mark.parametrize("rate", [0, -8000, 44100.5])
+@pytest.mark.parametrize("rate", [0, -8000, 44100.5, 1_000_001, math.nan, math.inf])
 def test_impossible_rate(rate):
-    with pytest.raises(InputError, match=f"a sample rate must be a positive .*, got {rate}"):
+    with pytest.raises(InputError, match=f"a sample rate must be a whole number .*, got {rate}"):
         resample(torch.zeros(10), 8000, rate)
+    with pytest.raises(InputError, match=f"a sample rate must be a whole number .*, got {rate}"):
+        resample(torch.zeros(10), rate, 8000)
+
+
+@pytest.mark.parametrize("rate", [1_000_001, 1_999_999_973, 2_147_483_647])
+def test_impossible_rate_in_a_header(tmp_path, rate):
+    write_audio(tmp_path / "a.wav", tone(440, 8000, 100), rate)
+    with pytest.raises(InputError, match=rf"a\.wav: the sample rate in the header .*, got {rate}"):
+        read_audio(tmp_path / "a.wav")
+
+
+def test_the_highest_rate(tmp_path):
+    write_audio(tmp_path / "a.wav", tone(440, 8000, 100), 1_000_000)
+    assert read_audio(tmp_path / "a.wav")[1] == 1_000_000
+
+
+def test_more_samples_than_memory_holds():
+    with pytest.raises(InputError, match="20000000 samples at 1 Hz are 20000000000000 at 1000000"):
+        resample(torch.zeros(20_000_000), 1, 1_000_000)
 
 
 def test_writing_fails_with_a_reason(tmp_path):

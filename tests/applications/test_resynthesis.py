@@ -399,7 +399,9 @@ def test_long_recordings_are_heard_at_a_lower_rate_or_refused(recordings, capsys
         ("tone.wav", ["--J=0"], "J and Q must be"),
         ("tone.wav", ["--steps=0"], "steps must be at least 1"),
         ("tone.wav", ["--resume"], "nothing to resume"),
-        ("tone.wav", ["--sample-rate=-5"], "a sample rate must be a positive whole number"),
+        ("tone.wav", ["--sample-rate=-5"], "a sample rate must be a whole number of Hz from 1 to"),
+        ("tone.wav", ["--sample-rate=0"], "a sample rate must be a whole number of Hz from 1 to"),
+        ("tone.wav", ["--sample-rate=1999999973"], "from 1 to 1000000, got 1999999973"),
     ],
 )
 def test_command_refuses_in_one_line(recordings, tmp_path, capsys, name, options, message):

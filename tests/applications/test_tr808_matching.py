@@ -221,7 +221,7 @@ def test_too_few_recordings_leave_no_run_behind(drums, tmp_path):
         ({"noise": "pink"}, "noise must be fixed or random, got 'pink'"),
         ({"onset": 2048}, r"onset must lie in \[0, n_samples = 2048\), got 2048"),
         ({"n_targets": 0}, "n_targets must be at least 1, got 0"),
-        ({"sample_rate": 12000.5}, "whole number of Hz, got 12000.5"),
+        ({"sample_rate": 12000.5}, "whole number of Hz from 1 to 1000000, got 12000.5"),
         ({"trim": float("nan")}, "trim must be a positive number of dB, got nan"),
         ({"bad_files": "keep"}, "bad_files must be skip or refuse, got 'keep'"),
     ],
