@@ -35,6 +35,14 @@ HIGHEST_RATE = 1_000_000
 PLAYABLE = 8000
 """Hz: browsers refuse lower sample rates."""
 
+# libsndfile reads what there is of a file that was cut off, and only mentions it in its log
+CUT = {
+    "bytes": r"(?:data|SSND)\s*: (?P<declared>\d+) \(should be (?P<held>\d+)\)",  # WAV, AIFF
+    "samples": r"frame count (?P<held>\d+) .*'ds64' chunk of (?P<declared>\d+)",  # RF64
+}
+UNKNOWN_LENGTH = 0xFFFFFF00
+"""Streams declare the largest number of bytes or thereabouts."""
+
 FORMATS = {"AIF": "AIFF"}
 """Names of formats where they are not the suffix."""
 
@@ -102,13 +110,13 @@ def read_channels(path: Path) -> tuple[NDArray[np.float32], int]:
             f"{path}: this is not a readable recording ({getattr(error, 'error_string', error)}); "
             "pass a WAV, FLAC or OGG file"
         ) from error
-    # libsndfile reads what there is of a file that was cut off, and only mentions it in its log
-    cut = re.search(r"data\s*:\s*(\d+)\s*\(should be (\d+)\)", log)
-    if cut and int(cut[2]) < int(cut[1]) < 0xFFFFFF00:  # streams declare the largest number
-        raise InputError(
-            f"{path}: the recording is cut off: it declares {cut[1]} bytes of sound and holds "
-            f"{cut[2]}; copy it again"
-        )
+    for unit, pattern in CUT.items():
+        cut = re.search(pattern, log)
+        if cut and int(cut["held"]) < int(cut["declared"]) < UNKNOWN_LENGTH:
+            raise InputError(
+                f"{path}: the recording is cut off: it declares {cut['declared']} {unit} of sound "
+                f"and holds {cut['held']}; copy it again"
+            )
     if not len(channels):
         raise InputError(f"{path}: the recording is empty; it needs at least one sample")
     check_rate(sample_rate, f"{path}: the sample rate in the header")

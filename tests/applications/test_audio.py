@@ -60,13 +60,27 @@ def test_damaged_recording(tmp_path):
         read_audio(tmp_path / "a.flac")
 
 
-@pytest.mark.parametrize("kept", [500, 8000])
-def test_a_recording_that_is_cut_off(tmp_path, kept):
-    write_audio(tmp_path / "cut.wav", tone(440, 8000, 4000), 8000)
-    content = (tmp_path / "cut.wav").read_bytes()
-    (tmp_path / "cut.wav").write_bytes(content[:kept])
-    with pytest.raises(InputError, match="is cut off: it declares 16000 bytes of sound"):
-        read_audio(tmp_path / "cut.wav")
+@pytest.mark.parametrize("kept", [500, 8000, 15000])
+@pytest.mark.parametrize(
+    ("kind", "declared"),
+    [("WAV", "16000 bytes"), ("AIFF", "16008 bytes"), ("RF64", "4000 samples")],
+)
+def test_a_recording_that_is_cut_off(tmp_path, kind, declared, kept):
+    file = tmp_path / "cut"
+    soundfile.write(file, tone(440, 8000, 4000).numpy(), 8000, "FLOAT", format=kind)
+    assert len(read_audio(file)[0]) == 4000
+    file.write_bytes(file.read_bytes()[:kept])
+    with pytest.raises(InputError, match=rf"is cut off: it declares {declared} of sound and holds"):
+        read_audio(file)
+
+
+@pytest.mark.parametrize(("kind", "name"), [("WAV", b"data"), ("AIFF", b"SSND")])
+def test_a_stream_declares_no_length(tmp_path, kind, name):
+    file = tmp_path / "stream"
+    soundfile.write(file, tone(440, 8000, 4000).numpy(), 8000, "FLOAT", format=kind)
+    before, after = file.read_bytes().split(name)
+    file.write_bytes(before + name + b"\xff" * 4 + after[4:])
+    assert len(read_audio(file)[0]) == 4000
 
 
 def test_empty_recording(tmp_path):
