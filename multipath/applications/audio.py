@@ -29,6 +29,9 @@ __all__ = [
 #: Largest deviation from the mean (full scale = 1) that still counts as silence: -120 dB.
 SILENCE = 1e-6
 
+CANCELLED = 1e-3
+"""Channels that leave less than this of their peak when they are mixed cancel out: -60 dB."""
+
 HIGHEST_RATE = 1_000_000
 """Hz: beyond any recording of sound. The filter that resamples is as long as the rate is high."""
 
@@ -59,8 +62,8 @@ def read_audio(path: str | Path, mono: bool = False) -> tuple[Tensor, int]:
 
     Raises:
         InputError: If the file is missing, is not audio, is damaged, is empty, has several channels
-            (unless ``mono``), holds NaN, infinite or only silent samples, or declares a sample rate
-            above 1 MHz.
+            (unless ``mono``) or channels that cancel out, holds NaN, infinite or only silent
+            samples, or declares a sample rate above 1 MHz.
 
     Example:
         >>> from pathlib import Path
@@ -79,7 +82,14 @@ def read_audio(path: str | Path, mono: bool = False) -> tuple[Tensor, int]:
         raise InputError(
             f"{path}: expected one channel, got {n_channels}; pass --mono (mono=True) to mix them"
         )
-    waveform = torch.from_numpy(channels.mean(axis=1))
+    each = torch.from_numpy(channels)
+    waveform = each.mean(dim=1)
+    peak, left = (float((x - x.mean(dim=0)).abs().max()) for x in (each, waveform))
+    if left < CANCELLED * peak and peak >= SILENCE:
+        raise InputError(
+            f"{path}: the {n_channels} channels cancel out: they reach {peak:.3g}, and their mean "
+            f"only {left:.3g}; turn the phase of one, or keep one alone"
+        )
     check_waveform(waveform, str(path))
     return waveform, sample_rate
 

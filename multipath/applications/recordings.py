@@ -73,8 +73,9 @@ def load_recordings(
         sample_rate: Rate to bring them to, in Hz, up to 1 MHz.
         trim: Drop leading samples that are this many dB or more below the peak, e.g. 60. Default:
             keep all.
-        bad_files: What to do with files that are damaged, silent or shorter than 5 ms: ``"skip"``
-            them with a warning in the log that names each, or ``"refuse"`` the folder.
+        bad_files: What to do with files that are damaged, silent, shorter than 5 ms or otherwise
+            refused by :func:`~.audio.read_audio`: ``"skip"`` them with a warning in the log that
+            names each, or ``"refuse"`` the folder.
         seed: Decides the split, see :func:`~.drum_types.split_by_type`.
 
     Raises:

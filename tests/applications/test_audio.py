@@ -38,6 +38,29 @@ def test_stereo_is_refused_or_mixed_down(tmp_path):
     torch.testing.assert_close(mixed, (left + right) / 2)
 
 
+@pytest.mark.parametrize("left", [0.0, 1e-4])
+@pytest.mark.parametrize("level", [0.8, 1e-3])
+def test_channels_of_opposite_phase_cancel_out(tmp_path, left, level):
+    sound = level * tone(100, 8000, 500)
+    pair = torch.stack([sound + 0.2, (left - 1) * sound], 1).numpy()
+    soundfile.write(tmp_path / "s.wav", pair, 8000, "FLOAT")
+    with pytest.raises(InputError, match=r"s\.wav: the 2 channels cancel out: they reach .* phase"):
+        read_audio(tmp_path / "s.wav", mono=True)
+
+
+def test_channels_that_nearly_cancel_out_are_mixed_down(tmp_path):
+    sound = tone(100, 8000, 500)
+    soundfile.write(tmp_path / "s.wav", torch.stack([sound, -0.99 * sound], 1).numpy(), 8000)
+    mixed, _ = read_audio(tmp_path / "s.wav", mono=True)
+    torch.testing.assert_close(mixed, 0.005 * sound, rtol=0, atol=1e-4)
+
+
+def test_silent_channels_are_silent(tmp_path):
+    soundfile.write(tmp_path / "s.wav", np.zeros((500, 2)), 8000)
+    with pytest.raises(InputError, match="the recording is silent"):
+        read_audio(tmp_path / "s.wav", mono=True)
+
+
 def test_missing_file(tmp_path):
     with pytest.raises(InputError, match=r"nowhere\.wav: there is no such file"):
         read_audio(tmp_path / "nowhere.wav")
