@@ -11,7 +11,7 @@ from ..errors import ConfigurationError
 from ..transforms import JTFS, Scattering1D, Transform
 from .audio import check_rate
 from .distance import check_length, default_octaves
-from .settings import Settings
+from .settings import Settings, check_seed
 
 __all__ = ["STARTS", "ResynthesisSettings"]
 
@@ -80,11 +80,12 @@ class ResynthesisSettings(Settings):
         check_rate(self.sample_rate, "sample_rate", ConfigurationError)
         if self.start not in STARTS:
             raise ConfigurationError(f"start must be one of {', '.join(STARTS)}, got {self.start}")
-        for name, least in (("steps", 1), ("interval", 1), ("draws", 0), ("seed", 0)):
+        for name, least in (("steps", 1), ("interval", 1), ("draws", 0)):
             if getattr(self, name) < least:
                 raise ConfigurationError(
                     f"{name} must be at least {least}, got {getattr(self, name)}"
                 )
+        check_seed(self.seed)
         if not 0 < self.learning_rate < float("inf"):
             raise ConfigurationError(
                 f"the learning rate must be positive, got {self.learning_rate}"

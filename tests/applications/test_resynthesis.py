@@ -167,7 +167,7 @@ def test_seeds_and_starts():
         ({"steps": 0}, "steps must be at least 1, got 0"),
         ({"draws": -1}, "draws must be at least 0, got -1"),
         ({"interval": 0}, "interval must be at least 1, got 0"),
-        ({"seed": -1}, "seed must be at least 0, got -1"),
+        ({"seed": -1}, r"seed must lie in \[0, 2\*\*63\), got -1"),
         ({"learning_rate": 0.0}, "the learning rate must be positive, got 0.0"),
         ({"floor": 0.0}, r"floor must lie in \(0, 1\], got 0.0"),
         ({"start": "silence"}, "start must be one of noise, spectrum, got silence"),
@@ -371,6 +371,16 @@ def test_command_cuts_and_resamples(recordings, tmp_path, capsys):
     assert config["n_samples"] == 2 * round(0.4 * RATE)
 
 
+@pytest.mark.parametrize("duration", ["inf", "1e308", "99"])
+def test_a_recording_is_no_longer_than_it_is(recordings, tmp_path, capsys, duration):
+    code, _, _ = call(
+        capsys, recordings / "tone.wav", *QUICK, "--out", tmp_path / "run",
+        f"--duration={duration}", f"--seed={2**63 - 1}",
+    )  # fmt: skip
+    assert code == 0
+    assert json.loads((tmp_path / "run" / "config.json").read_text())["n_samples"] == len(TONE)
+
+
 def test_long_recordings_are_heard_at_a_lower_rate_or_refused(recordings, capsys):
     longest = resynthesize_command.LONGEST["jtfs"]
     rate = resynthesize_command._working_rate
@@ -393,6 +403,10 @@ def test_long_recordings_are_heard_at_a_lower_rate_or_refused(recordings, capsys
         ("nan.wav", [], "nan.wav: expected finite samples, got 1024 NaN"),
         ("short.wav", [], "a recording of 100 samples is too short for jtfs"),
         ("tone.wav", ["--offset=2"], "lasts 0.5 s: nothing is left after --offset 2"),
+        ("tone.wav", ["--offset=inf"], "lasts 0.5 s: nothing is left after --offset inf"),
+        ("tone.wav", ["--offset=1e308"], "lasts 0.5 s: nothing is left after --offset 1e+308"),
+        ("tone.wav", ["--seed=-1"], "seed must lie in [0, 2**63), got -1"),
+        ("tone.wav", ["--seed=9223372036854775808"], "seed must lie in [0, 2**63), got 92233"),
         ("tone.wav", ["--offset=-1"], "offset must not be negative"),
         ("tone.wav", ["--duration=0"], "duration must be positive, got 0.0 and 0.0"),
         ("tone.wav", ["--J=14"], "got T=8192 for 1024 samples; use a smaller T"),
