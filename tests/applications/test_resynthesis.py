@@ -3,6 +3,7 @@
 import json
 import re
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -262,6 +263,48 @@ def test_interrupted_before_the_first_checkpoint(tmp_path, finished):
         run_resynthesis(TONE, settings(), tmp_path, progress=interrupt(1))
     found = run_resynthesis(TONE, settings(), tmp_path, resume=True)
     assert found["distance"] == finished[1]["distance"]
+
+
+@pytest.fixture(scope="module")
+def interrupted(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("interrupted") / "run"
+    with pytest.raises(KeyboardInterrupt):
+        run_resynthesis(TONE, settings(), folder, progress=interrupt(12))
+    return folder
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda search: search.update(rows=[]),
+        lambda search: search.update(rows=[{"step": 5}]),
+        lambda search: search.update(rows=5),
+        lambda search: search.update(missing=search["missing"][:-1]),
+        lambda search: search.update(kept=search["kept"][:1]),
+        lambda search: search.update(moving=None),
+        lambda search: search["optimizer"]["state"][0].update(exp_avg=torch.zeros(1)),
+        lambda search: search["optimizer"].clear(),
+        lambda search: search["draws"].update(counts=torch.zeros(3)),
+        lambda search: search.clear(),
+    ],
+)
+def test_an_intact_checkpoint_of_other_content_is_damaged(interrupted, tmp_path, change):
+    folder = Path(shutil.copytree(interrupted, tmp_path / "run"))
+    state = torch.load(folder / "checkpoint.pt")
+    change(state["search"])
+    torch.save(state, folder / "checkpoint.pt")
+    before = {file.name: file.read_bytes() for file in folder.iterdir()}
+    with pytest.raises(InputError, match=r"checkpoint\.pt is damaged; start again with --over"):
+        run_resynthesis(TONE, settings(), folder, resume=True)
+    assert {file.name: file.read_bytes() for file in folder.iterdir()} == before
+
+
+@pytest.mark.parametrize("content", [{"a": 1}, [1], None])
+def test_anything_else_as_a_checkpoint_is_damaged(interrupted, tmp_path, content):
+    folder = Path(shutil.copytree(interrupted, tmp_path / "run"))
+    torch.save(content, folder / "checkpoint.pt")
+    with pytest.raises(InputError, match=r"checkpoint\.pt is damaged; start again with --over"):
+        run_resynthesis(TONE, settings(), folder, resume=True)
 
 
 def test_a_full_disk_leaves_what_was_there(tmp_path, monkeypatch):
