@@ -29,6 +29,10 @@ __all__ = [
 #: Largest deviation from the mean (full scale = 1) that still counts as silence: -120 dB.
 SILENCE = 1e-6
 
+LOUDEST = 1e10
+"""Largest sample. PCM of 32 bits kept as unscaled floats reaches 2e9, and sums of squares over a
+whole recording still fit in single precision."""
+
 CANCELLED = 1e-3
 """Channels that leave less than this of their peak when they are mixed cancel out: -60 dB."""
 
@@ -62,8 +66,8 @@ def read_audio(path: str | Path, mono: bool = False) -> tuple[Tensor, int]:
 
     Raises:
         InputError: If the file is missing, is not audio, is damaged, is empty, has several channels
-            (unless ``mono``) or channels that cancel out, holds NaN, infinite or only silent
-            samples, or declares a sample rate above 1 MHz.
+            (unless ``mono``) or channels that cancel out, holds NaN, infinite, absurdly large
+            (above 1e10) or only silent samples, or declares a sample rate above 1 MHz.
 
     Example:
         >>> from pathlib import Path
@@ -153,20 +157,27 @@ def check_rate(
 
 
 def check_waveform(waveform: Tensor, name: str) -> None:
-    """Refuse NaN or infinite samples and silence.
+    """Refuse NaN, infinite or absurdly large samples and silence.
 
     Args:
         waveform: Samples of shape (T,).
         name: What the message calls the waveform.
 
     Raises:
-        InputError: If a sample is not finite or the waveform is constant to within ``SILENCE``.
+        InputError: If a sample is not finite or beyond ``LOUDEST``, or the waveform is constant to
+            within ``SILENCE``.
     """
     n_bad = int((~waveform.isfinite()).sum())
     if n_bad:
         raise InputError(
             f"{name}: expected finite samples, got {n_bad} NaN or infinite ones out of "
             f"{waveform.numel()}; repair or cut the recording"
+        )
+    peak = float(waveform.abs().max())
+    if peak > LOUDEST:
+        raise InputError(
+            f"{name}: expected samples within {LOUDEST:g} (full scale is 1), got {peak:.3g}; scale "
+            "the recording, or repair it"
         )
     if (waveform - waveform.mean()).abs().max() < SILENCE:
         raise InputError(

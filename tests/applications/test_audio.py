@@ -121,6 +121,17 @@ def test_bad_samples(tmp_path, value):
         read_audio(tmp_path / "a.wav")
 
 
+@pytest.mark.parametrize("peak", [1.01e10, 1e25, 3e38])
+def test_absurd_amplitudes(tmp_path, peak):
+    write_audio(tmp_path / "a.wav", -peak * tone(2000, 8000, 100), 8000)
+    with pytest.raises(InputError, match=r"a\.wav: expected samples within 1e\+10 .*, got \d"):
+        read_audio(tmp_path / "a.wav")
+
+
+def test_unscaled_integers_are_no_absurd_amplitudes():
+    check_waveform(2.0**31 * tone(440, 8000, 100), "integers")
+
+
 @pytest.mark.parametrize("level", [0.0, 0.25])
 def test_silence_with_and_without_offset(tmp_path, level):
     write_audio(tmp_path / "a.wav", torch.full((100,), level), 8000)

@@ -125,6 +125,7 @@ def broken_files(folder: Path) -> dict[str, str]:
     (folder / "corrupt.wav").write_bytes(b"RIFF and then nothing")
     save(folder / "empty.wav", tone(0))
     save(folder / "fast.wav", tone(), 1_999_999_973)
+    save(folder / "huge.wav", 1e25 * tone())
     save(folder / "late.wav", torch.cat([torch.zeros(2 * LENGTH), tone()]))
     save(folder / "nan.wav", tone() * torch.nan)
     save(folder / "short.wav", tone(39))
@@ -133,6 +134,7 @@ def broken_files(folder: Path) -> dict[str, str]:
         "corrupt.wav": "not a readable recording",
         "empty.wav": "the recording is empty",
         "fast.wav": "the sample rate in the header must be .*, got 1999999973",
+        "huge.wav": r"expected samples within 1e\+10 .*, got 5e\+24",
         "late.wav": "the first 1000 samples .* silent",
         "nan.wav": "1000 NaN or infinite ones",
         "short.wav": "too short: 4.88 ms of sound, at least 5 ms",
@@ -151,7 +153,9 @@ def test_bad_files_are_left_out_and_named(folder, caplog):
         assert re.search(reason, message)
 
 
-@pytest.mark.parametrize("name", ["corrupt", "empty", "fast", "late", "nan", "short", "silent"])
+@pytest.mark.parametrize(
+    "name", ["corrupt", "empty", "fast", "huge", "late", "nan", "short", "silent"]
+)
 def test_bad_files_are_refused_on_request(folder, name):
     reasons = broken_files(folder)
     for other in reasons:
