@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import logging
+import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -195,6 +197,37 @@ def test_damaged_recordings_are_named_and_skipped_or_refused(drums, tmp_path, ca
     ]
     with pytest.raises(InputError, match=r"BD 3\.wav"):
         recorded(tmp_path, bad_files="refuse").application.targets(0)
+
+
+def test_unreadable_recordings_are_named_and_skipped_or_refused(
+    drums, tmp_path, caplog, monkeypatch
+):
+    folder = Path(shutil.copytree(drums, tmp_path / "drums"))
+    locked, opened = folder / "BD 3.wav", Path.open
+
+    def refuse(self, *arguments, **options):  # root may read anything
+        if self == locked:
+            raise PermissionError(13, "Permission denied", str(self))
+        return opened(self, *arguments, **options)
+
+    def read(self):
+        with self.open("rb") as stream:
+            return stream.read()
+
+    monkeypatch.setattr(Path, "open", refuse)
+    monkeypatch.setattr(Path, "read_bytes", read)
+    with caplog.at_level(logging.WARNING), pytest.raises(KeyboardInterrupt):
+        run(recorded(folder), tmp_path / "run", callbacks=[StopAt(6)])
+    assert f"left out: {locked}: this is not a readable recording" in caplog.text
+    assert "Permission denied" in caplog.text
+    with pytest.raises(InputError, match=r"BD 3\.wav: this is not a readable recording"):
+        run(recorded(folder, bad_files="refuse"), tmp_path / "refused")
+    run(recorded(folder), tmp_path / "run", resume=True)
+    with pytest.raises(KeyboardInterrupt):
+        run(recorded(folder), tmp_path / "run", overwrite=True, callbacks=[StopAt(6)])
+    monkeypatch.undo()
+    with pytest.raises(ConfigurationError, match=r"other recordings: BD 3\.wav has changed;"):
+        run(recorded(folder), tmp_path / "run", resume=True)
 
 
 def test_too_few_recordings_leave_no_run_behind(drums, tmp_path):
