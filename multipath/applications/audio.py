@@ -14,15 +14,41 @@ from scipy.signal import resample_poly
 from torch import Tensor
 
 from .._files import write_bytes
-from ..errors import InputError
+from ..errors import InputError, MultipathError
 
-__all__ = ["SILENCE", "playable", "read_audio", "read_channels", "resample", "write_audio"]
+__all__ = [
+    "SILENCE",
+    "check_rate",
+    "playable",
+    "read_audio",
+    "read_channels",
+    "resample",
+    "write_audio",
+]
 
 #: Largest deviation from the mean (full scale = 1) that still counts as silence: -120 dB.
 SILENCE = 1e-6
 
+LOUDEST = 1e10
+"""Largest sample. PCM of 32 bits kept as unscaled floats reaches 2e9, and sums of squares over a
+whole recording still fit in single precision."""
+
+CANCELLED = 1e-3
+"""Channels that leave less than this of their peak when they are mixed cancel out: -60 dB."""
+
+HIGHEST_RATE = 1_000_000
+"""Hz: beyond any recording of sound. The filter that resamples is as long as the rate is high."""
+
 PLAYABLE = 8000
 """Hz: browsers refuse lower sample rates."""
+
+# libsndfile reads what there is of a file that was cut off, and only mentions it in its log
+CUT = {
+    "bytes": r"(?:data|SSND)\s*: (?P<declared>\d+) \(should be (?P<held>\d+)\)",  # WAV, AIFF
+    "samples": r"frame count (?P<held>\d+) .*'ds64' chunk of (?P<declared>\d+)",  # RF64
+}
+UNKNOWN_LENGTH = 0xFFFFFF00
+"""Streams declare the largest number of bytes or thereabouts."""
 
 FORMATS = {"AIF": "AIFF"}
 """Names of formats where they are not the suffix."""
@@ -40,7 +66,8 @@ def read_audio(path: str | Path, mono: bool = False) -> tuple[Tensor, int]:
 
     Raises:
         InputError: If the file is missing, is not audio, is damaged, is empty, has several channels
-            (unless ``mono``), or holds NaN, infinite or only silent samples.
+            (unless ``mono``) or channels that cancel out, holds NaN, infinite, absurdly large
+            (above 1e10) or only silent samples, or declares a sample rate above 1 MHz.
 
     Example:
         >>> from pathlib import Path
@@ -59,7 +86,14 @@ def read_audio(path: str | Path, mono: bool = False) -> tuple[Tensor, int]:
         raise InputError(
             f"{path}: expected one channel, got {n_channels}; pass --mono (mono=True) to mix them"
         )
-    waveform = torch.from_numpy(channels.mean(axis=1))
+    each = torch.from_numpy(channels)
+    waveform = each.mean(dim=1)
+    peak, left = (float((x - x.mean(dim=0)).abs().max()) for x in (each, waveform))
+    if left < CANCELLED * peak and peak >= SILENCE:
+        raise InputError(
+            f"{path}: the {n_channels} channels cancel out: they reach {peak:.3g}, and their mean "
+            f"only {left:.3g}; turn the phase of one, or keep one alone"
+        )
     check_waveform(waveform, str(path))
     return waveform, sample_rate
 
@@ -74,7 +108,8 @@ def read_channels(path: Path) -> tuple[NDArray[np.float32], int]:
         The channels, shape (T, channels) with full scale at 1, and the sample rate in Hz.
 
     Raises:
-        InputError: If the file is missing, is not audio, is damaged, or is empty.
+        InputError: If the file is missing, is not audio, is damaged, is empty, or declares a sample
+            rate above 1 MHz.
     """
     if not path.is_file():
         raise InputError(f"{path}: there is no such file; pass the path of a recording")
@@ -89,33 +124,60 @@ def read_channels(path: Path) -> tuple[NDArray[np.float32], int]:
             f"{path}: this is not a readable recording ({getattr(error, 'error_string', error)}); "
             "pass a WAV, FLAC or OGG file"
         ) from error
-    # libsndfile reads what there is of a file that was cut off, and only mentions it in its log
-    cut = re.search(r"data\s*:\s*(\d+)\s*\(should be (\d+)\)", log)
-    if cut and int(cut[2]) < int(cut[1]) < 0xFFFFFF00:  # streams declare the largest number
-        raise InputError(
-            f"{path}: the recording is cut off: it declares {cut[1]} bytes of sound and holds "
-            f"{cut[2]}; copy it again"
-        )
+    for unit, pattern in CUT.items():
+        cut = re.search(pattern, log)
+        if cut and int(cut["held"]) < int(cut["declared"]) < UNKNOWN_LENGTH:
+            raise InputError(
+                f"{path}: the recording is cut off: it declares {cut['declared']} {unit} of sound "
+                f"and holds {cut['held']}; copy it again"
+            )
     if not len(channels):
         raise InputError(f"{path}: the recording is empty; it needs at least one sample")
+    check_rate(sample_rate, f"{path}: the sample rate in the header")
     return channels, int(sample_rate)
 
 
+def check_rate(
+    rate: float, name: str = "a sample rate", error: type[MultipathError] = InputError
+) -> None:
+    """Refuse a sample rate that is not a whole number of Hz from 1 to ``HIGHEST_RATE``.
+
+    Args:
+        rate: In Hz.
+        name: What the message calls it.
+        error: What to raise.
+
+    Example:
+        >>> check_rate(44100.5)
+        Traceback (most recent call last):
+        multipath.errors.InputError: a sample rate must be a whole number of Hz from ... got 44100.5
+    """
+    if not 1 <= rate <= HIGHEST_RATE or rate != int(rate):
+        raise error(f"{name} must be a whole number of Hz from 1 to {HIGHEST_RATE}, got {rate}")
+
+
 def check_waveform(waveform: Tensor, name: str) -> None:
-    """Refuse NaN or infinite samples and silence.
+    """Refuse NaN, infinite or absurdly large samples and silence.
 
     Args:
         waveform: Samples of shape (T,).
         name: What the message calls the waveform.
 
     Raises:
-        InputError: If a sample is not finite or the waveform is constant to within ``SILENCE``.
+        InputError: If a sample is not finite or beyond ``LOUDEST``, or the waveform is constant to
+            within ``SILENCE``.
     """
     n_bad = int((~waveform.isfinite()).sum())
     if n_bad:
         raise InputError(
             f"{name}: expected finite samples, got {n_bad} NaN or infinite ones out of "
             f"{waveform.numel()}; repair or cut the recording"
+        )
+    peak = float(waveform.abs().max())
+    if peak > LOUDEST:
+        raise InputError(
+            f"{name}: expected samples within {LOUDEST:g} (full scale is 1), got {peak:.3g}; scale "
+            "the recording, or repair it"
         )
     if (waveform - waveform.mean()).abs().max() < SILENCE:
         raise InputError(
@@ -136,21 +198,28 @@ def resample(waveform: Tensor, rate: int, new_rate: int) -> Tensor:
         Samples of shape (..., ceil(T * new_rate / rate)), of the same dtype.
 
     Raises:
-        InputError: If a sample rate is not a positive integer.
+        InputError: If a sample rate is not a whole number from 1 to 1 MHz, or the result does not
+            fit in memory.
 
     Example:
         >>> tone = torch.sin(torch.arange(4410) * 0.05)
         >>> resample(tone, 44100, 22050).shape
         torch.Size([2205])
     """
-    for value in (rate, new_rate):
-        if value != int(value) or value <= 0:
-            raise InputError(f"a sample rate must be a positive whole number of Hz, got {value}")
+    check_rate(rate)
+    check_rate(new_rate)
     if rate == new_rate:
         return waveform
     common = gcd(int(rate), int(new_rate))
     samples = waveform.detach().cpu().numpy().astype(np.float64)
-    resampled = resample_poly(samples, int(new_rate) // common, int(rate) // common, axis=-1)
+    up, down = int(new_rate) // common, int(rate) // common
+    try:
+        resampled = resample_poly(samples, up, down, axis=-1)
+    except MemoryError as error:  # a rate of a few Hz, most likely by mistake
+        raise InputError(
+            f"{waveform.shape[-1]} samples at {rate} Hz are {waveform.shape[-1] * up // down} at "
+            f"{new_rate} Hz, which do not fit in memory; cut the recording, or choose a lower rate"
+        ) from error
     return torch.from_numpy(np.ascontiguousarray(resampled)).to(waveform)
 
 

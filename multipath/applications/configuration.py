@@ -11,7 +11,13 @@ from .application import Application
 from .chirplet_matching import ChirpletMatching
 from .granular_matching import GranularMatching
 from .objectives import find_objective
-from .settings import EncoderSettings, ObjectiveSettings, Settings, TrainingSettings
+from .settings import (
+    EncoderSettings,
+    ObjectiveSettings,
+    Settings,
+    TrainingSettings,
+    check_seed,
+)
 from .tr808_matching import TR808Matching
 
 APPLICATIONS: dict[str, type[Application]] = {
@@ -50,8 +56,7 @@ class MatchConfig(Settings):
 
     def __post_init__(self) -> None:
         """Check what no other constructor would notice, or notice too late."""
-        if not 0 <= self.seed < 2**63:
-            raise ConfigurationError(f"seed must lie in [0, 2**63), got {self.seed}")
+        check_seed(self.seed)
         supervised = find_objective(self.objective.loss).supervised
         if supervised and not self.application.knows_theta:
             raise ConfigurationError(

@@ -12,7 +12,7 @@ from contextlib import contextmanager, suppress
 from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
-from zipfile import ZipFile
+from zipfile import BadZipFile, ZipFile
 
 import torch
 from filelock import FileLock, Timeout
@@ -32,6 +32,7 @@ __all__ = [
     "discard_drafts",
     "read_checkpoint",
     "resumable",
+    "restoring",
 ]
 
 CONFIG, SUMMARY = "config.json", "summary.json"
@@ -181,16 +182,26 @@ def read_checkpoint(file: Path, *, weights_only: bool = True) -> Any:
     Raises:
         InputError: If the file is damaged.
     """
-    try:
+    with restoring(file):
         with ZipFile(file) as archive:  # torch would not notice a changed byte
-            damaged = archive.testzip() is not None
-        if not damaged:
-            return torch.load(file, map_location="cpu", weights_only=weights_only)
+            if archive.testzip() is not None:
+                raise BadZipFile
+        return torch.load(file, map_location="cpu", weights_only=weights_only)
+
+
+@contextmanager
+def restoring(file: Path) -> Iterator[None]:
+    """Whatever goes wrong with the content of a checkpoint means that it is damaged.
+
+    Raises:
+        InputError: For any error but a missing permission.
+    """
+    try:
+        yield
     except PermissionError:
         raise
-    except Exception as error:  # whatever unpickling a damaged file may raise
+    except Exception as error:  # content may be of any kind
         raise InputError(f"{file} is damaged; {AFRESH}, or remove it") from error
-    raise InputError(f"{file} is damaged; {AFRESH}, or remove it")
 
 
 @contextmanager

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from ..errors import ConfigurationError, InputError
-from .audio import check_waveform, read_audio, resample
+from .audio import check_rate, check_waveform, read_audio, resample
 from .drum_types import SPLITS, guess_type, read_labels, split_by_type
 from .tr808 import TR808Synth
 
@@ -70,11 +70,12 @@ def load_recordings(
     Args:
         folder: Holds WAV, FLAC, OGG, MP3 or AIFF files, in sub-folders too.
         n_samples: Length to bring them to.
-        sample_rate: Rate to bring them to, in Hz.
+        sample_rate: Rate to bring them to, in Hz, up to 1 MHz.
         trim: Drop leading samples that are this many dB or more below the peak, e.g. 60. Default:
             keep all.
-        bad_files: What to do with files that are damaged, silent or shorter than 5 ms: ``"skip"``
-            them with a warning in the log that names each, or ``"refuse"`` the folder.
+        bad_files: What to do with files that are damaged, silent, shorter than 5 ms or otherwise
+            refused by :func:`~.audio.read_audio`: ``"skip"`` them with a warning in the log that
+            names each, or ``"refuse"`` the folder.
         seed: Decides the split, see :func:`~.drum_types.split_by_type`.
 
     Raises:
@@ -95,10 +96,9 @@ def load_recordings(
         >>> {split: len(indices) for split, indices in drums.splits.items()}
         {'train': 3, 'validation': 1, 'test': 1}
     """
-    if n_samples < 1 or sample_rate < 1:
-        raise ConfigurationError(
-            f"n_samples and sample_rate must be positive, got {n_samples} and {sample_rate}"
-        )
+    if n_samples < 1:
+        raise ConfigurationError(f"n_samples must be positive, got {n_samples}")
+    check_rate(sample_rate, "sample_rate", ConfigurationError)
     if trim is not None and not trim > 0:
         raise ConfigurationError(f"trim must be a positive number of dB, got {trim}")
     if bad_files not in ("skip", "refuse"):

@@ -10,6 +10,7 @@ from scipy.signal import firwin
 from torch import Tensor, nn
 
 from ..errors import ConfigurationError, InputError
+from .audio import check_rate
 
 __all__ = ["Resample"]
 
@@ -25,11 +26,11 @@ class Resample(nn.Module):
     the filter are touched, and a table holds the filter for each of the U phases.
 
     Args:
-        source_rate: Of what comes in, in Hz, a whole number.
-        target_rate: Of what goes out, in Hz, a whole number.
+        source_rate: Of what comes in, in Hz, a whole number up to 1 MHz.
+        target_rate: Of what goes out, likewise.
 
     Raises:
-        ConfigurationError: If a rate is not a positive whole number.
+        ConfigurationError: If a rate is not such a number.
 
     Example:
         >>> Resample(44100, 16000)(torch.ones(2, 44100)).shape
@@ -42,10 +43,7 @@ class Resample(nn.Module):
     def __init__(self, source_rate: int, target_rate: int) -> None:
         super().__init__()
         for rate in (source_rate, target_rate):
-            if rate < 1 or rate != int(rate):
-                raise ConfigurationError(
-                    f"sample rates must be positive whole numbers of Hz, got {rate!r}"
-                )
+            check_rate(rate, error=ConfigurationError)
         divisor = gcd(int(source_rate), int(target_rate))
         self.up, self.down = int(target_rate) // divisor, int(source_rate) // divisor
         widest = max(self.up, self.down)

@@ -204,7 +204,12 @@ class Resynthesis:
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go on where another search with the same settings stopped, to the last bit."""
+        """Go on where another search with the same settings stopped, to the last bit.
+
+        Raises:
+            InputError: If that search had no rows, other columns, or tensors of other shapes.
+        """
+        self._check(state)
         self._kept, self._missing = state["kept"], state["missing"]
         self._rate = state["rate"]
         self._restart()
@@ -213,6 +218,25 @@ class Resynthesis:
         self._generator.set_state(state["generator"])
         self.draws.load_state_dict(state["draws"])
         self.rows = list(state["rows"])
+
+    def _check(self, state: Mapping[str, Any]) -> None:
+        """Refuse what would fail later, or never."""
+        own = self.state_dict()
+        pairs = [(state[name], own[name]) for name in ("kept", "moving", "missing")]
+        for each in state["optimizer"]["state"].values():
+            pairs += [(each[name], own["moving"]) for name in ("exp_avg", "exp_avg_sq")]
+        for found, expected in pairs:
+            if found.shape != expected.shape:
+                raise InputError(
+                    f"expected a tensor of shape {tuple(expected.shape)}, got "
+                    f"{tuple(found.shape)}; it belongs to another search"
+                )
+        columns = self.rows[0].keys()
+        if not state["rows"] or any(row.keys() != columns for row in state["rows"]):
+            raise InputError(
+                f"expected rows of {', '.join(columns)}, got {state['rows']}; they belong to "
+                "another search"
+            )
 
     def _criterion(self) -> PathDecomposedLoss | StochasticLoss:
         n_draws, floor, n_paths = self.settings.draws, self.settings.floor, len(self.loss.paths)

@@ -12,20 +12,19 @@ from typing import Any
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from ..errors import InputError
 from .audio import playable, write_audio
 from .distance_plot import plot_path_losses
 from .draw_counts import write_draws
 from .environment import describe_environment
 from .files import write_csv, write_figure, write_json, write_tensors
 from .folders import (
-    AFRESH,
     alone,
     check_folder,
     check_settings,
     discard,
     discard_drafts,
     read_checkpoint,
+    restoring,
 )
 from .resynthesis import Resynthesis
 from .resynthesis_settings import ResynthesisSettings
@@ -160,11 +159,9 @@ class ResynthesisFolder:
             log.warning("no checkpoint in %s yet: starting from the beginning", self.root)
             return 0.0
         state = read_checkpoint(self.checkpoint)
-        try:
+        with restoring(self.checkpoint):
             search.load_state_dict(state["search"])
             return float(state["seconds"])
-        except (RuntimeError, KeyError, ValueError, TypeError) as error:
-            raise InputError(f"{self.checkpoint} is damaged; {AFRESH}") from error
 
     def save(self, search: Resynthesis, recording: Tensor, seconds: float) -> None:
         """Write how far the search is."""

@@ -9,8 +9,9 @@ from typing import Any, Literal
 
 from ..errors import ConfigurationError
 from ..transforms import JTFS, Scattering1D, Transform
+from .audio import check_rate
 from .distance import check_length, default_octaves
-from .settings import Settings
+from .settings import Settings, check_seed
 
 __all__ = ["STARTS", "ResynthesisSettings"]
 
@@ -30,7 +31,7 @@ class ResynthesisSettings(Settings):
     Args:
         transform: What the sounds are compared by.
         n_samples: Length of the recording.
-        sample_rate: In Hz.
+        sample_rate: In Hz, a whole number up to 1 MHz.
         J: Octaves of the filter banks over time.
         Q: Wavelets per octave of the first and second one.
         T: Averaging in samples: what happens within is a texture, whose details are free.
@@ -76,13 +77,15 @@ class ResynthesisSettings(Settings):
             raise ConfigurationError(
                 f"transform must be one of {', '.join(OWN)}, got {self.transform!r}"
             )
+        check_rate(self.sample_rate, "sample_rate", ConfigurationError)
         if self.start not in STARTS:
             raise ConfigurationError(f"start must be one of {', '.join(STARTS)}, got {self.start}")
-        for name, least in (("steps", 1), ("interval", 1), ("draws", 0), ("seed", 0)):
+        for name, least in (("steps", 1), ("interval", 1), ("draws", 0)):
             if getattr(self, name) < least:
                 raise ConfigurationError(
                     f"{name} must be at least {least}, got {getattr(self, name)}"
                 )
+        check_seed(self.seed)
         if not 0 < self.learning_rate < float("inf"):
             raise ConfigurationError(
                 f"the learning rate must be positive, got {self.learning_rate}"

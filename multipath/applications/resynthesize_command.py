@@ -125,16 +125,16 @@ def _read(
             f"offset must not be negative and duration must be positive, got {offset} and "
             f"{duration}"
         )
-    begin = round(offset * rate)
+    begin = round(min(offset * rate, len(recording)))  # either may be infinite
     if begin >= len(recording):
         raise InputError(
             f"{file} lasts {len(recording) / rate:.3g} s: nothing is left after --offset {offset}"
         )
     recording = recording[begin:]
     if duration is not None:
-        recording = recording[: max(1, round(duration * rate))]
+        recording = recording[: max(1, round(min(duration * rate, len(recording))))]
     check_waveform(recording, str(file))
-    chosen = new_rate or _working_rate(file, transform, len(recording), rate)
+    chosen = _working_rate(file, transform, len(recording), rate) if new_rate is None else new_rate
     if chosen != rate:
         notes.append(f"resampled from {rate} to {chosen} Hz")
     return resample(recording, rate, chosen), chosen, notes

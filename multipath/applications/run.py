@@ -37,12 +37,19 @@ from .folders import (
     discard,
     discard_drafts,
     read_checkpoint,
+    restoring,
 )
 from .matching import SoundMatching
 from .objectives import measured_for, read_probabilities
 from .report import write_report
 
 log = logging.getLogger(__name__)
+
+CHECKPOINT = {
+    *("pytorch-lightning_version", "epoch", "global_step", "state_dict", "loops", "callbacks"),
+    *("optimizer_states", "lr_schedulers"),
+}
+"""What Lightning goes on from."""
 
 
 def run(
@@ -81,6 +88,7 @@ def run(
         ConfigurationError: If the folder holds another run and neither ``resume`` nor
             ``overwrite`` says what to do with it, there is nothing to resume, another process is
             at work there, or it has files that a run would replace and yet holds no run.
+        InputError: If a file of the run to resume is damaged.
     """
     files = RunFolder(Path(folder))
     with alone(files.root):
@@ -95,6 +103,8 @@ def run(
             if checkpoint is None:
                 files.begin(config, fingerprint, resume=resume)
             untrained = model.evaluate("test", model.estimate("test"))
+            if checkpoint is not None:
+                files.restore(model)
             history = History(files.metrics)
             own: list[Callback] = [SeededSteps(config.seed), history, DrawHistogram(files.draws)]
             if progress is not None:
@@ -164,8 +174,15 @@ class RunFolder:
         if not self.checkpoint.exists():
             log.warning("no checkpoint in %s yet: starting from the beginning", self.root)
             return None
-        read_checkpoint(self.checkpoint, weights_only=False)  # Lightning would not say it as well
         return self.checkpoint
+
+    def restore(self, model: SoundMatching) -> None:
+        """Refuse a checkpoint that does not fit: Lightning would leave a log, and say it worse."""
+        content = read_checkpoint(self.checkpoint, weights_only=False)
+        with restoring(self.checkpoint):
+            if not content.keys() >= CHECKPOINT:
+                raise KeyError(*CHECKPOINT - content.keys())
+            model.load_state_dict(content["state_dict"])
 
     def read_probabilities(self, config: MatchConfig, *, resume: bool) -> Tensor | None:
         """Those that a run draws from: of its own copy when resumed, else of the file named."""

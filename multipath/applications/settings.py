@@ -192,6 +192,16 @@ def check_positive(settings: Settings, *names: str) -> None:
             raise ConfigurationError(f"{name} must be at least 1, got {getattr(settings, name)}")
 
 
+def check_seed(seed: int) -> None:
+    """Refuse a seed that torch could not take.
+
+    Raises:
+        ConfigurationError: If it is negative or has more than 63 bits.
+    """
+    if not 0 <= seed < 2**63:
+        raise ConfigurationError(f"seed must lie in [0, 2**63), got {seed}")
+
+
 def differences(
     before: Mapping[str, Any], after: Mapping[str, Any], prefix: str = ""
 ) -> Iterator[str]:

@@ -13,6 +13,7 @@ from torch.nn.functional import pad
 
 from ..errors import ConfigurationError
 from .application import Application
+from .audio import check_rate
 from .data import Targets
 from .drum_distances import DrumDistances
 from .recordings import (
@@ -74,10 +75,7 @@ class TR808Matching(Application):
             )
         if self.trim is not None and not self.trim > 0:
             raise ConfigurationError(f"trim must be a positive number of dB, got {self.trim}")
-        if self.sample_rate != round(self.sample_rate):
-            raise ConfigurationError(
-                f"sample_rate must be a whole number of Hz, got {self.sample_rate}"
-            )
+        check_rate(self.sample_rate, "sample_rate", ConfigurationError)
 
     @property
     def variant(self) -> str:
@@ -119,15 +117,12 @@ class TR808Matching(Application):
         return DrumDistances(self, synth)
 
     def fingerprint(self) -> dict[str, str]:
-        """SHA-256 of every recording and of the labels."""
+        """SHA-256 of every recording and of the labels; of files that cannot be read, a word."""
         if self.data is None:
             return {}
         folder = Path(self.data)
         files = [*find_recordings(folder), *folder.glob(LABELS)]
-        return {
-            file.relative_to(folder).as_posix(): hashlib.sha256(file.read_bytes()).hexdigest()
-            for file in files
-        }
+        return {file.relative_to(folder).as_posix(): _digest(file) for file in files}
 
     def _drums(self, seed: int) -> Recordings:
         n_samples, rate = self.n_samples - self.onset, round(self.sample_rate)
@@ -142,3 +137,10 @@ class TR808Matching(Application):
             bad_files=self.bad_files,
             seed=seed,
         )
+
+
+def _digest(file: Path) -> str:
+    try:
+        return hashlib.sha256(file.read_bytes()).hexdigest()
+    except OSError:  # whoever loads it will name it, and leave it out or refuse it
+        return "unreadable"

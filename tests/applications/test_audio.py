@@ -1,5 +1,7 @@
 """Reading, checking, resampling and writing recordings."""
 
+import math
+
 import numpy as np
 import pytest
 import soundfile
@@ -36,6 +38,29 @@ def test_stereo_is_refused_or_mixed_down(tmp_path):
     torch.testing.assert_close(mixed, (left + right) / 2)
 
 
+@pytest.mark.parametrize("left", [0.0, 1e-4])
+@pytest.mark.parametrize("level", [0.8, 1e-3])
+def test_channels_of_opposite_phase_cancel_out(tmp_path, left, level):
+    sound = level * tone(100, 8000, 500)
+    pair = torch.stack([sound + 0.2, (left - 1) * sound], 1).numpy()
+    soundfile.write(tmp_path / "s.wav", pair, 8000, "FLOAT")
+    with pytest.raises(InputError, match=r"s\.wav: the 2 channels cancel out: they reach .* phase"):
+        read_audio(tmp_path / "s.wav", mono=True)
+
+
+def test_channels_that_nearly_cancel_out_are_mixed_down(tmp_path):
+    sound = tone(100, 8000, 500)
+    soundfile.write(tmp_path / "s.wav", torch.stack([sound, -0.99 * sound], 1).numpy(), 8000)
+    mixed, _ = read_audio(tmp_path / "s.wav", mono=True)
+    torch.testing.assert_close(mixed, 0.005 * sound, rtol=0, atol=1e-4)
+
+
+def test_silent_channels_are_silent(tmp_path):
+    soundfile.write(tmp_path / "s.wav", np.zeros((500, 2)), 8000)
+    with pytest.raises(InputError, match="the recording is silent"):
+        read_audio(tmp_path / "s.wav", mono=True)
+
+
 def test_missing_file(tmp_path):
     with pytest.raises(InputError, match=r"nowhere\.wav: there is no such file"):
         read_audio(tmp_path / "nowhere.wav")
@@ -58,13 +83,27 @@ def test_damaged_recording(tmp_path):
         read_audio(tmp_path / "a.flac")
 
 
-@pytest.mark.parametrize("kept", [500, 8000])
-def test_a_recording_that_is_cut_off(tmp_path, kept):
-    write_audio(tmp_path / "cut.wav", tone(440, 8000, 4000), 8000)
-    content = (tmp_path / "cut.wav").read_bytes()
-    (tmp_path / "cut.wav").write_bytes(content[:kept])
-    with pytest.raises(InputError, match="is cut off: it declares 16000 bytes of sound"):
-        read_audio(tmp_path / "cut.wav")
+@pytest.mark.parametrize("kept", [500, 8000, 15000])
+@pytest.mark.parametrize(
+    ("kind", "declared"),
+    [("WAV", "16000 bytes"), ("AIFF", "16008 bytes"), ("RF64", "4000 samples")],
+)
+def test_a_recording_that_is_cut_off(tmp_path, kind, declared, kept):
+    file = tmp_path / "cut"
+    soundfile.write(file, tone(440, 8000, 4000).numpy(), 8000, "FLOAT", format=kind)
+    assert len(read_audio(file)[0]) == 4000
+    file.write_bytes(file.read_bytes()[:kept])
+    with pytest.raises(InputError, match=rf"is cut off: it declares {declared} of sound and holds"):
+        read_audio(file)
+
+
+@pytest.mark.parametrize(("kind", "name"), [("WAV", b"data"), ("AIFF", b"SSND")])
+def test_a_stream_declares_no_length(tmp_path, kind, name):
+    file = tmp_path / "stream"
+    soundfile.write(file, tone(440, 8000, 4000).numpy(), 8000, "FLOAT", format=kind)
+    before, after = file.read_bytes().split(name)
+    file.write_bytes(before + name + b"\xff" * 4 + after[4:])
+    assert len(read_audio(file)[0]) == 4000
 
 
 def test_empty_recording(tmp_path):
@@ -80,6 +119,17 @@ def test_bad_samples(tmp_path, value):
     write_audio(tmp_path / "a.wav", waveform, 8000)
     with pytest.raises(InputError, match="expected finite samples, got 2 NaN or infinite"):
         read_audio(tmp_path / "a.wav")
+
+
+@pytest.mark.parametrize("peak", [1.01e10, 1e25, 3e38])
+def test_absurd_amplitudes(tmp_path, peak):
+    write_audio(tmp_path / "a.wav", -peak * tone(2000, 8000, 100), 8000)
+    with pytest.raises(InputError, match=r"a\.wav: expected samples within 1e\+10 .*, got \d"):
+        read_audio(tmp_path / "a.wav")
+
+
+def test_unscaled_integers_are_no_absurd_amplitudes():
+    check_waveform(2.0**31 * tone(440, 8000, 100), "integers")
 
 
 @pytest.mark.parametrize("level", [0.0, 0.25])
@@ -113,10 +163,29 @@ def test_same_rate_changes_nothing():
     assert torch.equal(resample(waveform, 8000, 8000), waveform)
 
 
-@pytest.mark.parametrize("rate", [0, -8000, 44100.5])
+@pytest.mark.parametrize("rate", [0, -8000, 44100.5, 1_000_001, math.nan, math.inf])
 def test_impossible_rate(rate):
-    with pytest.raises(InputError, match=f"a sample rate must be a positive .*, got {rate}"):
+    with pytest.raises(InputError, match=f"a sample rate must be a whole number .*, got {rate}"):
         resample(torch.zeros(10), 8000, rate)
+    with pytest.raises(InputError, match=f"a sample rate must be a whole number .*, got {rate}"):
+        resample(torch.zeros(10), rate, 8000)
+
+
+@pytest.mark.parametrize("rate", [1_000_001, 1_999_999_973, 2_147_483_647])
+def test_impossible_rate_in_a_header(tmp_path, rate):
+    write_audio(tmp_path / "a.wav", tone(440, 8000, 100), rate)
+    with pytest.raises(InputError, match=rf"a\.wav: the sample rate in the header .*, got {rate}"):
+        read_audio(tmp_path / "a.wav")
+
+
+def test_the_highest_rate(tmp_path):
+    write_audio(tmp_path / "a.wav", tone(440, 8000, 100), 1_000_000)
+    assert read_audio(tmp_path / "a.wav")[1] == 1_000_000
+
+
+def test_more_samples_than_memory_holds():
+    with pytest.raises(InputError, match="20000000 samples at 1 Hz are 20000000000000 at 1000000"):
+        resample(torch.zeros(20_000_000), 1, 1_000_000)
 
 
 def test_writing_fails_with_a_reason(tmp_path):

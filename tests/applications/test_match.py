@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import logging
 import math
+import shutil
 import signal
+from pathlib import Path
 
 import pytest
 import torch
@@ -205,6 +207,51 @@ def test_damaged_runs_are_not_resumed(damaged, tmp_path):
     file.write_bytes(file.read_bytes()[:100])
     with pytest.raises(InputError, match=f"{file.name} is damaged.*start again with --overwrite"):
         run(TINY, tmp_path, resume=True)
+
+
+DRAWING = TINY.changed(loss="scrapl")
+
+
+@pytest.fixture(scope="module")
+def interrupted(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("interrupted") / "run"
+    with pytest.raises(KeyboardInterrupt):
+        run(DRAWING, folder, callbacks=[StopAt(6)])
+    return folder
+
+
+def without(*path):
+    def change(state):
+        *groups, name = path
+        for group in groups:
+            state = state[group]
+        del state[name]
+
+    return change
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda state: {"a": 1},
+        lambda state: [1],
+        lambda state: {**state, "state_dict": 5},
+        without("pytorch-lightning_version"),
+        without("optimizer_states"),
+        without("loops"),
+        without("state_dict", "encoder.dense.0.weight"),
+        without("state_dict", "criterion._extra_state", "generator"),
+    ],
+)
+def test_an_intact_checkpoint_of_other_content_is_damaged(interrupted, tmp_path, change):
+    folder = Path(shutil.copytree(interrupted, tmp_path / "run"))
+    file = folder / "checkpoints" / "last.ckpt"
+    state = torch.load(file, weights_only=False)
+    torch.save(change(state) or state, file)
+    before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    with pytest.raises(InputError, match=r"last\.ckpt is damaged; start again with --overwrite"):
+        run(DRAWING, folder, resume=True)
+    assert {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()} == before
 
 
 def test_training_that_diverges_stops_with_a_reason(tmp_path):

@@ -124,6 +124,8 @@ def broken_files(folder: Path) -> dict[str, str]:
     """Adds files nothing can be done with; returns what is said of each."""
     (folder / "corrupt.wav").write_bytes(b"RIFF and then nothing")
     save(folder / "empty.wav", tone(0))
+    save(folder / "fast.wav", tone(), 1_999_999_973)
+    save(folder / "huge.wav", 1e25 * tone())
     save(folder / "late.wav", torch.cat([torch.zeros(2 * LENGTH), tone()]))
     save(folder / "nan.wav", tone() * torch.nan)
     save(folder / "short.wav", tone(39))
@@ -131,6 +133,8 @@ def broken_files(folder: Path) -> dict[str, str]:
     return {
         "corrupt.wav": "not a readable recording",
         "empty.wav": "the recording is empty",
+        "fast.wav": "the sample rate in the header must be .*, got 1999999973",
+        "huge.wav": r"expected samples within 1e\+10 .*, got 5e\+24",
         "late.wav": "the first 1000 samples .* silent",
         "nan.wav": "1000 NaN or infinite ones",
         "short.wav": "too short: 4.88 ms of sound, at least 5 ms",
@@ -149,7 +153,9 @@ def test_bad_files_are_left_out_and_named(folder, caplog):
         assert re.search(reason, message)
 
 
-@pytest.mark.parametrize("name", ["corrupt", "empty", "late", "nan", "short", "silent"])
+@pytest.mark.parametrize(
+    "name", ["corrupt", "empty", "fast", "huge", "late", "nan", "short", "silent"]
+)
 def test_bad_files_are_refused_on_request(folder, name):
     reasons = broken_files(folder)
     for other in reasons:
@@ -207,8 +213,9 @@ def test_labels_of_missing_files_are_mentioned(folder, caplog):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"n_samples": 0}, "n_samples and sample_rate must be positive"),
-        ({"sample_rate": 0}, "n_samples and sample_rate must be positive"),
+        ({"n_samples": 0}, "n_samples must be positive, got 0"),
+        ({"sample_rate": 0}, "sample_rate must be a whole number of Hz from 1 to 1000000, got 0"),
+        ({"sample_rate": 1999999973}, "sample_rate must be .* from 1 to 1000000, got 1999999973"),
         ({"trim": 0.0}, "trim must be a positive number of dB"),
         ({"bad_files": "ignore"}, 'bad_files must be "skip" or "refuse", got \'ignore\''),
     ],

@@ -3,6 +3,7 @@
 import json
 import re
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -167,7 +168,7 @@ def test_seeds_and_starts():
         ({"steps": 0}, "steps must be at least 1, got 0"),
         ({"draws": -1}, "draws must be at least 0, got -1"),
         ({"interval": 0}, "interval must be at least 1, got 0"),
-        ({"seed": -1}, "seed must be at least 0, got -1"),
+        ({"seed": -1}, r"seed must lie in \[0, 2\*\*63\), got -1"),
         ({"learning_rate": 0.0}, "the learning rate must be positive, got 0.0"),
         ({"floor": 0.0}, r"floor must lie in \(0, 1\], got 0.0"),
         ({"start": "silence"}, "start must be one of noise, spectrum, got silence"),
@@ -262,6 +263,48 @@ def test_interrupted_before_the_first_checkpoint(tmp_path, finished):
         run_resynthesis(TONE, settings(), tmp_path, progress=interrupt(1))
     found = run_resynthesis(TONE, settings(), tmp_path, resume=True)
     assert found["distance"] == finished[1]["distance"]
+
+
+@pytest.fixture(scope="module")
+def interrupted(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("interrupted") / "run"
+    with pytest.raises(KeyboardInterrupt):
+        run_resynthesis(TONE, settings(), folder, progress=interrupt(12))
+    return folder
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda search: search.update(rows=[]),
+        lambda search: search.update(rows=[{"step": 5}]),
+        lambda search: search.update(rows=5),
+        lambda search: search.update(missing=search["missing"][:-1]),
+        lambda search: search.update(kept=search["kept"][:1]),
+        lambda search: search.update(moving=None),
+        lambda search: search["optimizer"]["state"][0].update(exp_avg=torch.zeros(1)),
+        lambda search: search["optimizer"].clear(),
+        lambda search: search["draws"].update(counts=torch.zeros(3)),
+        lambda search: search.clear(),
+    ],
+)
+def test_an_intact_checkpoint_of_other_content_is_damaged(interrupted, tmp_path, change):
+    folder = Path(shutil.copytree(interrupted, tmp_path / "run"))
+    state = torch.load(folder / "checkpoint.pt")
+    change(state["search"])
+    torch.save(state, folder / "checkpoint.pt")
+    before = {file.name: file.read_bytes() for file in folder.iterdir()}
+    with pytest.raises(InputError, match=r"checkpoint\.pt is damaged; start again with --over"):
+        run_resynthesis(TONE, settings(), folder, resume=True)
+    assert {file.name: file.read_bytes() for file in folder.iterdir()} == before
+
+
+@pytest.mark.parametrize("content", [{"a": 1}, [1], None])
+def test_anything_else_as_a_checkpoint_is_damaged(interrupted, tmp_path, content):
+    folder = Path(shutil.copytree(interrupted, tmp_path / "run"))
+    torch.save(content, folder / "checkpoint.pt")
+    with pytest.raises(InputError, match=r"checkpoint\.pt is damaged; start again with --over"):
+        run_resynthesis(TONE, settings(), folder, resume=True)
 
 
 def test_a_full_disk_leaves_what_was_there(tmp_path, monkeypatch):
@@ -371,6 +414,16 @@ def test_command_cuts_and_resamples(recordings, tmp_path, capsys):
     assert config["n_samples"] == 2 * round(0.4 * RATE)
 
 
+@pytest.mark.parametrize("duration", ["inf", "1e308", "99"])
+def test_a_recording_is_no_longer_than_it_is(recordings, tmp_path, capsys, duration):
+    code, _, _ = call(
+        capsys, recordings / "tone.wav", *QUICK, "--out", tmp_path / "run",
+        f"--duration={duration}", f"--seed={2**63 - 1}",
+    )  # fmt: skip
+    assert code == 0
+    assert json.loads((tmp_path / "run" / "config.json").read_text())["n_samples"] == len(TONE)
+
+
 def test_long_recordings_are_heard_at_a_lower_rate_or_refused(recordings, capsys):
     longest = resynthesize_command.LONGEST["jtfs"]
     rate = resynthesize_command._working_rate
@@ -393,13 +446,19 @@ def test_long_recordings_are_heard_at_a_lower_rate_or_refused(recordings, capsys
         ("nan.wav", [], "nan.wav: expected finite samples, got 1024 NaN"),
         ("short.wav", [], "a recording of 100 samples is too short for jtfs"),
         ("tone.wav", ["--offset=2"], "lasts 0.5 s: nothing is left after --offset 2"),
+        ("tone.wav", ["--offset=inf"], "lasts 0.5 s: nothing is left after --offset inf"),
+        ("tone.wav", ["--offset=1e308"], "lasts 0.5 s: nothing is left after --offset 1e+308"),
+        ("tone.wav", ["--seed=-1"], "seed must lie in [0, 2**63), got -1"),
+        ("tone.wav", ["--seed=9223372036854775808"], "seed must lie in [0, 2**63), got 92233"),
         ("tone.wav", ["--offset=-1"], "offset must not be negative"),
         ("tone.wav", ["--duration=0"], "duration must be positive, got 0.0 and 0.0"),
         ("tone.wav", ["--J=14"], "got T=8192 for 1024 samples; use a smaller T"),
         ("tone.wav", ["--J=0"], "J and Q must be"),
         ("tone.wav", ["--steps=0"], "steps must be at least 1"),
         ("tone.wav", ["--resume"], "nothing to resume"),
-        ("tone.wav", ["--sample-rate=-5"], "a sample rate must be a positive whole number"),
+        ("tone.wav", ["--sample-rate=-5"], "a sample rate must be a whole number of Hz from 1 to"),
+        ("tone.wav", ["--sample-rate=0"], "a sample rate must be a whole number of Hz from 1 to"),
+        ("tone.wav", ["--sample-rate=1999999973"], "from 1 to 1000000, got 1999999973"),
     ],
 )
 def test_command_refuses_in_one_line(recordings, tmp_path, capsys, name, options, message):

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import logging
+import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -197,6 +199,37 @@ def test_damaged_recordings_are_named_and_skipped_or_refused(drums, tmp_path, ca
         recorded(tmp_path, bad_files="refuse").application.targets(0)
 
 
+def test_unreadable_recordings_are_named_and_skipped_or_refused(
+    drums, tmp_path, caplog, monkeypatch
+):
+    folder = Path(shutil.copytree(drums, tmp_path / "drums"))
+    locked, opened = folder / "BD 3.wav", Path.open
+
+    def refuse(self, *arguments, **options):  # root may read anything
+        if self == locked:
+            raise PermissionError(13, "Permission denied", str(self))
+        return opened(self, *arguments, **options)
+
+    def read(self):
+        with self.open("rb") as stream:
+            return stream.read()
+
+    monkeypatch.setattr(Path, "open", refuse)
+    monkeypatch.setattr(Path, "read_bytes", read)
+    with caplog.at_level(logging.WARNING), pytest.raises(KeyboardInterrupt):
+        run(recorded(folder), tmp_path / "run", callbacks=[StopAt(6)])
+    assert f"left out: {locked}: this is not a readable recording" in caplog.text
+    assert "Permission denied" in caplog.text
+    with pytest.raises(InputError, match=r"BD 3\.wav: this is not a readable recording"):
+        run(recorded(folder, bad_files="refuse"), tmp_path / "refused")
+    run(recorded(folder), tmp_path / "run", resume=True)
+    with pytest.raises(KeyboardInterrupt):
+        run(recorded(folder), tmp_path / "run", overwrite=True, callbacks=[StopAt(6)])
+    monkeypatch.undo()
+    with pytest.raises(ConfigurationError, match=r"other recordings: BD 3\.wav has changed;"):
+        run(recorded(folder), tmp_path / "run", resume=True)
+
+
 def test_too_few_recordings_leave_no_run_behind(drums, tmp_path):
     out, few = tmp_path / "run", tmp_path / "few"
     few.mkdir()
@@ -221,7 +254,7 @@ def test_too_few_recordings_leave_no_run_behind(drums, tmp_path):
         ({"noise": "pink"}, "noise must be fixed or random, got 'pink'"),
         ({"onset": 2048}, r"onset must lie in \[0, n_samples = 2048\), got 2048"),
         ({"n_targets": 0}, "n_targets must be at least 1, got 0"),
-        ({"sample_rate": 12000.5}, "whole number of Hz, got 12000.5"),
+        ({"sample_rate": 12000.5}, "whole number of Hz from 1 to 1000000, got 12000.5"),
         ({"trim": float("nan")}, "trim must be a positive number of dB, got nan"),
         ({"bad_files": "keep"}, "bad_files must be skip or refuse, got 'keep'"),
     ],
