@@ -31,8 +31,8 @@ __all__ = [
     "discard",
     "discard_drafts",
     "read_checkpoint",
-    "resumable",
     "restoring",
+    "resumable",
 ]
 
 CONFIG, SUMMARY = "config.json", "summary.json"
