@@ -1,6 +1,8 @@
 """What a training logs about its draws is what was drawn."""
 
+import importlib
 import logging
+import sys
 
 import pytest
 import torch
@@ -209,3 +211,10 @@ def test_refuses_a_module_without_a_criterion_or_a_column(tmp_path):
         train(tmp_path, DrawLogger(criterion="loss"), max_steps=1)
     with pytest.raises(ConfigurationError, match=r"no column 'scale' to log shares by.*: rate"):
         train(tmp_path, DrawLogger(by="scale"), max_steps=1)
+
+
+def test_without_lightning_the_error_says_what_to_install(monkeypatch):
+    monkeypatch.setitem(sys.modules, "lightning.pytorch", None)
+    monkeypatch.delitem(sys.modules, "multipath.integrations.lightning")
+    with pytest.raises(ModuleNotFoundError, match=r"needs lightning.*: pip install lightning"):
+        importlib.import_module("multipath.integrations.lightning")
