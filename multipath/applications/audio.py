@@ -13,8 +13,8 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.signal import resample_poly
 from torch import Tensor
 
-from .._files import write_bytes
-from ..errors import InputError, MultipathError
+from multipath._files import write_bytes
+from multipath.errors import InputError, MultipathError
 
 __all__ = [
     "SILENCE",

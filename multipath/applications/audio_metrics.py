@@ -7,10 +7,11 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from .. import TransformLoss
-from ..errors import ConfigurationError, InputError
-from ..transforms import JTFS, MultiResolutionSTFT
-from ..transforms.base import Transform
+from multipath import TransformLoss
+from multipath.errors import ConfigurationError, InputError
+from multipath.transforms import JTFS, MultiResolutionSTFT
+from multipath.transforms.base import Transform
+
 from .spectral_losses import SIZES, floored_and_log, sum_of_mean_absolutes
 from .timbre import brightness, centroid, flatness, loudness, lufs
 

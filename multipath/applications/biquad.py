@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
-from ..errors import InputError
+from multipath.errors import InputError
 
 __all__ = ["biquad", "high_pass", "high_pass_coefficients"]
 

@@ -7,7 +7,8 @@ import math
 import torch
 from torch import Tensor, nn
 
-from ..errors import ConfigurationError, InputError
+from multipath.errors import ConfigurationError, InputError
+
 from .synthesizers import CHIRPLETS, ChirpletRanges
 
 PARAMETERS = ("AM", "FM")

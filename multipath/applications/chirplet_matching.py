@@ -7,7 +7,8 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from ..errors import ConfigurationError
+from multipath.errors import ConfigurationError
+
 from .application import RenderedApplication
 from .chirplet import ChirpletSynth
 from .synthesizers import CHIRPLETS, ChirpletRanges

@@ -73,7 +73,7 @@ def _refuse_empty(given: Sequence[str]) -> None:
 
 def _is_users(error: Exception) -> bool:
     """Whether the user can do something about it: a setting, a file."""
-    from ..errors import MultipathError
+    from multipath.errors import MultipathError
 
     return isinstance(error, MultipathError | OSError)
 

@@ -10,7 +10,8 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from .. import __version__
+from multipath import __version__
+
 from .distance_command import distance
 from .importance_command import importance
 from .match_command import Preset, match

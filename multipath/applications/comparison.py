@@ -13,7 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import t as student
 
-from ..errors import InputError
+from multipath.errors import InputError
+
 from .configuration import APPLICATIONS
 from .draw_counts import read_draws
 from .files import read_json, read_numbers

@@ -15,8 +15,9 @@ import soundfile
 import torch
 from matplotlib.figure import Figure
 
-from .. import Path as LossPath
-from .. import PathTable
+from multipath import Path as LossPath
+from multipath import PathTable
+
 from .comparison import Group, Run, Section, read_runs, sections
 from .comparison_sounds import Heard, hear
 from .distance_plot import draw_path_losses

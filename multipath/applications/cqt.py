@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from ..errors import ConfigurationError, InputError
+from multipath.errors import ConfigurationError, InputError
 
 
 class LogCQT(nn.Module):

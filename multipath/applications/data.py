@@ -10,7 +10,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from ..errors import ConfigurationError
+from multipath.errors import ConfigurationError
 
 SPLITS = {"train": 0.6, "validation": 0.2, "test": 0.2}
 

@@ -12,9 +12,10 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
-from .. import Log1p, Path, PathTable
-from ..errors import InputError
-from ..transforms import JTFS, MultiResolutionSTFT, Scattering1D, Transform
+from multipath import Log1p, Path, PathTable
+from multipath.errors import InputError
+from multipath.transforms import JTFS, MultiResolutionSTFT, Scattering1D, Transform
+
 from .audio import check_waveform
 from .distance_plot import plot_path_losses
 

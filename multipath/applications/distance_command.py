@@ -10,7 +10,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from ..errors import InputError
+from multipath.errors import InputError
 
 if TYPE_CHECKING:
     from torch import Tensor

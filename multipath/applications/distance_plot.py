@@ -11,8 +11,9 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from .. import PathTable
-from ..errors import InputError
+from multipath import PathTable
+from multipath.errors import InputError
+
 from .files import write_figure
 
 _COLORS = "magma_r"

@@ -5,8 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from ..draw_counts import DrawCounts
-from ..errors import InputError
+from multipath.draw_counts import DrawCounts
+from multipath.errors import InputError
+
 from .files import read_csv, write_csv
 
 __all__ = ["read_draws", "write_draws"]

@@ -6,7 +6,8 @@ from pathlib import Path
 
 from lightning.pytorch import LightningModule, Trainer
 
-from ..integrations.lightning import DrawCounter
+from multipath.integrations.lightning import DrawCounter
+
 from .draw_counts import write_draws
 
 

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from ..errors import InputError
+from multipath.errors import InputError
+
 from .audio_metrics import DrumMetrics
 from .data import Batch
 from .evaluation import Evaluation

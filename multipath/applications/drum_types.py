@@ -11,7 +11,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from ..errors import InputError
+from multipath.errors import InputError
 
 UNKNOWN = "unknown"
 SPLITS = {"train": 0.6, "validation": 0.2, "test": 0.2}

@@ -12,10 +12,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cosine_similarity
 
-from .. import PathDecomposedLoss
-from ..errors import ConfigurationError, InputError
-from ..losses import Indices
-from ..paths import check_indices
+from multipath import PathDecomposedLoss
+from multipath.errors import ConfigurationError, InputError
+from multipath.losses import Indices
+from multipath.paths import check_indices
+
 from .resampling import Resample
 
 __all__ = ["Embedding", "EmbeddingLoss", "load_embedding"]

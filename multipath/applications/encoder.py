@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from ..errors import ConfigurationError, InputError
+from multipath.errors import ConfigurationError, InputError
 
 PRELU_SLOPE = 0.25
 """Slope of a PReLU for negative inputs, before training."""

@@ -7,7 +7,7 @@ import platform
 
 import torch
 
-from .. import __version__
+from multipath import __version__
 
 
 def describe_environment() -> dict[str, str | int]:

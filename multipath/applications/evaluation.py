@@ -9,7 +9,8 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from ..errors import InputError
+from multipath.errors import InputError
+
 from .data import Batch
 
 

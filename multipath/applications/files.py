@@ -9,8 +9,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .._files import replacing, write_bytes, write_tensors
-from ..errors import InputError
+from multipath._files import replacing, write_bytes, write_tensors
+from multipath.errors import InputError
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

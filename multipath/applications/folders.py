@@ -17,8 +17,9 @@ from zipfile import BadZipFile, ZipFile
 import torch
 from filelock import FileLock, Timeout
 
-from .._files import drafted
-from ..errors import ConfigurationError, InputError
+from multipath._files import drafted
+from multipath.errors import ConfigurationError, InputError
+
 from .files import read_json
 from .settings import differences
 
@@ -68,7 +69,7 @@ def check_folder(root: Path, *, resume: bool, overwrite: bool) -> None:
 
     Example:
         >>> from tempfile import TemporaryDirectory
-        >>> from .files import write_json
+        >>> from multipath.applications.files import write_json
         >>> with TemporaryDirectory() as root:
         ...     check_folder(Path(root), resume=False, overwrite=False)
         ...     write_json(Path(root, "config.json"), {"application": "mine", "steps": 5})

@@ -10,7 +10,7 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
-from ..errors import InputError
+from multipath.errors import InputError
 
 __all__ = ["frechet_audio_distance", "frechet_distance", "frechet_distance_of_moments"]
 

@@ -8,7 +8,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from ..errors import ConfigurationError, InputError
+from multipath.errors import ConfigurationError, InputError
 
 PARAMETERS = ("density", "slope")
 UNITS = ("grains", "octaves/s")

@@ -14,10 +14,11 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
-from .._tables import aligned
-from ..errors import ConfigurationError, MultipathError
-from ..importance._journal import discard
-from ..importance.theta import Method
+from multipath._tables import aligned
+from multipath.errors import ConfigurationError, MultipathError
+from multipath.importance._journal import discard
+from multipath.importance.theta import Method
+
 from .chirplet_matching import ChirpletMatching
 from .configuration import MatchConfig
 from .files import write_figure
@@ -37,7 +38,7 @@ from .presets import preset
 from .synthesizers import CHIRPLETS
 
 if TYPE_CHECKING:
-    from ..importance import ThetaImportance
+    from multipath.importance import ThetaImportance
 
 importance = typer.Typer(
     help="theta-importance: measure which paths say most about a synthesizer's parameters.",

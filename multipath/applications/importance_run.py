@@ -9,10 +9,11 @@ from typing import cast
 import torch
 from torch import Tensor
 
-from .. import PathDecomposedLoss, PathTable
-from ..errors import ConfigurationError
-from ..importance import ThetaImportance, theta_importance
-from ..importance.theta import Method
+from multipath import PathDecomposedLoss, PathTable
+from multipath.errors import ConfigurationError
+from multipath.importance import ThetaImportance, theta_importance
+from multipath.importance.theta import Method
+
 from .chirplet_matching import ChirpletMatching
 from .configuration import MatchConfig
 from .data import seeded
@@ -59,8 +60,8 @@ def measure(
         ConfigurationError: If there are fewer than one example, or fewer targets than in a batch.
 
     Example:
-        >>> from .presets import preset
-        >>> from .settings import ScatteringSettings
+        >>> from multipath.applications.presets import preset
+        >>> from multipath.applications.settings import ScatteringSettings
         >>> short = ScatteringSettings(J=6, Q=(4, 1), J_fr=2, Q_fr=1, T=256, F=4)
         >>> small = preset("quick", n_samples=1024, scattering=short, channels=(4, 4))
         >>> result = measure(small, examples=2, method="gradient")
@@ -132,8 +133,8 @@ def inside(config: MatchConfig, paths: PathTable, spacings: float = 0.0) -> Tens
         ConfigurationError: If the application has no such rectangle, or the paths no such numbers.
 
     Example:
-        >>> from .objectives import scattering_loss
-        >>> from .presets import preset
+        >>> from multipath.applications.objectives import scattering_loss
+        >>> from multipath.applications.presets import preset
         >>> config = preset("paper", synth="slow-slow")
         >>> paths = scattering_loss(config).paths
         >>> int(inside(config, paths).sum()), int(inside(config, paths, 0.5).sum())

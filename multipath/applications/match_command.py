@@ -8,7 +8,8 @@ from typing import Annotated, Any
 
 import typer
 
-from ..errors import ConfigurationError
+from multipath.errors import ConfigurationError
+
 from .configuration import MatchConfig
 from .objectives import loss_names
 from .presets import preset

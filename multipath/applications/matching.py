@@ -11,7 +11,8 @@ from torch import Tensor
 from torch.optim.lr_scheduler import LambdaLR
 from torch.utils.data import DataLoader
 
-from ..errors import InputError
+from multipath.errors import InputError
+
 from .configuration import MatchConfig
 from .cqt import LogCQT
 from .data import Batch, Batches, Targets, TrainingBatches

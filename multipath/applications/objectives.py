@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING
 from torch import Tensor, nn
 from torch.optim import AdamW, Optimizer
 
-from .. import PathDecomposedLoss, StochasticLoss, TransformLoss
-from ..errors import ConfigurationError, InputError
-from ..optim import PSAGA, PAdam
-from ..samplers import Importance, Sampler, Uniform
-from ..transforms import Scattering1D
+from multipath import PathDecomposedLoss, StochasticLoss, TransformLoss
+from multipath.errors import ConfigurationError, InputError
+from multipath.optim import PSAGA, PAdam
+from multipath.samplers import Importance, Sampler, Uniform
+from multipath.transforms import Scattering1D
+
 from .embedding import EmbeddingLoss, load_embedding
 from .plugin_loss import make_plugin_loss
 from .random_resolutions import mss_random
@@ -261,14 +262,14 @@ def loss_names() -> list[str]:
 
 def read_probabilities(file: Path | str) -> Tensor:
     """The path probabilities of a file written by ``multipath importance``, shape (P,)."""
-    from ..importance import load_probabilities
+    from multipath.importance import load_probabilities
 
     return load_probabilities(file)
 
 
 def measured_for(file: Path | str) -> str | None:
     """The application that a file of probabilities says it was measured for, if it does."""
-    from ..importance import ThetaImportance
+    from multipath.importance import ThetaImportance
 
     try:
         return ThetaImportance.load(file).settings.get("application")

@@ -5,10 +5,10 @@ from __future__ import annotations
 from inspect import Parameter, signature
 from typing import Any
 
-from .. import PathDecomposedLoss, TransformLoss
-from ..errors import ConfigurationError, MultipathError
-from ..plugins import installed, unknown
-from ..transforms import Transform
+from multipath import PathDecomposedLoss, TransformLoss
+from multipath.errors import ConfigurationError, MultipathError
+from multipath.plugins import installed, unknown
+from multipath.transforms import Transform
 
 __all__ = ["make_plugin_loss"]
 

@@ -12,8 +12,8 @@ from xml.etree import ElementTree
 
 import typer
 
-from ..errors import ConfigurationError
-from ..plugins import Plugin, installed, unknown
+from multipath.errors import ConfigurationError
+from multipath.plugins import Plugin, installed, unknown
 
 
 class Outcome(NamedTuple):

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..errors import ConfigurationError
+from multipath.errors import ConfigurationError
+
 from .chirplet_matching import ChirpletMatching
 from .configuration import MatchConfig
 from .granular_matching import GranularMatching

@@ -8,8 +8,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ..errors import ConfigurationError, InputError
-from ..transforms import MultiResolutionSTFT
+from multipath.errors import ConfigurationError, InputError
+from multipath.transforms import MultiResolutionSTFT
+
 from .spectral_losses import check_length, floored, mean_absolute
 
 __all__ = ["RandomResolutionLoss", "Resolution", "mss_random"]

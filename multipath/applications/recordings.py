@@ -10,7 +10,8 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from ..errors import ConfigurationError, InputError
+from multipath.errors import ConfigurationError, InputError
+
 from .audio import check_rate, check_waveform, read_audio, resample
 from .drum_types import SPLITS, guess_type, read_labels, split_by_type
 from .tr808 import TR808Synth

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from ..errors import ConfigurationError
+from multipath.errors import ConfigurationError
 
 NAMES = "table1, table2, table3, table4, table5 or figure1"
 

@@ -9,7 +9,8 @@ import torch
 from scipy.signal import firwin
 from torch import Tensor, nn
 
-from ..errors import ConfigurationError, InputError
+from multipath.errors import ConfigurationError, InputError
+
 from .audio import check_rate
 
 __all__ = ["Resample"]

@@ -8,11 +8,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .. import Log1p, Path, PathDecomposedLoss, PathTable, StochasticLoss
-from ..draw_counts import DrawCounts
-from ..errors import InputError
-from ..samplers import Importance
-from ..transforms import Transform
+from multipath import Log1p, Path, PathDecomposedLoss, PathTable, StochasticLoss
+from multipath.draw_counts import DrawCounts
+from multipath.errors import InputError
+from multipath.samplers import Importance
+from multipath.transforms import Transform
+
 from .distance import LEVELS
 from .resynthesis_settings import ResynthesisSettings
 

@@ -7,8 +7,9 @@ from dataclasses import dataclass, fields
 from math import log2
 from typing import Any, Literal
 
-from ..errors import ConfigurationError
-from ..transforms import JTFS, Scattering1D, Transform
+from multipath.errors import ConfigurationError
+from multipath.transforms import JTFS, Scattering1D, Transform
+
 from .audio import check_rate
 from .distance import check_length, default_octaves
 from .settings import Settings, check_seed

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from ..errors import InputError
+from multipath.errors import InputError
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -18,8 +18,9 @@ from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.loggers import TensorBoardLogger
 from torch import Tensor
 
-from .._files import naming
-from ..errors import ConfigurationError
+from multipath._files import naming
+from multipath.errors import ConfigurationError
+
 from .callbacks import History, Progress, ReportProgress, SeededSteps
 from .checkpoints import WholeCheckpoints
 from .configuration import MatchConfig

@@ -6,12 +6,13 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any, Literal, Self, get_type_hints
 
-from ..errors import ConfigurationError, InputError
+from multipath.errors import ConfigurationError, InputError
+
 from .objectives import find_objective
 from .schedules import SCHEDULES
 
 if TYPE_CHECKING:
-    from ..transforms import JTFS
+    from multipath.transforms import JTFS
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,7 +78,7 @@ class ScatteringSettings(Settings):
 
     def build(self, n_samples: int, sample_rate: float, **changes: Any) -> JTFS:
         """The transform, for signals of a length in samples and a rate in Hz."""
-        from ..transforms import JTFS
+        from multipath.transforms import JTFS
 
         settings = {name: value for name, value in self.to_dict().items() if name != "eps"}
         return JTFS(n_samples=n_samples, sample_rate=sample_rate, **{**settings, **changes})

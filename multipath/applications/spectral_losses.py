@@ -11,9 +11,9 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from .. import Log1p, TransformLoss
-from ..errors import ConfigurationError
-from ..transforms import MultiResolutionSTFT
+from multipath import Log1p, TransformLoss
+from multipath.errors import ConfigurationError
+from multipath.transforms import MultiResolutionSTFT
 
 __all__ = [
     "PRIME_SIZES",

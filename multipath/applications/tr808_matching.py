@@ -11,7 +11,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
-from ..errors import ConfigurationError
+from multipath.errors import ConfigurationError
+
 from .application import Application
 from .audio import check_rate
 from .data import Targets

@@ -7,7 +7,8 @@ from collections.abc import Iterator, Sequence
 import torch
 from torch import Tensor
 
-from ..errors import InputError
+from multipath.errors import InputError
+
 from ._problem import Batch, Problem
 
 

@@ -13,8 +13,8 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from .._files import naming
-from ..errors import ConfigurationError, InputError
+from multipath._files import naming
+from multipath.errors import ConfigurationError, InputError
 
 FORMAT = "multipath theta-importance, 1"
 START = json.dumps({"format": FORMAT})[:-1].encode()

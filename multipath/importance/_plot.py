@@ -16,9 +16,9 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 from torch import Tensor
 
-from .._path_plot import FAINT, FEW, INK, draw_plane, name_paths, outline, path_plane, tidy
-from ..errors import InputError
-from ..paths import PathTable
+from multipath._path_plot import FAINT, FEW, INK, draw_plane, name_paths, outline, path_plane, tidy
+from multipath.errors import InputError
+from multipath.paths import PathTable
 
 if TYPE_CHECKING:
     from .result import ThetaImportance

@@ -10,7 +10,8 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.dropout import _DropoutNd
 
-from ..errors import ConfigurationError, InputError
+from multipath.errors import ConfigurationError, InputError
+
 from ._problem import Batch, Problem
 
 REPEATS = 3

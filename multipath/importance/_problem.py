@@ -11,9 +11,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from ..errors import ConfigurationError, InputError
-from ..jets import JetOrder
-from ..losses import PathDecomposedLoss
+from multipath.errors import ConfigurationError, InputError
+from multipath.jets import JetOrder
+from multipath.losses import PathDecomposedLoss
 
 Module = Callable[..., Tensor]
 Parameters = Iterable[nn.Parameter] | Iterable[tuple[str, nn.Parameter]] | Mapping[str, Tensor]

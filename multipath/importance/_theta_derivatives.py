@@ -18,8 +18,9 @@ from typing import Literal, NamedTuple
 import torch
 from torch import Tensor
 
-from ..errors import InputError
-from ..jets import JetOrder
+from multipath.errors import InputError
+from multipath.jets import JetOrder
+
 from ._problem import Batch, Problem
 
 Mode = Literal["forward", "reverse"]

@@ -11,7 +11,8 @@ from torch import Tensor
 from torch.distributed import distributed_c10d
 from torch.distributed.distributed_c10d import PrefixStore
 
-from ..errors import ConfigurationError, InputError
+from multipath.errors import ConfigurationError, InputError
+
 from ._journal import Record
 
 _rounds = count()

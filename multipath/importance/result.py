@@ -12,12 +12,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .._files import write_tensors
-from .._path_gradients import extra
-from .._tables import aligned
-from ..errors import ConfigurationError, InputError
-from ..paths import Path, PathTable
-from ..samplers import Importance
+from multipath._files import write_tensors
+from multipath._path_gradients import extra
+from multipath._tables import aligned
+from multipath.errors import ConfigurationError, InputError
+from multipath.paths import Path, PathTable
+from multipath.samplers import Importance
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -10,8 +10,9 @@ from typing import Any, Literal, get_args
 import torch
 from torch import Tensor
 
-from ..errors import ConfigurationError, InputError
-from ..losses import PathDecomposedLoss
+from multipath.errors import ConfigurationError, InputError
+from multipath.losses import PathDecomposedLoss
+
 from ._fingerprint import fingerprint
 from ._journal import Journal
 from ._probe import mixes_items, probe

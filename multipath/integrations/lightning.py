@@ -18,10 +18,10 @@ except ModuleNotFoundError as error:
         f"{__name__} needs {error.name}: pip install lightning", name=error.name
     ) from None
 
-from .. import StochasticLoss
-from ..diagnostics import estimate_variance
-from ..draw_counts import DrawCounts
-from ..errors import ConfigurationError, InputError
+from multipath import StochasticLoss
+from multipath.diagnostics import estimate_variance
+from multipath.draw_counts import DrawCounts
+from multipath.errors import ConfigurationError, InputError
 
 __all__ = ["DrawCounter", "DrawLogger"]
 

@@ -10,10 +10,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..errors import ConfigurationError, InputError
-from ..paths import Path, check_indices
-from ..transform_loss import Rho, resolve_rho
-from ..transforms import Transform
+from multipath.errors import ConfigurationError, InputError
+from multipath.paths import Path, check_indices
+from multipath.transform_loss import Rho, resolve_rho
+from multipath.transforms import Transform
 
 if TYPE_CHECKING:
 

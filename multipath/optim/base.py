@@ -10,9 +10,10 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
-from ..draws import Draw
-from ..errors import ConfigurationError, DrawError, InputError
-from ..stochastic import StochasticLoss
+from multipath.draws import Draw
+from multipath.errors import ConfigurationError, DrawError, InputError
+from multipath.stochastic import StochasticLoss
+
 from .checks import check_group, check_state
 from .lists import Scratch, batches, local, mix
 from .visit import Visit

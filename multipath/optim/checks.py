@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from ..errors import ConfigurationError
+from multipath.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from .base import PathwiseOptimizer

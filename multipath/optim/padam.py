@@ -9,7 +9,8 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from ..stochastic import StochasticLoss
+from multipath.stochastic import StochasticLoss
+
 from .base import PathwiseOptimizer
 from .visit import Visit
 

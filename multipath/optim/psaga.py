@@ -8,7 +8,8 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from ..stochastic import StochasticLoss
+from multipath.stochastic import StochasticLoss
+
 from .base import PathwiseOptimizer
 from .padam import MOMENTS, TINY, advance
 from .visit import Visit

@@ -9,8 +9,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..errors import ConfigurationError
-from ..paths import PathTable
+from multipath.errors import ConfigurationError
+from multipath.paths import PathTable
+
 from ._systematic import CERTAIN, systematic_points
 from ._tree import Floats, Integers, SumTree, mass
 from .categorical import Categorical

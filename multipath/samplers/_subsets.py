@@ -9,7 +9,7 @@ from math import comb
 import torch
 from torch import Tensor
 
-from ..errors import ConfigurationError
+from multipath.errors import ConfigurationError
 
 
 def draw_subset(n_paths: int, n_draws: int, generator: torch.Generator) -> Tensor:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from ..paths import PathTable
+from multipath.paths import PathTable
+
 from ._learned import LearnedSampler
 from .base import Observation
 

@@ -9,8 +9,8 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from ..errors import ConfigurationError
-from ..paths import PathTable
+from multipath.errors import ConfigurationError
+from multipath.paths import PathTable
 
 Observation = Literal["gradient_norms", "target_norms"]
 

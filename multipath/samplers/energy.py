@@ -8,10 +8,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .._targets import average_over_targets
-from ..errors import ConfigurationError
-from ..losses import PathDecomposedLoss
-from ..paths import PathTable
+from multipath._targets import average_over_targets
+from multipath.errors import ConfigurationError
+from multipath.losses import PathDecomposedLoss
+from multipath.paths import PathTable
+
 from ._learned import LearnedSampler
 
 

@@ -6,8 +6,9 @@ from collections.abc import Sequence
 
 from torch import Tensor
 
-from ..errors import ConfigurationError
-from ..paths import PathTable
+from multipath.errors import ConfigurationError
+from multipath.paths import PathTable
+
 from .base import as_probabilities
 from .categorical import Categorical
 

@@ -8,8 +8,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..errors import ConfigurationError
-from ..paths import PathTable
+from multipath.errors import ConfigurationError
+from multipath.paths import PathTable
+
 from ._systematic import look_up
 from .base import Observation, Sampler, as_probabilities
 

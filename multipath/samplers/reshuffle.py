@@ -7,7 +7,8 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-from ..errors import ConfigurationError
+from multipath.errors import ConfigurationError
+
 from ._subsets import check_subset, draw_subset, enumerate_subsets, subset_covariance
 from .base import Sampler
 

@@ -8,8 +8,9 @@ from itertools import accumulate, product
 import torch
 from torch import Tensor
 
-from ..errors import ConfigurationError
-from ..paths import GroupBy, PathTable
+from multipath.errors import ConfigurationError
+from multipath.paths import GroupBy, PathTable
+
 from ._systematic import SLIVER, as_integers, look_up
 from .base import Sampler, as_probabilities
 

@@ -7,8 +7,9 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-from ..errors import ConfigurationError
-from ..paths import PathTable
+from multipath.errors import ConfigurationError
+from multipath.paths import PathTable
+
 from ._subsets import check_subset, draw_subset, enumerate_subsets, subset_covariance
 from .categorical import Categorical
 

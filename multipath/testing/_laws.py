@@ -7,8 +7,9 @@ from collections import Counter
 import torch
 from torch import Tensor
 
-from ..samplers import Sampler
-from ..stochastic import StochasticLoss
+from multipath.samplers import Sampler
+from multipath.stochastic import StochasticLoss
+
 from ._checks import require
 
 Law = dict[tuple[int, ...], float]

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from ..stochastic import StochasticLoss
+from multipath.stochastic import StochasticLoss
 
 
 class Run:

@@ -10,9 +10,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..losses import Indices, PathDecomposedLoss
-from ..samplers import Importance, Sampler, Uniform
-from ..stochastic import StochasticLoss
+from multipath.losses import Indices, PathDecomposedLoss
+from multipath.samplers import Importance, Sampler, Uniform
+from multipath.stochastic import StochasticLoss
+
 from ._checks import (
     GlobalRandomness,
     require,

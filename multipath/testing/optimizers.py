@@ -10,10 +10,11 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from ..draws import Draw
-from ..errors import DrawError
-from ..samplers import Importance
-from ..stochastic import StochasticLoss
+from multipath.draws import Draw
+from multipath.errors import DrawError
+from multipath.samplers import Importance
+from multipath.stochastic import StochasticLoss
+
 from ._checks import require, require_close, require_finite, same, skip, through_file, undefined
 from ._run import Run
 from .quadratic import QuadraticLoss

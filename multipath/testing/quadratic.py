@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from ..losses import Indices, PathDecomposedLoss
+from multipath.losses import Indices, PathDecomposedLoss
 
 
 class QuadraticLoss(PathDecomposedLoss):

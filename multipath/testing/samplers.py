@@ -10,10 +10,11 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from ..errors import ConfigurationError
-from ..paths import PathTable
-from ..samplers import Sampler
-from ..stochastic import StochasticLoss
+from multipath.errors import ConfigurationError
+from multipath.paths import PathTable
+from multipath.samplers import Sampler
+from multipath.stochastic import StochasticLoss
+
 from ._checks import GlobalRandomness, require, require_close, same, skip, through_file, undefined
 from ._laws import law_of, mean_weights, moments, tail_probability
 from .quadratic import QuadraticLoss

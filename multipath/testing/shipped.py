@@ -11,11 +11,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ..balanced import BalancedLoss
-from ..feature_layers import FeatureLayers
-from ..losses import PathDecomposedLoss
-from ..optim import PSAGA, PAdam
-from ..samplers import (
+from multipath.balanced import BalancedLoss
+from multipath.feature_layers import FeatureLayers
+from multipath.losses import PathDecomposedLoss
+from multipath.optim import PSAGA, PAdam
+from multipath.samplers import (
     AdaptiveImportance,
     Energy,
     Importance,
@@ -25,11 +25,11 @@ from ..samplers import (
     Stratified,
     Uniform,
 )
-from ..sliced_wasserstein import SlicedWasserstein
-from ..stochastic import StochasticLoss
-from ..term_loss import TermLoss
-from ..transform_loss import TransformLoss
-from ..transforms import (
+from multipath.sliced_wasserstein import SlicedWasserstein
+from multipath.stochastic import StochasticLoss
+from multipath.term_loss import TermLoss
+from multipath.transform_loss import TransformLoss
+from multipath.transforms import (
     JTFS,
     MultiResolutionSTFT,
     Scattering1D,
@@ -37,6 +37,7 @@ from ..transforms import (
     WaveletPacket,
     WaveletTransform,
 )
+
 from .losses import LossTests
 from .optimizers import OptimizerTests
 from .quadratic import QuadraticLoss

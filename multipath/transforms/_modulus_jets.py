@@ -16,7 +16,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from ..jets import JetOrder
+from multipath.jets import JetOrder
+
 from ._analytic import modulus_and_inverse
 from ._first_layer import Plan, as_sources
 from ._second_layer import Branch

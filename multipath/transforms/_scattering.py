@@ -8,8 +8,9 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 import torch
 from torch import Tensor
 
-from ..jets import JetOrder
-from ..paths import Path, check_indices
+from multipath.jets import JetOrder
+from multipath.paths import Path, check_indices
+
 from ._analytic import peak_scale
 from ._time import SpectrumLayer, TimeScattering
 from ._tracing import is_traced

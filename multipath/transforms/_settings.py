@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from numbers import Integral, Real
 from typing import Any
 
-from ..errors import ConfigurationError
+from multipath.errors import ConfigurationError
 
 
 def check_integers(**settings: object) -> None:

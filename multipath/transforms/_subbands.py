@@ -12,8 +12,9 @@ import pywt
 import torch
 from torch import Tensor
 
-from ..errors import ConfigurationError, InputError
-from ..paths import Path, check_indices
+from multipath.errors import ConfigurationError, InputError
+from multipath.paths import Path, check_indices
+
 from ._extension import Mode, extend
 from ._filters import FilterBuffers
 from ._settings import check_integers

@@ -15,8 +15,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..errors import ConfigurationError
-from ..jets import JetOrder
+from multipath.errors import ConfigurationError
+from multipath.jets import JetOrder
+
 from ._analytic import half_spectrum
 from ._average import StridedAverage
 from ._bands import Band, concatenate, extend, find_band

@@ -11,9 +11,9 @@ import torch
 from torch import Tensor, nn
 from torch._compile import _disable_dynamo
 
-from ..errors import InputError
-from ..jets import JetOrder
-from ..paths import Path, check_indices, complete_table
+from multipath.errors import InputError
+from multipath.jets import JetOrder
+from multipath.paths import Path, check_indices, complete_table
 
 Method = TypeVar("Method", bound=Callable[..., Any])
 

@@ -9,8 +9,9 @@ from typing import Literal
 
 from torch import Tensor
 
-from ..errors import ConfigurationError
-from ..paths import Path, PathTable
+from multipath.errors import ConfigurationError
+from multipath.paths import Path, PathTable
+
 from ._frequency import FrequencyBatch, FrequencyFilters
 from ._scattering import Finish, Scattering
 from ._settings import check_integers, check_rate, wavelets_per_octave

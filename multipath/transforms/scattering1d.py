@@ -8,8 +8,9 @@ from typing import Any, Literal
 
 from torch import Tensor
 
-from ..errors import ConfigurationError
-from ..paths import Path, PathTable
+from multipath.errors import ConfigurationError
+from multipath.paths import Path, PathTable
+
 from ._scattering import Finish, Scattering
 from ._settings import check_integers, check_rate, wavelets_per_octave
 from ._time import SpectrumLayer, TimeScattering

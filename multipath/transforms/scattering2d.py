@@ -11,8 +11,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..errors import ConfigurationError, InputError
-from ..paths import Path, check_indices
+from multipath.errors import ConfigurationError, InputError
+from multipath.paths import Path, check_indices
+
 from ._analytic import peak_scale
 from ._filters import FilterBuffers
 from ._fold import Filter, boxes, fold

@@ -10,8 +10,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ..errors import ConfigurationError, InputError
-from ..paths import Path, check_indices
+from multipath.errors import ConfigurationError, InputError
+from multipath.paths import Path, check_indices
+
 from ._filters import FilterBuffers
 from ._frames import Frames, magnitudes
 from ._settings import check_integers, check_rate

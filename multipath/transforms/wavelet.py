@@ -7,7 +7,8 @@ from typing import Any
 
 import pywt
 
-from ..paths import Path
+from multipath.paths import Path
+
 from ._extension import Mode
 from ._settings import check_rate
 from ._subbands import Node, Subbands, check_tree, octave, work

@@ -7,8 +7,9 @@ from typing import Any, Literal
 
 import pywt
 
-from ..errors import ConfigurationError
-from ..paths import Path
+from multipath.errors import ConfigurationError
+from multipath.paths import Path
+
 from ._extension import Mode
 from ._settings import check_rate
 from ._subbands import Node, Subbands, check_tree, octave

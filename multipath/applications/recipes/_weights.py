@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ...errors import ConfigurationError
+from multipath.errors import ConfigurationError
 
 
 def weights_file(weights: str | Path | None, variable: str, what: str) -> Path:

@@ -15,7 +15,8 @@ from pathlib import Path
 
 from torch import Tensor, nn
 
-from ...errors import ConfigurationError
+from multipath.errors import ConfigurationError
+
 from ._weights import load_weights, read_weights, weights_file
 from .panns import Cnn14
 

@@ -17,7 +17,8 @@ from scipy.signal import get_window
 from torch import Tensor, nn
 from torch.nn.functional import avg_pool2d, max_pool1d, pad
 
-from ...errors import InputError
+from multipath.errors import InputError
+
 from ._weights import load_weights, read_weights, weights_file
 
 __all__ = ["Cnn14", "load"]

@@ -8,9 +8,10 @@ from pathlib import Path
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator
 
-from ..comparison import Group, Section, read_run
-from ..comparison_page import plot_curves
-from ..files import write_figure
+from multipath.applications.comparison import Group, Section, read_run
+from multipath.applications.comparison_page import plot_curves
+from multipath.applications.files import write_figure
+
 from .plan import Plan
 from .results import collect
 

@@ -7,10 +7,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from ...errors import ConfigurationError
-from ..configuration import MatchConfig
-from ..presets import PRESETS, preset
-from ..synthesizers import CHIRPLETS
+from multipath.applications.configuration import MatchConfig
+from multipath.applications.presets import PRESETS, preset
+from multipath.applications.synthesizers import CHIRPLETS
+from multipath.errors import ConfigurationError
 
 __all__ = ["BASELINE", "SCALES", "TABLES", "Column", "Row", "Table", "find_table"]
 

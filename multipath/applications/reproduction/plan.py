@@ -8,11 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ...errors import ConfigurationError
-from ..configuration import MatchConfig
-from ..files import read_csv, read_json
-from ..folders import changed_files, check_place
-from ..settings import differences
+from multipath.applications.configuration import MatchConfig
+from multipath.applications.files import read_csv, read_json
+from multipath.applications.folders import changed_files, check_place
+from multipath.applications.settings import differences
+from multipath.errors import ConfigurationError
+
 from .grid import Row, Table
 
 __all__ = ["Job", "Plan", "make_plan"]

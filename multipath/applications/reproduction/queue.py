@@ -13,8 +13,9 @@ from typing import Any, Protocol
 
 import torch
 
-from ...errors import ConfigurationError
-from ..files import write_json
+from multipath.applications.files import write_json
+from multipath.errors import ConfigurationError
+
 from .plan import Job
 from .work import do
 

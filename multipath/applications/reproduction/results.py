@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ...errors import InputError
-from ..comparison import Interval, interval
-from ..files import read_json, write_csv, write_json, write_text
+from multipath.applications.comparison import Interval, interval
+from multipath.applications.files import read_json, write_csv, write_json, write_text
+from multipath.errors import InputError
+
 from .grid import BASELINE, Column, Row, Table
 from .plan import REMEDY, Job, Plan
 from .published import published
