@@ -20,13 +20,13 @@ from matplotlib.figure import Figure
 from scipy.stats import spearmanr
 from torch import Tensor
 
-from multipath._path_plot import INK, outline, path_plane
+from multipath._plots.importance import draw_ratios, label_colors, octave_limit
+from multipath._plots.path_plane import INK, outline, path_plane
 from multipath.applications.files import replacing
 from multipath.applications.importance_run import inside
 from multipath.applications.presets import preset
 from multipath.applications.synthesizers import CHIRPLETS
 from multipath.importance import ThetaImportance
-from multipath.importance._plot import draw_ratios, label_colors, octave_limit
 
 EXACT = "eigenvalue"
 PROXIES = ("hutchinson", "gradient", "gradient_ema")

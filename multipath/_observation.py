@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from ._ranks import average_over_ranks
+from ._internal.ranks import average_over_ranks
 from .losses import PathDecomposedLoss
 from .samplers.base import Observation
 

@@ -34,8 +34,8 @@ from typing import TYPE_CHECKING, Literal
 import torch
 from torch import Tensor
 
+from ._internal.tables import aligned
 from ._path_gradients import extra, inner_products, path_gradients, undisturbed
-from ._tables import aligned
 from .errors import ConfigurationError
 from .losses import PathDecomposedLoss
 from .paths import PathTable
@@ -149,7 +149,7 @@ class VarianceReport:
             A ``matplotlib.figure.Figure``.
         """
         with extra():
-            from ._variance_plot import plot_report
+            from ._plots.variance import plot_report
         return plot_report(self, path)
 
     def __str__(self) -> str:

@@ -11,7 +11,7 @@ from typing import Any, overload
 import torch
 from torch import Tensor
 
-from ._tables import aligned
+from ._internal.tables import aligned
 from .errors import ConfigurationError, InputError
 
 GroupBy = (

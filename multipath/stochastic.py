@@ -12,8 +12,8 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from ._internal.ranks import check_agreement, several_ranks
 from ._observation import measure
-from ._ranks import check_agreement, several_ranks
 from ._targets import average_over_targets
 from .balanced import BalancedLoss, check_power, from_silence
 from .draws import Draw

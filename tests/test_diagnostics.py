@@ -442,7 +442,7 @@ def test_progress_goes_to_standard_error(capsys):
 
 def test_what_extras_are_missing(monkeypatch):
     report = estimate_variance(Bumps(3), *batch())
-    monkeypatch.delitem(sys.modules, "multipath._variance_plot", raising=False)
+    monkeypatch.delitem(sys.modules, "multipath._plots.variance", raising=False)
     monkeypatch.setitem(sys.modules, "matplotlib.axes", None)
     monkeypatch.setitem(sys.modules, "rich.console", None)
     with pytest.raises(ModuleNotFoundError, match=r"multipath-loss\[applications\]"):

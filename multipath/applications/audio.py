@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.signal import resample_poly
 from torch import Tensor
 
-from multipath._files import write_bytes
+from multipath._internal.files import write_bytes
 from multipath.errors import InputError, MultipathError
 
 __all__ = [

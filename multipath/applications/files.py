@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from multipath._files import replacing, write_bytes, write_tensors
+from multipath._internal.files import replacing, write_bytes, write_tensors
 from multipath.errors import InputError
 
 if TYPE_CHECKING:

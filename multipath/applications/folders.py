@@ -17,7 +17,7 @@ from zipfile import BadZipFile, ZipFile
 import torch
 from filelock import FileLock, Timeout
 
-from multipath._files import drafted
+from multipath._internal.files import drafted
 from multipath.errors import ConfigurationError, InputError
 
 from .files import read_json

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
-from multipath._tables import aligned
+from multipath._internal.tables import aligned
 from multipath.errors import ConfigurationError, MultipathError
 from multipath.importance._journal import discard
 from multipath.importance.theta import Method

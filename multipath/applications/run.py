@@ -18,7 +18,7 @@ from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.loggers import TensorBoardLogger
 from torch import Tensor
 
-from multipath._files import naming
+from multipath._internal.files import naming
 from multipath.errors import ConfigurationError
 
 from .callbacks import History, Progress, ReportProgress, SeededSteps

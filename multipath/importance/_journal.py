@@ -13,7 +13,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from multipath._files import naming
+from multipath._internal.files import naming
 from multipath.errors import ConfigurationError, InputError
 
 FORMAT = "multipath theta-importance, 1"

@@ -12,9 +12,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from multipath._files import write_tensors
+from multipath._internal.files import write_tensors
+from multipath._internal.tables import aligned
 from multipath._path_gradients import extra
-from multipath._tables import aligned
 from multipath.errors import ConfigurationError, InputError
 from multipath.paths import Path, PathTable
 from multipath.samplers import Importance
@@ -186,7 +186,7 @@ class ThetaImportance:
             ModuleNotFoundError: Without matplotlib, which an extra brings.
         """
         with extra():
-            from ._plot import plot_probabilities
+            from multipath._plots.importance import plot_probabilities
         return plot_probabilities(self, file, inside, title)
 
     def __str__(self) -> str:

@@ -10,6 +10,7 @@ import torch
 from matplotlib.image import imread
 
 from multipath import PathTable
+from multipath._plots import importance as _plot
 from multipath.applications import importance_run, presets
 from multipath.applications.cli import main
 from multipath.applications.data import seeded
@@ -18,7 +19,7 @@ from multipath.applications.matching import SoundMatching
 from multipath.applications.objectives import scattering_loss
 from multipath.applications.presets import preset
 from multipath.errors import ConfigurationError, InputError
-from multipath.importance import ThetaImportance, _plot, theta_importance
+from multipath.importance import ThetaImportance, theta_importance
 from multipath.transforms import MultiResolutionSTFT
 from tests.applications.tiny import TASKS, TINY, TINY_GRANULAR, TINY_TR808
 

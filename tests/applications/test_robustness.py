@@ -17,7 +17,7 @@ import pytest
 import soundfile
 import torch
 
-from multipath import _files
+from multipath._internal import files as _files
 from multipath.applications.audio import read_audio, write_audio
 from multipath.applications.checkpoints import WholeCheckpoints
 from multipath.applications.cli import main

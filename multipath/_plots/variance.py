@@ -11,11 +11,12 @@ from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
-from ._path_plot import FAINT, FEW, INK, draw_plane, name_paths, path_plane, tidy
-from .paths import PathTable
+from multipath.paths import PathTable
+
+from .path_plane import FAINT, FEW, INK, draw_plane, name_paths, path_plane, tidy
 
 if TYPE_CHECKING:
-    from .diagnostics import VarianceReport
+    from multipath.diagnostics import VarianceReport
 
 DECADES = 4
 """Gradients further below the largest than this share the colour of the bottom."""

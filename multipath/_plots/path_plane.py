@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection, QuadMesh
 from matplotlib.colors import Normalize
 
-from .paths import PathTable
+from multipath.paths import PathTable
 
 INK, FAINT = "#333333", "#9a9a9a"
 FEW = 32

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch import distributed as dist
 
-from .errors import ConfigurationError
+from multipath.errors import ConfigurationError
 
 if dist.is_available():
     # Torch imports this module when it first needs it, and its functions then keep the group of

@@ -16,12 +16,21 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 from torch import Tensor
 
-from multipath._path_plot import FAINT, FEW, INK, draw_plane, name_paths, outline, path_plane, tidy
+from multipath._plots.path_plane import (
+    FAINT,
+    FEW,
+    INK,
+    draw_plane,
+    name_paths,
+    outline,
+    path_plane,
+    tidy,
+)
 from multipath.errors import InputError
 from multipath.paths import PathTable
 
 if TYPE_CHECKING:
-    from .result import ThetaImportance
+    from multipath.importance.result import ThetaImportance
 
 LABEL = "probability / uniform probability"
 MORE, LESS = "tab:red", "tab:blue"
