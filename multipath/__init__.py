@@ -4,22 +4,27 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 from . import errors
-from .balanced import BalancedLoss
 from .draws import Draw
-from .feature_layers import FeatureLayers
-from .losses import GroupedLoss, PathDecomposedLoss
+from .losses import (
+    BalancedLoss,
+    FeatureLayers,
+    GroupedLoss,
+    Log1p,
+    PathDecomposedLoss,
+    SlicedWasserstein,
+    TargetCache,
+    TermLoss,
+    TransformLoss,
+)
 from .paths import Path, PathTable
-from .sliced_wasserstein import SlicedWasserstein
 from .stochastic import StochasticLoss
-from .target_cache import TargetCache
-from .term_loss import TermLoss
-from .transform_loss import Log1p, TransformLoss
 
 if TYPE_CHECKING:
     from . import (
         compat,
         diagnostics,
         importance,
+        losses,
         optim,
         plugins,
         samplers,
@@ -47,6 +52,7 @@ __all__ = [
     "diagnostics",
     "errors",
     "importance",
+    "losses",
     "optim",
     "plugins",
     "samplers",

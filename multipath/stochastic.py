@@ -13,14 +13,15 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from ._internal.ranks import check_agreement, several_ranks
-from ._observation import measure
-from ._targets import average_over_targets
-from .balanced import BalancedLoss, check_power, from_silence
 from .draws import Draw
 from .errors import ConfigurationError, DrawError
-from .losses import PathDecomposedLoss, Reduction, check_reduction, reduce_batch, weighted_sum
+from .losses import PathDecomposedLoss
+from .losses._targets import average_over_targets
+from .losses.balanced import BalancedLoss, check_power, from_silence
+from .losses.base import Reduction, check_reduction, reduce_batch, weighted_sum
 from .paths import check_indices
 from .samplers import Energy, Sampler, Uniform
+from .samplers._observation import measure
 
 logger = logging.getLogger(__name__)
 

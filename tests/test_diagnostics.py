@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from matplotlib.figure import Figure
 
-import multipath._path_gradients
+import multipath.diagnostics._gradients
 from multipath import Path, PathDecomposedLoss, PathTable, StochasticLoss, TransformLoss
 from multipath.diagnostics import EstimatorRow, estimate_variance
 from multipath.errors import ConfigurationError, InputError
@@ -502,7 +502,7 @@ def test_errors(case):
 
 
 def test_gradients_that_do_not_fit_are_refused(monkeypatch):
-    monkeypatch.setattr(multipath._path_gradients, "MAX_BYTES", 2**20)
+    monkeypatch.setattr(multipath.diagnostics._gradients, "MAX_BYTES", 2**20)
     estimate_variance(Bumps(3), X, X, Uniform())
     with pytest.raises(InputError, match=r"300 paths with respect to 6 numbers.*grouped"):
         estimate_variance(Bumps(300), X, X, Uniform())

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from multipath.draw_counts import DrawCounts
+from multipath.draws import DrawCounts
 from multipath.errors import InputError
 
 from .files import read_csv, write_csv
@@ -14,7 +14,7 @@ __all__ = ["read_draws", "write_draws"]
 
 
 def write_draws(file: Path, counts: DrawCounts) -> None:
-    """Write :meth:`DrawCounts.rows <multipath.draw_counts.DrawCounts.rows>` as a table."""
+    """Write :meth:`DrawCounts.rows <multipath.draws.DrawCounts.rows>` as a table."""
     write_csv(file, counts.rows())
 
 

@@ -14,7 +14,7 @@ from torch.nn.functional import cosine_similarity
 
 from multipath import PathDecomposedLoss
 from multipath.errors import ConfigurationError, InputError
-from multipath.losses import Indices
+from multipath.losses.base import Indices
 from multipath.paths import check_indices
 
 from .resampling import Resample

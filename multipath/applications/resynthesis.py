@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from multipath import Log1p, Path, PathDecomposedLoss, PathTable, StochasticLoss
-from multipath.draw_counts import DrawCounts
+from multipath.draws import DrawCounts
 from multipath.errors import InputError
 from multipath.samplers import Importance
 from multipath.transforms import Transform

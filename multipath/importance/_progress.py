@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from multipath._path_gradients import extra
+from multipath.diagnostics._gradients import extra
 
 
 class Stage:

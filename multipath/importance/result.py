@@ -14,7 +14,7 @@ from torch import Tensor
 
 from multipath._internal.files import write_tensors
 from multipath._internal.tables import aligned
-from multipath._path_gradients import extra
+from multipath.diagnostics._gradients import extra
 from multipath.errors import ConfigurationError, InputError
 from multipath.paths import Path, PathTable
 from multipath.samplers import Importance

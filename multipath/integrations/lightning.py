@@ -20,7 +20,7 @@ except ModuleNotFoundError as error:
 
 from multipath import StochasticLoss
 from multipath.diagnostics import estimate_variance
-from multipath.draw_counts import DrawCounts
+from multipath.draws import DrawCounts
 from multipath.errors import ConfigurationError, InputError
 
 __all__ = ["DrawCounter", "DrawLogger"]
@@ -39,7 +39,7 @@ class DrawCounter(Callback):
         criterion: The attribute.
 
     Attributes:
-        draws: The counts, a :class:`~multipath.draw_counts.DrawCounts`, once the training has
+        draws: The counts, a :class:`~multipath.draws.DrawCounts`, once the training has
             started.
     """
 

@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 
 from multipath.errors import ConfigurationError, InputError
+from multipath.losses.transform import Rho, resolve_rho
 from multipath.paths import Path, check_indices
-from multipath.transform_loss import Rho, resolve_rho
 from multipath.transforms import Transform
 
 if TYPE_CHECKING:

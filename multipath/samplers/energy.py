@@ -8,9 +8,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from multipath._targets import average_over_targets
 from multipath.errors import ConfigurationError
 from multipath.losses import PathDecomposedLoss
+from multipath.losses._targets import average_over_targets
 from multipath.paths import PathTable
 
 from ._learned import LearnedSampler

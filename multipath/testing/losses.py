@@ -10,7 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from multipath.losses import Indices, PathDecomposedLoss
+from multipath.losses import PathDecomposedLoss
+from multipath.losses.base import Indices
 from multipath.samplers import Importance, Sampler, Uniform
 from multipath.stochastic import StochasticLoss
 

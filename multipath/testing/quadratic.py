@@ -5,7 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from multipath.losses import Indices, PathDecomposedLoss
+from multipath.losses import PathDecomposedLoss
+from multipath.losses.base import Indices
 
 
 class QuadraticLoss(PathDecomposedLoss):

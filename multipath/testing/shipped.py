@@ -11,9 +11,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from multipath.balanced import BalancedLoss
-from multipath.feature_layers import FeatureLayers
 from multipath.losses import PathDecomposedLoss
+from multipath.losses.balanced import BalancedLoss
+from multipath.losses.feature_layers import FeatureLayers
+from multipath.losses.sliced_wasserstein import SlicedWasserstein
+from multipath.losses.terms import TermLoss
+from multipath.losses.transform import TransformLoss
 from multipath.optim import PSAGA, PAdam
 from multipath.samplers import (
     AdaptiveImportance,
@@ -25,10 +28,7 @@ from multipath.samplers import (
     Stratified,
     Uniform,
 )
-from multipath.sliced_wasserstein import SlicedWasserstein
 from multipath.stochastic import StochasticLoss
-from multipath.term_loss import TermLoss
-from multipath.transform_loss import TransformLoss
 from multipath.transforms import (
     JTFS,
     MultiResolutionSTFT,

@@ -8,7 +8,7 @@ from multipath.applications.draw_counts import read_draws, write_draws
 from multipath.applications.draws import DrawHistogram
 from multipath.applications.files import read_csv, read_json, replacing, write_csv, write_json
 from multipath.applications.run import run
-from multipath.draw_counts import DrawCounts
+from multipath.draws import DrawCounts
 from multipath.errors import InputError
 from multipath.testing import QuadraticLoss
 from tests.applications.tiny import TINY

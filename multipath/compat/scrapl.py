@@ -11,13 +11,13 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
-from .errors import ConfigurationError, InputError
-from .losses import reduce_batch
-from .optim import PSAGA, PAdam
-from .samplers import Importance, Sampler, Uniform
-from .stochastic import StochasticLoss
-from .transform_loss import TransformLoss
-from .transforms import JTFS
+from multipath.errors import ConfigurationError, InputError
+from multipath.losses.base import reduce_batch
+from multipath.losses.transform import TransformLoss
+from multipath.optim import PSAGA, PAdam
+from multipath.samplers import Importance, Sampler, Uniform
+from multipath.stochastic import StochasticLoss
+from multipath.transforms import JTFS
 
 
 class SCRAPLLoss(StochasticLoss):

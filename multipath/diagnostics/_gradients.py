@@ -8,8 +8,9 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor
 
-from .errors import InputError
-from .losses import PathDecomposedLoss, reduce_batch
+from multipath.errors import InputError
+from multipath.losses import PathDecomposedLoss
+from multipath.losses.base import reduce_batch
 
 MAX_BYTES = 2**31
 """Most memory that the gradients of all paths and their inner products may take."""

@@ -5,9 +5,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from ._internal.ranks import average_over_ranks
-from .losses import PathDecomposedLoss
-from .samplers.base import Observation
+from multipath._internal.ranks import average_over_ranks
+from multipath.losses import PathDecomposedLoss
+
+from .base import Observation
 
 
 def measure(

@@ -9,13 +9,14 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from .errors import ConfigurationError, InputError
-from .jets import JetOrder
-from .losses import Indices, PathDecomposedLoss, Reduction
-from .paths import check_indices
+from multipath.errors import ConfigurationError, InputError
+from multipath.jets import JetOrder
+from multipath.paths import check_indices
+from multipath.transforms._tracing import is_traced
+from multipath.transforms.base import Transform, working_dtype
+
+from .base import Indices, PathDecomposedLoss, Reduction
 from .target_cache import TargetCache
-from .transforms._tracing import is_traced
-from .transforms.base import Transform, working_dtype
 
 Rho = Callable[[Tensor], Tensor]
 Distance = Callable[[Tensor], Tensor]

@@ -11,8 +11,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .errors import ConfigurationError, InputError
-from .transforms.base import Transform
+from multipath.errors import ConfigurationError, InputError
+from multipath.transforms.base import Transform
 
 
 @dataclass(frozen=True)

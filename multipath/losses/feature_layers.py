@@ -12,10 +12,11 @@ from torch import Tensor, nn
 from torch.func import functional_call
 from torch.utils.flop_counter import FlopCounterMode
 
-from .errors import ConfigurationError, InputError
-from .losses import Indices, PathDecomposedLoss, Reduction
-from .paths import Path, check_indices
-from .transforms.base import working_dtype
+from multipath.errors import ConfigurationError, InputError
+from multipath.paths import Path, check_indices
+from multipath.transforms.base import working_dtype
+
+from .base import Indices, PathDecomposedLoss, Reduction
 
 Distance = Literal["squared", "absolute"] | Callable[[Tensor], Tensor]
 

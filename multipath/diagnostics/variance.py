@@ -34,13 +34,14 @@ from typing import TYPE_CHECKING, Literal
 import torch
 from torch import Tensor
 
-from ._internal.tables import aligned
-from ._path_gradients import extra, inner_products, path_gradients, undisturbed
-from .errors import ConfigurationError
-from .losses import PathDecomposedLoss
-from .paths import PathTable
-from .samplers import AdaptiveImportance, Energy, Importance, Sampler, Stratified, Uniform
-from .stochastic import StochasticLoss
+from multipath._internal.tables import aligned
+from multipath.errors import ConfigurationError
+from multipath.losses import PathDecomposedLoss
+from multipath.paths import PathTable
+from multipath.samplers import AdaptiveImportance, Energy, Importance, Sampler, Stratified, Uniform
+from multipath.stochastic import StochasticLoss
+
+from ._gradients import extra, inner_products, path_gradients, undisturbed
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -149,7 +150,7 @@ class VarianceReport:
             A ``matplotlib.figure.Figure``.
         """
         with extra():
-            from ._plots.variance import plot_report
+            from multipath._plots.variance import plot_report
         return plot_report(self, path)
 
     def __str__(self) -> str:

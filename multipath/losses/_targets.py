@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 import torch
 from torch import Tensor
 
-from .errors import InputError
+from multipath.errors import InputError
 
 
 def average_over_targets(

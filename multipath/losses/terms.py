@@ -8,9 +8,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from .errors import ConfigurationError, InputError
-from .losses import Indices, PathDecomposedLoss, Reduction
-from .paths import Path, check_indices
+from multipath.errors import ConfigurationError, InputError
+from multipath.paths import Path, check_indices
+
+from .base import Indices, PathDecomposedLoss, Reduction
 
 Term = Callable[[Any, Any], Tensor]
 Numbers = Mapping[str, float] | Sequence[float] | Tensor

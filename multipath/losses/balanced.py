@@ -9,10 +9,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from multipath.errors import ConfigurationError
+from multipath.paths import check_indices
+
 from ._targets import average_over_targets
-from .errors import ConfigurationError
-from .losses import Indices, PathDecomposedLoss
-from .paths import check_indices
+from .base import Indices, PathDecomposedLoss
 
 SILENT = 4e-4
 """Default floor: a path whose norm is below 2 % of the largest counts as silent."""

@@ -8,10 +8,11 @@ from typing import Any, cast
 import torch
 from torch import Tensor
 
-from .errors import ConfigurationError, InputError
-from .losses import Indices, PathDecomposedLoss, Reduction
-from .paths import check_indices
-from .transforms.base import working_dtype
+from multipath.errors import ConfigurationError, InputError
+from multipath.paths import check_indices
+from multipath.transforms.base import working_dtype
+
+from .base import Indices, PathDecomposedLoss, Reduction
 
 
 class SlicedWasserstein(PathDecomposedLoss):

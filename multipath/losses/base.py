@@ -15,9 +15,9 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from .errors import ConfigurationError, InputError
-from .jets import JetOrder
-from .paths import GroupBy, Path, PathTable, check_indices, complete_table
+from multipath.errors import ConfigurationError, InputError
+from multipath.jets import JetOrder
+from multipath.paths import GroupBy, Path, PathTable, check_indices, complete_table
 
 Reduction = Literal["mean", "sum", "none"]
 Indices = Sequence[int] | Tensor

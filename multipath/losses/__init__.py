@@ -1,0 +1,21 @@
+"""Losses that are a weighted mean over paths, and the base class of your own."""
+
+from .balanced import BalancedLoss
+from .base import GroupedLoss, PathDecomposedLoss
+from .feature_layers import FeatureLayers
+from .sliced_wasserstein import SlicedWasserstein
+from .target_cache import TargetCache
+from .terms import TermLoss
+from .transform import Log1p, TransformLoss
+
+__all__ = [
+    "BalancedLoss",
+    "FeatureLayers",
+    "GroupedLoss",
+    "Log1p",
+    "PathDecomposedLoss",
+    "SlicedWasserstein",
+    "TargetCache",
+    "TermLoss",
+    "TransformLoss",
+]
