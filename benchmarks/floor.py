@@ -90,7 +90,7 @@ def seconds_of(operation: Operation) -> float:
     """Median seconds of one operation on its own."""
     kind, *shape = operation
     if kind == "product":
-        from multipath.transforms._products import product
+        from multipath.transforms._scattering.products import product
 
         batch, m, k, n = shape
         left, right = torch.randn(batch, m, k), torch.randn(batch, k, n)

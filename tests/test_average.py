@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from multipath.transforms._average import StridedAverage
-from multipath.transforms._wavelets import decimation_matrix, low_pass
+from multipath.transforms._scattering.average import StridedAverage
+from multipath.transforms._scattering.wavelets import decimation_matrix, low_pass
 
 
 @pytest.mark.parametrize(

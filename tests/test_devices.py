@@ -11,7 +11,7 @@ from torch.utils._pytree import tree_leaves
 from multipath import StochasticLoss
 from multipath.optim import PSAGA, PAdam
 from multipath.testing import QuadraticLoss, shipped
-from multipath.transforms._filters import FilterBuffers
+from multipath.transforms._numerics.filters import FilterBuffers
 
 LOSSES = {
     name: tests

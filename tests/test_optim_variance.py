@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from multipath import PathDecomposedLoss, StochasticLoss
 from multipath.optim import PSAGA, PAdam
-from multipath.optim.lists import round_into
+from multipath.optim._foreach import round_into
 from multipath.optim.psaga import add_compensated
 from multipath.samplers import Importance
 from multipath.testing import QuadraticLoss

@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from multipath.transforms import _products
-from multipath.transforms._products import product
+from multipath.transforms._scattering import products as _products
+from multipath.transforms._scattering.products import product
 
 LEFTS = {
     "a matrix": lambda: noise(14, 6),

@@ -6,19 +6,20 @@ import weakref
 import pytest
 import torch
 
-from multipath.transforms import JTFS, Scattering1D, _tiles
-from multipath.transforms._average import StridedAverage
-from multipath.transforms._bands import concatenate, extend, find_band
-from multipath.transforms._first_layer import (
+from multipath.transforms import JTFS, Scattering1D
+from multipath.transforms._numerics import tiles as _tiles
+from multipath.transforms._scattering.average import StridedAverage
+from multipath.transforms._scattering.bands import concatenate, extend, find_band
+from multipath.transforms._scattering.first_layer import (
     WaveletGroup,
     as_sources,
     differentiable_modulus_spectra,
     modulus_spectra,
 )
-from multipath.transforms._low_bins import LowBins
-from multipath.transforms._modulation import Modulation, Part
-from multipath.transforms._second_layer import Branch, averaged_moduli
-from multipath.transforms._wavelets import Wavelet, low_pass
+from multipath.transforms._scattering.low_bins import LowBins
+from multipath.transforms._scattering.modulation import Modulation, Part
+from multipath.transforms._scattering.second_layer import Branch, averaged_moduli
+from multipath.transforms._scattering.wavelets import Wavelet, low_pass
 
 N = 512
 TRANSFORMS = {

@@ -17,8 +17,8 @@ from multipath import TransformLoss
 from multipath.errors import ConfigurationError, InputError
 from multipath.samplers import AdaptiveImportance
 from multipath.transforms import WaveletPacket, WaveletTransform
-from multipath.transforms._extension import Mode
-from multipath.transforms._subbands import Subbands
+from multipath.transforms._dwt.extension import Mode
+from multipath.transforms._dwt.subbands import Subbands
 
 MODES = get_args(Mode)
 WAVELETS = ["haar", "db2", "db5", "sym4", "coif1", "bior1.3", "bior2.2", "rbio3.1", "dmey"]

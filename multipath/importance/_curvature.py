@@ -37,10 +37,10 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from ._derivatives import ThetaDerivatives
 from ._encoder_derivatives import EncoderDerivatives
-from ._family import SMALLEST, Family
 from ._sketch import pivots
-from ._theta_derivatives import ThetaDerivatives
+from ._subspace import SMALLEST, Family
 
 logger = logging.getLogger(__name__)
 

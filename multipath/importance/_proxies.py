@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from ._derivatives import ThetaDerivatives
 from ._encoder_derivatives import EncoderDerivatives
-from ._theta_derivatives import ThetaDerivatives
 
 DECAY = 0.9
 """Of the moving average."""

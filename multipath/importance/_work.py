@@ -9,12 +9,12 @@ import torch
 from torch import Tensor
 
 from ._curvature import dominant_eigenvalues
+from ._derivatives import Mode, ThetaDerivatives, theta_derivatives
 from ._encoder_derivatives import EncoderDerivatives
 from ._journal import Journal, Record
 from ._problem import Batch, Problem
 from ._progress import Stage
 from ._proxies import one_product
-from ._theta_derivatives import Mode, ThetaDerivatives, theta_derivatives
 from ._workers import Workers
 
 

@@ -12,7 +12,7 @@ from torch import Tensor
 from multipath.errors import ConfigurationError, InputError
 from multipath.jets import JetOrder
 from multipath.paths import check_indices
-from multipath.transforms._tracing import is_traced
+from multipath.transforms._numerics.tracing import is_traced
 from multipath.transforms.base import Transform, working_dtype
 
 from .base import Indices, PathDecomposedLoss, Reduction

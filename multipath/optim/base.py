@@ -14,8 +14,8 @@ from multipath.draws import Draw
 from multipath.errors import ConfigurationError, DrawError, InputError
 from multipath.stochastic import StochasticLoss
 
+from ._foreach import Scratch, batches, local, mix
 from .checks import check_group, check_state
-from .lists import Scratch, batches, local, mix
 from .visit import Visit
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .lists import local, mix, round_into
+from ._foreach import local, mix, round_into
 
 
 @dataclass(frozen=True, eq=False)

@@ -13,9 +13,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ._analytic import half_spectrum, modulus, peak_scale
-from ._tiles import tile_size
-from ._tracing import is_traced
+from ._numerics.analytic import half_spectrum, modulus, peak_scale
+from ._numerics.tiles import tile_size
+from ._numerics.tracing import is_traced
 
 
 @dataclass(frozen=True)

@@ -12,12 +12,12 @@ from torch import Tensor
 from multipath.errors import ConfigurationError
 from multipath.paths import Path, PathTable
 
-from ._frequency import FrequencyBatch, FrequencyFilters
-from ._scattering import Finish, Scattering
-from ._settings import check_integers, check_rate, wavelets_per_octave
-from ._tiles import tile_size
-from ._time import SpectrumLayer, TimeScattering
-from ._wavelets import Wavelet, low_pass, wavelet_bank
+from ._numerics.settings import check_integers, check_rate, wavelets_per_octave
+from ._numerics.tiles import tile_size
+from ._scattering.base import Finish, Scattering
+from ._scattering.frequency import FrequencyBatch, FrequencyFilters
+from ._scattering.time import SpectrumLayer, TimeScattering
+from ._scattering.wavelets import Wavelet, low_pass, wavelet_bank
 
 
 class JTFS(Scattering):

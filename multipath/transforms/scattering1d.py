@@ -11,9 +11,9 @@ from torch import Tensor
 from multipath.errors import ConfigurationError
 from multipath.paths import Path, PathTable
 
-from ._scattering import Finish, Scattering
-from ._settings import check_integers, check_rate, wavelets_per_octave
-from ._time import SpectrumLayer, TimeScattering
+from ._numerics.settings import check_integers, check_rate, wavelets_per_octave
+from ._scattering.base import Finish, Scattering
+from ._scattering.time import SpectrumLayer, TimeScattering
 
 
 class Scattering1D(Scattering):

@@ -14,11 +14,11 @@ from torch import Tensor
 from multipath.errors import ConfigurationError, InputError
 from multipath.paths import Path, check_indices
 
-from ._analytic import peak_scale
-from ._filters import FilterBuffers
-from ._fold import Filter, boxes, fold
-from ._morlet2d import Wavelet, angle, averaging, frequency, morlet
-from ._settings import check_integers
+from ._numerics.analytic import peak_scale
+from ._numerics.filters import FilterBuffers
+from ._numerics.settings import check_integers
+from ._scattering2d.fold import Filter, boxes, fold
+from ._scattering2d.morlet import Wavelet, angle, averaging, frequency, morlet
 from .base import Transform, check_signal, full_precision, working_dtype
 
 

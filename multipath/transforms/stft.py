@@ -13,10 +13,10 @@ from torch import Tensor
 from multipath.errors import ConfigurationError, InputError
 from multipath.paths import Path, check_indices
 
-from ._filters import FilterBuffers
 from ._frames import Frames, magnitudes
-from ._settings import check_integers, check_rate
-from ._tiles import keep_freed_memory
+from ._numerics.filters import FilterBuffers
+from ._numerics.settings import check_integers, check_rate
+from ._numerics.tiles import keep_freed_memory
 from .base import Transform, check_signal, full_precision, working_dtype
 
 Window = str | tuple[str, float] | Callable[..., Tensor]

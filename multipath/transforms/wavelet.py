@@ -9,9 +9,9 @@ import pywt
 
 from multipath.paths import Path
 
-from ._extension import Mode
-from ._settings import check_rate
-from ._subbands import Node, Subbands, check_tree, octave, work
+from ._dwt.extension import Mode
+from ._dwt.subbands import Node, Subbands, check_tree, octave, work
+from ._numerics.settings import check_rate
 
 ORIENTATIONS = {"h": "horizontal", "v": "vertical", "d": "diagonal"}
 # halves along the rows' index and along the columns' index, in the order of PyWavelets

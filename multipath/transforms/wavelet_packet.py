@@ -10,9 +10,9 @@ import pywt
 from multipath.errors import ConfigurationError
 from multipath.paths import Path
 
-from ._extension import Mode
-from ._settings import check_rate
-from ._subbands import Node, Subbands, check_tree, octave
+from ._dwt.extension import Mode
+from ._dwt.subbands import Node, Subbands, check_tree, octave
+from ._numerics.settings import check_rate
 
 LETTERS = {1: ("a", "d"), 2: ("a", "v", "h", "d")}  # of the halves, read as a binary number
 

@@ -11,8 +11,9 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
-from ._filters import FilterBuffers
-from ._wavelets import Wavelet, decimation_matrix, low_pass, subsample
+from multipath.transforms._numerics.filters import FilterBuffers
+
+from .wavelets import Wavelet, decimation_matrix, low_pass, subsample
 
 # Output rows that the input reaches with less than this fraction of the peak are left out.
 NEGLIGIBLE = {torch.float32: 1e-8, torch.float64: 1e-15}

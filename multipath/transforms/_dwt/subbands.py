@@ -14,11 +14,11 @@ from torch import Tensor
 
 from multipath.errors import ConfigurationError, InputError
 from multipath.paths import Path, check_indices
+from multipath.transforms._numerics.filters import FilterBuffers
+from multipath.transforms._numerics.settings import check_integers
+from multipath.transforms.base import Transform, check_signal, full_precision, working_dtype
 
-from ._extension import Mode, extend
-from ._filters import FilterBuffers
-from ._settings import check_integers
-from .base import Transform, check_signal, full_precision, working_dtype
+from .extension import Mode, extend
 
 # A node of the tree: 0 (low) or 1 (high) for every filtering on the way from the signal to it.
 # Images are filtered along their rows' index, then along their columns' index, and so on in turn.

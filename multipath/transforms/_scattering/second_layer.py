@@ -16,12 +16,18 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ._analytic import inverse_modulus, modulus, modulus_and_inverse, quick_modulus
-from ._average import StridedAverage
-from ._modulation import Modulation
-from ._products import product
-from ._tiles import SignalTiles, signal_tiles, tile_size
-from ._tracing import is_traced
+from multipath.transforms._numerics.analytic import (
+    inverse_modulus,
+    modulus,
+    modulus_and_inverse,
+    quick_modulus,
+)
+from multipath.transforms._numerics.tiles import SignalTiles, signal_tiles, tile_size
+from multipath.transforms._numerics.tracing import is_traced
+
+from .average import StridedAverage
+from .modulation import Modulation
+from .products import product
 
 
 @dataclass(frozen=True)

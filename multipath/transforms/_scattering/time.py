@@ -17,19 +17,19 @@ from torch import Tensor
 
 from multipath.errors import ConfigurationError
 from multipath.jets import JetOrder
+from multipath.transforms._numerics.analytic import half_spectrum
+from multipath.transforms._numerics.filters import FilterBuffers
+from multipath.transforms._numerics.settings import check_scattering
+from multipath.transforms._numerics.tiles import keep_freed_memory, tile_size
 
-from ._analytic import half_spectrum
-from ._average import StridedAverage
-from ._bands import Band, concatenate, extend, find_band
-from ._filters import FilterBuffers
-from ._first_layer import WaveletGroup, modulus_spectra
-from ._low_bins import LowBins
-from ._modulation import Modulation, Part
-from ._modulus_jets import averaged_modulus_jets, modulus_spectrum_jets
-from ._second_layer import Branch, averaged_moduli
-from ._settings import check_scattering
-from ._tiles import keep_freed_memory, tile_size
-from ._wavelets import Wavelet, low_pass, padded_length, subsample, wavelet_bank
+from .average import StridedAverage
+from .bands import Band, concatenate, extend, find_band
+from .first_layer import WaveletGroup, modulus_spectra
+from .low_bins import LowBins
+from .modulation import Modulation, Part
+from .modulus_jets import averaged_modulus_jets, modulus_spectrum_jets
+from .second_layer import Branch, averaged_moduli
+from .wavelets import Wavelet, low_pass, padded_length, subsample, wavelet_bank
 
 # Bins below this fraction of a wavelet's peak are left out, for float32 and float64.
 THRESHOLD = {torch.float32: 1e-7, torch.float64: 1e-16}

@@ -16,7 +16,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ._wavelets import Spectrum
+from .wavelets import Spectrum
 
 
 @dataclass(frozen=True)

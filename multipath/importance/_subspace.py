@@ -7,9 +7,9 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
+from ._derivatives import ThetaDerivatives
 from ._encoder_derivatives import EncoderDerivatives
 from ._sketch import Sketch
-from ._theta_derivatives import ThetaDerivatives
 
 SMALLEST = 1e-300
 SEARCH_ROUNDS = 8

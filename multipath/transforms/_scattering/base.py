@@ -10,11 +10,11 @@ from torch import Tensor
 
 from multipath.jets import JetOrder
 from multipath.paths import Path, check_indices
+from multipath.transforms._numerics.analytic import peak_scale
+from multipath.transforms._numerics.tracing import is_traced
+from multipath.transforms.base import Transform, check_signal, full_precision, working_dtype
 
-from ._analytic import peak_scale
-from ._time import SpectrumLayer, TimeScattering
-from ._tracing import is_traced
-from .base import Transform, check_signal, full_precision, working_dtype
+from .time import SpectrumLayer, TimeScattering
 
 Finish = Callable[[Tensor], dict[int, Tensor]]
 

@@ -17,11 +17,11 @@ import torch
 from torch import Tensor
 
 from multipath.jets import JetOrder
+from multipath.transforms._numerics.analytic import modulus_and_inverse
+from multipath.transforms._numerics.tiles import tile_size
 
-from ._analytic import modulus_and_inverse
-from ._first_layer import Plan, as_sources
-from ._second_layer import Branch
-from ._tiles import tile_size
+from .first_layer import Plan, as_sources
+from .second_layer import Branch
 
 
 def modulus_jets(planes: Tensor, order: JetOrder) -> Tensor:

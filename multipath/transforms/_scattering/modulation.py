@@ -8,8 +8,14 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ._analytic import half_spectra, inverse_planes, oversampling, stuffed
-from ._first_layer import take
+from multipath.transforms._numerics.analytic import (
+    half_spectra,
+    inverse_planes,
+    oversampling,
+    stuffed,
+)
+
+from .first_layer import take
 
 ALL = slice(None)
 

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
-from ._tracing import is_traced
+from .tracing import is_traced
 
 
 def inverse_planes(band: Tensor, length: int) -> Tensor:

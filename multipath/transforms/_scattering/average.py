@@ -6,8 +6,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ._products import product
-from ._wavelets import Spectrum
+from .products import product
+from .wavelets import Spectrum
 
 LONGEST_BLOCK, SHORTEST_BLOCK = 256, 16  # samples summed by one matrix product
 # Fraction of the peak; in float64, just above the rounding of the inverse transform.

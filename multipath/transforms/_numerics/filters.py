@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from ._tracing import untraced
+from .tracing import untraced
 
 Made = TypeVar("Made")
 

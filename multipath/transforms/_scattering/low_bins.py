@@ -9,8 +9,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ._analytic import adjoint_rfft
-from ._products import product
+from multipath.transforms._numerics.analytic import adjoint_rfft
+
+from .products import product
 
 # Frames of at least so many samples pay; longer ones save no more.
 SHORTEST_FRAME, LONGEST_FRAME = 32, 256

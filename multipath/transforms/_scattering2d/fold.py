@@ -8,7 +8,7 @@ from typing import Any, NamedTuple, TypeAlias
 import torch
 from torch import Tensor
 
-from ._tracing import is_traced
+from multipath.transforms._numerics.tracing import is_traced
 
 
 class Box(NamedTuple):

@@ -16,17 +16,18 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
-from ._analytic import (
+from multipath.transforms._numerics.analytic import (
     modulus,
     modulus_and_inverse,
     oversampling,
     quick_modulus,
     stuffed,
 )
-from ._bands import Band, extend
-from ._low_bins import LowBins
-from ._tiles import signal_tiles, tile_size
-from ._tracing import is_traced
+from multipath.transforms._numerics.tiles import signal_tiles, tile_size
+from multipath.transforms._numerics.tracing import is_traced
+
+from .bands import Band, extend
+from .low_bins import LowBins
 
 
 @dataclass(frozen=True)

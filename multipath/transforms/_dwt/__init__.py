@@ -1,0 +1,1 @@
+"""The discrete wavelet transform: border extension and filter banks."""

@@ -1,0 +1,1 @@
+"""Numerical parts that several transforms share."""
