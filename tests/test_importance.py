@@ -14,11 +14,10 @@ from torch import nn
 from multipath import PathDecomposedLoss, TermLoss
 from multipath.errors import ConfigurationError
 from multipath.importance import theta_importance
-from multipath.importance._derivatives import theta_derivatives
-from multipath.importance._encoder_derivatives import EncoderDerivatives
+from multipath.importance._curvature import one_product
+from multipath.importance._derivatives import EncoderDerivatives, theta_derivatives
 from multipath.importance._problem import Batch, named_weights
 from multipath.importance._problem import Problem as Within
-from multipath.importance._proxies import one_product
 from multipath.testing import QuadraticLoss
 
 from .reference import theta_importance_twin as twin

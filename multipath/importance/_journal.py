@@ -3,22 +3,31 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 import io
 import json
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from itertools import chain
 from pathlib import Path
+from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from multipath._internal.files import naming
 from multipath.errors import ConfigurationError, InputError
 
+from ._problem import Batch, Problem
+
 FORMAT = "multipath theta-importance, 1"
 START = json.dumps({"format": FORMAT})[:-1].encode()
 Record = tuple[Tensor, ...]
+
+
+ADDRESS = re.compile(r" at 0x[0-9a-f]+")
+"""Of functions, other in each process."""
 
 
 class Journal:
@@ -118,3 +127,41 @@ def _fingerprint(file: Path, content: bytes) -> str | None:
     except (ValueError, KeyError, TypeError):
         pass  # refused, as one of another format
     raise InputError(f"{file} is no journal of theta-importance; choose another file")
+
+
+def fingerprint(problem: Problem, batches: Sequence[Batch], *settings: Any) -> str:
+    """Of all that derivatives depend on, as far as it can be seen: not of the code of functions.
+
+    Args:
+        problem: Loss, encoder, decoder and weights.
+        batches: The examples.
+        *settings: Anything whose ``repr`` matters.
+    """
+    loss = problem.loss
+    described = [repr(settings), repr(loss), str(loss.paths.keys), loss.reduction]
+    tensors = [
+        *problem.weights.values(),
+        loss.path_weights,
+        *(value for value in loss.state_dict().values() if isinstance(value, Tensor)),
+        *chain.from_iterable((b.inputs, b.target, *b.context) for b in batches),
+    ]
+    for module in (problem.encoder, problem.decoder):
+        if isinstance(module, nn.Module):
+            described += [repr(module), *_settings(module)]
+            tensors += [*module.parameters(), *module.buffers()]
+        else:
+            described.append(getattr(module, "__qualname__", type(module).__qualname__))
+    digest = hashlib.sha256(ADDRESS.sub("", repr(described)).encode())
+    for tensor in tensors:
+        plain = tensor.detach().cpu().contiguous()
+        digest.update(repr((tuple(plain.shape), plain.dtype)).encode())
+        digest.update(plain.flatten().view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()
+
+
+def _settings(module: nn.Module) -> Iterator[str]:
+    """What a module and its parts keep as plain numbers and words: ``repr`` may not show it."""
+    for name, part in module.named_modules():
+        for key, value in sorted(vars(part).items()):
+            if isinstance(value, bool | int | float | str):
+                yield f"{name}.{key}={value!r}"

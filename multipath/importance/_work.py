@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any, Literal
 
 import torch
 from torch import Tensor
 
-from ._curvature import dominant_eigenvalues
-from ._derivatives import Mode, ThetaDerivatives, theta_derivatives
-from ._encoder_derivatives import EncoderDerivatives
+from multipath.diagnostics._gradients import extra
+
+from ._curvature import dominant_eigenvalues, one_product
+from ._derivatives import EncoderDerivatives, Mode, ThetaDerivatives, theta_derivatives
 from ._journal import Journal, Record
 from ._problem import Batch, Problem
-from ._progress import Stage
-from ._proxies import one_product
 from ._workers import Workers
 
 
@@ -134,3 +134,50 @@ class Work:
         done = self.journal.records if self.journal else {}
         keep = self.journal.append if self.journal else lambda unit, record: None
         return self.workers.run(units, done, work, keep, elsewhere)
+
+
+class Stage:
+    """One bar, or none.
+
+    Args:
+        bar: A ``rich.progress.Progress``, if there is one.
+        name: What is being done.
+        total: How much of it there is.
+    """
+
+    def __init__(self, bar: Any, name: str, total: int) -> None:
+        self.bar = bar
+        self.task = None if bar is None else bar.add_task(name, total=total)
+
+    def advance(self, amount: int) -> None:
+        """So much more is done."""
+        if self.bar is not None:
+            self.bar.advance(self.task, amount)
+
+
+@contextmanager
+def progress_bars(wanted: bool) -> Iterator[Any]:
+    """Bars on standard error with the time that is left; None where they are not wanted."""
+    if not wanted:
+        yield None
+        return
+    with extra():
+        from rich.console import Console
+        from rich.progress import (
+            BarColumn,
+            MofNCompleteColumn,
+            Progress,
+            TextColumn,
+            TimeElapsedColumn,
+            TimeRemainingColumn,
+        )
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TextColumn("left"),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=Console(stderr=True)) as bar:
+        yield bar

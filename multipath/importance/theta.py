@@ -13,14 +13,12 @@ from torch import Tensor
 from multipath.errors import ConfigurationError, InputError
 from multipath.losses import PathDecomposedLoss
 
+from ._curvature import gradient_average, gradient_norms
 from ._derivatives import ThetaDerivatives, supports_forward
-from ._fingerprint import fingerprint
-from ._journal import Journal
+from ._journal import Journal, fingerprint
 from ._probe import mixes_items, probe
 from ._problem import Module, Parameters, Problem, as_batches, named_weights, undisturbed
-from ._progress import progress_bars
-from ._proxies import gradient_average, gradient_norms
-from ._work import Work
+from ._work import Work, progress_bars
 from ._workers import Workers
 from .result import ThetaImportance
 
