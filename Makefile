@@ -22,7 +22,7 @@ $(STAMP): pyproject.toml constraints.txt
 	@touch $@
 
 demo: $(STAMP)  ## Train sound matching with four losses and compare them (minutes)
-	$(BIN)/python -m multipath.applications.demo
+	$(BIN)/python -m multipath.applications.cli.demo
 
 test: lint types  ## Lint, types, tests, and the code of docstrings and documentation
 	$(TEST_ENVIRONMENT) $(BIN)/python -m pytest -n 2

@@ -22,10 +22,10 @@ from torch import Tensor
 
 from multipath._plots.importance import draw_ratios, label_colors, octave_limit
 from multipath._plots.path_plane import INK, outline, path_plane
-from multipath.applications.files import replacing
-from multipath.applications.importance_run import inside
-from multipath.applications.presets import preset
-from multipath.applications.synthesizers import CHIRPLETS
+from multipath.applications.matching.importance import inside
+from multipath.applications.matching.presets import preset
+from multipath.applications.runs.files import replacing
+from multipath.applications.synths.chirplet import CHIRPLETS
 from multipath.importance import ThetaImportance
 
 EXACT = "eigenvalue"

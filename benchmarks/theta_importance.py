@@ -86,8 +86,8 @@ def write_chirplet(file: Path, quick: bool) -> None:
     """The encoder looks at pictures, so that the peer needs no part of ours but the encoder."""
     import torch
 
-    from multipath.applications.matching import SoundMatching
-    from multipath.applications.presets import preset
+    from multipath.applications.matching.module import SoundMatching
+    from multipath.applications.matching.presets import preset
 
     torch.manual_seed(42)
     config = preset("quick")
@@ -127,8 +127,8 @@ def read(file: Path) -> tuple[nn.Module, nn.Module, tuple[Tensor, ...], dict[str
         encoder.load_state_dict(found["states"][0])
         decoder.load_state_dict(found["states"][1])
         return encoder, decoder, (found["inputs"], found["inputs"]), found["settings"]
-    from multipath.applications.chirplet import ChirpletSynth
-    from multipath.applications.encoder import Encoder
+    from multipath.applications.matching.encoder import Encoder
+    from multipath.applications.synths.chirplet import ChirpletSynth
 
     encoder = Encoder(N_PARAMETERS, **found["encoder"])
     encoder.load_state_dict(found["states"][0])

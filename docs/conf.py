@@ -62,6 +62,4 @@ linkcheck_allow_unauthorized = False
 
 # What the reference has to cover: all modules but those of the command line (docs/commands).
 public_package = "multipath"
-public_package_exceptions = (
-    r"multipath\.applications\.(cli|commands|demo|(.*\.)?console|\w+_command)"
-)
+public_package_exceptions = r"multipath\.applications\.(cli\..*|(.*\.)?console)"

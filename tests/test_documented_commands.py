@@ -26,7 +26,7 @@ def commands(group, *path):
             yield (*path, name), command
 
 
-APP = importlib.import_module("multipath.applications.commands").app
+APP = importlib.import_module("multipath.applications.cli.commands").app
 COMMANDS = dict(commands(typer.main.get_command(APP)))
 
 

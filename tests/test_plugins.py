@@ -9,9 +9,9 @@ import pytest
 
 import multipath
 from multipath import optim, plugins, samplers, transforms
-from multipath.applications import plugins_command
-from multipath.applications.cli import main
-from multipath.applications.plugin_loss import make_plugin_loss
+from multipath.applications.cli import plugins as plugins_command
+from multipath.applications.cli.main import main
+from multipath.applications.losses.plugin import make_plugin_loss
 from multipath.errors import ConfigurationError
 from multipath.testing import QuadraticLoss, shipped
 

@@ -14,11 +14,11 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from multipath.applications.configuration import MatchConfig
-from multipath.applications.cqt import LogCQT
-from multipath.applications.data import seeded
-from multipath.applications.encoder import Encoder
-from multipath.applications.presets import preset
+from multipath.applications.matching.config import MatchConfig
+from multipath.applications.matching.cqt import LogCQT
+from multipath.applications.matching.encoder import Encoder
+from multipath.applications.matching.presets import preset
+from multipath.applications.matching.tasks.data import seeded
 from multipath.transforms import JTFS
 
 BATCH = 4

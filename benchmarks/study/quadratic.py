@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.optim import SGD, Adam, Optimizer
 
 from multipath import Path, PathDecomposedLoss, StochasticLoss
-from multipath.applications.data import seeded
+from multipath.applications.matching.tasks.data import seeded
 from multipath.optim import PSAGA, PAdam
 from multipath.samplers import (
     AdaptiveImportance,

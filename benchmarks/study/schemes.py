@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.optim import AdamW, Optimizer
 
 from multipath import BalancedLoss, Log1p, PathDecomposedLoss, StochasticLoss, TransformLoss
-from multipath.applications.spectral_losses import mss_log
+from multipath.applications.losses.multi_scale import mss_log
 from multipath.optim import PSAGA
 from multipath.samplers import (
     AdaptiveImportance,

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from multipath.applications.data import seeded
+from multipath.applications.matching.tasks.data import seeded
 
 from .problems import BATCH, SPLITS, Problem
 from .schemes import Scheme, Task

@@ -12,8 +12,7 @@ import matplotlib.pyplot as plt
 import torch
 
 from multipath import StochasticLoss, TransformLoss
-from multipath.applications.chirplet import ChirpletSynth
-from multipath.applications.synthesizers import ChirpletRanges
+from multipath.applications.synths.chirplet import ChirpletRanges, ChirpletSynth
 from multipath.transforms import JTFS, MultiResolutionSTFT
 
 n_steps = 250

@@ -11,7 +11,7 @@ import matplotlib.pyplot as plt
 import torch
 
 from multipath import TransformLoss
-from multipath.applications.chirplet import ChirpletSynth
+from multipath.applications.synths.chirplet import ChirpletSynth
 from multipath.diagnostics import estimate_variance
 from multipath.transforms import JTFS
 

@@ -7,7 +7,7 @@ import pytest
 import soundfile
 import torch
 
-from multipath.applications.audio import check_waveform, read_audio, resample, write_audio
+from multipath.applications.audio.files import check_waveform, read_audio, resample, write_audio
 from multipath.errors import InputError
 
 

@@ -9,14 +9,14 @@ from scipy.signal import lfilter
 from scipy.signal.windows import flattop
 
 from multipath import TransformLoss
-from multipath.applications.audio_metrics import DrumMetrics
-from multipath.applications.timbre import (
+from multipath.applications.audio.timbre import (
     brightness,
     centroid,
     flatness,
     k_weighting,
     loudness,
 )
+from multipath.applications.metrics.drums import DrumMetrics
 from multipath.errors import ConfigurationError, InputError
 from multipath.transforms import Scattering1D
 

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.signal import lfilter
 
-from multipath.applications.biquad import biquad, high_pass, high_pass_coefficients
+from multipath.applications.audio.biquad import biquad, high_pass, high_pass_coefficients
 from multipath.errors import InputError
 
 RATE = 44100.0

@@ -8,8 +8,12 @@ import pytest
 import torch
 from scipy.signal import hilbert
 
-from multipath.applications.chirplet import ChirpletSynth, shift_signals
-from multipath.applications.synthesizers import CHIRPLETS, ChirpletRanges
+from multipath.applications.synths.chirplet import (
+    CHIRPLETS,
+    ChirpletRanges,
+    ChirpletSynth,
+    shift_signals,
+)
 from multipath.errors import ConfigurationError, InputError
 
 SMALL = {"n_samples": 512, "sample_rate": 2048.0, "f0": 256.0}

@@ -13,15 +13,15 @@ import soundfile
 import torch
 from matplotlib.image import imread
 
-from multipath.applications.audio import write_audio
-from multipath.applications.cli import main
-from multipath.applications.comparison import interval, read_run, read_runs, sections
-from multipath.applications.comparison_page import plot_curves, write_comparison
-from multipath.applications.comparison_sounds import hear
-from multipath.applications.files import write_csv, write_json
-from multipath.applications.resynthesis_run import run_resynthesis
-from multipath.applications.resynthesis_settings import ResynthesisSettings
-from multipath.applications.run import run
+from multipath.applications.audio.files import write_audio
+from multipath.applications.cli.main import main
+from multipath.applications.matching.train import run
+from multipath.applications.reports.page import plot_curves, write_comparison
+from multipath.applications.reports.runs import interval, read_run, read_runs, sections
+from multipath.applications.reports.sounds import hear
+from multipath.applications.resynthesis.run import run_resynthesis
+from multipath.applications.resynthesis.settings import ResynthesisSettings
+from multipath.applications.runs.files import write_csv, write_json
 from multipath.errors import InputError
 from tests.applications.tiny import TINY
 

@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from multipath.applications.configuration import APPLICATIONS, MatchConfig
-from multipath.applications.evaluation import steps_to_converge, total_variation
-from multipath.applications.presets import PRESETS, preset
-from multipath.applications.settings import Settings, differences
+from multipath.applications.matching.config import APPLICATIONS, MatchConfig
+from multipath.applications.matching.presets import PRESETS, preset
+from multipath.applications.matching.settings import Settings, differences
+from multipath.applications.matching.tasks.evaluation import steps_to_converge, total_variation
 from multipath.errors import ConfigurationError, InputError
 
 CONFIGS = [config for presets in PRESETS.values() for config in presets.values()]

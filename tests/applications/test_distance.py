@@ -14,16 +14,16 @@ from matplotlib.image import imread
 
 from multipath import Path as LossPath
 from multipath import PathTable, TransformLoss
-from multipath.applications.audio import read_audio, resample, write_audio
-from multipath.applications.cli import main
-from multipath.applications.distance import (
+from multipath.applications.audio.files import read_audio, resample, write_audio
+from multipath.applications.cli.main import main
+from multipath.applications.distance.compare import (
     LEVELS,
     TRANSFORMS,
     compare,
     default_transform,
     plot,
 )
-from multipath.applications.distance_plot import _draw_plane, _draw_rate_scale, check_picture
+from multipath.applications.distance.plot import _draw_plane, _draw_rate_scale, check_picture
 from multipath.errors import InputError
 from multipath.transforms import JTFS, MultiResolutionSTFT, Scattering1D, Transform
 

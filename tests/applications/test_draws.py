@@ -4,10 +4,10 @@ import pytest
 import torch
 
 from multipath import Path, PathTable, StochasticLoss
-from multipath.applications.draw_counts import read_draws, write_draws
-from multipath.applications.draws import DrawHistogram
-from multipath.applications.files import read_csv, read_json, replacing, write_csv, write_json
-from multipath.applications.run import run
+from multipath.applications.matching.callbacks import DrawHistogram
+from multipath.applications.matching.train import run
+from multipath.applications.runs.draws_csv import read_draws, write_draws
+from multipath.applications.runs.files import read_csv, read_json, replacing, write_csv, write_json
 from multipath.draws import DrawCounts
 from multipath.errors import InputError
 from multipath.testing import QuadraticLoss

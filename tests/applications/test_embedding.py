@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from scipy.signal import resample_poly
 from torch import nn
 
-from multipath.applications.embedding import EmbeddingLoss, load_embedding
-from multipath.applications.resampling import Resample
+from multipath.applications.audio.resampling import Resample
+from multipath.applications.losses.embedding import EmbeddingLoss, load_embedding
 from multipath.errors import ConfigurationError, InputError
 
 

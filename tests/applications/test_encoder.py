@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 import torch
 
-from multipath.applications.cqt import LogCQT
-from multipath.applications.encoder import Encoder
-from multipath.applications.presets import preset
+from multipath.applications.matching.cqt import LogCQT
+from multipath.applications.matching.encoder import Encoder
+from multipath.applications.matching.presets import preset
 from multipath.errors import ConfigurationError, InputError
 
 

@@ -7,7 +7,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from multipath.applications.frechet import (
+from multipath.applications.metrics.frechet import (
     frechet_audio_distance,
     frechet_distance,
     frechet_distance_of_moments,

@@ -6,7 +6,7 @@ import pytest
 import torch
 from scipy.signal import hilbert
 
-from multipath.applications.granular import GranularSynth
+from multipath.applications.synths.granular import GranularSynth
 from multipath.errors import ConfigurationError, InputError
 
 SMALL = {

@@ -11,13 +11,14 @@ from matplotlib.image import imread
 
 from multipath import PathTable
 from multipath._plots import importance as _plot
-from multipath.applications import importance_run, presets
-from multipath.applications.cli import main
-from multipath.applications.data import seeded
-from multipath.applications.importance_run import inside, measure, published_examples
-from multipath.applications.matching import SoundMatching
-from multipath.applications.objectives import scattering_loss
-from multipath.applications.presets import preset
+from multipath.applications.cli.main import main
+from multipath.applications.matching import importance as importance_run
+from multipath.applications.matching import presets
+from multipath.applications.matching.importance import inside, measure, published_examples
+from multipath.applications.matching.module import SoundMatching
+from multipath.applications.matching.objectives import scattering_loss
+from multipath.applications.matching.presets import preset
+from multipath.applications.matching.tasks.data import seeded
 from multipath.errors import ConfigurationError, InputError
 from multipath.importance import ThetaImportance, theta_importance
 from multipath.transforms import MultiResolutionSTFT
@@ -301,8 +302,8 @@ def test_world_size_without_torchrun_is_refused(tmp_path, capsys, monkeypatch):
 def test_processes_share_the_work(tmp_path):
     script = tmp_path / "shared.py"
     script.write_text(
-        "from multipath.applications import presets\n"
-        "from multipath.applications.cli import main\n"
+        "from multipath.applications.matching import presets\n"
+        "from multipath.applications.cli.main import main\n"
         "from tests.applications.tiny import TINY\n"
         "presets.PRESETS['chirplet']['quick'] = TINY\n"
         "main()\n"

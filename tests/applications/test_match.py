@@ -13,10 +13,10 @@ import pytest
 import torch
 from lightning.pytorch import Callback
 
-from multipath.applications.configuration import MatchConfig
-from multipath.applications.files import read_numbers
-from multipath.applications.matching import SoundMatching
-from multipath.applications.run import run
+from multipath.applications.matching.config import MatchConfig
+from multipath.applications.matching.module import SoundMatching
+from multipath.applications.matching.train import run
+from multipath.applications.runs.files import read_numbers
 from multipath.errors import ConfigurationError, InputError
 from tests.applications.tiny import TASKS, TINY, TINY_GRANULAR
 
@@ -24,7 +24,7 @@ from tests.applications.tiny import TASKS, TINY, TINY_GRANULAR
 @pytest.fixture(autouse=True)
 def without_report(monkeypatch):
     """Plots take longer than these runs; the report has tests of its own."""
-    monkeypatch.setattr("multipath.applications.run.write_report", lambda *_: None)
+    monkeypatch.setattr("multipath.applications.matching.train.write_report", lambda *_: None)
 
 
 class StopAt(Callback):

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from multipath.applications.data import Batches, Targets, split_targets
-from multipath.applications.matching import SoundMatching
+from multipath.applications.matching.module import SoundMatching
+from multipath.applications.matching.tasks.data import Batches, Targets, split_targets
 from multipath.errors import ConfigurationError, InputError
 from tests.applications.tiny import TASKS, TINY, TINY_GRANULAR
 

@@ -10,8 +10,8 @@ from lightning.pytorch import Callback
 from torch import nn
 
 from multipath import StochasticLoss
-from multipath.applications.matching import SoundMatching
-from multipath.applications.objectives import (
+from multipath.applications.matching.module import SoundMatching
+from multipath.applications.matching.objectives import (
     LOSSES,
     Material,
     Objective,
@@ -20,8 +20,8 @@ from multipath.applications.objectives import (
     padam,
     scattering_loss,
 )
-from multipath.applications.presets import preset
-from multipath.applications.run import run
+from multipath.applications.matching.presets import preset
+from multipath.applications.matching.train import run
 from multipath.errors import ConfigurationError, InputError
 from multipath.importance import ThetaImportance
 from multipath.optim import PSAGA, PAdam
@@ -34,7 +34,7 @@ SCRAPL = {"scrapl": PSAGA, "scrapl-padam": PAdam, "scrapl-adam": torch.optim.Ada
 
 @pytest.fixture(autouse=True)
 def without_report(monkeypatch):
-    monkeypatch.setattr("multipath.applications.run.write_report", lambda *_: None)
+    monkeypatch.setattr("multipath.applications.matching.train.write_report", lambda *_: None)
 
 
 ARGUMENTS = {"embedding": "tests.applications.tiny:make_embedding", "plugin": "WaveletPacket"}

@@ -8,8 +8,8 @@ import pytest
 import torch
 from torch import nn
 
-from multipath.applications.embedding import EmbeddingLoss, load_embedding
-from multipath.applications.recipes import clap, panns
+from multipath.applications.losses.embedding import EmbeddingLoss, load_embedding
+from multipath.applications.networks import clap, panns
 from multipath.errors import ConfigurationError, InputError
 
 
@@ -82,7 +82,7 @@ def test_weights_are_loaded_and_used(tmp_path, monkeypatch, sizes, rate):
     file = tmp_path / "narrow.pth"
     state = checkpoint(file, width=2, n_features=6, n_classes=3, **sizes)
     monkeypatch.setenv("MULTIPATH_PANNS", str(file))
-    network = load_embedding("multipath.applications.recipes.panns:load")
+    network = load_embedding("multipath.applications.networks.panns:load")
     assert network.sample_rate == rate
     assert not network.training
     assert all(torch.equal(network.state_dict()[name], value) for name, value in state.items())
@@ -181,7 +181,7 @@ def test_clap_2023_through_its_package(tmp_path, monkeypatch):
     package.CLAP = fake_clap
     monkeypatch.setitem(sys.modules, "msclap", package)
     monkeypatch.delenv("MULTIPATH_CLAP", raising=False)
-    encoder = load_embedding("multipath.applications.recipes.clap:load")
+    encoder = load_embedding("multipath.applications.networks.clap:load")
     assert asked == {"model_fp": None, "version": "2023", "use_cuda": False}
     assert (encoder.sample_rate, encoder.n_samples) == (10, 20)
     sounds = torch.arange(10.0).reshape(2, 5)

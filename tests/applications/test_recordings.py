@@ -12,14 +12,14 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from multipath.applications.audio import resample
-from multipath.applications.drum_types import SPLITS, guess_type, split_by_type
-from multipath.applications.recordings import (
+from multipath.applications.audio.files import resample
+from multipath.applications.matching.tasks.drum_types import SPLITS, guess_type, split_by_type
+from multipath.applications.matching.tasks.recordings import (
     find_recordings,
     load_recordings,
     synthetic_recordings,
 )
-from multipath.applications.tr808 import TR808Synth
+from multipath.applications.synths.tr808 import TR808Synth
 from multipath.errors import ConfigurationError, InputError
 
 RATE, LENGTH = 8000, 1000

@@ -13,16 +13,17 @@ import soundfile
 import torch
 
 import multipath
-from multipath.applications import cli, demo
-from multipath.applications.console import show_summary
-from multipath.applications.data import Targets, split_targets
-from multipath.applications.evaluation import Evaluation
-from multipath.applications.matching import SoundMatching
-from multipath.applications.objectives import LOSSES
-from multipath.applications.plots import plot_convergence, plot_estimates, plot_pairs
-from multipath.applications.presets import preset
-from multipath.applications.report import _write_pairs
-from multipath.applications.run import run
+from multipath.applications.cli import demo
+from multipath.applications.cli import main as cli
+from multipath.applications.cli.console import show_summary
+from multipath.applications.matching.module import SoundMatching
+from multipath.applications.matching.objectives import LOSSES
+from multipath.applications.matching.plots import plot_convergence, plot_estimates, plot_pairs
+from multipath.applications.matching.presets import preset
+from multipath.applications.matching.report import _write_pairs
+from multipath.applications.matching.tasks.data import Targets, split_targets
+from multipath.applications.matching.tasks.evaluation import Evaluation
+from multipath.applications.matching.train import run
 from tests.applications.tiny import TINY, TINY_GRANULAR
 
 TASK = TINY.changed(
@@ -204,7 +205,7 @@ def test_command_line_runs_and_says_where_the_report_is(name, tmp_path, capsys, 
         asked.append((preset, application, given))
         return TASK if application == "chirplet" else TINY_GRANULAR
 
-    monkeypatch.setattr("multipath.applications.match_command.preset", tiny_preset)
+    monkeypatch.setattr("multipath.applications.cli.match.preset", tiny_preset)
     given = ["--loss", "scrapl", "--steps", "7", "--seed", "3", "--lr", "0.1", "--preset", "paper"]
     given += ["--probabilities", "p.pt", "--reweight"]
     code, out, _ = call(capsys, "match", name, *given, "--out", str(tmp_path / "a"))
@@ -254,7 +255,7 @@ def test_run_folders_are_named_after_the_run(arguments, folder, capsys, monkeypa
         seen.append(folder)
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("multipath.applications.run.run", watched)
+    monkeypatch.setattr("multipath.applications.matching.train.run", watched)
     call(capsys, "match", *arguments)
     assert seen == [Path("runs") / folder]
 
@@ -304,7 +305,7 @@ def test_interruption_has_its_exit_code_and_says_how_to_go_on(
 
     for name in files:
         (tmp_path / name).write_text('{"application": "mine"}')
-    monkeypatch.setattr("multipath.applications.run.run", interrupted)
+    monkeypatch.setattr("multipath.applications.matching.train.run", interrupted)
     code, _, err = call(capsys, "match", "chirplet", "--out", str(tmp_path))
     assert code == 130
     assert err.splitlines()[-1] == f"multipath: interrupted; {hint}"
@@ -314,13 +315,13 @@ def test_interruption_of_any_command_is_said(capsys, monkeypatch):
     def interrupted(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("multipath.applications.comparison_page.write_comparison", interrupted)
+    monkeypatch.setattr("multipath.applications.reports.page.write_comparison", interrupted)
     assert call(capsys, "report", "run") == (130, "", "multipath: interrupted\n")
 
 
 def test_a_missing_extra_is_named_with_its_remedy(capsys, monkeypatch):
-    monkeypatch.setitem(sys.modules, "multipath.applications.run", None)
-    monkeypatch.delitem(sys.modules, "multipath.applications.run")
+    monkeypatch.setitem(sys.modules, "multipath.applications.matching.train", None)
+    monkeypatch.delitem(sys.modules, "multipath.applications.matching.train")
     monkeypatch.setitem(sys.modules, "lightning.pytorch", None)
     monkeypatch.setitem(sys.modules, "lightning", None)
     code, _, err = call(capsys, "match", "chirplet", "--out", "unused")
@@ -333,7 +334,7 @@ def test_bugs_keep_their_traceback(monkeypatch):
     def broken(*_, **__):
         raise ZeroDivisionError("a bug")
 
-    monkeypatch.setattr("multipath.applications.match_command.preset", broken)
+    monkeypatch.setattr("multipath.applications.cli.match.preset", broken)
     with pytest.raises(ZeroDivisionError, match="a bug"):
         cli.main(["match", "chirplet"])
 
@@ -363,7 +364,7 @@ def test_paths_prints_the_table(capsys):
 def test_help_imports_nothing_slow():
     script = (
         "import sys\n"
-        "from multipath.applications import cli\n"
+        "from multipath.applications.cli import main as cli\n"
         "try:\n    cli.main(['--help'])\nexcept SystemExit:\n    pass\n"
         "slow = {'lightning', 'nnAudio', 'matplotlib', 'soundfile'} & set(sys.modules)\n"
         "sys.exit(f'imported {slow}' if slow else 0)"

@@ -12,10 +12,9 @@ import pytest
 import torch
 from matplotlib.image import imread
 
-from multipath.applications.cli import main
-from multipath.applications.configuration import MatchConfig
-from multipath.applications.files import read_csv, read_json, write_csv, write_json
-from multipath.applications.presets import PRESETS
+from multipath.applications.cli.main import main
+from multipath.applications.matching.config import MatchConfig
+from multipath.applications.matching.presets import PRESETS
 from multipath.applications.reproduction.cost import measure_cost
 from multipath.applications.reproduction.figures import write_figures
 from multipath.applications.reproduction.grid import TABLES, find_table
@@ -29,6 +28,7 @@ from multipath.applications.reproduction.queue import (
 )
 from multipath.applications.reproduction.results import collect, markdown, write_results
 from multipath.applications.reproduction.work import do
+from multipath.applications.runs.files import read_csv, read_json, write_csv, write_json
 from multipath.errors import ConfigurationError, InputError
 from tests.applications.tiny import SMALL, TINY
 
@@ -37,7 +37,7 @@ GRANULAR = {"n_grains": 4, "grain_samples": 256, **SMALL}
 
 @pytest.fixture(autouse=True)
 def without_report(monkeypatch):
-    monkeypatch.setattr("multipath.applications.run.write_report", lambda *_: None)
+    monkeypatch.setattr("multipath.applications.matching.train.write_report", lambda *_: None)
 
 
 def tiny_plan(folder, table="table2", seeds=2, only=("scrapl",), **changes):
@@ -205,7 +205,7 @@ def test_recordings_are_known_by_what_they_are(drums, tmp_path, monkeypatch, kin
     else:
         result = SimpleNamespace(save=lambda file: file.touch())
         monkeypatch.setattr(
-            "multipath.applications.importance_run.measure", lambda *_, **__: result
+            "multipath.applications.matching.importance.measure", lambda *_, **__: result
         )
         do(job.to_dict())
     moved = drums.rename(tmp_path / "moved")
@@ -223,7 +223,7 @@ def test_recordings_are_known_by_what_they_are(drums, tmp_path, monkeypatch, kin
 def test_an_interrupted_run_goes_on_with_recordings_that_have_moved(drums, tmp_path, monkeypatch):
     runs = []
     monkeypatch.setattr(
-        "multipath.applications.run.run",
+        "multipath.applications.matching.train.run",
         lambda config, out, resume: runs.append((config.application.data, resume)),
     )
     job, *_ = drum_plan(tmp_path, drums).jobs
@@ -375,7 +375,7 @@ def test_a_run_is_done_once_and_continued(tmp_path):
 
 
 def test_a_run_draws_from_what_theta_importance_found(tmp_path):
-    from multipath.applications.draw_counts import read_draws
+    from multipath.applications.runs.draws_csv import read_draws
     from multipath.importance import load_probabilities
 
     plan = tiny_plan(tmp_path, seeds=1, only=("scrapl-theta",), steps=4, channels=(4,))

@@ -11,16 +11,22 @@ import soundfile
 import torch
 
 from multipath import TransformLoss
-from multipath.applications import resynthesis_run, resynthesize_command
-from multipath.applications.audio import read_audio, write_audio
-from multipath.applications.cli import main
-from multipath.applications.distance import default_transform
-from multipath.applications.draw_counts import read_draws
-from multipath.applications.files import read_csv
-from multipath.applications.resynthesis import Resynthesis, TargetLoss, make_start, resynthesize
-from multipath.applications.resynthesis_run import plot_descent, run_resynthesis
-from multipath.applications.resynthesis_settings import ResynthesisSettings
-from multipath.applications.spectrograms import plot_spectrograms
+from multipath.applications.audio.files import read_audio, write_audio
+from multipath.applications.audio.spectrograms import plot_spectrograms
+from multipath.applications.cli import resynthesize as resynthesize_command
+from multipath.applications.cli.main import main
+from multipath.applications.distance.compare import default_transform
+from multipath.applications.resynthesis import run as resynthesis_run
+from multipath.applications.resynthesis.run import plot_descent, run_resynthesis
+from multipath.applications.resynthesis.search import (
+    Resynthesis,
+    TargetLoss,
+    make_start,
+    resynthesize,
+)
+from multipath.applications.resynthesis.settings import ResynthesisSettings
+from multipath.applications.runs.draws_csv import read_draws
+from multipath.applications.runs.files import read_csv
 from multipath.errors import ConfigurationError, InputError
 from multipath.transforms import Scattering1D
 

@@ -18,12 +18,16 @@ import soundfile
 import torch
 
 from multipath._internal import files as _files
-from multipath.applications.audio import read_audio, write_audio
-from multipath.applications.checkpoints import WholeCheckpoints
-from multipath.applications.cli import main
-from multipath.applications.comparison import read_run
-from multipath.applications.files import read_csv, replacing, write_tensors
-from multipath.applications.folders import (
+from multipath.applications.audio.files import read_audio, write_audio
+from multipath.applications.cli.main import main
+from multipath.applications.matching.callbacks import WholeCheckpoints
+from multipath.applications.matching.presets import PRESETS
+from multipath.applications.matching.train import run
+from multipath.applications.reports.runs import read_run
+from multipath.applications.resynthesis.run import run_resynthesis
+from multipath.applications.resynthesis.settings import ResynthesisSettings
+from multipath.applications.runs.files import read_csv, replacing, write_tensors
+from multipath.applications.runs.folders import (
     alone,
     check_folder,
     check_place,
@@ -31,10 +35,6 @@ from multipath.applications.folders import (
     discard,
     read_checkpoint,
 )
-from multipath.applications.presets import PRESETS
-from multipath.applications.resynthesis_run import run_resynthesis
-from multipath.applications.resynthesis_settings import ResynthesisSettings
-from multipath.applications.run import run
 from multipath.errors import ConfigurationError, InputError
 from tests.applications.tiny import TASKS, TINY
 
@@ -52,8 +52,8 @@ def tiny_presets(monkeypatch):
 
 
 def without_report(monkeypatch):
-    monkeypatch.setattr("multipath.applications.run.write_report", lambda *_: None)
-    monkeypatch.setattr("multipath.applications.resynthesis_run._write_report", lambda *_: None)
+    monkeypatch.setattr("multipath.applications.matching.train.write_report", lambda *_: None)
+    monkeypatch.setattr("multipath.applications.resynthesis.run._write_report", lambda *_: None)
 
 
 def do_match(folder, **options):
@@ -362,7 +362,7 @@ def test_errors_of_the_system_come_with_a_remedy(number, remedy, tmp_path, capsy
     def fail(*_):
         raise OSError(number, os.strerror(number), str(tmp_path / "a"))
 
-    monkeypatch.setattr("multipath.applications.comparison_page.write_comparison", fail)
+    monkeypatch.setattr("multipath.applications.reports.page.write_comparison", fail)
     assert refused(capsys, "report", "run") == f"multipath: {tmp_path / 'a'}: {remedy}" + (
         " (with --resume, where it has it)" if number == 28 else ""
     )
@@ -540,7 +540,7 @@ def test_resuming_what_is_under_way_leaves_its_drafts_alone(tmp_path, work):
 def test_a_killed_process_lets_go_of_its_folder(tmp_path):
     code = (
         "import os, sys\nfrom pathlib import Path\n"
-        "from multipath.applications.folders import alone\n"
+        "from multipath.applications.runs.folders import alone\n"
         "with alone(Path(sys.argv[1])): os._exit(9)"
     )
     assert subprocess.run([sys.executable, "-c", code, str(tmp_path / "run")]).returncode == 9

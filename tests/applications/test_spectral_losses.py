@@ -11,12 +11,16 @@ import scipy.signal
 import torch
 
 from multipath import StochasticLoss
-from multipath.applications.random_resolutions import RandomResolutionLoss, Resolution, mss_random
-from multipath.applications.spectral_losses import (
+from multipath.applications.losses.multi_scale import (
     PRIME_SIZES,
     mss_linear,
     mss_log,
     mss_revisited,
+)
+from multipath.applications.losses.random_resolutions import (
+    RandomResolutionLoss,
+    Resolution,
+    mss_random,
 )
 from multipath.errors import ConfigurationError, InputError
 

@@ -13,15 +13,15 @@ import pytest
 import torch
 from lightning.pytorch import Callback
 
-from multipath.applications import drum_distances
-from multipath.applications.audio import write_audio
-from multipath.applications.configuration import MatchConfig
-from multipath.applications.data import Batch, Targets
-from multipath.applications.encoder import Encoder
-from multipath.applications.files import read_numbers
-from multipath.applications.matching import SoundMatching
-from multipath.applications.presets import preset
-from multipath.applications.run import run
+from multipath.applications.audio.files import write_audio
+from multipath.applications.matching.config import MatchConfig
+from multipath.applications.matching.encoder import Encoder
+from multipath.applications.matching.module import SoundMatching
+from multipath.applications.matching.presets import preset
+from multipath.applications.matching.tasks import tr808 as drum_distances
+from multipath.applications.matching.tasks.data import Batch, Targets
+from multipath.applications.matching.train import run
+from multipath.applications.runs.files import read_numbers
 from multipath.errors import ConfigurationError, InputError
 from tests.applications.tiny import TINY_TR808
 
@@ -275,7 +275,7 @@ def test_impossible_settings_are_refused(changes, message):
     ],
 )
 def test_mistakes_on_the_command_line(arguments, message, capsys, tmp_path):
-    from multipath.applications.cli import main
+    from multipath.applications.cli.main import main
 
     with pytest.raises(SystemExit) as stop:
         main(["match", "tr808", *arguments, "--out", str(tmp_path / "run")])
@@ -291,7 +291,8 @@ def test_the_command_says_what_it_left_out_and_shows_distances(drums, tmp_path, 
         (folder / file.name).write_bytes(file.read_bytes())
     (folder / "BD 3.wav").write_bytes(b"no audio")
     code = (
-        "from multipath.applications import presets, cli\n"
+        "from multipath.applications.cli import main as cli\n"
+        "from multipath.applications.matching import presets\n"
         "from tests.applications.tiny import TINY_TR808\n"
         "presets.PRESETS['tr808']['quick'] = TINY_TR808\n"
         "cli.main()"

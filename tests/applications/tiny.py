@@ -2,8 +2,8 @@
 
 from torch import Tensor
 
-from multipath.applications.presets import preset
-from multipath.applications.settings import ScatteringSettings
+from multipath.applications.matching.presets import preset
+from multipath.applications.matching.settings import ScatteringSettings
 
 SMALL = {
     "n_samples": 1024,

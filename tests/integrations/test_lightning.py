@@ -11,7 +11,7 @@ from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from multipath import Path, PathTable, StochasticLoss
-from multipath.applications.files import read_csv
+from multipath.applications.runs.files import read_csv
 from multipath.diagnostics import estimate_variance
 from multipath.errors import ConfigurationError
 from multipath.integrations.lightning import DrawLogger

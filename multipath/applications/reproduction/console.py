@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
-from multipath.applications.files import read_json
+from multipath.applications.runs.files import read_json
 
 from .figures import write_figures
 from .plan import Job, Plan

@@ -15,9 +15,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from multipath.applications.configuration import MatchConfig
-from multipath.applications.environment import describe_environment
-from multipath.applications.objectives import Material, find_objective
+from multipath.applications.matching.config import MatchConfig
+from multipath.applications.matching.objectives import Material, find_objective
+from multipath.applications.runs.environment import describe_environment
 
 __all__ = ["BATCH", "measure_cost"]
 
@@ -43,7 +43,7 @@ def measure_cost(config: MatchConfig, seconds: float = 10.0, least: int = 3) -> 
         ``time`` in seconds, ``memory`` in MB, ``repeats``, the loss and the environment.
 
     Example:
-        >>> from multipath.applications.presets import preset
+        >>> from multipath.applications.matching.presets import preset
         >>> found = measure_cost(preset("quick", loss="mss-log"), seconds=0.0)
         >>> found["repeats"], found["time"] > 0
         (3, True)

@@ -8,9 +8,9 @@ from pathlib import Path
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator
 
-from multipath.applications.comparison import Group, Section, read_run
-from multipath.applications.comparison_page import plot_curves
-from multipath.applications.files import write_figure
+from multipath.applications.reports.page import plot_curves
+from multipath.applications.reports.runs import Group, Section, read_run
+from multipath.applications.runs.files import write_figure
 
 from .plan import Plan
 from .results import collect

@@ -7,9 +7,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from multipath.applications.configuration import MatchConfig
-from multipath.applications.presets import PRESETS, preset
-from multipath.applications.synthesizers import CHIRPLETS
+from multipath.applications.matching.config import MatchConfig
+from multipath.applications.matching.presets import PRESETS, preset
+from multipath.applications.synths.chirplet import CHIRPLETS
 from multipath.errors import ConfigurationError
 
 __all__ = ["BASELINE", "SCALES", "TABLES", "Column", "Row", "Table", "find_table"]
@@ -143,8 +143,8 @@ METHODS: dict[str, Row] = {
         Row("mss-log", "mss-log"),
         Row("mss-revisited", "mss-revisited"),
         Row("mss-random", "mss-random"),
-        Row("clap", "embedding:multipath.applications.recipes.clap:load"),
-        Row("panns", "embedding:multipath.applications.recipes.panns:load"),
+        Row("clap", "embedding:multipath.applications.networks.clap:load"),
+        Row("panns", "embedding:multipath.applications.networks.panns:load"),
         Row("ploss", "ploss"),
     )
 }

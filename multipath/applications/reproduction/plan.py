@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from multipath.applications.configuration import MatchConfig
-from multipath.applications.files import read_csv, read_json
-from multipath.applications.folders import changed_files, check_place
-from multipath.applications.settings import differences
+from multipath.applications.matching.config import MatchConfig
+from multipath.applications.matching.settings import differences
+from multipath.applications.runs.files import read_csv, read_json
+from multipath.applications.runs.folders import changed_files, check_place
 from multipath.errors import ConfigurationError
 
 from .grid import Row, Table

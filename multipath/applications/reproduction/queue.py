@@ -13,7 +13,7 @@ from typing import Any, Protocol
 
 import torch
 
-from multipath.applications.files import write_json
+from multipath.applications.runs.files import write_json
 from multipath.errors import ConfigurationError
 
 from .plan import Job

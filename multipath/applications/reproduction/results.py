@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from multipath.applications.comparison import Interval, interval
-from multipath.applications.files import read_json, write_csv, write_json, write_text
+from multipath.applications.reports.runs import Interval, interval
+from multipath.applications.runs.files import read_json, write_csv, write_json, write_text
 from multipath.errors import InputError
 
 from .grid import BASELINE, Column, Row, Table

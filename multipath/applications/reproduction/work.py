@@ -11,8 +11,8 @@ from typing import Any
 
 import torch
 
-from multipath.applications.configuration import MatchConfig
-from multipath.applications.files import read_json, write_json
+from multipath.applications.matching.config import MatchConfig
+from multipath.applications.runs.files import read_json, write_json
 from multipath.errors import MultipathError
 
 from .cost import measure_cost
@@ -34,7 +34,7 @@ def do(values: Mapping[str, Any]) -> None:
 
 
 def _match(job: Job, config: MatchConfig) -> None:
-    from multipath.applications.run import run
+    from multipath.applications.matching.train import run
 
     resume = job.settings.is_file()
     if resume:  # the same settings, but perhaps another way to the file of probabilities
@@ -45,7 +45,7 @@ def _match(job: Job, config: MatchConfig) -> None:
 
 def _importance(job: Job, config: MatchConfig) -> None:
     job.target.parent.mkdir(parents=True, exist_ok=True)
-    from multipath.applications.importance_run import measure
+    from multipath.applications.matching.importance import measure
 
     result = measure(config, journal=job.target.with_suffix(".journal"))
     write_json(job.settings, {**config.to_dict(), "sources": config.application.fingerprint()})

@@ -1,0 +1,1 @@
+"""Recordings: reading, resampling, spectrograms, filters and timbre."""

@@ -1,0 +1,120 @@
+"""What the terminal shows: a progress bar while training, a table of errors after it."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+from rich.progress import Progress as ProgressBar
+from rich.table import Column, Table
+
+from multipath.applications.runs.folders import resumable
+
+if TYPE_CHECKING:  # Lightning is slow to import
+    from multipath.applications.matching.callbacks import Progress
+
+OF_TABLE, OF_COLUMN = 4, 3
+"""Characters that a table takes beside what is in its first column, and in each of the others."""
+
+
+def make_progress_bar() -> ProgressBar:
+    """A bar with steps, time left, and a field ``error`` for the latest error."""
+    return ProgressBar(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[error]}"),
+        console=Console(stderr=True),
+    )
+
+
+@contextmanager
+def show_progress(
+    title: str, steps: int, folder: Path, text: Callable[[float], str] | None = None
+) -> Iterator[Progress]:
+    """Show a bar on stderr from the first step on, and say how to go on after an interruption.
+
+    Args:
+        title: Before the bar.
+        steps: When it is full.
+        folder: That of the run.
+        text: Tells the latest error. Default: :func:`error_text`.
+
+    Yields:
+        The function that moves the bar.
+
+    Raises:
+        typer.Exit: With status 130, if interrupted.
+    """
+    bar = make_progress_bar()
+    task = bar.add_task(title, total=steps, error="")
+    tell = text or error_text
+
+    def move(done: int, error: float | None) -> None:
+        bar.start()
+        bar.update(task, completed=done, error="" if error is None else tell(error))
+
+    try:
+        yield move
+    except KeyboardInterrupt:
+        bar.stop()
+        further = "with --resume goes on" if resumable(folder) else "begins again"
+        print(f"multipath: interrupted; the same command {further}", file=sys.stderr)
+        raise typer.Exit(130) from None
+    finally:
+        if bar.live.is_started:
+            bar.stop()
+
+
+def error_text(error: float | None) -> str:
+    """The latest error, for a progress bar: per mille, or small and without a unit.
+
+    Example:
+        >>> error_text(123.4), error_text(1.234)
+        ('error 123', 'error 1.23')
+    """
+    return "" if error is None else f"error {number(error)}"
+
+
+def number(value: float) -> str:
+    """Three digits, or all before the point.
+
+    Example:
+        >>> number(0.012345), number(12345.6)
+        ('0.0123', '12346')
+    """
+    return f"{value:.0f}" if abs(value) >= 100 else f"{value:.3g}"
+
+
+def show_summary(summary: Mapping[str, Any], folder: Path) -> None:
+    """Print the errors of a finished run and where its report is."""
+    unit = f" ({summary['unit']})" if summary["unit"] else ""
+    table = Table(Column(no_wrap=True), f"error{unit}", "untrained")
+    for name, error in summary[summary["errors"]].items():
+        table.add_row(name, number(error), number(summary["untrained_error"][name]))
+    Console().print(table)
+    _show_types(summary["types"], list(summary[summary["errors"]]))
+    print(f"{1000 * summary['seconds_per_step']:.1f} ms per step")
+    print(f"report: {folder / 'report.html'}")
+
+
+def _show_types(types: Mapping[str, Any], names: Sequence[str]) -> None:
+    """Print errors by type, as many types beside each other as leave each value in one line."""
+    console = Console()
+    room = console.width - max(map(len, names)) - OF_TABLE
+    beside = max(1, room // (len("0.0123 (0.0123)") + OF_COLUMN))
+    for first in range(0, len(types), beside):
+        some = dict(list(types.items())[first : first + beside])
+        headings = [f"{name} ({found['count']})" for name, found in some.items()]
+        table = Table(Column(no_wrap=True), *headings, title="error by type, untrained in brackets")
+        for name in names:
+            pairs = [(each["trained"][name], each["untrained"][name]) for each in some.values()]
+            table.add_row(name, *(f"{number(now)} ({number(before)})" for now, before in pairs))
+        console.print(table)

@@ -1,0 +1,130 @@
+"""The command ``multipath distance``; what is slow to import waits until it is called."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from multipath.errors import InputError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from multipath.applications.distance.compare import Comparison
+
+TOP = 10
+
+_HEADINGS = {  # metadata columns that the table shows
+    "frequency": "frequency (Hz)",
+    "rate": "rate (Hz)",
+    "scale": "scale (cycles/octave)",
+    "spin": "spin",
+    "fft_size": "FFT size",
+    "hop_size": "hop",
+    "win_length": "window",
+}
+
+
+def distance(
+    a: Annotated[Path, typer.Argument(help="A recording.", show_default=False)],
+    b: Annotated[Path, typer.Argument(help="Another one.", show_default=False)],
+    transform: Annotated[
+        Literal["jtfs", "scattering1d", "mrstft"],
+        typer.Option(help="What the recordings are compared by."),
+    ] = "jtfs",
+    picture: Annotated[
+        Path | None,
+        typer.Option("--plot", help="Draw where the distance comes from into this file."),
+    ] = None,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print every path as JSON instead of a table.")
+    ] = False,
+    lower_rate: Annotated[
+        bool, typer.Option("--resample", help="Bring both to the lower sample rate of the two.")
+    ] = False,
+    new_rate: Annotated[
+        int | None,
+        typer.Option("--sample-rate", help="Bring both to this sample rate.", metavar="HZ"),
+    ] = None,
+    mono: Annotated[bool, typer.Option("--mono", help="Mix channels down to one.")] = False,
+    level: Annotated[
+        Literal["rms", "peak", "none"],
+        typer.Option(help="What is scaled to be equal first."),
+    ] = "rms",
+) -> None:
+    """Compare two recordings, and show the paths that their distance comes from."""
+    from multipath.applications.distance.compare import compare, plot
+    from multipath.applications.distance.plot import check_picture
+
+    if picture is not None:
+        check_picture(picture)
+    rate, (first, second), notes = _read_pair(a, b, mono, lower_rate, new_rate)
+    with Console(stderr=True).status("comparing"):  # shown on terminals only
+        comparison = compare(first, second, rate, transform, level)
+    if picture is not None:
+        plot(comparison, picture)
+    if as_json:
+        content = {"a": str(a), "b": str(b), **comparison.as_dict()}
+        content["notes"] = notes + content["notes"]
+        print(json.dumps(content, indent=1))
+    else:
+        _print_comparison(a, b, comparison, notes)
+        if picture is not None:
+            print(f"picture: {picture}")
+
+
+def _read_pair(
+    a: Path, b: Path, mono: bool, lower_rate: bool, new_rate: int | None
+) -> tuple[int, list[Tensor], list[str]]:
+    """Both recordings at one sample rate, and what was done to bring them there."""
+    from multipath.applications.audio.files import read_audio, resample
+
+    recordings = [read_audio(path, mono) for path in (a, b)]
+    rates = [rate for _, rate in recordings]
+    if rates[0] != rates[1] and not lower_rate and new_rate is None:
+        raise InputError(
+            f"{a} has {rates[0]} samples per second and {b} has {rates[1]}; pass --resample to "
+            "bring both to the lower rate, or --sample-rate HZ"
+        )
+    common = min(rates) if new_rate is None else new_rate
+    notes = [
+        f"{path} is resampled from {rate} to {common} Hz"
+        for path, rate in zip((a, b), rates, strict=True)
+        if rate != common
+    ]
+    return common, [resample(waveform, rate, common) for waveform, rate in recordings], notes
+
+
+def _print_comparison(a: Path, b: Path, comparison: Comparison, notes: list[str]) -> None:
+    settings = comparison.settings
+    print(f"a: {a}\nb: {b}")
+    for note in (*notes, *comparison.notes):
+        print(f"note: {note}")
+    print(
+        f"{settings['transform']}, {settings['n_paths']} paths, {settings['n_samples']} samples at "
+        f"{settings['sample_rate']} Hz, level {settings['level']}"
+    )
+    print(
+        f"distance {comparison.distance:.4g}, relative {100 * comparison.relative:.1f} % "
+        "(0: the same, 100: nothing in common)"
+    )
+    columns = [name for name in _HEADINGS if name in comparison.paths.columns]
+    table = Table(
+        *("path", *(_HEADINGS[name] for name in columns), "distance", "share"),
+        title="paths that contribute most",
+    )
+    for column in table.columns[1:]:
+        column.justify = "right"
+    for item in comparison.contributions(TOP):
+        values = [_cell(item.path.metadata.get(name)) for name in columns]
+        table.add_row(str(item.path.key), *values, f"{item.loss:.4g}", f"{100 * item.share:.2f} %")
+    Console().print(table)
+
+
+def _cell(value: float | None) -> str:
+    return "-" if value is None else f"{value:.4g}"

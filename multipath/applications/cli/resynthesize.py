@@ -1,0 +1,155 @@
+"""The command ``multipath resynthesize``; what is slow to import waits until it is called."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from multipath.errors import InputError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+LONGEST = {"jtfs": 2**16, "scattering1d": 2**18}  # samples that take minutes on one core
+RATES = (48000, 44100, 32000, 22050, 16000, 11025, 8000)
+
+
+def resynthesize(
+    file: Annotated[Path, typer.Argument(help="A recording.", show_default=False)],
+    transform: Annotated[
+        Literal["jtfs", "scattering1d"], typer.Option(help="What the sounds are compared by.")
+    ] = "jtfs",
+    out: Annotated[
+        Path | None, typer.Option(help="Run folder. Default: runs/resynthesis-NAME-TRANSFORM-SEED.")
+    ] = None,
+    steps: Annotated[int | None, typer.Option(help="Optimizer steps. Default: 600.")] = None,
+    start: Annotated[
+        Literal["noise", "spectrum"],
+        typer.Option(help="White noise, or noise with the spectrum of the recording."),
+    ] = "noise",
+    draws: Annotated[int | None, typer.Option(help="Paths a step, 0 for all. Default: 32.")] = None,
+    seed: Annotated[int, typer.Option(help="Of the noise and the draws.")] = 0,
+    lr: Annotated[
+        float | None,
+        typer.Option(help="First learning rate, relative to the loudness. Default: 0.1."),
+    ] = None,
+    interval: Annotated[
+        int | None, typer.Option(help="Steps between two full distances. Default: 25.")
+    ] = None,
+    octaves: Annotated[
+        int | None, typer.Option("--J", help="Octaves of the filter banks over time.")
+    ] = None,
+    averaging: Annotated[
+        int | None,
+        typer.Option("--T", help="Averaging in samples: longer leaves details more freedom."),
+    ] = None,
+    averaging_frequency: Annotated[
+        int | None, typer.Option("--F", help="Averaging over log-frequency in wavelets (jtfs).")
+    ] = None,
+    offset: Annotated[float, typer.Option(help="Begin so many seconds into the recording.")] = 0.0,
+    duration: Annotated[float | None, typer.Option(help="Take no more seconds than this.")] = None,
+    sample_rate: Annotated[
+        int | None,
+        typer.Option(
+            help="Work at this rate. Default: the highest that takes minutes.", metavar="HZ"
+        ),
+    ] = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on from the last checkpoint in the folder.")
+    ] = False,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Discard what the folder holds.")
+    ] = False,
+) -> None:
+    """Find a sound that the transform cannot tell from a recording, starting from noise."""
+    from multipath.applications.resynthesis.run import run_resynthesis
+    from multipath.applications.resynthesis.settings import ResynthesisSettings
+
+    from .console import show_progress
+
+    recording, rate, notes = _read(file, transform, offset, duration, sample_rate)
+    settings = ResynthesisSettings.for_recording(
+        len(recording),
+        rate,
+        transform,
+        steps=steps,
+        start=start,
+        draws=draws,
+        seed=seed,
+        learning_rate=lr,
+        interval=interval,
+        J=octaves,
+        T=averaging,
+        F=averaging_frequency,
+    )
+    folder = out or Path("runs") / f"resynthesis-{file.stem}-{transform}-{seed}"
+    for note in notes:
+        print(f"note: {note}")
+    with show_progress(
+        file.name, settings.steps, folder, lambda relative: f"distance {100 * relative:.1f} %"
+    ) as progress:
+        summary = run_resynthesis(
+            recording,
+            settings,
+            folder,
+            source=file.name,
+            notes=tuple(notes),
+            resume=resume,
+            overwrite=overwrite,
+            progress=progress,
+        )
+    print(
+        f"relative distance {100 * summary['relative']:.1f} %, at the start "
+        f"{100 * summary['start_relative']:.1f} % ({1000 * summary['seconds_per_step']:.0f} ms a "
+        "step)"
+    )
+    print(f"report: {folder / 'report.html'}")
+
+
+def _read(
+    file: Path, transform: str, offset: float, duration: float | None, new_rate: int | None
+) -> tuple[Tensor, int, list[str]]:
+    """What to resynthesise, its sample rate, and what was done to it."""
+    import soundfile
+
+    from multipath.applications.audio.files import check_waveform, read_audio, resample
+
+    recording, rate = read_audio(file, mono=True)
+    notes = []
+    channels = soundfile.info(file).channels
+    if channels > 1:
+        notes.append(f"{channels} channels are mixed down to their mean")
+    if not offset >= 0 or not (duration is None or duration > 0):
+        raise InputError(
+            f"offset must not be negative and duration must be positive, got {offset} and "
+            f"{duration}"
+        )
+    begin = round(min(offset * rate, len(recording)))  # either may be infinite
+    if begin >= len(recording):
+        raise InputError(
+            f"{file} lasts {len(recording) / rate:.3g} s: nothing is left after --offset {offset}"
+        )
+    recording = recording[begin:]
+    if duration is not None:
+        recording = recording[: max(1, round(min(duration * rate, len(recording))))]
+    check_waveform(recording, str(file))
+    chosen = _working_rate(file, transform, len(recording), rate) if new_rate is None else new_rate
+    if chosen != rate:
+        notes.append(f"resampled from {rate} to {chosen} Hz")
+    return resample(recording, rate, chosen), chosen, notes
+
+
+def _working_rate(file: Path, transform: str, n_samples: int, rate: int) -> int:
+    """The highest usual sample rate at which the recording takes minutes."""
+    longest = LONGEST[transform]
+    for candidate in (rate, *(usual for usual in RATES if usual < rate)):
+        if n_samples * candidate / rate <= longest:
+            return candidate
+    lowest = min(rate, RATES[-1])
+    raise InputError(
+        f"{file}: {n_samples / rate:.3g} s is too long for {transform}: more than "
+        f"{longest / lowest:.3g} s at {lowest} Hz take an hour and gigabytes; cut it with "
+        "--duration (and --offset), or insist with --sample-rate"
+    )

@@ -1,0 +1,1 @@
+"""Which paths tell two recordings apart."""

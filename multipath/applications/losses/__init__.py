@@ -1,0 +1,1 @@
+"""Losses that sound matching is compared with, and those of plug-ins."""

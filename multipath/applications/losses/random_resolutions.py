@@ -1,0 +1,201 @@
+"""A multi-scale spectral loss whose scales are drawn anew at every training step."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from multipath.errors import ConfigurationError, InputError
+from multipath.transforms import MultiResolutionSTFT
+
+from .multi_scale import check_length, floored, mean_absolute
+
+__all__ = ["RandomResolutionLoss", "Resolution", "mss_random"]
+
+LARGEST_SIZE = 8192
+WINDOWS = ("hann", "bartlett", "blackman", "hamming", ("kaiser", 12.0))
+
+
+@dataclass(frozen=True)
+class Resolution:
+    """One spectrogram.
+
+    Attributes:
+        fft_size: In samples.
+        hop_size: In samples.
+        win_length: In samples.
+        window: As in :class:`~multipath.transforms.MultiResolutionSTFT`.
+    """
+
+    fft_size: int
+    hop_size: int
+    win_length: int
+    window: str | tuple[str, float] = "hann"
+
+    def loss(self, input: Tensor, target: Tensor) -> Tensor:
+        r"""Spectral convergence plus mean absolute difference of logarithms, shape (batch,).
+
+        .. math:: \frac{\lVert |X| - |Y| \rVert_2}{\lVert |Y| \rVert_2}
+            + \operatorname{mean}_{f, t} \big| \log |X| - \log |Y| \big|
+
+        Magnitudes below 1e-4 count as 1e-4.
+
+        Args:
+            input: Shape (batch, T).
+            target: The same shape.
+        """
+        transform = MultiResolutionSTFT(
+            [self.fft_size], [self.hop_size], [self.win_length], self.window
+        ).to(input.device)
+        (x,), (y,) = transform.coefficient_pairs(input, target, [0])
+        x, y = floored(x), floored(y)
+        convergence = _norm(x - y) / _norm(y)
+        return convergence + mean_absolute(x.log() - y.log())
+
+
+class RandomResolutionLoss(nn.Module):
+    """A few resolutions, drawn anew at every training step; see :func:`mss_random`.
+
+    FFT sizes are powers of two, each as probable; windows span all, a half or a quarter of the FFT
+    and are of one of five kinds; hops are uniform between a tenth of the FFT and all of it. In
+    evaluation mode, and without gradients, the resolutions are always the same, drawn at
+    construction: validation is comparable from epoch to epoch and leaves the training stream alone.
+
+    Args:
+        min_fft_size: Smallest FFT size, a power of two from 16 on.
+        max_fft_size: Largest FFT size, a power of two.
+        n_resolutions: Drawn for each step, with replacement.
+        generator: A seed or a CPU generator. Its state is part of ``state_dict()``.
+
+    Attributes:
+        resolutions: Those of the last forward.
+
+    Raises:
+        ConfigurationError: If a setting is out of range.
+    """
+
+    def __init__(
+        self,
+        min_fft_size: int = 16,
+        max_fft_size: int = LARGEST_SIZE,
+        n_resolutions: int = 3,
+        generator: int | torch.Generator = 0,
+    ) -> None:
+        super().__init__()
+        if not 16 <= min_fft_size <= max_fft_size or any(
+            size & (size - 1) for size in (min_fft_size, max_fft_size)
+        ):
+            raise ConfigurationError(
+                "FFT sizes must be powers of two with 16 <= min_fft_size <= max_fft_size, got "
+                f"{min_fft_size} and {max_fft_size}"
+            )
+        if n_resolutions < 1:
+            raise ConfigurationError(f"n_resolutions must be at least 1, got {n_resolutions}")
+        if isinstance(generator, int):
+            generator = torch.Generator().manual_seed(generator)
+        self.exponents = min_fft_size.bit_length() - 1, max_fft_size.bit_length() - 1
+        self.n_resolutions = n_resolutions
+        self.generator = generator
+        evaluation = torch.Generator().manual_seed((generator.initial_seed() + 1) % 2**63)
+        self._evaluated = [self._draw(evaluation) for _ in range(n_resolutions)]
+        self.resolutions = self._evaluated
+
+    def forward(self, input: Tensor, target: Tensor) -> Tensor:
+        """Mean over the batch and the resolutions.
+
+        Args:
+            input: Signals of shape (..., T), T more than half the largest FFT size.
+            target: The same shape.
+
+        Raises:
+            InputError: If shapes differ or signals are too short.
+        """
+        if input.shape != target.shape:
+            raise InputError(
+                "input and target must have the same shape, got "
+                f"{tuple(input.shape)} and {tuple(target.shape)}"
+            )
+        largest = 2 ** self.exponents[1]
+        if input.shape[-1] <= largest // 2:  # now, and not when that size happens to be drawn
+            raise InputError(
+                f"signals of {input.shape[-1]} samples are too short for an FFT of {largest}: more "
+                f"than {largest // 2} are needed; lower max_fft_size"
+            )
+        training = self.training and torch.is_grad_enabled()
+        self.resolutions = (
+            [self._draw(self.generator) for _ in range(self.n_resolutions)]
+            if training
+            else self._evaluated
+        )
+        x, y = (signals.reshape(-1, signals.shape[-1]) for signals in (input, target))
+        return torch.stack([resolution.loss(x, y) for resolution in self.resolutions]).mean()
+
+    def _draw(self, generator: torch.Generator) -> Resolution:
+        def choose(low: int, high: int) -> int:
+            return int(torch.randint(low, high, (), generator=generator))
+
+        fft = 2 ** choose(self.exponents[0], self.exponents[1] + 1)
+        fraction = 0.1 + 0.9 * float(torch.rand((), generator=generator))
+        win = fft // 2 ** choose(0, 3)
+        return Resolution(fft, int(fft * fraction), win, WINDOWS[choose(0, len(WINDOWS))])
+
+    def get_extra_state(self) -> dict[str, Any]:
+        """The training stream, and the resolutions of evaluation."""
+        return {
+            "generator": self.generator.get_state(),
+            "evaluated": [tuple(vars(resolution).values()) for resolution in self._evaluated],
+        }
+
+    def set_extra_state(self, state: dict[str, Any]) -> None:
+        """Go on where the saved loss was."""
+        self.generator.set_state(state["generator"].cpu())
+        self._evaluated = [Resolution(*values) for values in state["evaluated"]]
+
+    def extra_repr(self) -> str:
+        """Shown by ``print``."""
+        low, high = self.exponents
+        return f"{self.n_resolutions} of FFT sizes {2**low} to {2**high}"
+
+
+def mss_random(
+    n_samples: int,
+    max_fft_size: int | None = None,
+    n_resolutions: int = 3,
+    generator: int | torch.Generator = 0,
+) -> RandomResolutionLoss:
+    """Spectral convergence plus L1 between logarithms, at resolutions drawn for each step.
+
+    Args:
+        n_samples: Length of the signals.
+        max_fft_size: Largest FFT size, a power of two. Default the largest that is at most a
+            quarter of the signal, and 8192.
+        n_resolutions: Drawn for each step.
+        generator: A seed or a CPU generator.
+
+    Raises:
+        ConfigurationError: If the signals are too short.
+
+    Example:
+        >>> loss = mss_random(n_samples=4096, generator=1)
+        >>> loss
+        RandomResolutionLoss(3 of FFT sizes 16 to 1024)
+        >>> x = torch.sin(0.3 * torch.arange(4096.0)).requires_grad_()
+        >>> bool(loss(0.5 * x, x) != loss(0.5 * x, x))
+        True
+
+    Source: Steinmetz and Reiss, auraloss, DMRN+15, 2020; resolutions and values of one item as its.
+    """
+    if max_fft_size is None:
+        quarter = max(1, n_samples // 4)
+        max_fft_size = min(LARGEST_SIZE, 2 ** (quarter.bit_length() - 1))
+    check_length(n_samples, [max(16, max_fft_size)])
+    return RandomResolutionLoss(16, max(16, max_fft_size), n_resolutions, generator)
+
+
+def _norm(values: Tensor) -> Tensor:
+    # its gradient is zero, not NaN, at zero
+    norm: Tensor = torch.linalg.vector_norm(values.flatten(1), dim=1)
+    return norm

@@ -1,0 +1,1 @@
+"""Sound matching: train an encoder to find the parameters of a synthesizer."""

@@ -1,0 +1,169 @@
+"""What happens around the training steps: history, progress, reproducible dropout."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Callable
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+import torch
+from lightning.fabric.plugins import TorchCheckpointIO
+from lightning.pytorch import Callback, LightningModule, Trainer
+
+from multipath.applications.runs.draws_csv import write_draws
+from multipath.applications.runs.files import write_csv, write_tensors
+from multipath.integrations.lightning import DrawCounter
+
+from .tasks.data import seeded
+
+Progress = Callable[[int, float | None], None]
+"""Called after each step with the number of steps done and the latest error, if any."""
+
+
+class History(Callback):
+    """Keeps one row a validation, rewrites ``metrics.csv``, and times the training steps.
+
+    It is part of the checkpoint: a resumed run carries its rows on.
+
+    Args:
+        file: Where the rows go.
+    """
+
+    def __init__(self, file: Path) -> None:
+        self.file = file
+        self.rows: list[dict[str, float]] = []
+        self.durations: list[float] = []
+        self._losses: list[torch.Tensor] = []
+        self._started = 0.0
+
+    def on_train_batch_start(
+        self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int
+    ) -> None:
+        """Start the clock."""
+        self._started = perf_counter()
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Stop the clock and remember the loss."""
+        self.durations.append(perf_counter() - self._started)
+        self._losses.append(outputs["loss"].detach())
+
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Add a row."""
+        loss = float(torch.stack(self._losses).mean()) if self._losses else float("nan")
+        self._losses.clear()
+        errors = {
+            name.removeprefix("validation/"): float(value)
+            for name, value in trainer.callback_metrics.items()
+            if name.startswith("validation/")
+        }
+        self.rows.append({"step": trainer.global_step, "loss": loss, **errors})
+        self.write()
+
+    def write(self) -> None:
+        """Write every row to the file."""
+        if self.rows:
+            write_csv(self.file, self.rows)
+
+    @property
+    def seconds_per_step(self) -> float:
+        """Mean over the steps; paths differ in cost, so a median would flatter."""
+        return statistics.fmean(self.durations)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Rows and durations so far."""
+        return {"rows": self.rows, "durations": self.durations}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Carry on."""
+        self.rows = list(state_dict["rows"])
+        self.durations = list(state_dict["durations"])
+
+
+class ReportProgress(Callback):
+    """Tells a function how far the training is.
+
+    Args:
+        report: The function.
+        history: Where the latest error stands.
+        column: Which of its columns that is.
+    """
+
+    def __init__(self, report: Progress, history: History, column: str = "theta") -> None:
+        self.report = report
+        self.history = history
+        self.column = column
+
+    def on_train_batch_end(self, trainer: Trainer, *_: Any) -> None:
+        """Report."""
+        rows = self.history.rows
+        self.report(trainer.global_step, rows[-1][self.column] if rows else None)
+
+
+class SeededSteps(Callback):
+    """Seeds torch's global generator before each step, so that dropout is a function of the step.
+
+    A resumed run then repeats what an uninterrupted one would have done. For use where the global
+    generator's state is put back afterwards.
+
+    Args:
+        seed: Seed of the run.
+    """
+
+    def __init__(self, seed: int) -> None:
+        self.seed = seed
+
+    def on_train_batch_start(self, trainer: Trainer, *_: Any) -> None:
+        """Seed."""
+        torch.manual_seed(seeded(self.seed, "step", trainer.global_step).initial_seed())
+
+
+class WholeCheckpoints(TorchCheckpointIO):
+    """Writes a checkpoint beside the one that it replaces.
+
+    Lightning writes to the folder of temporary files and moves from there, which is a copy where
+    that is another disk: an interruption or a full disk would leave half a checkpoint and no other.
+    """
+
+    def save_checkpoint(
+        self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None
+    ) -> None:
+        """Save to a file; its folder is made if needed.
+
+        Args:
+            checkpoint: What to save.
+            path: The file.
+            storage_options: Of other places than files; without meaning here.
+        """
+        file = Path(path)
+        file.parent.mkdir(parents=True, exist_ok=True)
+        write_tensors(file, checkpoint)
+
+
+class DrawHistogram(DrawCounter):
+    """Counts how often each path is drawn, and writes ``draws.csv``.
+
+    It looks at the module's ``criterion``, see
+    :class:`~multipath.integrations.lightning.DrawCounter`; where nothing is counted nothing is
+    written. The table is rewritten after each validation and at the end.
+
+    Args:
+        file: Where the table goes.
+    """
+
+    def __init__(self, file: Path | str) -> None:
+        super().__init__()
+        self.file = Path(file)
+
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Write."""
+        if self.draws is not None and not trainer.sanity_checking:
+            write_draws(self.file, self.draws)
+
+    def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Write the last steps too."""
+        if self.draws is not None:
+            write_draws(self.file, self.draws)

@@ -1,0 +1,162 @@
+"""Sound matching: train an encoder to find the parameters with which a sound was made."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from lightning.pytorch import LightningModule
+from torch import Tensor
+from torch.optim.lr_scheduler import LambdaLR
+from torch.utils.data import DataLoader
+
+from multipath.errors import InputError
+
+from .config import MatchConfig
+from .cqt import LogCQT
+from .encoder import Encoder
+from .objectives import Material, find_objective
+from .schedules import SCHEDULES
+from .tasks.data import Batch, Batches, Targets, TrainingBatches
+
+
+class SoundMatching(LightningModule):
+    """Encoder, frozen synthesizer and loss.
+
+    The encoder looks at a target and estimates its parameters; the synthesizer renders the
+    estimates, with another time shift or other grains; the loss compares the two sounds. Only
+    ``ploss`` sees the true parameters in training. Validation and test ask the evaluation of the
+    application, by default the distance between parameters, which costs no loss evaluation.
+
+    Args:
+        config: Everything that defines the run. Weights are initialised with torch's global
+            generator: seed it.
+        probabilities: Of the paths, shape (P,), for a run with ``objective.probabilities``.
+
+    Example:
+        >>> from multipath.applications.matching.presets import preset
+        >>> model = SoundMatching(preset("quick", loss="ploss"))
+        >>> model.estimate("test").shape
+        torch.Size([320, 2])
+    """
+
+    def __init__(self, config: MatchConfig, probabilities: Tensor | None = None) -> None:
+        super().__init__()
+        self.config = config
+        application, settings = config.application, config.encoder
+        self.synth = application.build_synth()
+        self.picture = LogCQT(application.sample_rate, settings.cqt_octaves, hop=settings.cqt_hop)
+        self.encoder = Encoder(
+            len(self.synth.parameter_names),
+            channels=settings.channels,
+            embedding=settings.embedding,
+            dropout=settings.dropout,
+            initialization=settings.initialization,
+            pools=settings.pools,
+        )
+        self.batches = Batches(
+            application.targets(config.seed),
+            application.draw_chance,
+            application.evaluation_chance,
+            seed=config.seed,
+            size=config.training.batch_size,
+        )
+        self.evaluation = application.build_evaluation(self.synth)
+        self.objective = find_objective(config.objective.loss)
+        material = Material(config, self._training_sounds, probabilities)
+        self.criterion = self.objective.build(material)
+
+    def forward(self, sounds: Tensor) -> Tensor:
+        """Estimate the parameters of sounds (batch, n_samples), shape (batch, U)."""
+        estimate: Tensor = self.encoder(self.picture(sounds))
+        return estimate
+
+    @torch.no_grad()
+    def sounds(self, targets: Targets) -> Tensor:
+        """The sounds of targets, rendered if they are not recordings: (batch, n_samples)."""
+        if targets.sounds is not None:
+            return targets.sounds
+        return self.synth(*self._known(targets))
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        """The loss of one batch."""
+        sounds = self.sounds(batch.targets)
+        theta = self(sounds)
+        loss: Tensor
+        if self.objective.supervised:
+            loss = self.criterion(theta, batch.targets.theta)
+        else:
+            loss = self.criterion(self.synth(theta, batch.chance), sounds)
+        if not torch.isfinite(loss):
+            raise InputError(
+                f"the loss is {loss.item()} at step {self.global_step}: training has diverged; "
+                "lower the learning rate (--lr)"
+            )
+        return loss
+
+    def validation_step(self, batch: Batch, batch_idx: int) -> None:
+        """Log what the evaluation says."""
+        numbers = self.evaluation.validate(batch, self(self.sounds(batch.targets)))
+        for name, values in numbers.items():
+            self.log(f"validation/{name}", values.mean(), batch_size=batch.targets.size)
+
+    def configure_optimizers(self) -> Any:
+        """Optimizer and learning rate schedule of the run."""
+        training = self.config.training
+        optimizer = self.objective.optimizer(
+            self.encoder.parameters(), self.criterion, training.learning_rate, training.weight_decay
+        )
+        schedule, steps = SCHEDULES[training.schedule], training.steps
+        scheduler = LambdaLR(optimizer, lambda step: schedule(step / steps))
+        return {
+            "optimizer": optimizer,
+            "lr_scheduler": {"scheduler": scheduler, "interval": "step"},
+        }
+
+    def train_dataloader(self) -> TrainingBatches:
+        """Batches from wherever the run stands."""
+        training = self.config.training
+        length = min(training.validate_every, training.steps)
+        return TrainingBatches(self.batches, length, lambda: self.global_step)
+
+    def val_dataloader(self) -> DataLoader[Batch]:
+        """The validation targets, batched already."""
+        return DataLoader(list(self.batches.all_of("validation")), batch_size=None)  # type: ignore[arg-type]
+
+    @torch.no_grad()
+    def estimate(self, split: str) -> Tensor:
+        """Estimated parameters of a whole split, (n, U), without dropout."""
+        training = self.training
+        self.eval()
+        estimates = [self(self.sounds(batch.targets)) for batch in self._all_of(split)]
+        self.train(training)
+        return torch.cat(estimates)
+
+    @torch.no_grad()
+    def evaluate(self, split: str, estimate: Tensor) -> dict[str, Tensor]:
+        """What the evaluation says about the estimates of a split: numbers of each sound."""
+        batches = list(self._all_of(split))
+        parts = estimate.split([batch.targets.size for batch in batches])
+        found = [self.evaluation(*pair) for pair in zip(batches, parts, strict=True)]
+        return {name: torch.cat([numbers[name] for numbers in found]).cpu() for name in found[0]}
+
+    def _all_of(self, split: str) -> Iterator[Batch]:
+        for batch in self.batches.all_of(split):
+            yield self.transfer_batch_to_device(batch, self.device, 0)
+
+    def _training_sounds(self) -> Iterator[Tensor]:
+        left = self.config.objective.energy_targets
+        for batch in self.batches.all_of("train", size=min(16, left)):
+            if left <= 0:
+                return
+            yield self.sounds(batch.targets)
+            left -= batch.targets.size
+
+    @staticmethod
+    def _known(targets: Targets) -> tuple[Tensor, Tensor]:
+        if targets.theta is None or targets.chance is None:
+            raise InputError(
+                "targets need sounds, or theta and chance to render them from; these have neither"
+            )
+        return targets.theta, targets.chance

@@ -1,0 +1,289 @@
+"""What a sound matching run minimises, and with which optimizer: one table, by name of the loss."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from torch import Tensor, nn
+from torch.optim import AdamW, Optimizer
+
+from multipath import PathDecomposedLoss, StochasticLoss, TransformLoss
+from multipath.applications.losses.embedding import EmbeddingLoss, load_embedding
+from multipath.applications.losses.multi_scale import (
+    PRIME_SIZES,
+    mss_linear,
+    mss_log,
+    mss_revisited,
+)
+from multipath.applications.losses.plugin import make_plugin_loss
+from multipath.applications.losses.random_resolutions import mss_random
+from multipath.errors import ConfigurationError, InputError
+from multipath.optim import PSAGA, PAdam
+from multipath.samplers import Importance, Sampler, Uniform
+from multipath.transforms import Scattering1D
+
+if TYPE_CHECKING:
+    from .config import MatchConfig
+
+
+@dataclass(frozen=True)
+class Material:
+    """What a loss may be built from.
+
+    Args:
+        config: Of the run.
+        target_sounds: Gives batches of training targets, for losses that measure on them.
+        probabilities: Of the paths, shape (P,), if the run was given any.
+    """
+
+    config: MatchConfig
+    target_sounds: Callable[[], Iterable[Tensor]]
+    probabilities: Tensor | None = None
+
+    @property
+    def argument(self) -> str:
+        """What follows the first colon of the loss's name."""
+        return self.config.objective.loss.partition(":")[2]
+
+    @property
+    def sample_rate(self) -> float:
+        """In Hz."""
+        return self.config.application.sample_rate
+
+
+MakeOptimizer = Callable[[Iterable[nn.Parameter], nn.Module, float, float], Optimizer]
+"""From weights, criterion, learning rate and weight decay."""
+
+
+def adamw(
+    weights: Iterable[nn.Parameter], criterion: nn.Module, lr: float, weight_decay: float
+) -> Optimizer:
+    """AdamW, linked to the criterion if that draws."""
+    optimizer = AdamW(weights, lr=lr, weight_decay=weight_decay)
+    if isinstance(criterion, StochasticLoss):
+        criterion.link(optimizer)
+    return optimizer
+
+
+def padam(
+    weights: Iterable[nn.Parameter], criterion: nn.Module, lr: float, weight_decay: float
+) -> Optimizer:
+    """P-Adam, for a criterion that draws."""
+    return PAdam(weights, paths=_drawing(criterion), lr=lr, weight_decay=weight_decay)
+
+
+def psaga(
+    weights: Iterable[nn.Parameter], criterion: nn.Module, lr: float, weight_decay: float
+) -> Optimizer:
+    """P-Adam and P-SAGA, for a criterion that draws."""
+    return PSAGA(weights, paths=_drawing(criterion), lr=lr, weight_decay=weight_decay)
+
+
+@dataclass(frozen=True)
+class Objective:
+    """One row of :data:`LOSSES`.
+
+    Args:
+        description: One line for people.
+        build: Makes the criterion: called with what the model made and what it should have made.
+        optimizer: Makes the optimizer.
+        takes_probabilities: Whether it draws from probabilities, if given some.
+        supervised: Whether it compares parameters and not sounds.
+        argument: What has to follow the name and a colon, e.g. ``MODULE:FUNCTION``.
+    """
+
+    description: str
+    build: Callable[[Material], nn.Module]
+    optimizer: MakeOptimizer = adamw
+    takes_probabilities: bool = False
+    supervised: bool = False
+    argument: str = ""
+
+
+def one_path(material: Material) -> StochasticLoss:
+    """One scattering path a step: uniform, or drawn from the probabilities given."""
+    config, loss = material.config, scattering_loss(material.config)
+    sampler: Sampler = Uniform()
+    if material.probabilities is not None:
+        count = len(material.probabilities)
+        if count != len(loss.paths):
+            raise ConfigurationError(
+                f"{config.objective.probabilities} holds probabilities of {count} paths, but the "
+                f"loss has {len(loss.paths)}; use a file made for the same application and preset"
+            )
+        sampler = Importance(material.probabilities)
+    reweight = config.objective.reweight
+    return StochasticLoss(loss, sampler, reweight=reweight, generator=config.seed)
+
+
+def energy_draws(material: Material) -> StochasticLoss:
+    """Several scattering paths a step, loud ones more often, unbiased."""
+    return _energy_draws(material, scattering_loss(material.config))
+
+
+def plugin_draws(material: Material) -> PathDecomposedLoss | StochasticLoss:
+    """Likewise of a loss that somebody else's package announces; all of it if it has few paths."""
+    task = material.config.application
+    loss = make_plugin_loss(material.argument, task.n_samples, task.sample_rate)
+    if len(loss.paths) <= material.config.objective.n_draws:
+        return loss
+    return _energy_draws(material, loss)
+
+
+def _energy_draws(material: Material, loss: PathDecomposedLoss) -> StochasticLoss:
+    settings = material.config.objective
+    return StochasticLoss.for_training(
+        loss,
+        material.target_sounds(),
+        n_draws=settings.n_draws,
+        floor=settings.energy_floor,
+        generator=material.config.seed,
+    )
+
+
+def scattering_loss(config: MatchConfig) -> PathDecomposedLoss:
+    """The full JTFS loss, squared L2 as in equation 3 of the paper."""
+    task = config.application
+    transform = task.scattering.build(task.n_samples, task.sample_rate)
+    if task.scattering.eps is None:
+        return TransformLoss(transform)
+    return TransformLoss(transform, rho="log1p", eps=task.scattering.eps)
+
+
+def time_scattering_loss(config: MatchConfig) -> PathDecomposedLoss:
+    """The full scattering loss over time only, with the same wavelets."""
+    task = config.application
+    settings = task.scattering
+    transform = Scattering1D(
+        task.n_samples,
+        settings.J,
+        settings.Q,
+        settings.T,
+        sampling=settings.sampling,
+        sample_rate=task.sample_rate,
+    )
+    if settings.eps is None:
+        return TransformLoss(transform)
+    return TransformLoss(transform, rho="log1p", eps=settings.eps)
+
+
+def embedding_loss(material: Material) -> nn.Module:
+    """Distance between the embeddings that a user's network gives."""
+    return EmbeddingLoss(load_embedding(material.argument), round(material.sample_rate))
+
+
+def _spectral(make: Callable[..., nn.Module]) -> Callable[[Material], nn.Module]:
+    return lambda m: make(m.config.objective.fft_sizes, m.config.application.n_samples)
+
+
+def _fitting(sizes: Sequence[int], material: Material) -> Sequence[int]:
+    """Those shorter than the signals; the smallest if none is, for the loss to refuse."""
+    n_samples = material.config.application.n_samples
+    return [size for size in sizes if size <= n_samples] or sizes[:1]
+
+
+LOSSES: dict[str, Objective] = {
+    "scrapl": Objective(
+        "SCRAPL as published: one path a step, P-Adam and P-SAGA", one_path, psaga, True
+    ),
+    "scrapl-padam": Objective("SCRAPL without P-SAGA", one_path, padam, True),
+    "scrapl-adam": Objective("SCRAPL without P-SAGA and P-Adam: AdamW", one_path, adamw, True),
+    "kpaths": Objective("8 energy draws a step (StochasticLoss.for_training), AdamW", energy_draws),
+    "jtfs": Objective(
+        "the full joint time-frequency scattering loss, AdamW",
+        lambda material: scattering_loss(material.config),
+    ),
+    "scattering1d": Objective(
+        "the full scattering loss over time, AdamW",
+        lambda material: time_scattering_loss(material.config),
+    ),
+    "mss-linear": Objective("multi-scale spectral loss (linear), AdamW", _spectral(mss_linear)),
+    "mss-log": Objective("multi-scale spectral loss (log + linear), AdamW", _spectral(mss_log)),
+    "mss": Objective("another name of mss-log", _spectral(mss_log)),
+    "mss-revisited": Objective(
+        "multi-scale spectral loss with flat-top windows of prime sizes, AdamW",
+        lambda m: mss_revisited(_fitting(PRIME_SIZES, m), m.config.application.n_samples),
+    ),
+    "mss-random": Objective(
+        "multi-scale spectral loss at random resolutions, AdamW",
+        lambda m: mss_random(m.config.application.n_samples, generator=m.config.seed),
+    ),
+    "embedding": Objective(
+        "distance between embeddings of any network, AdamW",
+        embedding_loss,
+        argument="MODULE:FUNCTION",
+    ),
+    "plugin": Objective(
+        "a plug-in's loss or transform: all of up to 8 paths, else 8 energy draws a step, AdamW",
+        plugin_draws,
+        argument="NAME",
+    ),
+    "ploss": Objective(
+        "supervised: distance between the parameters themselves, AdamW",
+        lambda material: nn.L1Loss(),
+        supervised=True,
+    ),
+}
+"""The losses a run can be trained with, by name; a new one is a row."""
+
+
+def find_objective(loss: str) -> Objective:
+    """The row of a loss, whose name may end in an argument: ``NAME:ARGUMENT``.
+
+    Raises:
+        ConfigurationError: If there is no such loss, or its argument is missing.
+
+    Example:
+        >>> find_objective("jtfs").description
+        'the full joint time-frequency scattering loss, AdamW'
+    """
+    name, colon, argument = loss.partition(":")
+    objective = LOSSES.get(name)
+    if objective is None or (colon and not objective.argument):
+        raise ConfigurationError(f"unknown loss {loss!r}; choose one of {', '.join(loss_names())}")
+    if objective.argument and not argument:
+        raise ConfigurationError(
+            f"the loss {name!r} needs an argument: {name}:{objective.argument}"
+        )
+    return objective
+
+
+def loss_names() -> list[str]:
+    """All names, with the arguments that they take.
+
+    Example:
+        >>> loss_names()[:3]
+        ['scrapl', 'scrapl-padam', 'scrapl-adam']
+    """
+    return [
+        f"{name}:{objective.argument}" if objective.argument else name
+        for name, objective in LOSSES.items()
+    ]
+
+
+def read_probabilities(file: Path | str) -> Tensor:
+    """The path probabilities of a file written by ``multipath importance``, shape (P,)."""
+    from multipath.importance import load_probabilities
+
+    return load_probabilities(file)
+
+
+def measured_for(file: Path | str) -> str | None:
+    """The application that a file of probabilities says it was measured for, if it does."""
+    from multipath.importance import ThetaImportance
+
+    try:
+        return ThetaImportance.load(file).settings.get("application")
+    except InputError:  # plain probabilities; what is wrong with others is told when they are read
+        return None
+
+
+def _drawing(criterion: nn.Module) -> StochasticLoss:
+    if not isinstance(criterion, StochasticLoss):
+        raise ConfigurationError(
+            f"a path-wise optimizer needs a loss that draws paths, got {type(criterion).__name__}"
+        )
+    return criterion

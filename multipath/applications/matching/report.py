@@ -1,0 +1,103 @@
+"""The report of a sound matching run: plots, sounds, and one page that shows them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from torch import Tensor
+
+from multipath.applications.audio.files import playable, write_audio
+from multipath.applications.cli.console import number
+from multipath.applications.runs.files import write_figure, write_text
+
+from .module import SoundMatching
+from .plots import plot_convergence, plot_estimates, plot_pairs
+
+PAIRS = 4
+
+
+def write_report(
+    folder: Path,
+    model: SoundMatching,
+    estimate: Tensor,
+    rows: Sequence[Mapping[str, float]],
+    summary: Mapping[str, Any],
+) -> Path:
+    """Write ``report.html`` and what it shows: plots and ``audio/``.
+
+    Nothing is compared with true parameters where nobody knows them.
+
+    Args:
+        folder: Where to.
+        model: The trained model, on the CPU.
+        estimate: Estimated parameters of the test set, (n, U).
+        rows: The rows of ``metrics.csv``.
+        summary: The content of ``summary.json``.
+
+    Returns:
+        The path of the page.
+    """
+    synth, theta = model.synth, model.batches.splits["test"].theta
+    found = synth.physical(estimate)
+    true = None if theta is None else synth.physical(theta)
+    names, units = synth.parameter_names, synth.parameter_units
+    sounds = _write_pairs(folder, model, estimate)
+    headline = summary["headline"]
+    figures = {
+        "convergence.png": plot_convergence(
+            {summary["loss"]: rows}, untrained=summary["untrained_error"][headline], column=headline
+        ),
+        "pairs.png": plot_pairs(*(model.picture(each) for each in sounds)),
+    }
+    if true is not None:
+        figures["estimates.png"] = plot_estimates(true, found, names, units)
+    for name, figure in figures.items():
+        write_figure(folder / name, figure)
+    return render_page(
+        folder / "report.html",
+        "run.html.jinja",
+        heading=model.config.application.heading,
+        summary=summary,
+        errors=summary[summary["errors"]],
+        config=model.config.to_dict(),
+        parameters=[f"{name} ({unit})" for name, unit in zip(names, units, strict=True)],
+        knows_theta=true is not None,
+        pairs=[
+            {
+                "true": None if true is None else true[i].tolist(),
+                "found": found[i].tolist(),
+                "target": f"audio/{i}_target.wav",
+                "reconstruction": f"audio/{i}_reconstruction.wav",
+            }
+            for i in range(len(sounds[0]))
+        ],
+    )
+
+
+def render_page(file: Path, template: str, **values: Any) -> Path:
+    """Fill one of the package's templates, with text escaped; the page is whole or not there."""
+    loader = PackageLoader("multipath.applications", "templates")
+    environment = Environment(loader=loader, autoescape=True, undefined=StrictUndefined)
+    environment.filters["number"] = number
+    write_text(file, environment.get_template(template).render(**values))
+    return file
+
+
+def _write_pairs(folder: Path, model: SoundMatching, estimate: Tensor) -> tuple[Tensor, Tensor]:
+    """Save the first test targets and their reconstructions, with the same chance if possible."""
+    (folder / "audio").mkdir(exist_ok=True)
+    batch = next(model.batches.all_of("test", size=PAIRS))
+    chance = batch.chance if batch.targets.chance is None else batch.targets.chance
+    with torch.no_grad():
+        targets = model.sounds(batch.targets)
+        reconstructions = model.synth(estimate[: len(targets)], chance)
+    rate = round(model.config.application.sample_rate)
+    for i, pair in enumerate(torch.stack([targets, reconstructions], dim=1)):
+        loud = 0.9 * pair / pair.abs().max().clamp_min(1e-9)
+        for name, sound in zip(("target", "reconstruction"), loud, strict=True):
+            write_audio(folder / "audio" / f"{i}_{name}.wav", *playable(sound, rate))
+    return targets, reconstructions

@@ -1,0 +1,1 @@
+"""What is matched: a synthesizer with its targets, its evaluation and its presets."""

@@ -1,0 +1,213 @@
+"""Matching drums with the TR-808 synthesizer: recordings, or drums that it made itself."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import torch
+from torch import Tensor
+from torch.nn.functional import pad
+
+from multipath.applications.audio.files import check_rate
+from multipath.applications.matching.settings import check_positive
+from multipath.applications.metrics.drums import DrumMetrics
+from multipath.applications.synths.tr808 import TR808Synth
+from multipath.errors import ConfigurationError, InputError
+
+from .base import Application
+from .data import Batch, Targets
+from .evaluation import Evaluation
+from .recordings import (
+    LABELS,
+    Recordings,
+    find_recordings,
+    load_recordings,
+    synthetic_recordings,
+)
+
+FRAME, HOP = 2048 / 44100, 512 / 44100
+"""Seconds: length and distance of the frames whose timbre is compared."""
+
+TRANSIENT, DECAY = 2, 64
+"""Frames in the transient and, where the sound is long enough, in the decay."""
+
+AT_ONCE = 16
+"""Sounds compared together, for the sake of memory."""
+
+
+class DrumDistances(Evaluation):
+    """Distances between drums and their reconstructions (see ``DrumMetrics``).
+
+    The distance between parameters, in per mille (``theta``), is beside them if the parameters
+    are known. Scattering is compared in the test alone: it takes most of the time.
+
+    Args:
+        task: Says how long the sounds are, and which scattering compares them.
+        synth: Renders the reconstructions.
+    """
+
+    key = "distances"
+    headline = "mss"
+    unit = ""
+
+    def __init__(self, task: TR808Matching, synth: TR808Synth) -> None:
+        super().__init__()
+        rate, onset = task.sample_rate, task.onset
+        frame, hop = round(FRAME * rate), round(HOP * rate)
+        fitting = (task.n_samples - onset - frame) // hop + 1 - TRANSIENT
+        self.synth = synth
+        self.metrics = DrumMetrics(
+            task.n_samples,
+            rate,
+            scattering=task.scattering.build(task.n_samples, rate),
+            onset=onset,
+            frame_size=frame,
+            hop_size=hop,
+            transient_frames=TRANSIENT,
+            decay_frames=max(1, min(DECAY, fitting)),
+        )
+
+    def forward(self, batch: Batch, estimate: Tensor) -> dict[str, Tensor]:
+        """See :class:`Evaluation`."""
+        return self._compare(batch, estimate, ("mss", "jtfs"))
+
+    def validate(self, batch: Batch, estimate: Tensor) -> dict[str, Tensor]:
+        """All but the distance of scattering."""
+        return self._compare(batch, estimate, ("mss",))
+
+    @torch.no_grad()
+    def _compare(
+        self, batch: Batch, estimate: Tensor, distances: tuple[str, ...]
+    ) -> dict[str, Tensor]:
+        theta, sounds = batch.targets.theta, batch.targets.sounds
+        if sounds is None:
+            raise InputError("drums are compared with sounds; these targets have none")
+        rendered = self.synth(estimate, batch.chance)
+        pairs = zip(rendered.split(AT_ONCE), sounds.split(AT_ONCE), strict=True)
+        parts = [self.metrics(*pair, distances) for pair in pairs]
+        found = {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
+        if theta is not None:
+            found["theta"] = 1000 * (estimate - theta).abs().mean(dim=1)
+        return found
+
+
+@dataclass(frozen=True, kw_only=True)
+class TR808Matching(Application):
+    """Every target begins after some silence, so that reconstructions may come early or late.
+
+    Args:
+        data: Folder of recordings, see :func:`~.recordings.load_recordings`. None: the synthesizer
+            makes the targets.
+        n_targets: How many drums the synthesizer makes; without meaning for recordings.
+        onset: Samples of silence before each target.
+        alignment: ``"micro"``: reconstructions begin with their targets. ``"meso"``: in training
+            each begins up to ``onset`` samples earlier or later. They are always judged aligned.
+        noise: Of reconstructions. ``"fixed"``: the same in all; ``"random"``: new in each.
+        trim: Leading samples of recordings that are this many dB below the peak are dropped.
+            None: all are kept.
+        bad_files: ``"skip"`` recordings that cannot be used, with a warning, or ``"refuse"`` the
+            folder.
+    """
+
+    name = "tr808"
+    heading = "TR-808 sound matching"
+    judged_by = DrumDistances
+
+    data: str | None = None
+    n_targets: int = 80
+    onset: int
+    alignment: Literal["micro", "meso"] = "micro"
+    noise: Literal["fixed", "random"] = "random"
+    trim: float | None = 60.0
+    bad_files: Literal["skip", "refuse"] = "skip"
+
+    def __post_init__(self) -> None:
+        """Check what no other constructor would notice, or notice too late."""
+        check_positive(self, "n_targets")
+        for name, known in {
+            "alignment": ("micro", "meso"),
+            "noise": ("fixed", "random"),
+            "bad_files": ("skip", "refuse"),
+        }.items():
+            if getattr(self, name) not in known:
+                raise ConfigurationError(
+                    f"{name} must be {' or '.join(known)}, got {getattr(self, name)!r}"
+                )
+        if not 0 <= self.onset < self.n_samples:
+            raise ConfigurationError(
+                f"onset must lie in [0, n_samples = {self.n_samples}), got {self.onset}"
+            )
+        if self.trim is not None and not self.trim > 0:
+            raise ConfigurationError(f"trim must be a positive number of dB, got {self.trim}")
+        check_rate(self.sample_rate, "sample_rate", ConfigurationError)
+
+    @property
+    def variant(self) -> str:
+        """The alignment."""
+        return self.alignment
+
+    @property
+    def knows_theta(self) -> bool:
+        """Whether the synthesizer made the targets."""
+        return self.data is None
+
+    def build_synth(self) -> TR808Synth:
+        """The synthesizer, for 14 parameters."""
+        return TR808Synth(n_samples=self.n_samples, sample_rate=self.sample_rate)
+
+    def draw_chance(self, count: int, generator: torch.Generator) -> Tensor:
+        """Seeds of the noise and delays in samples, (count, 2)."""
+        seeds = self.evaluation_chance(count, generator)[:, 0]
+        reach = self.onset if self.alignment == "meso" else 0
+        early_or_late = torch.randint(-reach, reach + 1, (count,), generator=generator)
+        return torch.stack([seeds, self.onset + early_or_late], dim=1)
+
+    def evaluation_chance(self, count: int, generator: torch.Generator) -> Tensor:
+        """The same, with the delay that aligns reconstructions with their targets."""
+        seeds = torch.zeros(count, dtype=torch.long)
+        if self.noise == "random":
+            seeds = torch.randint(2**40, (count,), generator=generator)
+        return torch.stack([seeds, torch.full_like(seeds, self.onset)], dim=1)
+
+    def targets(self, seed: int) -> dict[str, Targets]:
+        """Recordings or drums of the synthesizer after their silence; every type in each split."""
+        drums = self._drums(seed)
+        sounds = pad(drums.sounds, (self.onset, 0))
+        everything = Targets(drums.theta, None, sounds, drums.types)
+        return {split: everything.take(which) for split, which in drums.splits.items()}
+
+    def build_evaluation(self, synth: TR808Synth) -> DrumDistances:  # type: ignore[override]
+        """Distances between sounds."""
+        return DrumDistances(self, synth)
+
+    def fingerprint(self) -> dict[str, str]:
+        """SHA-256 of every recording and of the labels; of files that cannot be read, a word."""
+        if self.data is None:
+            return {}
+        folder = Path(self.data)
+        files = [*find_recordings(folder), *folder.glob(LABELS)]
+        return {file.relative_to(folder).as_posix(): _digest(file) for file in files}
+
+    def _drums(self, seed: int) -> Recordings:
+        n_samples, rate = self.n_samples - self.onset, round(self.sample_rate)
+        if self.data is None:
+            synth = TR808Synth(n_samples=n_samples, sample_rate=rate)
+            return synthetic_recordings(synth, self.n_targets, seed=seed)
+        return load_recordings(
+            self.data,
+            n_samples=n_samples,
+            sample_rate=rate,
+            trim=self.trim,
+            bad_files=self.bad_files,
+            seed=seed,
+        )
+
+
+def _digest(file: Path) -> str:
+    try:
+        return hashlib.sha256(file.read_bytes()).hexdigest()
+    except OSError:  # whoever loads it will name it, and leave it out or refuse it
+        return "unreadable"

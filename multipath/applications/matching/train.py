@@ -1,0 +1,290 @@
+"""One sound matching run, from a configuration to a folder with its results."""
+
+from __future__ import annotations
+
+import logging
+import math
+import signal
+import threading
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning.pytorch import Callback, Trainer
+from lightning.pytorch.callbacks import ModelCheckpoint
+from lightning.pytorch.loggers import TensorBoardLogger
+from torch import Tensor
+
+from multipath._internal.files import naming
+from multipath.applications.runs.environment import describe_environment
+from multipath.applications.runs.files import read_json, write_bytes, write_json, write_tensors
+from multipath.applications.runs.folders import (
+    AFRESH,
+    alone,
+    changed_files,
+    check_folder,
+    check_settings,
+    discard,
+    discard_drafts,
+    read_checkpoint,
+    restoring,
+)
+from multipath.errors import ConfigurationError
+
+from .callbacks import (
+    DrawHistogram,
+    History,
+    Progress,
+    ReportProgress,
+    SeededSteps,
+    WholeCheckpoints,
+)
+from .config import MatchConfig
+from .module import SoundMatching
+from .objectives import measured_for, read_probabilities
+from .report import write_report
+from .tasks.data import seeded
+from .tasks.evaluation import by_type, means, steps_to_converge, total_variation
+
+log = logging.getLogger(__name__)
+
+CHECKPOINT = {
+    *("pytorch-lightning_version", "epoch", "global_step", "state_dict", "loops", "callbacks"),
+    *("optimizer_states", "lr_schedulers"),
+}
+"""What Lightning goes on from."""
+
+
+def run(
+    config: MatchConfig,
+    folder: Path | str,
+    *,
+    resume: bool = False,
+    overwrite: bool = False,
+    progress: Progress | None = None,
+    callbacks: Sequence[Callback] = (),
+    checkpoints: bool = True,
+) -> dict[str, Any]:
+    """Train, test, and write everything a run leaves behind.
+
+    The folder gets ``config.json``, ``metrics.csv``, ``summary.json``, ``encoder.pt``, plots (PNG),
+    pairs of target and reconstruction (WAV), TensorBoard logs, and ``report.html``, which shows
+    them; and ``probabilities.pt``, a copy of the file that a run draws from, if any, so that it can
+    be resumed without the original. The checkpoint is removed when the run is finished. torch's
+    global generator is left as it was found.
+
+    Args:
+        config: What to run.
+        folder: Made if needed.
+        resume: Go on from the last checkpoint of an interrupted run with the same configuration;
+            the result is that of an uninterrupted one.
+        overwrite: Discard what an earlier run left in the folder.
+        progress: Called after each step, see
+            :data:`~multipath.applications.matching.callbacks.Progress`.
+        callbacks: More Lightning callbacks.
+        checkpoints: Save one at each validation.
+
+    Returns:
+        The content of ``summary.json``: errors in per mille L1, how fast and how steadily they fell
+        (:mod:`~multipath.applications.matching.tasks.evaluation`), seconds per step, environment.
+
+    Raises:
+        ConfigurationError: If the folder holds another run and neither ``resume`` nor
+            ``overwrite`` says what to do with it, there is nothing to resume, another process is
+            at work there, or it has files that a run would replace and yet holds no run.
+        InputError: If a file of the run to resume is damaged.
+    """
+    files = RunFolder(Path(folder))
+    with alone(files.root):
+        checkpoint = files.check(config, resume=resume, overwrite=overwrite)
+        fingerprint = config.application.fingerprint()
+        if resume and (checkpoint or files.sources.exists()):
+            files.check_sources(fingerprint)
+        gpus = range(torch.cuda.device_count())
+        with _quiet_lightning(), torch.random.fork_rng(devices=gpus):
+            torch.manual_seed(seeded(config.seed, "weights").initial_seed())
+            model = SoundMatching(config, files.read_probabilities(config, resume=resume))
+            if checkpoint is None:
+                files.begin(config, fingerprint, resume=resume)
+            untrained = model.evaluate("test", model.estimate("test"))
+            if checkpoint is not None:
+                files.restore(model)
+            history = History(files.metrics)
+            own: list[Callback] = [SeededSteps(config.seed), history, DrawHistogram(files.draws)]
+            if progress is not None:
+                own.append(ReportProgress(progress, history, model.evaluation.headline))
+            if checkpoints:
+                own.append(
+                    ModelCheckpoint(
+                        files.checkpoint.parent,
+                        files.checkpoint.stem,
+                        save_on_train_epoch_end=True,
+                        enable_version_counter=False,
+                    )
+                )
+            trainer = Trainer(
+                max_steps=config.training.steps,
+                accelerator="auto",
+                devices=1,
+                logger=TensorBoardLogger(files.root, name=None, version=files.tensorboard.name),
+                callbacks=[*own, *callbacks],
+                plugins=[WholeCheckpoints()],
+                enable_progress_bar=False,
+                enable_model_summary=False,
+                enable_checkpointing=checkpoints,
+                num_sanity_val_steps=0,
+                use_distributed_sampler=False,
+            )
+            with naming(files.root):  # Lightning names no file
+                _fit(trainer, model, checkpoint)
+            model.cpu()
+        history.write()
+        estimate = model.estimate("test")
+        summary = _summarize(model, history, untrained, model.evaluate("test", estimate))
+        write_tensors(files.encoder, model.encoder.state_dict())
+        write_report(files.root, model, estimate, history.rows, summary)
+        write_json(files.summary, summary)
+        files.checkpoint.unlink(missing_ok=True)
+        return summary
+
+
+class RunFolder:
+    """The files of a run, and what may be done with a folder that already has some.
+
+    Args:
+        root: The folder.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.config = root / "config.json"
+        self.metrics = root / "metrics.csv"
+        self.draws = root / "draws.csv"
+        self.summary = root / "summary.json"
+        self.encoder = root / "encoder.pt"
+        self.sources = root / "sources.json"
+        self.probabilities = root / "probabilities.pt"
+        self.tensorboard = root / "tensorboard"
+        self.checkpoint = root / "checkpoints" / "last.ckpt"
+
+    def check(self, config: MatchConfig, *, resume: bool, overwrite: bool) -> Path | None:
+        """Refuse what may not be done here; returns the checkpoint to go on from, if any."""
+        check_folder(self.root, resume=resume, overwrite=overwrite)
+        if not resume:
+            return None
+        # recordings may have moved: what they are is in sources.json
+        check_settings(self.root, config.to_dict(), ignored=["application.data"])
+        discard_drafts(self.root)
+        if not self.checkpoint.exists():
+            log.warning("no checkpoint in %s yet: starting from the beginning", self.root)
+            return None
+        return self.checkpoint
+
+    def restore(self, model: SoundMatching) -> None:
+        """Refuse a checkpoint that does not fit: Lightning would leave a log, and say it worse."""
+        content = read_checkpoint(self.checkpoint, weights_only=False)
+        with restoring(self.checkpoint):
+            if not content.keys() >= CHECKPOINT:
+                raise KeyError(*CHECKPOINT - content.keys())
+            model.load_state_dict(content["state_dict"])
+
+    def read_probabilities(self, config: MatchConfig, *, resume: bool) -> Tensor | None:
+        """Those that a run draws from: of its own copy when resumed, else of the file named."""
+        if config.objective.probabilities is None:
+            return None
+        if resume and self.probabilities.exists():
+            return read_probabilities(self.probabilities)
+        file, title = config.objective.probabilities, config.application.title
+        if (made_for := measured_for(file)) not in (None, title):
+            log.warning("%s was measured for %s, but this run matches %s", file, made_for, title)
+        return read_probabilities(file)
+
+    def check_sources(self, fingerprint: dict[str, str]) -> None:
+        """Refuse to go on when the files that the targets come from are others by now."""
+        saved = read_json(self.sources, AFRESH) if self.sources.exists() else {}
+        changed = changed_files(saved, fingerprint)
+        if changed:
+            raise ConfigurationError(
+                f"cannot resume {self.root} with other recordings: {', '.join(changed)}; "
+                "restore them, or start again with --overwrite"
+            )
+
+    def begin(
+        self, config: MatchConfig, fingerprint: dict[str, str], *, resume: bool = False
+    ) -> None:
+        """Discard what is here, and write down what the new run depends on."""
+        given, content = config.objective.probabilities, None
+        if given is not None:  # either may be about to be discarded
+            own = resume and self.probabilities.exists()
+            content = (self.probabilities if own else Path(given)).read_bytes()
+        discard(self.root)
+        write_json(self.config, config.to_dict())  # first: without it, the rest is of no run
+        if content is not None:
+            write_bytes(self.probabilities, content)
+        if fingerprint:
+            write_json(self.sources, fingerprint)
+
+
+def _fit(trainer: Trainer, model: SoundMatching, checkpoint: Path | None) -> None:
+    """Train; an interruption stays a KeyboardInterrupt, where Lightning would end the process."""
+    handler = signal.getsignal(signal.SIGINT)
+    try:
+        trainer.fit(model, ckpt_path=checkpoint)
+    except SystemExit:
+        if not trainer.interrupted:
+            raise
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGINT, handler)  # Lightning has switched it off
+        raise KeyboardInterrupt from None
+
+
+def _summarize(
+    model: SoundMatching, history: History, untrained: dict[str, Tensor], trained: dict[str, Tensor]
+) -> dict[str, Any]:
+    config, evaluation = model.config, model.evaluation
+    training, objective = config.training, config.objective
+    paths = getattr(getattr(model.criterion, "loss", model.criterion), "paths", None)
+    types = model.batches.splits["test"].types
+    curve = [row[evaluation.headline] for row in history.rows]
+    steps = [row["step"] for row in history.rows]
+    return {
+        "application": config.application.name,
+        "variant": config.application.variant,
+        "loss": objective.loss,
+        "loss_description": model.objective.description,
+        "probabilities": objective.probabilities,
+        "reweight": objective.reweight,
+        "preset": config.preset,
+        "seed": config.seed,
+        "steps": training.steps,
+        "errors": evaluation.key,
+        "headline": evaluation.headline,
+        "unit": evaluation.unit,
+        evaluation.key: means(trained),
+        "untrained_error": means(untrained),
+        "types": {} if types is None else by_type(types, trained, untrained),
+        "steps_to_converge": steps_to_converge(steps, curve, training.threshold),
+        "total_variation": total_variation(curve),
+        "seconds_per_step": history.seconds_per_step,
+        "training_seconds": math.fsum(history.durations),
+        "paths": None if paths is None else len(paths),
+        "encoder_weights": sum(weight.numel() for weight in model.encoder.parameters()),
+        "environment": describe_environment(),
+    }
+
+
+@contextmanager
+def _quiet_lightning() -> Iterator[None]:
+    """Silence Lightning's tips and its advice about data loading workers."""
+    logger = logging.getLogger("lightning.pytorch")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", module="lightning")
+            yield
+    finally:
+        logger.setLevel(level)

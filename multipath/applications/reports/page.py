@@ -1,0 +1,197 @@
+"""One page that shows runs side by side; pictures and sounds are inside it."""
+
+from __future__ import annotations
+
+import base64
+import io
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import numpy as np
+import soundfile
+import torch
+from matplotlib.figure import Figure
+
+from multipath import Path as LossPath
+from multipath import PathTable
+from multipath.applications.audio.spectrograms import plot_spectrograms
+from multipath.applications.distance.plot import draw_path_losses
+
+from .runs import Group, Run, Section, read_runs, sections
+from .sounds import Heard, hear
+
+__all__ = ["write_comparison"]
+
+PICTURES = 9  # spectrograms in one figure
+TITLES = {"match": "Sound matching", "resynthesis": "Resynthesis"}
+
+
+def write_comparison(folders: Sequence[Path], file: Path) -> list[Section]:
+    """Read runs and write a page that compares them.
+
+    Runs of the same task (synthesizer or recording) share a section with curves, a table of final
+    errors, sounds, spectrograms, and how often each path was drawn, where ``draws.csv`` says so.
+    Runs that differ by their seed only are one group: its curve is the mean over finished runs, in
+    a band of 95 % t intervals.
+
+    Args:
+        folders: Run folders.
+        file: The page, made whole or not at all. Pictures and sounds are inside it; links to the
+            runs' own reports are relative to it.
+
+    Returns:
+        What the page shows.
+
+    Raises:
+        InputError: If a folder is missing, given twice or holds no run, or a file is damaged.
+    """
+    from multipath.applications.matching.report import render_page  # Lightning is slow to import
+
+    found = sections(read_runs(folders))
+    file.parent.mkdir(parents=True, exist_ok=True)
+    render_page(
+        file,
+        "comparison.html.jinja",
+        count=len(folders),
+        sections=[_show(section, file.parent) for section in found],
+    )
+    return found
+
+
+def plot_curves(section: Section) -> Figure:
+    """Errors over steps: mean and band of each group, thin lines for runs, dashed if unfinished."""
+    figure = Figure(figsize=(7.0, 3.8), layout="constrained")
+    axes = figure.subplots()
+    for index, group in enumerate(section.groups):
+        color = f"C{index % 10}"
+        steps, band = group.band
+        mean = np.array([each.mean for each in band])
+        margin = np.array([each.margin for each in band])
+        axes.plot(steps, mean, color=color, linewidth=2, label=group.label)
+        if len(group.independent) > 1:
+            axes.fill_between(steps, mean - margin, mean + margin, color=color, alpha=0.18)
+        for run in group.runs:
+            style = "-" if run.finished else "--"
+            axes.plot(*_line(run), style, color=color, linewidth=0.7, alpha=0.6)
+    axes.set_ylim(bottom=0)
+    axes.set_xlabel("step")
+    axes.set_ylabel(section.measure)
+    axes.grid(color="#eeeeee")
+    axes.legend(frameon=False, fontsize=8)
+    return figure
+
+
+def _line(run: Run) -> tuple[list[int], list[float]]:
+    return list(run.curve), list(run.curve.values())
+
+
+def _show(section: Section, beside: Path) -> dict[str, Any]:
+    """What the template needs of a section."""
+    names = list(dict.fromkeys(name for run in section.runs for name in run.errors))
+    listened = [run.name for run in section.runs if run.sounds]
+    heard = hear(section.runs)
+    return {
+        "title": f"{TITLES[section.kind]}: {section.task}",
+        "unit": section.measure,
+        "notes": section.notes,
+        "curves": _embed_figure(plot_curves(section)),
+        "names": names,
+        "groups": [
+            {
+                "label": group.label,
+                "seeds": len(group.independent),
+                "errors": [group.errors.get(name) for name in names],
+            }
+            for group in section.groups
+        ],
+        "runs": [
+            {
+                "name": run.name,
+                "label": group.label,
+                "seed": run.seed,
+                "errors": [run.errors.get(name) for name in names],
+                "step": run.last_step,
+                "finished": run.finished,
+                "report": _link(run.folder / "report.html", beside),
+            }
+            for group in section.groups
+            for run in group.runs
+        ],
+        "heard": listened,
+        "pairs": _pairs(heard, listened),
+        "spectrograms": _spectrograms(heard),
+        "draws": [
+            {"label": group.label, "picture": _draws(group)}
+            for group in section.groups
+            if group.draws
+        ],
+    }
+
+
+def _link(file: Path, beside: Path) -> str | None:
+    if not file.is_file():
+        return None
+    try:
+        return quote(Path(os.path.relpath(file.resolve(), beside.resolve())).as_posix())
+    except ValueError:  # another drive
+        return file.resolve().as_uri()
+
+
+def _pairs(heard: Sequence[Heard], names: Sequence[str]) -> list[dict[str, Any]]:
+    """Rows of sounds at a common gain: a target, and what each run made of it, None if nothing."""
+    return [
+        {
+            "target": _embed_sound(row.gain * row.target, row.rate),
+            "reconstructions": [
+                _embed_sound(row.gain * row.reconstructions[name], row.rate)
+                if name in row.reconstructions
+                else None
+                for name in names
+            ],
+        }
+        for row in heard
+    ]
+
+
+def _spectrograms(heard: Sequence[Heard]) -> str | None:
+    """Of the targets and of what runs made of them, as many as a figure holds."""
+    sounds: dict[str, tuple[torch.Tensor, int]] = {}
+    for number, row in enumerate(heard):
+        left = PICTURES - len(sounds)
+        if left < 2 or row.reconstructions.keys() & sounds.keys():  # another of the same runs
+            break
+        # a space, which no name of a run begins with
+        sounds[f" target #{number}" if number else " target"] = row.target, row.rate
+        for name, found in list(row.reconstructions.items())[: left - 1]:
+            sounds[name] = found, row.rate
+    return _embed_figure(plot_spectrograms(sounds)) if sounds else None
+
+
+def _draws(group: Group) -> str:
+    known = ("index", "key", "count")
+    table = PathTable(
+        LossPath(i, metadata={name: row[name] for name in row if name not in known})
+        for i, row in enumerate(group.draws)
+    )
+    counts = [row["count"] for row in group.draws]
+    return _embed_figure(draw_path_losses(table, counts, f"{sum(counts)} draws", "draws"), dpi=150)
+
+
+def _embed_figure(figure: Figure, dpi: int = 110) -> str:
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=dpi)
+    return _embed("image/png", buffer.getvalue())
+
+
+def _embed_sound(samples: torch.Tensor, rate: int) -> str:
+    """16 bits are enough to listen, and half the size."""
+    buffer = io.BytesIO()
+    soundfile.write(buffer, samples.numpy(), rate, format="WAV", subtype="PCM_16")
+    return _embed("audio/wav", buffer.getvalue())
+
+
+def _embed(kind: str, content: bytes) -> str:
+    return f"data:{kind};base64,{base64.b64encode(content).decode()}"

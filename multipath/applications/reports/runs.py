@@ -1,0 +1,368 @@
+"""Read finished and unfinished runs, and group those that differ by nothing but their seed."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.stats import t as student
+
+from multipath.applications.matching.config import APPLICATIONS
+from multipath.applications.runs.draws_csv import read_draws
+from multipath.applications.runs.files import read_json, read_numbers
+from multipath.errors import InputError
+
+__all__ = ["Group", "Interval", "Run", "Section", "interval", "read_run", "read_runs", "sections"]
+
+FIRST_IN_LABELS = "loss", "transform"
+NO_SETTINGS = "seed", "source", "recording"
+
+
+@dataclass(frozen=True)
+class Run:
+    """What a run folder holds.
+
+    Attributes:
+        folder: Where it is.
+        name: Short and unique among the runs compared.
+        kind: ``"match"`` or ``"resynthesis"``.
+        task: What was matched: the synthesizer, or the recording.
+        settings: Its configuration, flat, without the seed.
+        seed: Its seed.
+        rows: Its ``metrics.csv``, as far as it went.
+        errors: Final errors by name (for ``match`` per mille of theta, or distances; percent and
+            distance for ``resynthesis``); empty if it is not finished.
+        draws: Its ``draws.csv``, if there is one.
+        headline: Which column of ``metrics.csv`` a match is judged by.
+        recording: What tells recordings, or folders of them, of one name apart; "" without any.
+    """
+
+    folder: Path
+    name: str
+    kind: str
+    task: str
+    settings: Mapping[str, Any]
+    seed: int
+    rows: Sequence[Mapping[str, float]]
+    errors: Mapping[str, float]
+    draws: Sequence[Mapping[str, Any]]
+    headline: str = "theta"
+    recording: str = ""
+
+    @property
+    def finished(self) -> bool:
+        """Whether there is a summary."""
+        return bool(self.errors)
+
+    @property
+    def last_step(self) -> int:
+        """How far it went."""
+        return next(reversed(self.curve), 0)
+
+    @property
+    def measure(self) -> str:
+        """What :attr:`curve` shows, with its unit."""
+        if self.kind == "resynthesis":
+            return "relative distance (%)"
+        return "error (per mille)" if self.headline == "theta" else f"{self.headline} distance"
+
+    @property
+    def curve(self) -> dict[int, float]:
+        """Error over steps: theta error in per mille, a distance, or that in percent."""
+        if self.kind == "resynthesis":
+            return {int(row["step"]): 100 * row["relative"] for row in self.rows}
+        return {int(row["step"]): row[self.headline] for row in self.rows}
+
+    @property
+    def sounds(self) -> list[tuple[Path, Path]]:
+        """Pairs of target and reconstruction."""
+        if self.kind == "resynthesis":
+            pairs = [(self.folder / "target.wav", self.folder / "resynthesis.wav")]
+        else:
+            targets = sorted((self.folder / "audio").glob("*_target.wav"))
+            pairs = [(t, t.with_name(t.name.replace("target", "reconstruction"))) for t in targets]
+        return [pair for pair in pairs if all(file.is_file() for file in pair)]
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A mean over seeds and its 95 % interval, ``mean - margin`` to ``mean + margin``.
+
+    Attributes:
+        mean: The mean.
+        margin: Half of the width; NaN with a single seed.
+        count: Number of seeds.
+    """
+
+    mean: float
+    margin: float
+    count: int
+
+
+@dataclass
+class Group:
+    """Runs that differ by their seed only.
+
+    Attributes:
+        label: In which settings they differ from the other groups.
+        runs: All of them.
+    """
+
+    label: str
+    runs: list[Run] = field(default_factory=list)
+
+    @property
+    def independent(self) -> list[Run]:
+        """Finished runs, one a seed: what means and intervals are taken over."""
+        return list({run.seed: run for run in reversed(self.runs) if run.finished}.values())[::-1]
+
+    @property
+    def errors(self) -> dict[str, Interval]:
+        """Interval of each final error."""
+        runs = self.independent
+        names = list(runs[0].errors) if runs else []
+        return {name: interval([run.errors[name] for run in runs]) for name in names}
+
+    @property
+    def band(self) -> tuple[list[int], list[Interval]]:
+        """Steps that all finished runs evaluated, and the interval of the error at each."""
+        curves = [run.curve for run in self.independent]
+        steps = sorted(set.intersection(*(set(curve) for curve in curves))) if curves else []
+        return steps, [interval([curve[step] for curve in curves]) for step in steps]
+
+    @property
+    def draws(self) -> list[dict[str, Any]]:
+        """Draws of each path, summed over the runs that drew from the same paths."""
+        drawn = [run.draws for run in self.runs if run.draws]
+        if not drawn:
+            return []
+        same = [rows for rows in drawn if len(rows) == len(drawn[0])]
+        return [
+            {**row, "count": sum(rows[index]["count"] for rows in same)}
+            for index, row in enumerate(drawn[0])
+        ]
+
+
+@dataclass
+class Section:
+    """Runs with the same task, whose sounds and errors can be compared.
+
+    Attributes:
+        kind: ``"match"`` or ``"resynthesis"``.
+        task: The synthesizer, or the recording.
+        groups: In order of appearance.
+        notes: What a reader should know.
+    """
+
+    kind: str
+    task: str
+    groups: list[Group]
+    notes: list[str]
+
+    @property
+    def runs(self) -> list[Run]:
+        """All of them."""
+        return [run for group in self.groups for run in group.runs]
+
+    @property
+    def measure(self) -> str:
+        """What the curves show, with its unit."""
+        return self.runs[0].measure
+
+
+def interval(values: Sequence[float] | NDArray[np.float64]) -> Interval:
+    r"""The mean, and the 95 % interval of Student's t: :math:`t_{0.975, n-1}\, s / \sqrt n`.
+
+    Example:
+        >>> interval([1.0, 2.0, 3.0])
+        Interval(mean=2.0, margin=2.484..., count=3)
+    """
+    array = np.asarray(values, dtype=np.float64)
+    count = len(array)
+    if count < 2:
+        return Interval(float(array.mean()), float("nan"), count)
+    margin = student.ppf(0.975, count - 1) * array.std(ddof=1) / np.sqrt(count)
+    return Interval(float(array.mean()), float(margin), count)
+
+
+def read_runs(folders: Sequence[Path]) -> list[Run]:
+    """Read runs and give each a name of its own: as much of its path as tells it apart.
+
+    Args:
+        folders: Run folders.
+
+    Raises:
+        InputError: If there is none, one is given twice, or one cannot be read.
+    """
+    if not folders:
+        raise InputError("there is nothing to compare; pass the folders of one run or more")
+    real = [folder.resolve() for folder in folders]
+    for index, folder in enumerate(real):
+        if folder in real[:index]:
+            raise InputError(f"{folders[index]} is given twice; pass each run once")
+    names = [folder.name for folder in real]
+    if len(set(names)) < len(names):
+        common = Path(os.path.commonpath(real))
+        names = [folder.relative_to(common).as_posix() for folder in real]
+    return [read_run(folder, name) for folder, name in zip(folders, names, strict=True)]
+
+
+def read_run(folder: Path, name: str | None = None) -> Run:
+    """Read one run, finished or not.
+
+    Args:
+        folder: Its folder.
+        name: What to call it. Default: the name of the folder.
+
+    Raises:
+        InputError: If there is no such folder, it holds no run, or a file of the run is damaged.
+    """
+    if not folder.is_dir():
+        raise InputError(f"{folder}: there is no such folder; pass the folder of a run")
+    if not (folder / "config.json").is_file():
+        inside = sorted(file.parent.name for file in folder.glob("*/config.json"))
+        hint = f"the runs in it: {', '.join(inside[:4])}" if inside else "the folder of a run"
+        raise InputError(f"{folder} holds no run (no config.json); pass {hint}")
+    given = read_json(folder / "config.json")
+    config = _flat(_ungrouped(given))
+    summary = _optional(folder / "summary.json", read_json, {})
+    kind = "resynthesis" if given.get("application") == "resynthesis" else "match"
+    task = config.get("source" if kind == "resynthesis" else "task")
+    if task is None:
+        raise InputError(
+            f"{folder}: expected a run of match or resynthesize, got another config.json"
+        )
+    try:
+        rows = _optional(folder / "metrics.csv", read_numbers, [])
+        run = Run(
+            folder,
+            name or folder.resolve().name,
+            kind,
+            str(task),
+            {key: value for key, value in config.items() if key not in NO_SETTINGS},
+            int(config["seed"]),
+            rows,
+            _errors(kind, summary) if summary else {},
+            _optional(folder / "draws.csv", read_draws, []),
+            _headline(given),
+            str(config.get("recording", "")) or _digest(folder / "sources.json"),
+        )
+        run.curve  # noqa: B018 - the columns it takes are there, and steps are numbers of steps
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
+        if isinstance(error, InputError):
+            raise
+        raise InputError(
+            f"{folder}: a file of the run is damaged or of another version ({error!r}); run it "
+            "again"
+        ) from error
+    return run
+
+
+def sections(runs: Sequence[Run]) -> list[Section]:
+    """Sort runs by task, and within a task by their settings but for the seed."""
+    by_task: dict[tuple[str, str, str], list[Run]] = {}
+    for run in runs:
+        by_task.setdefault((run.kind, run.task, run.recording), []).append(run)
+    found = []
+    for (kind, task, recording), members in by_task.items():
+        groups, notes = _grouped(members)
+        if sum(each[:2] == (kind, task) for each in by_task) > 1:
+            notes.insert(0, f"Several recordings are called {task}: these are of {recording}")
+        found.append(Section(kind, task, groups, notes))
+    return found
+
+
+def _grouped(runs: Sequence[Run]) -> tuple[list[Group], list[str]]:
+    groups: dict[str, Group] = {}
+    notes = []
+    for run in runs:
+        key = repr(sorted(run.settings.items()))
+        group = groups.setdefault(key, Group(""))
+        twin = next((other for other in group.runs if other.seed == run.seed), None)
+        if twin is not None:
+            notes.append(
+                f"{run.name} has the settings and the seed of {twin.name}: intervals count them "
+                "once"
+            )
+        if not run.finished:
+            notes.append(f"{run.name} is unfinished: shown up to step {run.last_step}")
+        group.runs.append(run)
+    found = [group.runs[0].settings for group in groups.values()]
+    for group in groups.values():
+        group.label = _label(group.runs[0].settings, found)
+    return list(groups.values()), notes
+
+
+def _label(settings: Mapping[str, Any], others: Sequence[Mapping[str, Any]]) -> str:
+    """The loss or the transform, and every other setting that is not the same everywhere."""
+    main = next((name for name in FIRST_IN_LABELS if name in settings), None)
+    parts = [str(settings[main])] if main else []
+    for name, value in settings.items():
+        if name != main and any(other.get(name) != value for other in others):
+            parts.append(f"{name}={value}")
+    return ", ".join(parts) or "all"
+
+
+def _errors(kind: str, summary: Mapping[str, Any]) -> dict[str, float]:
+    if kind == "resynthesis":
+        return {
+            "relative (%)": 100 * float(summary["relative"]),
+            "distance": float(summary["distance"]),
+        }
+    key = summary.get("errors", "theta_error")
+    return {name: float(value) for name, value in summary[key].items()}
+
+
+def _headline(config: Mapping[str, Any]) -> str:
+    """What a match is judged by; runs that are older than applications matched chirplets."""
+    application = config.get("application")
+    name = application.get("name") if isinstance(application, Mapping) else None
+    return APPLICATIONS[name].judged_by.headline if name in APPLICATIONS else "theta"
+
+
+def _ungrouped(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings of a match without the names of their groups, as ``MatchConfig.changed`` takes them.
+
+    Of the application only its title is not a setting.
+    """
+    application = config.get("application")
+    if not isinstance(application, Mapping):
+        return dict(config)
+    groups = [config.get(name, {}) for name in ("objective", "encoder", "training")]
+    variants = "synth", "alignment", "data"
+    named = [application.get(name) for name in ("name", *variants)]
+    # of a folder, the name: others may have reached it by another way
+    task = " ".join(Path(str(e)).name or str(e) for e in named if e is not None)
+    settings = {
+        name: value for name, value in application.items() if name not in ("name", *variants)
+    }
+    for group in groups:
+        settings |= group
+    return {"task": task, **settings, "preset": config.get("preset"), "seed": config["seed"]}
+
+
+def _digest(sources: Path) -> str:
+    """What recordings are, whatever they are called and wherever they are."""
+    found = _optional(sources, read_json, {})
+    text = "".join(sorted(map(str, found.values())))
+    return hashlib.sha256(text.encode()).hexdigest()[:16] if found else ""
+
+
+def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for name, value in values.items():
+        if isinstance(value, Mapping):
+            flat |= _flat(value, f"{prefix}{name}.")
+        else:
+            flat[prefix + name] = value
+    return flat
+
+
+def _optional(file: Path, read: Any, default: Any) -> Any:
+    return read(file) if file.is_file() else default

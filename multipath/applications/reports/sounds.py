@@ -1,0 +1,90 @@
+"""Which sounds of several runs can be heard side by side: those made of the same target."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from multipath.applications.audio.files import SILENCE, read_channels
+
+from .runs import Run
+
+__all__ = ["Heard", "hear"]
+
+TARGETS = 4
+PEAK = 0.9
+
+
+@dataclass
+class Heard:
+    """A target and what some runs made of it, as loud beside each other as they are.
+
+    Runs write their sounds at a gain of their own, that at which neither target nor reconstruction
+    clips. Here all are in units of the target's peak.
+
+    Attributes:
+        target: Shape (T,), of peak 1.
+        rate: In Hz.
+        reconstructions: Shape (T,) each, by name of the run.
+    """
+
+    target: Tensor
+    rate: int
+    reconstructions: dict[str, Tensor] = field(default_factory=dict)
+
+    @property
+    def gain(self) -> float:
+        """What nothing clips at: the loudest sample becomes 0.9."""
+        loudest = max(float(x.abs().max()) for x in (self.target, *self.reconstructions.values()))
+        return PEAK / max(loudest, SILENCE)
+
+    def is_of(self, target: Tensor, rate: int) -> bool:
+        """Whether this is the target; files hold it at another gain, in single precision."""
+        same = rate == self.rate and target.shape == self.target.shape
+        return same and torch.allclose(target, self.target, rtol=0.0, atol=1e-5)
+
+
+def hear(runs: Sequence[Run]) -> list[Heard]:
+    """Targets and what runs made of them: the first of each run, and more if all have the same.
+
+    Runs of other seeds or settings may have other targets. Four are taken, or one of each run if
+    there are more.
+
+    Args:
+        runs: Those with sounds; others are passed over.
+
+    Raises:
+        InputError: If a recording is damaged.
+    """
+    heard: list[Heard] = []
+    share = 1
+    for index in range(TARGETS):
+        if index >= share:
+            break
+        for run in runs:
+            if index < len(run.sounds):
+                _add(heard, run, *run.sounds[index])
+        if index == 0:
+            share = max(1, TARGETS // max(1, len(heard)))
+    return heard
+
+
+def _add(heard: list[Heard], run: Run, target_file: Path, found_file: Path) -> None:
+    (target, rate), (found, _) = (_read(file) for file in (target_file, found_file))
+    peak = float(target.abs().max())
+    peak = peak if peak > SILENCE else 1.0
+    row = next((each for each in heard if each.is_of(target / peak, rate)), None)
+    if row is None:
+        row = Heard(target / peak, rate)
+        heard.append(row)
+    row.reconstructions.setdefault(run.name, found / peak)
+
+
+def _read(file: Path) -> tuple[Tensor, int]:
+    """A run's sound, which may be silent."""
+    channels, rate = read_channels(file)
+    return torch.from_numpy(channels[:, 0]), rate

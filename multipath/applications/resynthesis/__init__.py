@@ -1,0 +1,1 @@
+"""Find a sound with the coefficients of another."""

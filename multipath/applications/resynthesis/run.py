@@ -1,0 +1,236 @@
+"""A resynthesis from a recording to a folder: checkpoints as it goes, and a report."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+from matplotlib.figure import Figure
+from torch import Tensor
+
+from multipath.applications.audio.files import playable, write_audio
+from multipath.applications.audio.spectrograms import plot_spectrograms
+from multipath.applications.distance.plot import plot_path_losses
+from multipath.applications.runs.draws_csv import write_draws
+from multipath.applications.runs.environment import describe_environment
+from multipath.applications.runs.files import write_csv, write_figure, write_json, write_tensors
+from multipath.applications.runs.folders import (
+    alone,
+    check_folder,
+    check_settings,
+    discard,
+    discard_drafts,
+    read_checkpoint,
+    restoring,
+)
+
+from .search import Resynthesis
+from .settings import ResynthesisSettings
+
+__all__ = ["ResynthesisFolder", "SearchProgress", "run_resynthesis"]
+
+log = logging.getLogger(__name__)
+
+SearchProgress = Callable[[int, float], None]
+"""Called after each step with the number of steps done and the latest relative distance."""
+
+PEAK = 0.9
+
+
+def run_resynthesis(
+    recording: Tensor,
+    settings: ResynthesisSettings,
+    folder: Path | str,
+    *,
+    source: str = "",
+    notes: tuple[str, ...] = (),
+    resume: bool = False,
+    overwrite: bool = False,
+    progress: SearchProgress | None = None,
+) -> dict[str, Any]:
+    """Resynthesise a recording and write everything into a folder.
+
+    After each evaluation the folder holds ``metrics.csv`` (see :attr:`Resynthesis.rows
+    <multipath.applications.resynthesis.search.Resynthesis>`), ``draws.csv``, ``checkpoint.pt`` and
+    ``resynthesis.wav``, the best sound so far; each is replaced whole, so an interruption or a full
+    disk leaves the previous one. ``target.wav`` is the recording; both are scaled together to a
+    peak of 0.9. ``config.json`` is there from the start, ``summary.json``, pictures and
+    ``report.html`` at the end, when the checkpoint is removed.
+
+    Args:
+        recording: Shape (T,).
+        settings: See :class:`~multipath.applications.resynthesis.settings.ResynthesisSettings`.
+        folder: Made if needed.
+        source: Name of the recording, for the report.
+        notes: What was done to the recording before, for the report.
+        resume: Go on from the checkpoint of an interrupted run of the same recording and settings.
+        overwrite: Discard what the folder holds.
+        progress: See :data:`SearchProgress`.
+
+    Returns:
+        The content of ``summary.json``.
+
+    Raises:
+        ConfigurationError: If the folder holds a run and neither ``resume`` nor ``overwrite`` says
+            what to do with it, there is nothing to resume, settings or recording have changed,
+            another process is at work there, or it has files that a run would replace and yet
+            holds no run.
+        InputError: If a file of the run to resume is damaged.
+    """
+    files = ResynthesisFolder(Path(folder))
+    config = {
+        "application": "resynthesis",
+        "source": source,
+        "recording": hashlib.sha256(recording.numpy().tobytes()).hexdigest()[:16],
+        **settings.to_dict(),
+    }
+    search = Resynthesis(settings, recording)
+    with alone(files.root):
+        seconds = files.prepare(config, search, resume=resume, overwrite=overwrite)
+
+        def after_step(step: int) -> None:
+            if progress is not None:
+                progress(step, search.rows[-1]["relative"])
+
+        while not search.finished:
+            started = perf_counter()
+            search.advance(after_step)
+            seconds += perf_counter() - started
+            files.save(search, recording, seconds)
+        after_step(search.step)
+        summary = {
+            "application": "resynthesis",
+            "source": source,
+            "transform": settings.transform,
+            "paths": len(search.loss.paths),
+            "seed": settings.seed,
+            "steps": search.step,
+            "distance": search.rows[-1]["distance"],
+            "relative": search.rows[-1]["relative"],
+            "start_distance": search.rows[0]["distance"],
+            "start_relative": search.rows[0]["relative"],
+            "seconds_per_step": seconds / max(1, search.step),
+            "notes": list(notes),
+            "environment": describe_environment(),
+        }
+        _write_report(files, search, recording, config, summary)
+        write_json(files.summary, summary)
+        files.checkpoint.unlink(missing_ok=True)
+        return summary
+
+
+class ResynthesisFolder:
+    """The files of a resynthesis.
+
+    Args:
+        root: The folder.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.config = root / "config.json"
+        self.metrics = root / "metrics.csv"
+        self.draws = root / "draws.csv"
+        self.summary = root / "summary.json"
+        self.checkpoint = root / "checkpoint.pt"
+        self.target = root / "target.wav"
+        self.sound = root / "resynthesis.wav"
+        self.report = root / "report.html"
+
+    def prepare(
+        self, config: Mapping[str, Any], search: Resynthesis, *, resume: bool, overwrite: bool
+    ) -> float:
+        """Make the folder ready or restore the search; returns the seconds spent before."""
+        check_folder(self.root, resume=resume, overwrite=overwrite)
+        if resume:
+            check_settings(self.root, config, ignored=["source"])  # moved files are the same
+            discard_drafts(self.root)
+            return self._restore(search)
+        discard(self.root)
+        self.root.mkdir(parents=True, exist_ok=True)
+        write_json(self.config, config)
+        return 0.0
+
+    def _restore(self, search: Resynthesis) -> float:
+        if not self.checkpoint.exists():
+            log.warning("no checkpoint in %s yet: starting from the beginning", self.root)
+            return 0.0
+        state = read_checkpoint(self.checkpoint)
+        with restoring(self.checkpoint):
+            search.load_state_dict(state["search"])
+            return float(state["seconds"])
+
+    def save(self, search: Resynthesis, recording: Tensor, seconds: float) -> None:
+        """Write how far the search is."""
+        write_csv(self.metrics, search.rows)
+        write_draws(self.draws, search.draws)
+        gain = PEAK / max(float(recording.abs().max()), float(search.signal.abs().max()))
+        rate = search.settings.sample_rate
+        for file, sound in ((self.target, recording), (self.sound, search.signal)):
+            write_audio(file, *playable(gain * sound, rate))
+        write_tensors(self.checkpoint, {"search": search.state_dict(), "seconds": seconds})
+
+
+def plot_descent(runs: Mapping[str, list[dict[str, float]]]) -> Figure:
+    """Draw full distances over steps: of what is kept (line), and of what was tried (dots).
+
+    Args:
+        runs: The rows of each run by its name.
+    """
+    figure = Figure(figsize=(7.0, 3.4), layout="constrained")
+    axes = figure.subplots()
+    for index, (name, rows) in enumerate(runs.items()):
+        steps = [row["step"] for row in rows]
+        axes.plot(steps, [row["distance"] for row in rows], color=f"C{index}", label=name)
+        refused = [row for row in rows if not row["kept"]]
+        axes.plot(
+            [row["step"] for row in refused],
+            [row["tried"] for row in refused],
+            color=f"C{index}",
+            marker="x",
+            linestyle="",
+            markersize=4,
+            label="taken back" if refused and len(runs) == 1 else None,
+        )
+    axes.set_yscale("log")
+    axes.set_xlabel("step")
+    axes.set_ylabel("full distance")
+    axes.grid(color="#eeeeee")
+    axes.legend(frameon=False)
+    return figure
+
+
+def _write_report(
+    files: ResynthesisFolder,
+    search: Resynthesis,
+    recording: Tensor,
+    config: Mapping[str, Any],
+    summary: Mapping[str, Any],
+) -> None:
+    from multipath.applications.matching.report import render_page  # Lightning is slow to import
+
+    rate = search.settings.sample_rate
+    sounds = {"recording": (recording, rate), "resynthesis": (search.signal, rate)}
+    for name, figure in (
+        ("spectrograms.png", plot_spectrograms(sounds)),
+        ("descent.png", plot_descent({"kept": search.rows})),
+    ):
+        write_figure(files.root / name, figure)
+    drawn = bool(search.draws.counts.sum())
+    if drawn:
+        counts = [float(count) for count in search.draws.counts]
+        picture = files.root / "draws.png"
+        plot_path_losses(search.loss.paths, counts, "draws of each path", picture, "draws")
+    render_page(
+        files.report,
+        "resynthesis.html.jinja",
+        summary=summary,
+        config=config,
+        drawn=drawn,
+        kept=sum(int(row["kept"]) for row in search.rows[1:]),
+        rounds=len(search.rows) - 1,
+    )

@@ -1,0 +1,316 @@
+"""Find a sound whose scattering coefficients are those of a recording, a few paths at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from multipath import Log1p, Path, PathDecomposedLoss, PathTable, StochasticLoss
+from multipath.applications.distance.compare import LEVELS
+from multipath.draws import DrawCounts
+from multipath.errors import InputError
+from multipath.samplers import Importance
+from multipath.transforms import Transform
+
+from .settings import ResynthesisSettings
+
+__all__ = ["Resynthesis", "TargetLoss", "make_start", "resynthesize"]
+
+SMALLEST_RATE = 1e-6  # relative to the first learning rate: nothing moves any more
+BETAS = 0.9, 0.99  # a round is too short for the usual 0.999 to settle
+
+
+class TargetLoss(PathDecomposedLoss):
+    r"""Distance to one target whose coefficients are computed once and kept.
+
+    .. math:: L_p(x) = P \lVert \rho(\phi_p(x)) - \rho(\phi_p(y)) \rVert_2^2, \qquad
+        \rho(S) = \log(1 + S / 10^{-3})
+
+    Order 0 of a scattering transform, the mean, is not heard and is left out.
+
+    Args:
+        transform: :math:`\phi`.
+        target: y, shape (T,).
+
+    Example:
+        >>> from multipath.transforms import Scattering1D
+        >>> tone = torch.sin(0.3 * torch.arange(1024.0))
+        >>> loss = TargetLoss(Scattering1D(1024, J=5, Q=(2, 1), T=256), tone)
+        >>> values, relative = loss.measure(tone)
+        >>> float(values.max()), relative
+        (0.0, 0.0)
+    """
+
+    def __init__(self, transform: Transform, target: Tensor) -> None:
+        heard = transform.paths.filter(lambda path: path.metadata.get("order") != 0)
+        super().__init__(
+            PathTable(
+                Path(index, path.key, path.metadata, path.cost) for index, path in enumerate(heard)
+            )
+        )
+        self.transform, self._heard, self._rho = transform, heard.indices, Log1p()
+        self.target = target
+        with torch.no_grad():
+            self._wanted = self._coefficients(target[None], range(len(heard)))
+        self._loudness = sum(float(wanted.double().square().sum()) for wanted in self._wanted)
+
+    def path_losses(self, input: Tensor, target: Tensor | None, indices: Any) -> Tensor:
+        """Distances of the chosen paths; ``target`` is the one that is kept, or None."""
+        chosen = [int(index) for index in indices]
+        found = self._coefficients(input, chosen)
+        return len(self.paths) * torch.stack(
+            [
+                (coefficients - self._wanted[index]).square().flatten(1).sum(dim=1)
+                for coefficients, index in zip(found, chosen, strict=True)
+            ]
+        )
+
+    @torch.no_grad()
+    def measure(self, signal: Tensor) -> tuple[Tensor, float]:
+        """L_p of all paths in float64, and sqrt(L(x, y) / (L(x, 0) + L(y, 0))), in [0, 1]."""
+        found = self._coefficients(signal[None], range(len(self.paths)))
+        missing = torch.stack(
+            [(x - y).double().square().sum() for x, y in zip(found, self._wanted, strict=True)]
+        )
+        loudness = self._loudness + sum(float(x.double().square().sum()) for x in found)
+        return len(self.paths) * missing, (float(missing.sum()) / loudness) ** 0.5
+
+    def _coefficients(self, signals: Tensor, indices: Any) -> list[Tensor]:
+        heard = [self._heard[index] for index in indices]
+        return [self._rho(found) for found in self.transform.coefficients(signals, heard)]
+
+
+class Resynthesis:
+    r"""Descends from noise to a recording, and never keeps a signal that is further away.
+
+    It goes in rounds. Each draws paths by what is still missing on them,
+
+    .. math:: \pi_p = (1 - f)\, \frac{\sqrt{L_p(x)}}{\sum_q \sqrt{L_q(x)}} + \frac{f}{P},
+
+    with weights that make the estimates unbiased, and makes ``interval`` steps of Adam on the
+    samples. Then the full distance is computed, which gives the next :math:`\pi` as well. If it is
+    lower than that of the signal kept so far, the new signal is kept, and the learning rate grows
+    by a twentieth. If not, the round is taken back and the learning rate is halved. So the distance
+    of what is kept falls monotonically, however noisy the estimates.
+
+    A recording is resynthesised at a root mean square of 0.1, and handed back at its own.
+
+    Args:
+        settings: What to do.
+        target: The recording, shape (T,).
+
+    Attributes:
+        loss: The :class:`TargetLoss`.
+        rows: One dictionary an evaluation: ``step``; ``distance`` of what is kept and its
+            ``relative`` distance; ``tried``, the distance of what the round led to; ``kept``
+            (1 or 0); ``learning_rate``.
+        draws: How often each path was drawn.
+
+    Raises:
+        InputError: If the recording is not of the length in the settings.
+
+    Example:
+        >>> settings = ResynthesisSettings.for_recording(
+        ...     1024, 1024, "scattering1d", J=5, steps=20, interval=10
+        ... )
+        >>> search = Resynthesis(settings, torch.sin(0.3 * torch.arange(1024.0)))
+        >>> while not search.finished:
+        ...     search.advance()
+        >>> search.rows[-1]["step"], search.rows[-1]["distance"] < search.rows[0]["distance"]
+        (20, True)
+    """
+
+    def __init__(self, settings: ResynthesisSettings, target: Tensor) -> None:
+        if target.shape != (settings.n_samples,):
+            raise InputError(
+                f"expected a recording of {settings.n_samples} samples, got shape "
+                f"{tuple(target.shape)}"
+            )
+        self.settings = settings
+        level = LEVELS["rms"](target[None])[0]
+        self._gain = float(target.abs().max() / level.abs().max())
+        self.loss = TargetLoss(settings.make_transform(), level)
+        self.draws = DrawCounts(self.loss.paths)
+        self.rows: list[dict[str, float]] = []
+        self._generator = torch.Generator().manual_seed(settings.seed)
+        self._kept = make_start(settings.start, level, self._generator)
+        self._missing, relative = self.loss.measure(self._kept)
+        self._rate = 0.1 * settings.learning_rate  # 0.1 is the loudness
+        self._restart()
+        self._note(0, float(self._missing.mean()), relative, True)
+
+    @property
+    def signal(self) -> Tensor:
+        """The best signal so far, as loud as the recording."""
+        return self._gain * self._kept
+
+    @property
+    def step(self) -> int:
+        """Steps done, those taken back included."""
+        return int(self.rows[-1]["step"])
+
+    @property
+    def finished(self) -> bool:
+        """Whether the steps are done, or the learning rate has sunk until nothing moves."""
+        return (
+            self.step >= self.settings.steps
+            or self._rate < SMALLEST_RATE * self.settings.learning_rate
+        )
+
+    def advance(self, after_step: Callable[[int], None] | None = None) -> None:
+        """One round: some steps, and an evaluation.
+
+        Args:
+            after_step: Called after each step with the number of steps done. What it raises leaves
+                the search as it was before the round but for the random numbers and the counts
+                of draws.
+        """
+        stop = min(self.step + self.settings.interval, self.settings.steps)
+        criterion = self._criterion()
+        for step in range(self.step, stop):
+            self._optimizer.zero_grad()
+            criterion(self._moving, self.loss.target[None]).backward()
+            self._optimizer.step()
+            if isinstance(criterion, StochasticLoss):
+                self.draws.add(criterion.last_draw)
+            if after_step is not None:
+                after_step(step + 1)
+        tried = self._moving.detach()[0].clone()
+        missing, relative = self.loss.measure(tried)
+        distance = float(missing.mean())
+        kept = distance < self.rows[-1]["distance"]  # false for NaN, too
+        self._note(stop, distance, relative, kept)
+        if kept:
+            self._kept, self._missing = tried, missing
+            self._rate *= 1.05
+            self._optimizer.param_groups[0]["lr"] = self._rate
+        else:
+            self._rate *= 0.5
+            self._restart()
+
+    def state_dict(self) -> dict[str, Any]:
+        """Everything that the rest of the search depends on; taken between two rounds."""
+        return {
+            "kept": self._kept,
+            "moving": self._moving.detach().clone(),
+            "optimizer": self._optimizer.state_dict(),
+            "rate": self._rate,
+            "missing": self._missing,
+            "generator": self._generator.get_state(),
+            "draws": self.draws.state_dict(),
+            "rows": self.rows,
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on where another search with the same settings stopped, to the last bit.
+
+        Raises:
+            InputError: If that search had no rows, other columns, or tensors of other shapes.
+        """
+        self._check(state)
+        self._kept, self._missing = state["kept"], state["missing"]
+        self._rate = state["rate"]
+        self._restart()
+        self._moving.data.copy_(state["moving"])
+        self._optimizer.load_state_dict(state["optimizer"])
+        self._generator.set_state(state["generator"])
+        self.draws.load_state_dict(state["draws"])
+        self.rows = list(state["rows"])
+
+    def _check(self, state: Mapping[str, Any]) -> None:
+        """Refuse what would fail later, or never."""
+        own = self.state_dict()
+        pairs = [(state[name], own[name]) for name in ("kept", "moving", "missing")]
+        for each in state["optimizer"]["state"].values():
+            pairs += [(each[name], own["moving"]) for name in ("exp_avg", "exp_avg_sq")]
+        for found, expected in pairs:
+            if found.shape != expected.shape:
+                raise InputError(
+                    f"expected a tensor of shape {tuple(expected.shape)}, got "
+                    f"{tuple(found.shape)}; it belongs to another search"
+                )
+        columns = self.rows[0].keys()
+        if not state["rows"] or any(row.keys() != columns for row in state["rows"]):
+            raise InputError(
+                f"expected rows of {', '.join(columns)}, got {state['rows']}; they belong to "
+                "another search"
+            )
+
+    def _criterion(self) -> PathDecomposedLoss | StochasticLoss:
+        n_draws, floor, n_paths = self.settings.draws, self.settings.floor, len(self.loss.paths)
+        missing = self._missing.sqrt()
+        if not 0 < n_draws < n_paths or not missing.sum() > 0:
+            return self.loss
+        probabilities = (1 - floor) * missing / missing.sum() + floor / n_paths
+        return StochasticLoss(
+            self.loss, Importance(probabilities), n_draws, generator=self._generator
+        )
+
+    def _restart(self) -> None:
+        """Go back to the signal that is kept; momentum led astray."""
+        self._moving = self._kept.clone()[None].requires_grad_()
+        self._optimizer = torch.optim.Adam([self._moving], lr=self._rate, betas=BETAS)
+
+    def _note(self, step: int, distance: float, relative: float, kept: bool) -> None:
+        best = {"distance": distance, "relative": relative} if kept else self.rows[-1]
+        self.rows.append(
+            {
+                "step": step,
+                "distance": best["distance"],
+                "relative": best["relative"],
+                "tried": distance,
+                "kept": int(kept),
+                "learning_rate": self._rate / 0.1,
+            }
+        )
+
+
+def resynthesize(recording: Tensor, sample_rate: int, **settings: Any) -> Tensor:
+    """The resynthesis of a recording; see :class:`Resynthesis` for a look inside.
+
+    Args:
+        recording: Shape (T,).
+        sample_rate: In Hz.
+        **settings: Fields of
+            :class:`~multipath.applications.resynthesis.settings.ResynthesisSettings`.
+
+    Returns:
+        A signal of the same shape and loudness.
+
+    Example:
+        >>> tone = torch.sin(0.3 * torch.arange(1024.0))
+        >>> resynthesize(tone, 1024, transform="scattering1d", J=5, steps=10).shape
+        torch.Size([1024])
+    """
+    search = Resynthesis(
+        ResynthesisSettings.for_recording(len(recording), sample_rate, **settings), recording
+    )
+    while not search.finished:
+        search.advance()
+    return search.signal
+
+
+def make_start(name: str, target: Tensor, generator: torch.Generator) -> Tensor:
+    """What a search starts from, one of :data:`STARTS`.
+
+    Args:
+        name: ``"noise"`` or ``"spectrum"``.
+        target: The recording, shape (T,).
+        generator: Makes the noise.
+
+    Example:
+        >>> target = torch.sin(0.3 * torch.arange(1024.0))
+        >>> start = make_start("spectrum", target, torch.Generator().manual_seed(0))
+        >>> torch.allclose(torch.fft.rfft(start).abs(), torch.fft.rfft(target).abs(), atol=1e-2)
+        True
+    """
+    noise = torch.randn(target.shape, generator=generator)
+    if name == "spectrum":
+        spectrum = torch.fft.rfft(noise)
+        phases = spectrum / spectrum.abs().clamp_min(1e-12)
+        shaped: Tensor = torch.fft.irfft(phases * torch.fft.rfft(target).abs(), n=len(target))
+        return shaped
+    return noise * target.square().mean().sqrt()

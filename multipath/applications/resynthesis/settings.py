@@ -1,0 +1,171 @@
+"""Everything that defines a resynthesis, with defaults from the recording's length and rate."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from math import log2
+from typing import Any, Literal
+
+from multipath.applications.audio.files import check_rate
+from multipath.applications.distance.compare import check_length, default_octaves
+from multipath.applications.matching.settings import Settings, check_seed
+from multipath.errors import ConfigurationError
+from multipath.transforms import JTFS, Scattering1D, Transform
+
+__all__ = ["STARTS", "ResynthesisSettings"]
+
+STARTS: Mapping[str, str] = {
+    "noise": "white noise as loud as the recording",
+    "spectrum": "noise with the spectrum of the recording (its phases are replaced)",
+}
+"""What a resynthesis may start from."""
+
+OWN = "jtfs", "scattering1d"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ResynthesisSettings(Settings):
+    """A resynthesis; frozen, and saved as ``config.json`` in its folder.
+
+    Args:
+        transform: What the sounds are compared by.
+        n_samples: Length of the recording.
+        sample_rate: In Hz, a whole number up to 1 MHz.
+        J: Octaves of the filter banks over time.
+        Q: Wavelets per octave of the first and second one.
+        T: Averaging in samples: what happens within is a texture, whose details are free.
+        J_fr: Octaves of the filter bank over log-frequency (``jtfs``).
+        Q_fr: Its wavelets per octave (``jtfs``).
+        F: Averaging over log-frequency in wavelets (``jtfs``).
+        start: One of ``STARTS``.
+        steps: Optimizer steps.
+        interval: Steps between two evaluations of the full distance.
+        draws: Paths a step; 0 for all of them.
+        floor: Share of the draws spread evenly over all paths.
+        learning_rate: At the start, relative to the loudness (root mean square) of the recording.
+        seed: Of the start and the draws.
+
+    Example:
+        >>> settings = ResynthesisSettings.for_recording(44100, 44100, steps=100)
+        >>> settings.J, settings.T, settings.steps
+        (12, 2048, 100)
+        >>> ResynthesisSettings.from_dict(settings.to_dict()) == settings
+        True
+    """
+
+    transform: Literal["jtfs", "scattering1d"]
+    n_samples: int
+    sample_rate: int
+    J: int
+    Q: tuple[int, int]
+    T: int
+    J_fr: int
+    Q_fr: int
+    F: int
+    start: str
+    steps: int
+    interval: int
+    draws: int
+    floor: float
+    learning_rate: float
+    seed: int
+
+    def __post_init__(self) -> None:
+        """Check what no other constructor would notice, or notice too late."""
+        if self.transform not in OWN:
+            raise ConfigurationError(
+                f"transform must be one of {', '.join(OWN)}, got {self.transform!r}"
+            )
+        check_rate(self.sample_rate, "sample_rate", ConfigurationError)
+        if self.start not in STARTS:
+            raise ConfigurationError(f"start must be one of {', '.join(STARTS)}, got {self.start}")
+        for name, least in (("steps", 1), ("interval", 1), ("draws", 0)):
+            if getattr(self, name) < least:
+                raise ConfigurationError(
+                    f"{name} must be at least {least}, got {getattr(self, name)}"
+                )
+        check_seed(self.seed)
+        if not 0 < self.learning_rate < float("inf"):
+            raise ConfigurationError(
+                f"the learning rate must be positive, got {self.learning_rate}"
+            )
+        if not 0 < self.floor <= 1:
+            raise ConfigurationError(f"floor must lie in (0, 1], got {self.floor}")
+
+    @classmethod
+    def for_recording(
+        cls, n_samples: int, sample_rate: int, transform: str = "jtfs", **changes: Any
+    ) -> ResynthesisSettings:
+        """The settings that suit a recording, with some of them replaced; None keeps the default.
+
+        The transform is that of :func:`~multipath.applications.distance.compare.default_transform`.
+
+        Args:
+            n_samples: Length of the recording.
+            sample_rate: In Hz.
+            transform: ``"jtfs"`` or ``"scattering1d"``.
+            **changes: Fields of :class:`ResynthesisSettings`.
+
+        Raises:
+            InputError: If the recording is too short.
+            ConfigurationError: If a setting is unknown or out of range.
+        """
+        given = {name: value for name, value in changes.items() if value is not None}
+        unknown = set(given) - {field.name for field in fields(cls)}
+        if unknown:
+            raise ConfigurationError(f"unknown settings {', '.join(sorted(unknown))}")
+        check_length(n_samples, transform)
+        J = given.get("J", default_octaves(n_samples, sample_rate))
+        Q = given.get("Q", (8, 2))
+        defaults = {
+            "J": J,
+            "Q": Q,
+            "T": 2 ** max(0, J - 1),
+            "J_fr": min(5, int(log2(max(4, J * Q[0]))) - 1),
+            "Q_fr": 2,
+            "F": 1,
+            "start": "noise",
+            "steps": 600,
+            "interval": 25,
+            "draws": 32,
+            "floor": 0.2,
+            "learning_rate": 0.1,
+            "seed": 0,
+        }
+        return cls(
+            **{
+                **defaults,
+                **given,
+                "transform": transform,
+                "n_samples": n_samples,
+                "sample_rate": sample_rate,
+            }
+        )
+
+    def make_transform(self) -> Transform:
+        """The transform, at reduced sampling rates: twice as fast, and errors of 1e-4.
+
+        Raises:
+            ConfigurationError: If the recording is too short for J or T, or J_fr and F do not fit.
+        """
+        if self.transform == "jtfs":
+            return JTFS(
+                self.n_samples,
+                self.J,
+                self.Q,
+                self.J_fr,
+                self.Q_fr,
+                T=self.T,
+                F=self.F,
+                sampling="reduced",
+                sample_rate=self.sample_rate,
+            )
+        return Scattering1D(
+            self.n_samples,
+            self.J,
+            self.Q,
+            T=self.T,
+            sampling="reduced",
+            sample_rate=self.sample_rate,
+        )
