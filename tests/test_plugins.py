@@ -3,7 +3,6 @@
 import sys
 import tempfile
 import tomllib
-from pathlib import Path
 
 import pytest
 
@@ -14,8 +13,8 @@ from multipath.applications.cli.main import main
 from multipath.applications.losses.plugin import make_plugin_loss
 from multipath.errors import ConfigurationError
 from multipath.testing import QuadraticLoss, shipped
+from tests import ROOT
 
-ROOT = Path(__file__).parent.parent
 LOSS = "multipath.testing:QuadraticLoss"
 PASSING = "multipath.testing.shipped:TransformLossTests"
 

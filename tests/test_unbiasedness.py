@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from multipath import Path, PathDecomposedLoss, PathTable, StochasticLoss
 from multipath.samplers import Energy, Importance, Uniform
 
-from .sampler_cases import CASES, UNBIASED, possible_draws, season, skewed
+from .samplers.cases import CASES, UNBIASED, possible_draws, season, skewed
 
 GROUPS = {1: [[0]], 2: [[1], [0]], 3: [[0, 2], [1]], 7: [[0, 3, 4], [1], [2, 5, 6]]}
 

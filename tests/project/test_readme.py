@@ -1,0 +1,50 @@
+"""The code in the README runs, and links between the files of the repository lead somewhere."""
+
+import re
+
+import pytest
+
+from tests import ROOT
+
+README = ROOT / "README.md"
+FILES = sorted([*ROOT.glob("*.md"), *ROOT.glob("benchmarks/**/*.md")])
+
+
+def test_the_examples_run_in_order(capsys):
+    examples = re.findall(r"```python\n(.*?)```", README.read_text(encoding="utf-8"), re.DOTALL)
+    assert examples
+    assert len(examples[0].splitlines()) <= 20
+    namespace = {}
+    for example in examples:
+        exec(example, namespace)
+    assert "cost" in capsys.readouterr().out  # the path table was printed
+    assert namespace["criterion"](namespace["target"], 0 * namespace["target"]) > 0
+
+
+def anchors(text):
+    """What headings can be linked to as: small letters, with a hyphen for each space."""
+    for heading in re.findall(r"^#+ (.*)$", text, re.MULTILINE):
+        yield re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-")
+
+
+def broken_links(file):
+    for target in re.findall(r"\]\(([^)\s]+)\)", file.read_text(encoding="utf-8")):
+        if re.match(r"[a-z]+:", target):
+            continue  # the network's
+        path, _, anchor = target.partition("#")
+        goal = file.parent / path if path else file
+        if not goal.exists() or (anchor and anchor not in anchors(goal.read_text("utf-8"))):
+            yield target
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda file: str(file.relative_to(ROOT)))
+def test_links_between_files(file):
+    assert not list(broken_links(file))
+
+
+def test_broken_links_are_found(tmp_path):
+    file = tmp_path / "page.md"
+    file.write_text(
+        "# A title!\n[a](gone.md) [b](page.md#a-title) [c](#no-title) [d](https://e.org)"
+    )
+    assert list(broken_links(file)) == ["gone.md", "#no-title"]
