@@ -65,7 +65,7 @@ def contenders(channels: int, n_paths: int) -> dict[str, Step]:
 
     def ours(kind: type[PAdam] | type[PSAGA], **options: Any) -> Step:
         criterion = StochasticLoss(QuadraticLoss(n_paths), generator=0)
-        optimizer = kind(parameters(channels), paths=criterion, weight_decay=0.01, **options)
+        optimizer = kind(parameters(channels), criterion, weight_decay=0.01, **options)
 
         def step(path: int) -> None:
             criterion._pending = criterion.make_draw([path])

@@ -98,10 +98,11 @@ def write_chirplet(file: Path, quick: bool) -> None:
     with torch.no_grad():
         batch = next(model.batches.all_of("train", size=BATCH))
         sounds = model.sounds(batch.targets)
-        pictures = model.picture(sounds)
+        pictures = model.features(sounds)
     torch.save(
         {
-            "case": "chirplet", "inputs": pictures, "target": sounds, "shift": batch.targets.chance,
+            "case": "chirplet", "inputs": pictures, "target": sounds,
+            "shift": batch.targets.nuisance,
             "settings": {"n_samples": application.n_samples, **settings},
             "states": [model.encoder.state_dict()],
             "encoder": {"channels": kind.channels, "embedding": kind.embedding},

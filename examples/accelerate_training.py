@@ -24,9 +24,9 @@ N_SAMPLES = 512
 
 def make_optimizer(name, model, criterion):
     if name == "psaga":  # path-wise optimizers link themselves
-        return PSAGA(model.parameters(), paths=criterion, lr=3e-3)
+        return PSAGA(model.parameters(), criterion, lr=3e-3)
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-2)
-    criterion.link(optimizer)  # before `prepare`, which wraps the optimizer
+    criterion.redraw_after(optimizer)  # before `prepare`, which wraps the optimizer
     return optimizer
 
 

@@ -36,12 +36,12 @@ class StochasticLoss(nn.Module):
     paper's importance sampling: biased towards the paths that :math:`\pi` favours.
 
     **Which forward draws.** In training mode, each forward draws anew, unless an optimizer is
-    linked (:meth:`link`; :class:`~multipath.optim.PAdam` and :class:`~multipath.optim.PSAGA` do it
-    themselves): then one draw serves until that optimizer has stepped, so gradient accumulation,
-    micro-batches and closures agree on the paths. In evaluation mode (``criterion.eval()``) the
-    full loss is computed. A forward in training mode but without gradients (``torch.no_grad()``)
-    is an estimate, with draws from a stream of its own. Neither touches :attr:`last_draw`, a draw
-    that waits for its step, or the training stream.
+    linked (:meth:`redraw_after`; :class:`~multipath.optim.PAdam` and
+    :class:`~multipath.optim.PSAGA` do it themselves): then one draw serves until that optimizer has
+    stepped, so gradient accumulation, micro-batches and closures agree on the paths. In evaluation
+    mode (``criterion.eval()``) the full loss is computed. A forward in training mode but without
+    gradients (``torch.no_grad()``) is an estimate, with draws from a stream of its own. Neither
+    touches :attr:`last_draw`, a draw that waits for its step, or the training stream.
 
     **A step that is not made** (a loss that is not finite and is left out, an overflow at which
     ``torch.amp.GradScaler`` does not step) leaves the draw waiting, and the next forward takes it
@@ -176,7 +176,7 @@ class StochasticLoss(nn.Module):
             >>> criterion = StochasticLoss.for_training(loss, targets, n_draws=2, generator=0)
             >>> model = torch.nn.Linear(1024, 1024)
             >>> optimizer = torch.optim.AdamW(model.parameters())
-            >>> criterion.link(optimizer)
+            >>> criterion.redraw_after(optimizer)
             >>> criterion(model(targets), targets).backward()
             >>> optimizer.step()
         """
@@ -309,7 +309,7 @@ class StochasticLoss(nn.Module):
         scale = 1 / probabilities if self.reweight else float(len(self.loss.paths))
         return Draw(indices, weights * scale / len(indices), probabilities)
 
-    def link(self, optimizer: Optimizer) -> None:
+    def redraw_after(self, optimizer: Optimizer) -> None:
         """Make one draw last until ``optimizer`` has stepped.
 
         For plain optimizers; path-wise optimizers link themselves. Linking another optimizer
@@ -324,7 +324,7 @@ class StochasticLoss(nn.Module):
             >>> criterion = StochasticLoss(QuadraticLoss(64), generator=0)
             >>> x = torch.zeros(1, 64, requires_grad=True)
             >>> optimizer = torch.optim.SGD([x], lr=0.1)
-            >>> criterion.link(optimizer)
+            >>> criterion.redraw_after(optimizer)
             >>> paths = []
             >>> for micro_batch in range(4):
             ...     criterion(x, torch.ones(1, 64)).backward()
@@ -334,8 +334,8 @@ class StochasticLoss(nn.Module):
         """
         if not hasattr(optimizer, "register_step_post_hook"):
             raise ConfigurationError(
-                "link takes the optimizer, a torch.optim.Optimizer whose steps end a draw, got "
-                f"{type(optimizer).__name__}"
+                "redraw_after takes the optimizer, a torch.optim.Optimizer whose steps end a draw, "
+                f"got {type(optimizer).__name__}"
             )
         self._link(optimizer)
         self.compare_ranks()
@@ -412,7 +412,7 @@ class StochasticLoss(nn.Module):
             >>> criterion = StochasticLoss(QuadraticLoss(64), generator=0)
             >>> x = torch.zeros(1, 64, requires_grad=True)
             >>> optimizer = torch.optim.SGD([x], lr=0.1)
-            >>> criterion.link(optimizer)
+            >>> criterion.redraw_after(optimizer)
             >>> paths = []
             >>> for _ in range(4):
             ...     loss = criterion(x, torch.full((1, 64), torch.nan))

@@ -102,7 +102,7 @@ def test_one_draw_per_optimizer_step_with_a_plain_optimizer(batch):
     x, _ = batch
     criterion = StochasticLoss(QuadraticLoss(10**4), n_draws=2, generator=0)
     optimizer = torch.optim.SGD([x], lr=0.0)
-    criterion.link(optimizer)
+    criterion.redraw_after(optimizer)
     steps = []
     for _ in range(3):
         paths = drawn(criterion, batch, 4)  # four micro-batches
@@ -115,14 +115,14 @@ def test_one_draw_per_optimizer_step_with_a_plain_optimizer(batch):
 def test_only_an_optimizer_can_be_linked():
     criterion = StochasticLoss(QuadraticLoss(3), generator=0)
     with pytest.raises(ConfigurationError, match=r"takes the optimizer, .* got Linear"):
-        criterion.link(torch.nn.Linear(3, 3))
+        criterion.redraw_after(torch.nn.Linear(3, 3))
 
 
 def test_linked_and_unlinked_streams_are_the_same(batch):
     x, _ = batch
     linked = StochasticLoss(QuadraticLoss(10**4), generator=0)
     optimizer = torch.optim.SGD([x], lr=0.0)
-    linked.link(optimizer)
+    linked.redraw_after(optimizer)
     paths = []
     for _ in range(3):
         paths += drawn(linked, batch)
@@ -133,7 +133,7 @@ def test_linked_and_unlinked_streams_are_the_same(batch):
 def test_a_closure_evaluated_twice_sees_one_path(batch):
     x, _ = batch
     criterion = StochasticLoss(QuadraticLoss(10**4), generator=0)
-    optimizer = PAdam([x], paths=criterion, lr=0.1)
+    optimizer = PAdam([x], criterion, lr=0.1)
     seen = []
 
     def closure():
@@ -172,7 +172,7 @@ def test_estimates_without_gradients_leave_the_training_stream_alone(batch, link
     criterion = StochasticLoss(QuadraticLoss(10**3), generator=0)
     optimizer = torch.optim.SGD([x], lr=0.0)
     if linked:
-        criterion.link(optimizer)
+        criterion.redraw_after(optimizer)
     trained, last = [], None
     for _ in range(3):
         evaluated = evaluated_paths(criterion, batch, 3)
@@ -257,15 +257,15 @@ def test_a_scaler_that_skips_a_path_for_ever_gets_past_it(batch, make, discard):
 
 def linked_to(criterion, make, x):
     if make is PAdam:
-        return PAdam([x], paths=criterion, lr=0.01)
+        return PAdam([x], criterion, lr=0.01)
     optimizer = make([x], lr=0.0)
-    criterion.link(optimizer)
+    criterion.redraw_after(optimizer)
     return optimizer
 
 
 def test_a_discarded_draw_is_not_stepped_on(batch):
     criterion = StochasticLoss(QuadraticLoss(4), generator=0)
-    optimizer = PAdam([batch[0]], paths=criterion)
+    optimizer = PAdam([batch[0]], criterion)
     criterion(*batch).backward()
     criterion.discard_draw()
     with pytest.raises(DrawError, match="used by a step or discarded"):
@@ -275,14 +275,14 @@ def test_a_discarded_draw_is_not_stepped_on(batch):
 def test_an_optimizer_does_not_step_on_an_evaluation(batch):
     x, _ = batch
     criterion = StochasticLoss(QuadraticLoss(4), generator=0)
-    optimizer = PAdam([x], paths=criterion, lr=0.1)
+    optimizer = PAdam([x], criterion, lr=0.1)
     criterion(*batch).backward()
     optimizer.step()
     with torch.no_grad():
         criterion(*batch)
     with pytest.raises(DrawError, match="stale draw"):
         optimizer.step()
-    optimizer = PAdam([x], paths=(criterion := StochasticLoss(QuadraticLoss(4))), lr=0.1)
+    optimizer = PAdam([x], (criterion := StochasticLoss(QuadraticLoss(4))), lr=0.1)
     with torch.no_grad():
         criterion(*batch)
     with pytest.raises(DrawError, match=r"no draw: .* in training mode and with gradients"):
@@ -318,11 +318,11 @@ def test_a_draw_not_yet_used_survives_a_checkpoint(batch):
     x, _ = batch
     criterion = StochasticLoss(QuadraticLoss(10**4), generator=0)
     optimizer = torch.optim.SGD([x], lr=0.0)
-    criterion.link(optimizer)
+    criterion.redraw_after(optimizer)
     (before,) = drawn(criterion, batch)
     parent = torch.nn.ModuleDict({"criterion": criterion})
     other = torch.nn.ModuleDict({"criterion": StochasticLoss(QuadraticLoss(10**4), generator=9)})
-    other["criterion"].link(optimizer)
+    other["criterion"].redraw_after(optimizer)
     other.load_state_dict(save_and_load(parent.state_dict()))
     assert drawn(other["criterion"], batch) == [before]
 
@@ -330,11 +330,11 @@ def test_a_draw_not_yet_used_survives_a_checkpoint(batch):
 def test_a_restored_draw_survives_linking_a_new_optimizer(batch):
     x, _ = batch
     saved = StochasticLoss(QuadraticLoss(10**4), generator=0)
-    optimizer = PAdam([x], paths=saved, lr=0.1)
+    optimizer = PAdam([x], saved, lr=0.1)
     (before,) = drawn(saved, batch)
     restored = StochasticLoss(QuadraticLoss(10**4), generator=9)
     restored.load_state_dict(saved.state_dict())
-    later = PAdam([x], paths=restored, lr=0.1)  # criterion first, optimizer second
+    later = PAdam([x], restored, lr=0.1)  # criterion first, optimizer second
     assert drawn(restored, batch) == [before]
     later.step()
     optimizer.step()
@@ -351,10 +351,10 @@ def test_a_draw_that_was_made_otherwise_is_dropped(batch, options, message, capl
     x, _ = batch
     saved = StochasticLoss(QuadraticLoss(10**4), n_draws=2, generator=0)
     optimizer = torch.optim.SGD([x], lr=0.0)
-    saved.link(optimizer)
+    saved.redraw_after(optimizer)
     (before,) = drawn(saved, batch)
     restored = StochasticLoss(QuadraticLoss(10**4), **options)
-    restored.link(optimizer)
+    restored.redraw_after(optimizer)
     restored.load_state_dict(save_and_load(saved.state_dict()))
     assert message in caplog.text
     (after,) = drawn(restored, batch)
@@ -394,7 +394,7 @@ def test_probabilities_are_part_of_the_state():
 def test_copies_continue_the_stream_unlinked(batch, clone):
     x, _ = batch
     criterion = StochasticLoss(QuadraticLoss(10**4), generator=0)
-    optimizer = PAdam([x], paths=criterion, lr=0.1)
+    optimizer = PAdam([x], criterion, lr=0.1)
     twin = clone(criterion)
     expected = drawn(StochasticLoss(QuadraticLoss(10**4), generator=0), batch, 2)
     assert drawn(twin, batch, 2) == expected
@@ -405,7 +405,7 @@ def test_copies_continue_the_stream_unlinked(batch, clone):
 def test_a_dropped_optimizer_unlinks(batch):
     x, _ = batch
     criterion = StochasticLoss(QuadraticLoss(10**4), generator=0)
-    optimizer = PAdam([x], paths=criterion, lr=0.1)
+    optimizer = PAdam([x], criterion, lr=0.1)
     first = drawn(criterion, batch, 2)
     assert first[0] == first[1]
     del optimizer
@@ -416,8 +416,8 @@ def test_a_dropped_optimizer_unlinks(batch):
 def test_the_optimizer_linked_last_owns_the_draws(batch):
     x, _ = batch
     criterion = StochasticLoss(QuadraticLoss(4), generator=0)
-    first = PAdam([x], paths=criterion, lr=0.1)
-    PAdamKept = PAdam([x], paths=criterion, lr=0.1)
+    first = PAdam([x], criterion, lr=0.1)
+    PAdamKept = PAdam([x], criterion, lr=0.1)
     criterion(*batch).backward()
     with pytest.raises(DrawError, match="linked to another optimizer"):
         first.step()

@@ -38,7 +38,7 @@ class SagaAdamW(AdamW):
         self, params: Iterable[nn.Parameter], lr: float, *, criterion: StochasticLoss
     ) -> None:
         super().__init__(params, lr=lr, weight_decay=0.01)
-        criterion.link(self)
+        criterion.redraw_after(self)
         self.criterion = criterion
         self.memory: dict[int, list[Tensor]] = {}
         self.mean = [torch.zeros_like(p) for group in self.param_groups for p in group["params"]]
@@ -80,7 +80,7 @@ class StormAdamW(AdamW):
         weight_decay: float = 0.01,
     ) -> None:
         super().__init__(params, lr=lr, weight_decay=weight_decay)
-        criterion.link(self)  # both evaluations of a step then have the same draw
+        criterion.redraw_after(self)  # both evaluations of a step then have the same draw
         self.a = a
         self.before: list[Tensor] = []
         self.direction: list[Tensor] = []

@@ -33,14 +33,14 @@ class Problem:
         name: Short name.
         synth: Maps parameters (batch, 2) and one integer for each sound to sounds.
         parameters: Names of the two.
-        chance: Draws that integer: a time shift, or a seed of grains.
+        nuisance: Draws that integer: a time shift, or a seed of grains.
         config: Settings of the encoder and of the scattering transform.
     """
 
     name: str
     synth: nn.Module
     parameters: tuple[str, str]
-    chance: Callable[[int, torch.Generator], Tensor]
+    nuisance: Callable[[int, torch.Generator], Tensor]
     config: MatchConfig
 
     def transform(self, sampling: Literal["exact", "reduced"]) -> JTFS:
@@ -68,13 +68,13 @@ class Problem:
         """Parameters and chances of all sounds of a split; other seeds have other sounds."""
         generator = seeded(seed, "split", name)
         theta = torch.rand(SPLITS[name], len(self.parameters), generator=generator)
-        return theta, self.chance(SPLITS[name], generator)
+        return theta, self.nuisance(SPLITS[name], generator)
 
     @torch.no_grad()
     def error(self, encoder: nn.Module, seed: int, name: str) -> list[float]:
         """Mean absolute error of each parameter on a split, per mille."""
-        theta, chance = self.split(seed, name)
-        parts = zip(theta.split(64), chance.split(64), strict=True)
+        theta, nuisance = self.split(seed, name)
+        parts = zip(theta.split(64), nuisance.split(64), strict=True)
         estimate = torch.cat([encoder(self.synth(*part)) for part in parts])
         return (1000 * (estimate - theta).abs().mean(dim=0)).tolist()
 
@@ -91,7 +91,7 @@ def granular() -> Problem:
 
 def _problem(name: str, config: MatchConfig) -> Problem:
     synth = config.application.build_synth()
-    return Problem(name, synth, synth.parameter_names, config.application.draw_chance, config)
+    return Problem(name, synth, synth.parameter_names, config.application.draw_nuisance, config)
 
 
 PROBLEMS: dict[str, Callable[[], Problem]] = {

@@ -81,7 +81,7 @@ class QuadraticScheme:
 def _linked(kind: Callable[..., Optimizer]) -> Callable[..., Optimizer]:
     def make(parameters: list[nn.Parameter], criterion: StochasticLoss, lr: float) -> Optimizer:
         made = kind(parameters, lr=lr)
-        criterion.link(made)
+        criterion.redraw_after(made)
         return made
 
     return make
@@ -111,19 +111,19 @@ SCHEMES: dict[str, QuadraticScheme] = {
         QuadraticScheme("energy 8, SGD", _energy, 8, _linked(SGD)),
         QuadraticScheme(
             "uniform 1, P-Adam", SAMPLERS["uniform"], 1,
-            lambda p, criterion, lr: PAdam(p, paths=criterion, lr=lr), reweight=False,
+            lambda p, criterion, lr: PAdam(p, criterion, lr=lr), reweight=False,
         ),
         QuadraticScheme(
             "uniform 1, P-SAGA", SAMPLERS["uniform"], 1,
-            lambda p, criterion, lr: PSAGA(p, paths=criterion, lr=lr), reweight=False,
+            lambda p, criterion, lr: PSAGA(p, criterion, lr=lr), reweight=False,
         ),
         QuadraticScheme(
             "uniform 1, SAGA", SAMPLERS["uniform"], 1,
-            lambda p, criterion, lr: PSAGA(p, paths=criterion, lr=lr, adaptive=False),
+            lambda p, criterion, lr: PSAGA(p, criterion, lr=lr, adaptive=False),
         ),
         QuadraticScheme(
             "energy 1, SAGA", _energy, 1,
-            lambda p, criterion, lr: PSAGA(p, paths=criterion, lr=lr, adaptive=False),
+            lambda p, criterion, lr: PSAGA(p, criterion, lr=lr, adaptive=False),
         ),
         QuadraticScheme(
             "energy 4, STORM", _energy, 4,

@@ -91,7 +91,7 @@ def draws(
 
     def optimizer(parameters: Parameters, lr: float) -> Optimizer:
         made = adamw(parameters, lr)
-        criterion.link(made)
+        criterion.redraw_after(made)
         return made
 
     return criterion, optimizer
@@ -113,9 +113,7 @@ def active(task: Task) -> Importance:
 def scrapl(task: Task, sampler: Sampler) -> Method:
     """One path a step, P-Adam and P-SAGA, no weights on the draws."""
     criterion = StochasticLoss(task.loss(), sampler, reweight=False, generator=task.seed)
-    return criterion, lambda parameters, lr: PSAGA(
-        parameters, paths=criterion, lr=lr, weight_decay=0.01
-    )
+    return criterion, lambda parameters, lr: PSAGA(parameters, criterion, lr=lr, weight_decay=0.01)
 
 
 def per_item(task: Task) -> Method:

@@ -38,9 +38,9 @@ def train(
     """
     encoder = problem.encoder(seed)
     parameters = [p for p in encoder.parameters() if p.requires_grad]
-    theta, chance = problem.split(seed, "train")
+    theta, nuisance = problem.split(seed, "train")
     with torch.no_grad():
-        sounds = problem.synth(theta[:MEASURED], chance[:MEASURED])
+        sounds = problem.synth(theta[:MEASURED], nuisance[:MEASURED])
     transform = problem.transform(sampling="reduced")
     used = -process_time()
     criterion, make_optimizer = scheme.build(Task(transform, sounds, seed))
@@ -53,7 +53,7 @@ def train(
         started = process_time()
         for group in optimizer.param_groups:
             group["lr"] = lr * 0.5 * (1 + math.cos(math.pi * min(1.0, used / budget)))
-        losses.append(_step(problem, encoder, criterion, optimizer, theta, chance, seed, step))
+        losses.append(_step(problem, encoder, criterion, optimizer, theta, nuisance, seed, step))
         used += process_time() - started
         step += 1
         if not math.isfinite(losses[-1]):
@@ -79,16 +79,16 @@ def _step(
     criterion: nn.Module,
     optimizer: torch.optim.Optimizer,
     theta: torch.Tensor,
-    chance: torch.Tensor,
+    nuisance: torch.Tensor,
     seed: int,
     step: int,
 ) -> float:
     round_, place = divmod(step, SPLITS["train"] // BATCH)
     order = torch.randperm(len(theta), generator=seeded(seed, "order", round_))
     chosen = order[place * BATCH : (place + 1) * BATCH]
-    other = problem.chance(BATCH, seeded(seed, "reconstruction", step))
+    other = problem.nuisance(BATCH, seeded(seed, "reconstruction", step))
     with torch.no_grad():
-        target = problem.synth(theta[chosen], chance[chosen])
+        target = problem.synth(theta[chosen], nuisance[chosen])
 
     def closure() -> torch.Tensor:
         optimizer.zero_grad()

@@ -51,7 +51,7 @@ noise = 0.5 * torch.randn(target.shape, generator=generator)
 pixels = noise.clone().requires_grad_()
 optimizer = torch.optim.Adam([pixels], lr=0.05)
 schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, n_steps)
-criterion.link(optimizer)
+criterion.redraw_after(optimizer)
 losses = []
 for _ in range(n_steps):
     optimizer.zero_grad()

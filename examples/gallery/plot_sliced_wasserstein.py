@@ -40,7 +40,7 @@ criterion = StochasticLoss(loss, n_draws=5, generator=0)
 cloud = start.clone().requires_grad_()
 optimizer = torch.optim.SGD([cloud], lr=0.5 * n_points)
 schedule = torch.optim.lr_scheduler.LinearLR(optimizer, 1.0, 0.05, total_iters=n_steps)
-criterion.link(optimizer)
+criterion.redraw_after(optimizer)
 snapshots = {0: start}
 for step in range(1, n_steps + 1):
     optimizer.zero_grad()

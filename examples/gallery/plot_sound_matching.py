@@ -53,7 +53,7 @@ def descend(criterion):
     optimizer = torch.optim.Adam([theta], lr=0.03)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, n_steps)
     if isinstance(criterion, StochasticLoss):
-        criterion.link(optimizer)
+        criterion.redraw_after(optimizer)
     history, losses = [guesses], []
     for _ in range(n_steps):
         optimizer.zero_grad()

@@ -205,7 +205,7 @@ class SCRAPLLoss(StochasticLoss):
         if self._saga:
             return PSAGA(params, self, lr, weight_decay=weight_decay, adaptive=False)
         optimizer = torch.optim.SGD(params, lr, weight_decay=weight_decay)
-        self.link(optimizer)
+        self.redraw_after(optimizer)
         return optimizer
 
 

@@ -17,7 +17,7 @@ from multipath.stochastic import StochasticLoss
 from ._foreach import Scratch, batches, local, mix
 from .visit import Visit
 
-CLOCKS = ("paths", "returns")
+CLOCKS = ("paths", "visits")
 STATE_DTYPES = (None, torch.bfloat16, torch.float32, torch.float64)
 
 
@@ -37,37 +37,38 @@ class PathwiseOptimizer(Optimizer):
 
     Args:
         params: Parameters or parameter groups, as for any torch optimizer.
-        paths: The :class:`~multipath.StochasticLoss` that draws the paths, with ``n_draws=1``.
+        criterion: The :class:`~multipath.StochasticLoss` that draws the paths, with ``n_draws=1``.
         defaults: Default hyperparameters of the parameter groups: ``lr``, ``weight_decay``,
             ``maximize``, ``clock``, ``state_dtype`` and the subclass's own.
 
     Raises:
-        ConfigurationError: If ``paths`` is not a StochasticLoss or draws several paths a step, a
-            hyperparameter is out of range, a parameter is complex, or the ranks of a distributed
-            training would draw different paths (they compare: all have to make the optimizer).
+        ConfigurationError: If ``criterion`` is not a StochasticLoss or draws several paths per
+            step, a hyperparameter is out of range, a parameter is complex, or the ranks of a
+            distributed training would draw different paths (they compare: all have to make the
+            optimizer).
     """
 
     def __init__(
-        self, params: Iterable[Any], paths: StochasticLoss, defaults: dict[str, Any]
+        self, params: Iterable[Any], criterion: StochasticLoss, defaults: dict[str, Any]
     ) -> None:
         name = type(self).__name__
-        if not isinstance(paths, StochasticLoss):
+        if not isinstance(criterion, StochasticLoss):
             raise ConfigurationError(
-                f"{name} needs paths=criterion, the StochasticLoss that draws the paths, got "
-                f"{type(paths).__name__}"
+                f"{name} needs the criterion, the StochasticLoss that draws the paths, as its "
+                f"second argument, got {type(criterion).__name__}"
             )
-        if paths.n_draws != 1:
+        if criterion.n_draws != 1:
             raise ConfigurationError(
                 f"{name} keeps moments for one path at a time and the criterion makes "
-                f"{paths.n_draws} draws per step. Group the paths with loss.grouped(by=...) and "
-                "draw one group, or use a plain optimizer such as torch.optim.AdamW"
+                f"{criterion.n_draws} draws per step. Group the paths with loss.grouped(by=...) "
+                "and draw one group, or use a plain optimizer such as torch.optim.AdamW"
             )
-        self.criterion = paths
-        self.n_paths = len(paths.loss.paths)
+        self.criterion = criterion
+        self.n_paths = len(criterion.loss.paths)
         self._scratch = Scratch()
         super().__init__(params, defaults)
-        paths.attach(self)
-        paths.compare_ranks()
+        criterion.attach(self)
+        criterion.compare_ranks()
 
     @abstractmethod
     def update(self, visit: Visit) -> list[Tensor]:
@@ -191,7 +192,7 @@ class PathwiseOptimizer(Optimizer):
         states = [self.state[parameter] for parameter in batch]
         entries = [state["paths"][path] for state in states]
         step, last_step = states[0]["step"], entries[0]["last_step"]
-        rate = float(draw.probabilities[0]) if group["clock"] == "returns" else 1 / self.n_paths
+        rate = float(draw.probabilities[0]) if group["clock"] == "visits" else 1 / self.n_paths
         elapsed = (step - last_step) * rate
         visit = Visit(
             path=path,
@@ -294,7 +295,7 @@ def check_group(group: dict[str, Any], name: str) -> None:
     if not 0.0 <= group.get("alpha", 1.0) <= 1.0:
         raise ConfigurationError(f"alpha must be in [0, 1], got {group['alpha']}")
     if group["clock"] not in CLOCKS:
-        raise ConfigurationError(f'clock must be "paths" or "returns", got {group["clock"]!r}')
+        raise ConfigurationError(f'clock must be "paths" or "visits", got {group["clock"]!r}')
     if group["state_dtype"] not in STATE_DTYPES:
         raise ConfigurationError(
             "state_dtype must be None, torch.bfloat16, torch.float32 or torch.float64, got "

@@ -36,7 +36,7 @@ class PAdam(PathwiseOptimizer):
     reweights, else :math:`P w_p`, by default 1) and preceded by decoupled weight decay,
     :math:`w \leftarrow (1 - \eta \lambda) w`.
 
-    **Clock.** With ``clock="returns"`` every :math:`1/P` in the exponents becomes :math:`\pi_p`, so
+    **Clock.** With ``clock="visits"`` every :math:`1/P` in the exponents becomes :math:`\pi_p`, so
     :math:`(k - \tau_p)\, \pi_p` is the time since the last visit in units of the mean return time
     :math:`1/\pi_p` of the path. Its mean is 1, so moments of rare paths average over as many visits
     as those of frequent ones; under the paper's rule a path drawn once in n passes forgets
@@ -52,8 +52,8 @@ class PAdam(PathwiseOptimizer):
 
     Args:
         params: Parameters or parameter groups.
-        paths: The :class:`~multipath.StochasticLoss` that draws, ``n_draws=1``; it is linked, so
-            that one draw lasts until :meth:`step`.
+        criterion: The :class:`~multipath.StochasticLoss` that draws, ``n_draws=1``; it is linked,
+            so that one draw lasts until :meth:`step`.
         lr: Learning rate :math:`\eta`.
         betas: :math:`(\beta_1, \beta_2)`, decay per pass over the paths.
         eps: :math:`\varepsilon`, *inside* the root as in Algorithm 1 (equation 8 of the paper can
@@ -62,22 +62,22 @@ class PAdam(PathwiseOptimizer):
             not depend on the scale of the loss and no gradient multiplier is needed. Up to that
             value it is applied as a floor of the root.
         weight_decay: :math:`\lambda`, decoupled as in AdamW.
-        clock: ``"paths"``, the paper's, or ``"returns"``.
+        clock: ``"paths"``, the paper's, or ``"visits"``.
         state_dtype: Of the moments: ``torch.bfloat16`` halves their memory, with stochastic
             rounding, so that small changes are kept in expectation. Default: the dtype of the
             parameter, float32 at least.
         maximize: Ascend instead of descend.
 
     Raises:
-        ConfigurationError: If a hyperparameter is out of range, ``paths`` is not a StochasticLoss,
-            or it makes several draws per step.
+        ConfigurationError: If a hyperparameter is out of range, ``criterion`` is not a
+            StochasticLoss, or it makes several draws per step.
 
     Example:
         >>> from multipath import StochasticLoss
         >>> from multipath.testing import QuadraticLoss
         >>> criterion = StochasticLoss(QuadraticLoss(4), generator=0)
         >>> x = torch.nn.Parameter(torch.ones(1, 2))
-        >>> optimizer = PAdam([x], paths=criterion, lr=0.1)
+        >>> optimizer = PAdam([x], criterion, lr=0.1)
         >>> criterion(x, torch.zeros(1, 2)).backward()
         >>> optimizer.step()
         >>> x.data
@@ -89,13 +89,13 @@ class PAdam(PathwiseOptimizer):
     def __init__(
         self,
         params: Iterable[Any],
-        paths: StochasticLoss,
+        criterion: StochasticLoss,
         lr: float = 1e-3,
         betas: tuple[float, float] = (0.9, 0.999),
         eps: float = TINY,
         weight_decay: float = 0.0,
         *,
-        clock: Literal["paths", "returns"] = "paths",
+        clock: Literal["paths", "visits"] = "paths",
         state_dtype: torch.dtype | None = None,
         maximize: bool = False,
     ) -> None:
@@ -108,7 +108,7 @@ class PAdam(PathwiseOptimizer):
             "state_dtype": state_dtype,
             "maximize": maximize,
         }
-        super().__init__(params, paths, defaults)
+        super().__init__(params, criterion, defaults)
 
     def path_state(self, group: dict[str, Any]) -> dict[str, float | None]:
         """Moments; see :meth:`PathwiseOptimizer.path_state`."""

@@ -46,7 +46,7 @@ class PSAGA(PathwiseOptimizer):
 
     Args:
         params: Parameters or parameter groups.
-        paths: The :class:`~multipath.StochasticLoss` that draws, ``n_draws=1``.
+        criterion: The :class:`~multipath.StochasticLoss` that draws, ``n_draws=1``.
         lr: Learning rate :math:`\eta`.
         betas: As in :class:`PAdam`.
         eps: As in :class:`PAdam`.
@@ -59,8 +59,8 @@ class PSAGA(PathwiseOptimizer):
         maximize: Ascend instead of descend.
 
     Raises:
-        ConfigurationError: If a hyperparameter is out of range, ``paths`` is not a StochasticLoss,
-            or it makes several draws per step.
+        ConfigurationError: If a hyperparameter is out of range, ``criterion`` is not a
+            StochasticLoss, or it makes several draws per step.
 
     Example:
         >>> from multipath import StochasticLoss
@@ -68,7 +68,7 @@ class PSAGA(PathwiseOptimizer):
         >>> loss = QuadraticLoss(3)
         >>> criterion = StochasticLoss(loss, generator=0)
         >>> x = torch.nn.Parameter(torch.ones(1, 1))
-        >>> optimizer = PSAGA([x], paths=criterion, lr=0.05, adaptive=False)
+        >>> optimizer = PSAGA([x], criterion, lr=0.05, adaptive=False)
         >>> for _ in range(200):
         ...     optimizer.zero_grad()
         ...     criterion(x, torch.zeros(1, 1)).backward()
@@ -83,7 +83,7 @@ class PSAGA(PathwiseOptimizer):
     def __init__(
         self,
         params: Iterable[Any],
-        paths: StochasticLoss,
+        criterion: StochasticLoss,
         lr: float = 1e-3,
         betas: tuple[float, float] = (0.9, 0.999),
         eps: float = TINY,
@@ -91,7 +91,7 @@ class PSAGA(PathwiseOptimizer):
         *,
         alpha: float = 1.0,
         adaptive: bool = True,
-        clock: Literal["paths", "returns"] = "paths",
+        clock: Literal["paths", "visits"] = "paths",
         state_dtype: torch.dtype | None = None,
         maximize: bool = False,
     ) -> None:
@@ -106,7 +106,7 @@ class PSAGA(PathwiseOptimizer):
             "state_dtype": state_dtype,
             "maximize": maximize,
         }
-        super().__init__(params, paths, defaults)
+        super().__init__(params, criterion, defaults)
         self._weights: Tensor | None = None
         self._total = 1.0
 

@@ -32,7 +32,7 @@ class OptimizerTests:
         n_draws: k.
         n_steps: After so many steps the loss must have halved.
         pathwise: ``step()`` takes the draw of the criterion, and refuses to step without one.
-            False for a plain optimizer, which make_optimizer links (``criterion.link``).
+            False for a plain optimizer, which make_optimizer links (``criterion.redraw_after``).
         maximize: ``make_optimizer(..., maximize=True)`` ascends.
         tolerance: Beside a reference, relative, in float64.
         single_tolerance: Between training in float32 and in float64.
@@ -42,7 +42,7 @@ class OptimizerTests:
         ...     pathwise = False
         ...     def make_optimizer(self, params, criterion, **options):
         ...         optimizer = torch.optim.SGD(params, **options)
-        ...         criterion.link(optimizer)
+        ...         criterion.redraw_after(optimizer)
         ...         return optimizer
         >>> TestSGD().test_one_draw_lasts_for_a_step()  # pytest calls them all
     """
@@ -102,7 +102,7 @@ class OptimizerTests:
         if reference is None:
             skip("reference_optimizer(params, lr) is not defined")
         plain.optimizer = reference
-        plain.criterion.link(reference)
+        plain.criterion.redraw_after(reference)
         for step in range(20):
             run.step()
             plain.step()
@@ -303,7 +303,7 @@ class OptimizerTests:
         run = self._run().step(5)
         twin = copy.deepcopy(run)
         if not self.pathwise:  # the link of a plain optimizer is not copied
-            twin.criterion.link(twin.optimizer)
+            twin.criterion.redraw_after(twin.optimizer)
         run.step(5)
         require(not same(run.weights, twin.weights), "training a run must not train its copy")
         require(same(run.weights, twin.step(5).weights), "a copy must go on like the original")

@@ -237,7 +237,7 @@ class PAdamTests(OptimizerTests):
         self, params: Iterable[Any], criterion: StochasticLoss, **options: Any
     ) -> torch.optim.Optimizer:
         """See the class."""
-        return PAdam(params, paths=criterion, **options)
+        return PAdam(params, criterion, **options)
 
     def reference_optimizer(self, params: Iterable[Any], lr: float) -> torch.optim.Optimizer:
         """See the class."""
@@ -251,4 +251,4 @@ class PSAGATests(PAdamTests):
         self, params: Iterable[Any], criterion: StochasticLoss, **options: Any
     ) -> torch.optim.Optimizer:
         """See the class."""
-        return PSAGA(params, paths=criterion, **options)
+        return PSAGA(params, criterion, **options)

@@ -47,7 +47,7 @@ class Module(LightningModule):
 
     def configure_optimizers(self):
         optimizer = torch.optim.SGD(self.parameters(), lr=0.01)
-        self.criterion.link(optimizer)
+        self.criterion.redraw_after(optimizer)
         return optimizer
 
     def train_dataloader(self):

@@ -192,7 +192,7 @@ def in_training(sizes, wrap, optimizer, seed):
 
 def sgd(params, criterion):
     optimizer = torch.optim.SGD(params, lr=0.05)
-    criterion.link(optimizer)
+    criterion.redraw_after(optimizer)
     return optimizer
 
 
@@ -213,8 +213,8 @@ def train(parts, steps):
     "optimizer",
     [
         sgd,
-        lambda p, c: PSAGA(p, paths=c, lr=0.05),
-        lambda p, c: PSAGA(p, paths=c, lr=0.05, adaptive=False),
+        lambda p, c: PSAGA(p, c, lr=0.05),
+        lambda p, c: PSAGA(p, c, lr=0.05, adaptive=False),
     ],
 )
 def test_restored_weights_reach_all_who_use_them(wrap, optimizer):

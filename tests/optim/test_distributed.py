@@ -22,7 +22,7 @@ pytestmark = pytest.mark.skipif(
 
 OPTIMIZERS = {
     "PAdam": (PAdam, {}),
-    "PSAGA": (PSAGA, {"alpha": 0.8, "clock": "returns"}),
+    "PSAGA": (PSAGA, {"alpha": 0.8, "clock": "visits"}),
     "PSAGA on gradients": (PSAGA, {"adaptive": False}),
     "PSAGA, bfloat16": (PSAGA, {"state_dtype": torch.bfloat16}),
 }
@@ -41,7 +41,7 @@ def build():
 
 def optimize(name, model, criterion):
     kind, options = OPTIMIZERS[name]
-    return kind(model.parameters(), paths=criterion, lr=0.01, weight_decay=0.01, **options)
+    return kind(model.parameters(), criterion, lr=0.01, weight_decay=0.01, **options)
 
 
 def train(model, criterion, optimizer, part, steps=range(STEPS)):
@@ -66,7 +66,7 @@ def weight():
 
 def linked(sampler, seed):
     criterion = StochasticLoss(QuadraticLoss(4), sampler, generator=seed)
-    criterion.link(torch.optim.SGD([weight()], lr=0.1))
+    criterion.redraw_after(torch.optim.SGD([weight()], lr=0.1))
     return criterion
 
 
@@ -83,13 +83,11 @@ def linked_before_there_were_ranks(seed):
 
 def unset_generator(seed):
     torch.manual_seed(seed)
-    return PAdam([weight()], paths=StochasticLoss(QuadraticLoss(4)))
+    return PAdam([weight()], StochasticLoss(QuadraticLoss(4)))
 
 
 SEEDED = {
-    "path-wise": lambda seed: PAdam(
-        [weight()], paths=StochasticLoss(QuadraticLoss(4), generator=seed)
-    ),
+    "path-wise": lambda seed: PAdam([weight()], StochasticLoss(QuadraticLoss(4), generator=seed)),
     "path-wise, no generator": unset_generator,
     "path-wise, first draw": linked_before_there_were_ranks,
     "learning, linked": lambda seed: linked(AdaptiveImportance(), seed),

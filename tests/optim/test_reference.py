@@ -154,7 +154,7 @@ def test_optimizer_follows_algorithm_1(name, draws, n_paths, run):
     seed, options = run
     loss, model = Quadratic(n_paths), Model()
     criterion = StochasticLoss(loss, make_sampler(n_paths), reweight=reweight, generator=seed)
-    optimizer = optimizer_class(model.parameters(), paths=criterion, lr=LR, **switches, **options)
+    optimizer = optimizer_class(model.parameters(), criterion, lr=LR, **switches, **options)
     options = {**options, "eps": optimizer.defaults["eps"], **twin_switches}
     twin = Algorithm1(model()[0].tolist(), n_paths, lr=LR, **options)
     for target in targets(seed, 60):
@@ -167,7 +167,7 @@ def test_optimizer_follows_algorithm_1(name, draws, n_paths, run):
 
 
 @pytest.mark.parametrize("name", OPTIMIZERS)
-@pytest.mark.parametrize(("clock", "rate"), [("returns", [0.6, 0.3, 0.1]), ("paths", None)])
+@pytest.mark.parametrize(("clock", "rate"), [("visits", [0.6, 0.3, 0.1]), ("paths", None)])
 def test_sparse_visits_and_clocks_follow_algorithm_1(name, clock, rate):
     """Long absences, two parameters of which one has a gradient at some steps only."""
     optimizer_class, switches, twin_switches = OPTIMIZERS[name]
@@ -175,7 +175,7 @@ def test_sparse_visits_and_clocks_follow_algorithm_1(name, clock, rate):
     loss, model = Quadratic(3), Model()
     criterion = StochasticLoss(loss, Scripted(script, [0.6, 0.3, 0.1]), reweight=False)
     optimizer = optimizer_class(
-        model.parameters(), paths=criterion, lr=LR, eps=1e-6, clock=clock, **switches
+        model.parameters(), criterion, lr=LR, eps=1e-6, clock=clock, **switches
     )
     start = model()[0].tolist()
     twins = [
@@ -199,10 +199,10 @@ def test_sparse_visits_and_clocks_follow_algorithm_1(name, clock, rate):
 
 def test_clocks_agree_exactly_on_uniform_draws():
     trajectories = []
-    for clock in ("paths", "returns"):
+    for clock in ("paths", "visits"):
         model = Model()
         criterion = StochasticLoss(Quadratic(7), generator=0)
-        optimizer = PSAGA(model.parameters(), paths=criterion, lr=LR, clock=clock)
+        optimizer = PSAGA(model.parameters(), criterion, lr=LR, clock=clock)
         trajectories.append(train(optimizer, criterion, model, targets(0, 60)))
     assert torch.equal(*trajectories)
 
@@ -214,7 +214,7 @@ def test_weighted_paths_follow_algorithm_1(name):
     weights = [0.5, 0.25, 0.25]
     loss, model = Quadratic(3, weights=weights), Model()
     criterion = StochasticLoss(loss, Importance(skewed(3)), generator=0)
-    optimizer = optimizer_class(model.parameters(), paths=criterion, lr=LR, **switches)
+    optimizer = optimizer_class(model.parameters(), criterion, lr=LR, **switches)
     twin = Algorithm1(
         model()[0].tolist(), 3, lr=LR, eps=optimizer.defaults["eps"], path_weights=weights,
         **twin_switches,
@@ -236,7 +236,7 @@ def test_updates_do_not_depend_on_the_scale_of_the_loss(optimizer_class, dtype, 
     for scale in (1.0, factor):
         model = Model(dtype)
         criterion = StochasticLoss(Quadratic(3), generator=0)
-        optimizer = optimizer_class(model.parameters(), paths=criterion, lr=LR)
+        optimizer = optimizer_class(model.parameters(), criterion, lr=LR)
         trajectories.append(train(optimizer, criterion, model, targets(0, 60, dtype), scale))
     torch.testing.assert_close(*trajectories, rtol=rtol, atol=rtol)
     assert (trajectories[0][-1] - trajectories[0][0]).abs().max() > 0.3  # they went somewhere
@@ -245,7 +245,7 @@ def test_updates_do_not_depend_on_the_scale_of_the_loss(optimizer_class, dtype, 
 def test_eps_lies_inside_the_root():
     model = Model()
     criterion = StochasticLoss(Given(1), generator=0)
-    optimizer = PAdam(model.parameters(), paths=criterion, lr=1.0, eps=0.25)
+    optimizer = PAdam(model.parameters(), criterion, lr=1.0, eps=0.25)
     assert optimizer.defaults["eps"] == 0.25
     start = model()[0].detach().clone()
     after = train(optimizer, criterion, model, [torch.full((1, 5), 2.0, dtype=torch.float64)])
@@ -266,7 +266,7 @@ def test_eps_lies_inside_the_root():
 def test_saga_mean_divides_by_the_paths_visited_before(n_paths, script, gradients, positions):
     x = torch.nn.Parameter(torch.zeros(1, 1, dtype=torch.float64))
     criterion = StochasticLoss(Given(n_paths), Scripted(script))
-    optimizer = PSAGA([x], paths=criterion, lr=1.0, adaptive=False)
+    optimizer = PSAGA([x], criterion, lr=1.0, adaptive=False)
     for gradient, position in zip(gradients, positions, strict=True):
         optimizer.zero_grad()
         criterion(x, torch.full((1, 1), float(gradient), dtype=torch.float64)).backward()
@@ -280,9 +280,7 @@ def test_one_path_is_adamw(optimizer_class, ours, theirs):
     """P-SAGA too: its memory is subtracted and added. torch has eps outside of the root."""
     trajectories = []
     for make in (
-        lambda model, c: optimizer_class(
-            model.parameters(), paths=c, lr=LR, eps=ours, weight_decay=0.1
-        ),
+        lambda model, c: optimizer_class(model.parameters(), c, lr=LR, eps=ours, weight_decay=0.1),
         lambda model, c: torch.optim.AdamW(model.parameters(), lr=LR, eps=theirs, weight_decay=0.1),
     ):
         model, criterion = Model(), StochasticLoss(Quadratic(1), generator=0)
@@ -300,7 +298,7 @@ def test_saved_and_loaded_training_continues_bit_for_bit(name, dtype, tmp_path):
         model = Model(dtype)
         criterion = StochasticLoss(Quadratic(7), Importance(skewed(7)), generator=seed)
         optimizer = optimizer_class(
-            model.parameters(), paths=criterion, lr=LR, weight_decay=0.01, **switches
+            model.parameters(), criterion, lr=LR, weight_decay=0.01, **switches
         )
         return model, criterion, optimizer
 
@@ -323,7 +321,7 @@ def test_state_is_allocated_on_the_first_visit(name):
     optimizer_class, switches, _ = OPTIMIZERS[name]
     model = Model()
     criterion = StochasticLoss(Quadratic(50), Scripted([4, 9, 4, 4, 30, 9]))
-    optimizer = optimizer_class(model.parameters(), paths=criterion, lr=LR, **switches)
+    optimizer = optimizer_class(model.parameters(), criterion, lr=LR, **switches)
     for visited, target in zip([1, 2, 2, 2, 3, 3], targets(0, 6), strict=True):
         train(optimizer, criterion, model, [target])
         for parameter in model.parameters():
@@ -335,13 +333,13 @@ def test_state_is_allocated_on_the_first_visit(name):
 class TestErrors:
     def test_step_without_a_draw(self, optimizer_class):
         model, criterion = Model(), StochasticLoss(Quadratic(3))
-        optimizer = optimizer_class(model.parameters(), paths=criterion, lr=LR)
+        optimizer = optimizer_class(model.parameters(), criterion, lr=LR)
         with pytest.raises(DrawError, match=r"found no draw.*criterion\(input, target\)"):
             optimizer.step()
 
     def test_step_twice_on_one_draw(self, optimizer_class):
         model, criterion = Model(), StochasticLoss(Quadratic(3))
-        optimizer = optimizer_class(model.parameters(), paths=criterion, lr=LR)
+        optimizer = optimizer_class(model.parameters(), criterion, lr=LR)
         train(optimizer, criterion, model, targets(0, 1))
         before = model()[0].detach().clone()
         with pytest.raises(DrawError, match=r"a stale draw.*criterion\(input, target\)"):
@@ -350,7 +348,7 @@ class TestErrors:
 
     def test_evaluation_makes_no_draw(self, optimizer_class):
         model, criterion = Model(), StochasticLoss(Quadratic(3))
-        optimizer = optimizer_class(model.parameters(), paths=criterion, lr=LR)
+        optimizer = optimizer_class(model.parameters(), criterion, lr=LR)
         criterion.eval()
         criterion(model(3), targets(0, 1)[0]).backward()
         with pytest.raises(DrawError, match=r"training mode \(criterion.train\(\)\)"):
@@ -359,4 +357,4 @@ class TestErrors:
     def test_several_draws_a_step(self, optimizer_class):
         criterion = StochasticLoss(Quadratic(3), n_draws=2)
         with pytest.raises(ConfigurationError, match=r"2 draws per step.*loss\.grouped\(by="):
-            optimizer_class(Model().parameters(), paths=criterion, lr=LR)
+            optimizer_class(Model().parameters(), criterion, lr=LR)

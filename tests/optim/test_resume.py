@@ -12,7 +12,7 @@ from multipath.testing import QuadraticLoss
 
 OPTIMIZERS = {
     "PAdam": (PAdam, {}),
-    "PSAGA": (PSAGA, {"alpha": 0.7, "clock": "returns"}),
+    "PSAGA": (PSAGA, {"alpha": 0.7, "clock": "visits"}),
     "PSAGA, bfloat16": (PSAGA, {"state_dtype": torch.bfloat16}),
     "PSAGA on gradients, bfloat16": (PSAGA, {"adaptive": False, "state_dtype": torch.bfloat16}),
 }
@@ -62,7 +62,7 @@ def equal(first, second):
 def test_a_parent_module_is_one_checkpoint(name, dtype, tmp_path):
     kind, options = OPTIMIZERS[name]
     trainee = Trainee(dtype, seed=1)
-    optimizer = kind(trainee.parameters(), paths=trainee.criterion, lr=0.01, **options)
+    optimizer = kind(trainee.parameters(), trainee.criterion, lr=0.01, **options)
     train(trainee, optimizer, range(15), dtype)
     trainee(batch(15, dtype)).backward()  # interrupted between forward and step
     file = tmp_path / "checkpoint.pt"
@@ -71,7 +71,7 @@ def test_a_parent_module_is_one_checkpoint(name, dtype, tmp_path):
     train(trainee, optimizer, range(15, 40), dtype)
 
     other = Trainee(dtype, seed=2)
-    resumed = kind(other.parameters(), paths=other.criterion, lr=0.5)
+    resumed = kind(other.parameters(), other.criterion, lr=0.5)
     other.load_state_dict(saved["model"])
     resumed.load_state_dict(saved["optimizer"])
     assert equal(resumed.state_dict(), saved["optimizer"])
@@ -83,9 +83,9 @@ def test_a_parent_module_is_one_checkpoint(name, dtype, tmp_path):
 def test_counters_survive_bfloat16_parameters():
     """257 is not a bfloat16 number, and steps beyond it must not become 256."""
     trainee = Trainee(torch.bfloat16, seed=1)
-    optimizer = PAdam(trainee.parameters(), paths=trainee.criterion)
+    optimizer = PAdam(trainee.parameters(), trainee.criterion)
     train(trainee, optimizer, range(259), torch.bfloat16)
-    again = PAdam(trainee.parameters(), paths=trainee.criterion)
+    again = PAdam(trainee.parameters(), trainee.criterion)
     again.load_state_dict(optimizer.state_dict())
     for state in again.state.values():
         assert state["step"] == 259
@@ -94,10 +94,10 @@ def test_counters_survive_bfloat16_parameters():
 
 def test_a_loaded_state_is_a_copy():
     trainee = Trainee(torch.float32, seed=1)
-    optimizer = PSAGA(trainee.parameters(), paths=trainee.criterion)
+    optimizer = PSAGA(trainee.parameters(), trainee.criterion)
     train(trainee, optimizer, range(5), torch.float32)
     other = Trainee(torch.float32, seed=1)
-    twin = PSAGA(other.parameters(), paths=other.criterion)
+    twin = PSAGA(other.parameters(), other.criterion)
     twin.load_state_dict(optimizer.state_dict())
     before = repr(optimizer.state_dict())
     train(other, twin, range(5), torch.float32)
@@ -115,7 +115,7 @@ class LightningTrainee(lightning.LightningModule):
 
     def configure_optimizers(self):
         kind, options = OPTIMIZERS[self.name]
-        return kind(self.trainee.parameters(), paths=self.trainee.criterion, lr=0.01, **options)
+        return kind(self.trainee.parameters(), self.trainee.criterion, lr=0.01, **options)
 
 
 @pytest.mark.filterwarnings("ignore:.*LeafSpec:FutureWarning")  # Lightning's, about its own code
@@ -149,7 +149,7 @@ def test_lightning_checkpoints(name, tmp_path):
 def test_a_state_can_be_loaded_more_than_once(name):
     kind, options = OPTIMIZERS[name]
     trainee = Trainee(torch.float32, seed=0)
-    optimizer = kind(trainee.layer.parameters(), paths=trainee.criterion, **options)
+    optimizer = kind(trainee.layer.parameters(), trainee.criterion, **options)
     train(trainee, optimizer, range(3), torch.float32)
     saved = optimizer.state_dict()
     for _ in range(2):

@@ -15,7 +15,7 @@ OPTIMIZERS = {
     "PAdam": (PAdam, {}),
     "PAdam, bfloat16": (PAdam, {"state_dtype": torch.bfloat16}),
     "PSAGA": (PSAGA, {}),
-    "PSAGA, damped, returns": (PSAGA, {"alpha": 0.5, "clock": "returns"}),
+    "PSAGA, damped, visits": (PSAGA, {"alpha": 0.5, "clock": "visits"}),
     "PSAGA, bfloat16": (PSAGA, {"state_dtype": torch.bfloat16}),
     "PSAGA on gradients": (PSAGA, {"adaptive": False}),
     "PSAGA on gradients, bfloat16": (PSAGA, {"adaptive": False, "state_dtype": torch.bfloat16}),
@@ -33,7 +33,7 @@ class Run:
         start = torch.tensor([[1.0, -2.0]], dtype=dtype)
         self.x, self.bias = (torch.nn.Parameter(start * factor) for factor in (1, 0.1))
         self.optimizer = kind(
-            [self.x, self.bias], paths=self.criterion, **{"lr": 0.01, **switches, **options}
+            [self.x, self.bias], self.criterion, **{"lr": 0.01, **switches, **options}
         )
 
     def loss(self, factor=1.0):
@@ -127,7 +127,7 @@ def test_groups_keep_to_themselves(name):
     kind, switches = OPTIMIZERS[name]
     run, one = Run(name), Run(name)
     groups = [{"params": [run.x]}, {"params": [run.bias], "lr": 0.0, "weight_decay": 0.0}]
-    run.optimizer = kind(groups, paths=run.criterion, **{"lr": 0.01, **switches})
+    run.optimizer = kind(groups, run.criterion, **{"lr": 0.01, **switches})
     before = run.bias.detach().clone()
     run.step()
     one.step()
@@ -184,7 +184,7 @@ def test_mixed_dtypes_in_one_group(name):
     dtypes = [torch.float32, torch.float64, torch.bfloat16, torch.float32]
     weights = [torch.nn.Parameter(torch.ones(1, 2, dtype=dtype)) for dtype in dtypes]
     criterion = StochasticLoss(QuadraticLoss(3), generator=0)
-    optimizer = kind(weights, paths=criterion, lr=0.05, **switches)
+    optimizer = kind(weights, criterion, lr=0.05, **switches)
     for _ in range(10):
         optimizer.zero_grad()
         value = sum(weight.double() for weight in weights)
@@ -232,7 +232,7 @@ def test_memory_formats(name, layout):
         start = torch.linspace(-1, 1, 48).reshape(2, 3, 4, 2)
         weight = torch.nn.Parameter(start.to(memory_format=fmt))
         empty = torch.nn.Parameter(torch.zeros(0, 2))
-        optimizer = kind([weight, empty], paths=criterion, lr=0.01, **switches)
+        optimizer = kind([weight, empty], criterion, lr=0.01, **switches)
         for _ in range(5):
             optimizer.zero_grad()
             value = torch.cat([weight.reshape(-1, 2), empty])

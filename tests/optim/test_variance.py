@@ -22,7 +22,7 @@ def make(kind=PSAGA, n_paths=4, sampler=None, start=1.0, loss=None, reweight=Tru
     loss = loss or QuadraticLoss(n_paths)
     criterion = StochasticLoss(loss, sampler, generator=0, reweight=reweight)
     x = torch.nn.Parameter(torch.full_like(ZERO, start))
-    return criterion, x, kind([x], paths=criterion, **{"lr": 0.01, **options})
+    return criterion, x, kind([x], criterion, **{"lr": 0.01, **options})
 
 
 def visit(run, path=None):
@@ -57,7 +57,7 @@ def test_expected_update_is_the_gradient_whatever_the_damping(alpha, n_paths, se
     torch.testing.assert_close(expected, full, rtol=1e-10, atol=1e-10)
 
 
-@pytest.mark.parametrize("kind", ["paths", "returns"])
+@pytest.mark.parametrize("kind", ["paths", "visits"])
 def test_damping_by_zero_is_p_adam(kind):
     sampler = Importance(torch.tensor([0.5, 0.3, 0.2]))
     saga = make(PSAGA, 3, sampler, alpha=0.0, clock=kind)
@@ -84,7 +84,7 @@ def test_saga_converges_linearly_where_sgd_stalls():
         criterion, x, optimizer = run
         if name == "sgd":
             optimizer = torch.optim.SGD([x], lr=0.1)
-            criterion.link(optimizer)
+            criterion.redraw_after(optimizer)
             run = criterion, x, optimizer
         errors[name] = []
         for _ in range(400):
@@ -122,7 +122,7 @@ def test_the_running_sum_does_not_drift(dtype, state_dtype, adaptive):
     """After thousands of steps it is still the sum of the memories that the state holds."""
     criterion = StochasticLoss(QuadraticLoss(5), generator=0)
     x = torch.nn.Parameter(torch.linspace(-1, 1, 8, dtype=dtype)[None])
-    optimizer = PSAGA([x], paths=criterion, lr=0.0, adaptive=adaptive, state_dtype=state_dtype)
+    optimizer = PSAGA([x], criterion, lr=0.0, adaptive=adaptive, state_dtype=state_dtype)
     noise = torch.Generator().manual_seed(0)
     for _ in range(3000):
         optimizer.zero_grad()
@@ -191,7 +191,7 @@ def test_bfloat16_moments_do_not_stall():
     for state_dtype in (torch.float32, torch.bfloat16):
         criterion = StochasticLoss(Linear(1), generator=0)
         x = torch.nn.Parameter(torch.zeros(1, 512))
-        optimizer = PAdam([x], paths=criterion, lr=0.0, state_dtype=state_dtype)
+        optimizer = PAdam([x], criterion, lr=0.0, state_dtype=state_dtype)
         generator = torch.Generator().manual_seed(0)
         for step in range(3000):
             scale = 4.0 if step < 100 else 1.0  # large at first, then it has to come down
@@ -235,7 +235,7 @@ def test_bytes_of_state(case):
     kind, options, per_path, besides = BYTES[case]
     criterion = StochasticLoss(QuadraticLoss(100), generator=0)
     x = torch.nn.Parameter(torch.zeros(1, 50))
-    optimizer = kind([x], paths=criterion, **options)
+    optimizer = kind([x], criterion, **options)
     for path in (3, 99, 3, 41):
         criterion._pending = criterion.make_draw([path])
         criterion(x, torch.ones(1, 50)).backward()

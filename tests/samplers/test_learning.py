@@ -99,7 +99,7 @@ def test_only_new_draws_of_training_with_gradients_are_observed():
     criterion.estimate(x, y, criterion.make_draw([1]))
     assert recorder.asked == 0
     optimizer = torch.optim.SGD([x], lr=0.0)
-    criterion.link(optimizer)
+    criterion.redraw_after(optimizer)
     for _ in range(4):
         for _ in range(3):  # micro-batches with one draw
             criterion(x, y)

@@ -142,10 +142,10 @@ def sgd(params, lr):
 
 OPTIMIZERS = {  # class, switches, what it is with one path
     "PAdam": (PAdam, {}, adam),
-    "PAdam, returns": (PAdam, {"clock": "returns"}, adam),
+    "PAdam, visits": (PAdam, {"clock": "visits"}, adam),
     "PAdam, bfloat16": (PAdam, {"state_dtype": torch.bfloat16}, None),
     "PSAGA": (PSAGA, {}, adam),
-    "PSAGA, damped, returns": (PSAGA, {"alpha": 0.5, "clock": "returns"}, None),
+    "PSAGA, damped, visits": (PSAGA, {"alpha": 0.5, "clock": "visits"}, None),
     "PSAGA, bfloat16": (PSAGA, {"state_dtype": torch.bfloat16}, None),
     "PSAGA on gradients": (PSAGA, {"adaptive": False}, sgd),
     "PSAGA on gradients, bfloat16": (
@@ -175,9 +175,9 @@ class TestOptimizers(OptimizerTests):
     def make_optimizer(self, params, criterion, **options):
         options = {**self.switches, **options}
         if self.pathwise:
-            return self.kind(params, paths=criterion, **options)
+            return self.kind(params, criterion, **options)
         optimizer = self.kind(params, **options)
-        criterion.link(optimizer)
+        criterion.redraw_after(optimizer)
         return optimizer
 
     def reference_optimizer(self, params, lr):

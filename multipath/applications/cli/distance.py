@@ -59,10 +59,10 @@ def distance(
 ) -> None:
     """Compare two recordings, and show the paths that their distance comes from."""
     from multipath.applications.distance.compare import compare, plot
-    from multipath.applications.distance.plot import check_picture
+    from multipath.applications.distance.plot import check_plot_file
 
     if picture is not None:
-        check_picture(picture)
+        check_plot_file(picture)
     rate, (first, second), notes = _read_pair(a, b, mono, lower_rate, new_rate)
     with Console(stderr=True).status("comparing"):  # shown on terminals only
         comparison = compare(first, second, rate, transform, level)

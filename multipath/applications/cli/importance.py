@@ -205,9 +205,9 @@ class Files:
                 raise ConfigurationError(f"{file} is a folder; name a file ({option})")
             check_place(file.parent, option)
         if self.plot is not None:
-            from multipath.applications.distance.plot import check_picture
+            from multipath.applications.distance.plot import check_plot_file
 
-            check_picture(self.plot)
+            check_plot_file(self.plot)
         if self.out is not None and self.out.exists() and not overwrite:
             raise ConfigurationError(
                 f"{self.out} exists; choose another file (--out), or replace it with --overwrite"

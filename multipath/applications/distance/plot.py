@@ -40,7 +40,7 @@ def plot_path_losses(
         InputError: If there is no such folder or format.
         OSError: If the picture cannot be written.
     """
-    check_picture(picture)
+    check_plot_file(picture)
     figure = draw_path_losses(paths, losses, title, quantity)
     write_figure(Path(picture), figure, dpi=150)
 
@@ -75,7 +75,7 @@ def draw_path_losses(
     return figure
 
 
-def check_picture(picture: str | Path) -> None:
+def check_plot_file(picture: str | Path) -> None:
     """Refuse a picture that cannot be written, before the work that it would show.
 
     Raises:

@@ -33,7 +33,7 @@ class MatchConfig(Settings):
 
     Args:
         preset: Name of the preset it started from.
-        seed: Seed of everything random: data, weights, dropout, chance and draws.
+        seed: Seed of everything random: data, weights, dropout, nuisance and draws.
         application: What is matched.
         objective: The loss.
         encoder: What estimates the parameters.

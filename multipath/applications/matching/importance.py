@@ -83,11 +83,11 @@ def measure(
         model = SoundMatching(plain).eval()
     batches = []
     for start in range(0, count, size):
-        targets, chance = model.batches.training_batch(start // size)
-        targets, chance = targets.take(slice(count - start)), chance[: count - start]
+        targets, nuisance = model.batches.training_batch(start // size)
+        targets, nuisance = targets.take(slice(count - start)), nuisance[: count - start]
         sounds = model.sounds(targets)
         with torch.no_grad():
-            batches.append((model.picture(sounds), sounds, chance))
+            batches.append((model.features(sounds), sounds, nuisance))
     result = theta_importance(
         cast(PathDecomposedLoss, model.criterion),
         model.encoder,

@@ -16,7 +16,7 @@ from multipath.errors import InputError
 from .config import MatchConfig
 from .cqt import LogCQT
 from .encoder import Encoder
-from .objectives import Material, find_objective
+from .objectives import LossContext, find_objective
 from .schedules import SCHEDULES
 from .tasks.data import Batch, Batches, Targets, TrainingBatches
 
@@ -46,7 +46,7 @@ class SoundMatching(LightningModule):
         self.config = config
         application, settings = config.application, config.encoder
         self.synth = application.build_synth()
-        self.picture = LogCQT(application.sample_rate, settings.cqt_octaves, hop=settings.cqt_hop)
+        self.features = LogCQT(application.sample_rate, settings.cqt_octaves, hop=settings.cqt_hop)
         self.encoder = Encoder(
             len(self.synth.parameter_names),
             channels=settings.channels,
@@ -57,19 +57,19 @@ class SoundMatching(LightningModule):
         )
         self.batches = Batches(
             application.targets(config.seed),
-            application.draw_chance,
-            application.evaluation_chance,
+            application.draw_nuisance,
+            application.evaluation_nuisance,
             seed=config.seed,
             size=config.training.batch_size,
         )
         self.evaluation = application.build_evaluation(self.synth)
         self.objective = find_objective(config.objective.loss)
-        material = Material(config, self._training_sounds, probabilities)
-        self.criterion = self.objective.build(material)
+        context = LossContext(config, self._training_sounds, probabilities)
+        self.criterion = self.objective.build(context)
 
     def forward(self, sounds: Tensor) -> Tensor:
         """Estimate the parameters of sounds (batch, n_samples), shape (batch, U)."""
-        estimate: Tensor = self.encoder(self.picture(sounds))
+        estimate: Tensor = self.encoder(self.features(sounds))
         return estimate
 
     @torch.no_grad()
@@ -87,7 +87,7 @@ class SoundMatching(LightningModule):
         if self.objective.supervised:
             loss = self.criterion(theta, batch.targets.theta)
         else:
-            loss = self.criterion(self.synth(theta, batch.chance), sounds)
+            loss = self.criterion(self.synth(theta, batch.nuisance), sounds)
         if not torch.isfinite(loss):
             raise InputError(
                 f"the loss is {loss.item()} at step {self.global_step}: training has diverged; "
@@ -155,8 +155,8 @@ class SoundMatching(LightningModule):
 
     @staticmethod
     def _known(targets: Targets) -> tuple[Tensor, Tensor]:
-        if targets.theta is None or targets.chance is None:
+        if targets.theta is None or targets.nuisance is None:
             raise InputError(
-                "targets need sounds, or theta and chance to render them from; these have neither"
+                "targets need sounds, or theta and nuisance to render them from; these have neither"
             )
-        return targets.theta, targets.chance
+        return targets.theta, targets.nuisance

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Material:
+class LossContext:
     """What a loss may be built from.
 
     Args:
@@ -64,7 +64,7 @@ def adamw(
     """AdamW, linked to the criterion if that draws."""
     optimizer = AdamW(weights, lr=lr, weight_decay=weight_decay)
     if isinstance(criterion, StochasticLoss):
-        criterion.link(optimizer)
+        criterion.redraw_after(optimizer)
     return optimizer
 
 
@@ -72,14 +72,14 @@ def padam(
     weights: Iterable[nn.Parameter], criterion: nn.Module, lr: float, weight_decay: float
 ) -> Optimizer:
     """P-Adam, for a criterion that draws."""
-    return PAdam(weights, paths=_drawing(criterion), lr=lr, weight_decay=weight_decay)
+    return PAdam(weights, _drawing(criterion), lr=lr, weight_decay=weight_decay)
 
 
 def psaga(
     weights: Iterable[nn.Parameter], criterion: nn.Module, lr: float, weight_decay: float
 ) -> Optimizer:
     """P-Adam and P-SAGA, for a criterion that draws."""
-    return PSAGA(weights, paths=_drawing(criterion), lr=lr, weight_decay=weight_decay)
+    return PSAGA(weights, _drawing(criterion), lr=lr, weight_decay=weight_decay)
 
 
 @dataclass(frozen=True)
@@ -96,51 +96,51 @@ class Objective:
     """
 
     description: str
-    build: Callable[[Material], nn.Module]
+    build: Callable[[LossContext], nn.Module]
     optimizer: MakeOptimizer = adamw
     takes_probabilities: bool = False
     supervised: bool = False
     argument: str = ""
 
 
-def one_path(material: Material) -> StochasticLoss:
+def one_path(context: LossContext) -> StochasticLoss:
     """One scattering path a step: uniform, or drawn from the probabilities given."""
-    config, loss = material.config, scattering_loss(material.config)
+    config, loss = context.config, scattering_loss(context.config)
     sampler: Sampler = Uniform()
-    if material.probabilities is not None:
-        count = len(material.probabilities)
+    if context.probabilities is not None:
+        count = len(context.probabilities)
         if count != len(loss.paths):
             raise ConfigurationError(
                 f"{config.objective.probabilities} holds probabilities of {count} paths, but the "
                 f"loss has {len(loss.paths)}; use a file made for the same application and preset"
             )
-        sampler = Importance(material.probabilities)
+        sampler = Importance(context.probabilities)
     reweight = config.objective.reweight
     return StochasticLoss(loss, sampler, reweight=reweight, generator=config.seed)
 
 
-def energy_draws(material: Material) -> StochasticLoss:
+def energy_draws(context: LossContext) -> StochasticLoss:
     """Several scattering paths a step, loud ones more often, unbiased."""
-    return _energy_draws(material, scattering_loss(material.config))
+    return _energy_draws(context, scattering_loss(context.config))
 
 
-def plugin_draws(material: Material) -> PathDecomposedLoss | StochasticLoss:
+def plugin_draws(context: LossContext) -> PathDecomposedLoss | StochasticLoss:
     """Likewise of a loss that somebody else's package announces; all of it if it has few paths."""
-    task = material.config.application
-    loss = make_plugin_loss(material.argument, task.n_samples, task.sample_rate)
-    if len(loss.paths) <= material.config.objective.n_draws:
+    task = context.config.application
+    loss = make_plugin_loss(context.argument, task.n_samples, task.sample_rate)
+    if len(loss.paths) <= context.config.objective.n_draws:
         return loss
-    return _energy_draws(material, loss)
+    return _energy_draws(context, loss)
 
 
-def _energy_draws(material: Material, loss: PathDecomposedLoss) -> StochasticLoss:
-    settings = material.config.objective
+def _energy_draws(context: LossContext, loss: PathDecomposedLoss) -> StochasticLoss:
+    settings = context.config.objective
     return StochasticLoss.for_training(
         loss,
-        material.target_sounds(),
+        context.target_sounds(),
         n_draws=settings.n_draws,
         floor=settings.energy_floor,
-        generator=material.config.seed,
+        generator=context.config.seed,
     )
 
 
@@ -170,18 +170,18 @@ def time_scattering_loss(config: MatchConfig) -> PathDecomposedLoss:
     return TransformLoss(transform, rho="log1p", eps=settings.eps)
 
 
-def embedding_loss(material: Material) -> nn.Module:
+def embedding_loss(context: LossContext) -> nn.Module:
     """Distance between the embeddings that a user's network gives."""
-    return EmbeddingLoss(load_embedding(material.argument), round(material.sample_rate))
+    return EmbeddingLoss(load_embedding(context.argument), round(context.sample_rate))
 
 
-def _spectral(make: Callable[..., nn.Module]) -> Callable[[Material], nn.Module]:
+def _spectral(make: Callable[..., nn.Module]) -> Callable[[LossContext], nn.Module]:
     return lambda m: make(m.config.objective.fft_sizes, m.config.application.n_samples)
 
 
-def _fitting(sizes: Sequence[int], material: Material) -> Sequence[int]:
+def _fitting(sizes: Sequence[int], context: LossContext) -> Sequence[int]:
     """Those shorter than the signals; the smallest if none is, for the loss to refuse."""
-    n_samples = material.config.application.n_samples
+    n_samples = context.config.application.n_samples
     return [size for size in sizes if size <= n_samples] or sizes[:1]
 
 
@@ -194,11 +194,11 @@ LOSSES: dict[str, Objective] = {
     "kpaths": Objective("8 energy draws a step (StochasticLoss.for_training), AdamW", energy_draws),
     "jtfs": Objective(
         "the full joint time-frequency scattering loss, AdamW",
-        lambda material: scattering_loss(material.config),
+        lambda context: scattering_loss(context.config),
     ),
     "scattering1d": Objective(
         "the full scattering loss over time, AdamW",
-        lambda material: time_scattering_loss(material.config),
+        lambda context: time_scattering_loss(context.config),
     ),
     "mss-linear": Objective("multi-scale spectral loss (linear), AdamW", _spectral(mss_linear)),
     "mss-log": Objective("multi-scale spectral loss (log + linear), AdamW", _spectral(mss_log)),
@@ -223,7 +223,7 @@ LOSSES: dict[str, Objective] = {
     ),
     "ploss": Objective(
         "supervised: distance between the parameters themselves, AdamW",
-        lambda material: nn.L1Loss(),
+        lambda context: nn.L1Loss(),
         supervised=True,
     ),
 }

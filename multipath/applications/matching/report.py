@@ -51,7 +51,7 @@ def write_report(
         "convergence.png": plot_convergence(
             {summary["loss"]: rows}, untrained=summary["untrained_error"][headline], column=headline
         ),
-        "pairs.png": plot_pairs(*(model.picture(each) for each in sounds)),
+        "pairs.png": plot_pairs(*(model.features(each) for each in sounds)),
     }
     if true is not None:
         figures["estimates.png"] = plot_estimates(true, found, names, units)
@@ -88,13 +88,13 @@ def render_page(file: Path, template: str, **values: Any) -> Path:
 
 
 def _write_pairs(folder: Path, model: SoundMatching, estimate: Tensor) -> tuple[Tensor, Tensor]:
-    """Save the first test targets and their reconstructions, with the same chance if possible."""
+    """Save the first test targets and their reconstructions, with the same nuisance if possible."""
     (folder / "audio").mkdir(exist_ok=True)
     batch = next(model.batches.all_of("test", size=PAIRS))
-    chance = batch.chance if batch.targets.chance is None else batch.targets.chance
+    nuisance = batch.nuisance if batch.targets.nuisance is None else batch.targets.nuisance
     with torch.no_grad():
         targets = model.sounds(batch.targets)
-        reconstructions = model.synth(estimate[: len(targets)], chance)
+        reconstructions = model.synth(estimate[: len(targets)], nuisance)
     rate = round(model.config.application.sample_rate)
     for i, pair in enumerate(torch.stack([targets, reconstructions], dim=1)):
         loud = 0.9 * pair / pair.abs().max().clamp_min(1e-9)

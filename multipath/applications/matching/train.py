@@ -23,12 +23,12 @@ from multipath.applications.runs.environment import describe_environment
 from multipath.applications.runs.files import read_json, write_bytes, write_json, write_tensors
 from multipath.applications.runs.folders import (
     AFRESH,
-    alone,
     changed_files,
     check_folder,
     check_settings,
     discard,
     discard_drafts,
+    folder_lock,
     read_checkpoint,
     restoring,
 )
@@ -98,7 +98,7 @@ def run(
         InputError: If a file of the run to resume is damaged.
     """
     files = RunFolder(Path(folder))
-    with alone(files.root):
+    with folder_lock(files.root):
         checkpoint = files.check(config, resume=resume, overwrite=overwrite)
         fingerprint = config.application.fingerprint()
         if resume and (checkpoint or files.sources.exists()):

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from multipath.applications.matching.config import MatchConfig
-from multipath.applications.matching.objectives import Material, find_objective
+from multipath.applications.matching.objectives import LossContext, find_objective
 from multipath.applications.runs.environment import describe_environment
 
 __all__ = ["BATCH", "measure_cost"]
@@ -57,7 +57,7 @@ def measure_cost(config: MatchConfig, seconds: float = 10.0, least: int = 3) -> 
     target, start = (torch.rand(BATCH, width, generator=generator).to(device) for _ in range(2))
     if not objective.supervised:
         target, start = 2 * target - 1, 2 * start - 1
-    criterion = objective.build(Material(config, lambda: [target.cpu()])).to(device)
+    criterion = objective.build(LossContext(config, lambda: [target.cpu()])).to(device)
     _wake(device)
     before = _start_counting(device)
 

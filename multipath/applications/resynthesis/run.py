@@ -19,11 +19,11 @@ from multipath.applications.runs.draws_csv import write_draws
 from multipath.applications.runs.environment import describe_environment
 from multipath.applications.runs.files import write_csv, write_figure, write_json, write_tensors
 from multipath.applications.runs.folders import (
-    alone,
     check_folder,
     check_settings,
     discard,
     discard_drafts,
+    folder_lock,
     read_checkpoint,
     restoring,
 )
@@ -89,7 +89,7 @@ def run_resynthesis(
         **settings.to_dict(),
     }
     search = Resynthesis(settings, recording)
-    with alone(files.root):
+    with folder_lock(files.root):
         seconds = files.prepare(config, search, resume=resume, overwrite=overwrite)
 
         def after_step(step: int) -> None:

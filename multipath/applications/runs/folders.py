@@ -18,19 +18,19 @@ import torch
 from filelock import FileLock, Timeout
 
 from multipath._internal.files import drafted
+from multipath.applications.matching.settings import differences
 from multipath.errors import ConfigurationError, InputError
 
 from .files import read_json
-from multipath.applications.matching.settings import differences
 
 __all__ = [
-    "alone",
     "changed_files",
     "check_folder",
     "check_place",
     "check_settings",
     "discard",
     "discard_drafts",
+    "folder_lock",
     "read_checkpoint",
     "restoring",
     "resumable",
@@ -206,7 +206,7 @@ def restoring(file: Path) -> Iterator[None]:
 
 
 @contextmanager
-def alone(root: Path) -> Iterator[None]:
+def folder_lock(root: Path) -> Iterator[None]:
     """Keep other processes from writing to a folder; a process that dies lets go of it.
 
     Args:

@@ -78,7 +78,7 @@ class TR808Synth(nn.Module):
         frequency_1 1010.0 Hz
         bend_1 0.5 ratio
         frequency_2 1010.0 Hz
-        >>> drums = synth(torch.rand(2, 14), chance=torch.tensor([[1, 0], [2, 300]]))
+        >>> drums = synth(torch.rand(2, 14), nuisance=torch.tensor([[1, 0], [2, 300]]))
         >>> drums.shape, bool(drums.abs().max() <= 1)
         (torch.Size([2, 44100]), True)
 
@@ -128,12 +128,12 @@ class TR808Synth(nn.Module):
         """From theta in [0, 1] to Hz, s, dB and ratios (``parameter_units``), shape (..., 14)."""
         return self.low + theta * self.width
 
-    def forward(self, theta: Tensor, chance: Tensor | None = None) -> Tensor:
+    def forward(self, theta: Tensor, nuisance: Tensor | None = None) -> Tensor:
         """Render.
 
         Args:
             theta: Parameters in [0, 1], shape (batch, 14), in the order of ``parameter_names``.
-            chance: What parameters leave open, integers of shape (batch, 2): the seed of each
+            nuisance: What parameters leave open, integers of shape (batch, 2): the seed of each
                 drum's noise, and by how many samples to delay it (negative: advance). What moves
                 past an end is lost, and zeros come in at the other. Default: all drums have the
                 same noise, that of seed 0, and none is delayed.
@@ -142,20 +142,21 @@ class TR808Synth(nn.Module):
             Signals of shape (batch, n_samples), between -1 and 1.
 
         Raises:
-            InputError: If theta or chance has another shape, or chance is not integer.
+            InputError: If theta or nuisance has another shape, or nuisance is not integer.
         """
         if theta.ndim != 2 or theta.shape[1] != len(RANGES):
             raise InputError(
                 f"theta must have shape (batch, {len(RANGES)}), got {tuple(theta.shape)}"
             )
-        if chance is None:
+        if nuisance is None:
             return self.render(self.physical(theta), self.noise(torch.zeros(1, dtype=torch.long)))
-        if chance.shape != (len(theta), 2) or chance.is_floating_point():
+        if nuisance.shape != (len(theta), 2) or nuisance.is_floating_point():
             raise InputError(
-                f"chance must hold a seed and a delay for each of the {len(theta)} drums, integers "
-                f"of shape ({len(theta)}, 2), got shape {tuple(chance.shape)} of {chance.dtype}"
+                f"nuisance must hold a seed and a delay for each of the {len(theta)} drums, "
+                f"integers of shape ({len(theta)}, 2), got shape {tuple(nuisance.shape)} of "
+                f"{nuisance.dtype}"
             )
-        seeds, shift = chance.unbind(dim=1)
+        seeds, shift = nuisance.unbind(dim=1)
         return shift_signals(self.render(self.physical(theta), self.noise(seeds)), shift)
 
     def render(self, parameters: Tensor, noise: Tensor) -> Tensor:

@@ -22,7 +22,7 @@ from multipath.applications.distance.compare import (
     default_transform,
     plot,
 )
-from multipath.applications.distance.plot import _draw_plane, _draw_rate_scale, check_picture
+from multipath.applications.distance.plot import _draw_plane, _draw_rate_scale, check_plot_file
 from multipath.errors import InputError
 from multipath.transforms import JTFS, MultiResolutionSTFT, Scattering1D, Transform
 from tests import RECORDINGS
@@ -244,9 +244,9 @@ def test_picture_of_any_other_transform(tmp_path):
 
 def test_picture_that_cannot_be_written(tmp_path):
     with pytest.raises(InputError, match=r"a\.xyz: expected a picture with one of the suffixes"):
-        check_picture(tmp_path / "a.xyz")
+        check_plot_file(tmp_path / "a.xyz")
     with pytest.raises(InputError, match=r"a\.png: there is no folder .*none; make it first"):
-        check_picture(tmp_path / "none" / "a.png")
+        check_plot_file(tmp_path / "none" / "a.png")
     (tmp_path / "a.png").mkdir()
     with pytest.raises(OSError, match=r"Is a directory: '.*a\.png'"):
         plot(compare(noise(0), noise(1), RATE, Halves()), tmp_path / "a.png")

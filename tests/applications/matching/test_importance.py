@@ -53,7 +53,7 @@ def test_measures_the_encoder_a_run_begins_with_on_its_first_batches():
     for step, count in ((0, 4), (1, 2)):
         batch = model.batches.training_batch(step)
         sounds = model.sounds(batch.targets.take(slice(count)))
-        batches.append((model.picture(sounds), sounds, batch.chance[:count]))
+        batches.append((model.features(sounds), sounds, batch.nuisance[:count]))
     by_hand = theta_importance(
         scattering_loss(config), model.encoder, model.synth, batches, method="gradient"
     )

@@ -13,7 +13,7 @@ from multipath import StochasticLoss
 from multipath.applications.matching.module import SoundMatching
 from multipath.applications.matching.objectives import (
     LOSSES,
-    Material,
+    LossContext,
     Objective,
     find_objective,
     loss_names,
@@ -160,7 +160,7 @@ def test_a_run_may_be_repeated_with_its_own_copy(tmp_path):
 
 
 def test_a_loss_may_take_an_argument(monkeypatch):
-    row = Objective("of one's own", lambda material: Named(material), argument="MODULE:FUNCTION")
+    row = Objective("of one's own", lambda context: Named(context), argument="MODULE:FUNCTION")
     monkeypatch.setitem(LOSSES, "embedding", row)
     config = TINY.changed(loss="embedding:torch:sin")
     assert find_objective(config.objective.loss) is row
@@ -174,9 +174,9 @@ def test_a_loss_may_take_an_argument(monkeypatch):
 
 
 class Named(nn.Module):
-    def __init__(self, material: Material) -> None:
+    def __init__(self, context: LossContext) -> None:
         super().__init__()
-        self.name = material.argument
+        self.name = context.argument
 
 
 def test_coefficients_are_compressed_where_the_application_says_so():
@@ -205,7 +205,7 @@ def test_signals_shorter_than_every_window_are_refused():
     scattering = dataclasses.replace(TINY.application.scattering, J=3, T=8)
     config = TINY.changed(loss="mss-revisited", n_samples=32, max_shift=1, scattering=scattering)
     with pytest.raises(ConfigurationError, match="32 samples are too short for a scale of 67"):
-        LOSSES["mss-revisited"].build(Material(config, lambda: []))
+        LOSSES["mss-revisited"].build(LossContext(config, lambda: []))
 
 
 def test_kpaths_draws_by_the_energy_of_training_targets():

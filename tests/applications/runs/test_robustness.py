@@ -28,11 +28,11 @@ from multipath.applications.resynthesis.run import run_resynthesis
 from multipath.applications.resynthesis.settings import ResynthesisSettings
 from multipath.applications.runs.files import read_csv, replacing, write_tensors
 from multipath.applications.runs.folders import (
-    alone,
     check_folder,
     check_place,
     check_settings,
     discard,
+    folder_lock,
     read_checkpoint,
 )
 from multipath.errors import ConfigurationError, InputError
@@ -520,7 +520,10 @@ def test_a_name_that_is_no_text(tmp_path):
 @pytest.mark.parametrize("work", RUNS.values(), ids=RUNS)
 def test_one_process_at_a_time_writes_to_a_folder(tmp_path, work):
     folder = tmp_path / "run"
-    with alone(folder), pytest.raises(ConfigurationError, match=r"another process is writing to"):
+    with (
+        folder_lock(folder),
+        pytest.raises(ConfigurationError, match=r"another process is writing to"),
+    ):
         work(folder)
     assert not folder.exists()  # nothing came of it
     work(folder)
@@ -532,7 +535,10 @@ def test_resuming_what_is_under_way_leaves_its_drafts_alone(tmp_path, work):
     (tmp_path / "config.json").write_text('{"application": "resynthesis"}')
     draft = tmp_path / ".metrics.1.draft.csv"
     draft.write_text("half of it")
-    with alone(tmp_path), pytest.raises(ConfigurationError, match="another process is writing to"):
+    with (
+        folder_lock(tmp_path),
+        pytest.raises(ConfigurationError, match="another process is writing to"),
+    ):
         work(tmp_path, resume=True)
     assert draft.exists()
 
@@ -540,10 +546,10 @@ def test_resuming_what_is_under_way_leaves_its_drafts_alone(tmp_path, work):
 def test_a_killed_process_lets_go_of_its_folder(tmp_path):
     code = (
         "import os, sys\nfrom pathlib import Path\n"
-        "from multipath.applications.runs.folders import alone\n"
-        "with alone(Path(sys.argv[1])): os._exit(9)"
+        "from multipath.applications.runs.folders import folder_lock\n"
+        "with folder_lock(Path(sys.argv[1])): os._exit(9)"
     )
     assert subprocess.run([sys.executable, "-c", code, str(tmp_path / "run")]).returncode == 9
     assert (tmp_path / "run" / ".lock").exists()
-    with alone(tmp_path / "run"):
+    with folder_lock(tmp_path / "run"):
         pass

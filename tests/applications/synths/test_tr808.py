@@ -178,7 +178,7 @@ def test_a_seed_decides_the_noise_whatever_else_is_in_the_batch():
     assert same[0].equal(same[1])
     other = synth(theta[[0, 0]], undelayed(5, 6))
     assert not torch.allclose(other[0], other[1])
-    assert synth(theta).equal(synth(theta, undelayed(0, 0, 0)))  # no chance: seed 0
+    assert synth(theta).equal(synth(theta, undelayed(0, 0, 0)))  # no nuisance: seed 0
 
 
 def test_rendering_leaves_the_global_generator_alone():

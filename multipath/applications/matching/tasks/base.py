@@ -26,8 +26,8 @@ class Synthesizer(Protocol):
     def parameter_units(self) -> tuple[str, ...]:
         """Of what :meth:`physical` returns."""
 
-    def __call__(self, theta: Tensor, chance: Tensor, /) -> Tensor:
-        """Parameters (batch, U) in [0, 1] and their chance to sounds (batch, n_samples)."""
+    def __call__(self, theta: Tensor, nuisance: Tensor, /) -> Tensor:
+        """Parameters (batch, U) in [0, 1] and their nuisance to sounds (batch, n_samples)."""
 
     def physical(self, theta: Tensor) -> Tensor:
         """Parameters in their units."""
@@ -37,7 +37,7 @@ class Synthesizer(Protocol):
 class Application(Settings):
     """The settings of one kind of sound, and what can be built from them. Abstract.
 
-    A subclass says what only it knows: its synthesizer, its targets, what chance decides about a
+    A subclass says what only it knows: its synthesizer, its targets, what nuisance decides about a
     sound besides its parameters, and how estimates are judged. Encoder, loss and training are
     those of every run.
 
@@ -80,12 +80,12 @@ class Application(Settings):
         """The frozen synthesizer."""
 
     @abstractmethod
-    def draw_chance(self, count: int, generator: torch.Generator) -> Tensor:
+    def draw_nuisance(self, count: int, generator: torch.Generator) -> Tensor:
         """What parameters leave open, for a number of sounds: integers, one row a sound."""
 
-    def evaluation_chance(self, count: int, generator: torch.Generator) -> Tensor:
+    def evaluation_nuisance(self, count: int, generator: torch.Generator) -> Tensor:
         """The same for reconstructions that are judged; by default as in training."""
-        return self.draw_chance(count, generator)
+        return self.draw_nuisance(count, generator)
 
     @abstractmethod
     def targets(self, seed: int) -> dict[str, Targets]:
@@ -121,11 +121,11 @@ class RenderedApplication(Application):
         check_positive(self, "n_targets")
 
     def targets(self, seed: int) -> dict[str, Targets]:
-        """Uniform in the unit cube, each with its chance; sounds are rendered when needed."""
+        """Uniform in the unit cube, each with its nuisance; sounds are rendered when needed."""
         generator = seeded(seed, "targets")
         n_parameters = len(self.build_synth().parameter_names)
         theta = torch.rand(self.n_targets, n_parameters, generator=generator)
-        return split_targets(Targets(theta, self.draw_chance(self.n_targets, generator)))
+        return split_targets(Targets(theta, self.draw_nuisance(self.n_targets, generator)))
 
     def build_evaluation(self, synth: Synthesizer) -> Evaluation:
         """Distance between parameters, which costs no evaluation of a loss."""

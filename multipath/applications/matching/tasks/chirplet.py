@@ -67,6 +67,6 @@ class ChirpletMatching(RenderedApplication):
             detach_window=self.detach_window,
         )
 
-    def draw_chance(self, count: int, generator: torch.Generator) -> Tensor:
+    def draw_nuisance(self, count: int, generator: torch.Generator) -> Tensor:
         """Time shifts in samples."""
         return torch.randint(-self.max_shift, self.max_shift + 1, (count,), generator=generator)

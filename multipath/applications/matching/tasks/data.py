@@ -14,7 +14,7 @@ from multipath.errors import ConfigurationError
 
 SPLITS = {"train": 0.6, "validation": 0.2, "test": 0.2}
 
-DrawChance = Callable[[int, torch.Generator], Tensor]
+DrawNuisance = Callable[[int, torch.Generator], Tensor]
 """Draws what parameters leave open for a number of sounds: their time shifts, say. Integers, of
 shape (n,) or, where there are several to a sound, (n, k)."""
 
@@ -24,14 +24,14 @@ class Targets(NamedTuple):
 
     Args:
         theta: True parameters in [0, 1], shape (n, U), or None if nobody knows them.
-        chance: What else the synthesizer needs, integers of shape (n,) or (n, k): time shifts in
+        nuisance: What else the synthesizer needs, integers of shape (n,) or (n, k): time shifts in
             samples, seeds of grains or of noise.
         sounds: Recordings, shape (n, n_samples). None: rendered from the others.
         types: What each is, or None if they are all alike; errors are then told by type too.
     """
 
     theta: Tensor | None = None
-    chance: Tensor | None = None
+    nuisance: Tensor | None = None
     sounds: Tensor | None = None
     types: tuple[str, ...] | None = None
 
@@ -45,20 +45,20 @@ class Targets(NamedTuple):
         tensors, types = self[:-1], self.types
         if types is not None:
             types = tuple(types[i] for i in torch.arange(len(types))[which].tolist())
-        theta, chance, sounds = (None if field is None else field[which] for field in tensors)
-        return Targets(theta, chance, sounds, types)
+        theta, nuisance, sounds = (None if field is None else field[which] for field in tensors)
+        return Targets(theta, nuisance, sounds, types)
 
 
 class Batch(NamedTuple):
-    """Some targets, and the chance with which their reconstructions are to be rendered.
+    """Some targets, and the nuisance with which their reconstructions are to be rendered.
 
     Args:
         targets: What to match.
-        chance: As in :class:`Targets`, but of the reconstructions: other shifts, other seeds.
+        nuisance: As in :class:`Targets`, but of the reconstructions: other shifts, other seeds.
     """
 
     targets: Targets
-    chance: Tensor
+    nuisance: Tensor
 
 
 class Batches:
@@ -66,12 +66,12 @@ class Batches:
 
     A training step k is a pure function of (seed, k), so an interrupted run goes on where it
     stopped: targets are taken from random permutations, each used up before the next, and
-    reconstructions get a chance of their own at every step.
+    reconstructions get a nuisance of their own at every step.
 
     Args:
         splits: Targets of ``train``, ``validation`` and ``test``.
-        draw_chance: Draws that of reconstructions in training.
-        evaluation_chance: Draws that of reconstructions in evaluation. Default: as in training.
+        draw_nuisance: Draws that of reconstructions in training.
+        evaluation_nuisance: Draws that of reconstructions in evaluation. Default: as in training.
         seed: Of the run.
         size: Targets in a training step.
 
@@ -91,8 +91,8 @@ class Batches:
     def __init__(
         self,
         splits: Mapping[str, Targets],
-        draw_chance: DrawChance,
-        evaluation_chance: DrawChance | None = None,
+        draw_nuisance: DrawNuisance,
+        evaluation_nuisance: DrawNuisance | None = None,
         *,
         seed: int,
         size: int,
@@ -106,8 +106,8 @@ class Batches:
                 f"got {sum(sizes.values())} ({counts}); about {least} are needed: give more"
             )
         self.splits = dict(splits)
-        self.draw_chance = draw_chance
-        self.evaluation_chance = evaluation_chance or draw_chance
+        self.draw_nuisance = draw_nuisance
+        self.evaluation_nuisance = evaluation_nuisance or draw_nuisance
         self.seed = seed
         self.size = size
 
@@ -117,16 +117,16 @@ class Batches:
         round_, place = divmod(step, train.size // self.size)
         order = torch.randperm(train.size, generator=seeded(self.seed, "order", round_))
         chosen = order[place * self.size : (place + 1) * self.size]
-        chance = self.draw_chance(self.size, seeded(self.seed, "reconstruction", step))
-        return Batch(train.take(chosen), chance)
+        nuisance = self.draw_nuisance(self.size, seeded(self.seed, "reconstruction", step))
+        return Batch(train.take(chosen), nuisance)
 
     def all_of(self, split: str, size: int = 64) -> Iterator[Batch]:
-        """All targets of a split, in order; the chance of their reconstructions is fixed too."""
+        """All targets of a split, in order; the nuisance of their reconstructions is fixed too."""
         targets = self.splits[split]
-        chance = self.evaluation_chance(targets.size, seeded(self.seed, split))
+        nuisance = self.evaluation_nuisance(targets.size, seeded(self.seed, split))
         for start in range(0, targets.size, size):
             part = slice(start, start + size)
-            yield Batch(targets.take(part), chance[part])
+            yield Batch(targets.take(part), nuisance[part])
 
 
 class TrainingBatches:

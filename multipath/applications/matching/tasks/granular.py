@@ -53,6 +53,6 @@ class GranularMatching(RenderedApplication):
             pitches=self.pitches,
         )
 
-    def draw_chance(self, count: int, generator: torch.Generator) -> Tensor:
+    def draw_nuisance(self, count: int, generator: torch.Generator) -> Tensor:
         """Seeds of the grains' onsets and pitches; so many that two are hardly ever equal."""
         return torch.randint(2**40, (count,), generator=generator)

@@ -85,7 +85,7 @@ class DrumDistances(Evaluation):
         theta, sounds = batch.targets.theta, batch.targets.sounds
         if sounds is None:
             raise InputError("drums are compared with sounds; these targets have none")
-        rendered = self.synth(estimate, batch.chance)
+        rendered = self.synth(estimate, batch.nuisance)
         pairs = zip(rendered.split(AT_ONCE), sounds.split(AT_ONCE), strict=True)
         parts = [self.metrics(*pair, distances) for pair in pairs]
         found = {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
@@ -158,14 +158,14 @@ class TR808Matching(Application):
         """The synthesizer, for 14 parameters."""
         return TR808Synth(n_samples=self.n_samples, sample_rate=self.sample_rate)
 
-    def draw_chance(self, count: int, generator: torch.Generator) -> Tensor:
+    def draw_nuisance(self, count: int, generator: torch.Generator) -> Tensor:
         """Seeds of the noise and delays in samples, (count, 2)."""
-        seeds = self.evaluation_chance(count, generator)[:, 0]
+        seeds = self.evaluation_nuisance(count, generator)[:, 0]
         reach = self.onset if self.alignment == "meso" else 0
         early_or_late = torch.randint(-reach, reach + 1, (count,), generator=generator)
         return torch.stack([seeds, self.onset + early_or_late], dim=1)
 
-    def evaluation_chance(self, count: int, generator: torch.Generator) -> Tensor:
+    def evaluation_nuisance(self, count: int, generator: torch.Generator) -> Tensor:
         """The same, with the delay that aligns reconstructions with their targets."""
         seeds = torch.zeros(count, dtype=torch.long)
         if self.noise == "random":

@@ -1,4 +1,4 @@
-"""Targets, chance and the order of batches."""
+"""Targets, nuisance and the order of batches."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def make_batches(config) -> Batches:
     application = config.application
     targets = application.targets(config.seed)
     size = config.training.batch_size
-    return Batches(targets, application.draw_chance, seed=config.seed, size=size)
+    return Batches(targets, application.draw_nuisance, seed=config.seed, size=size)
 
 
 @pytest.mark.parametrize("config", TASKS.values(), ids=TASKS)
@@ -37,23 +37,23 @@ def test_splits_are_disjoint_and_shifts_cover_their_range():
     assert [targets.size for targets in batches.splits.values()] == [1200, 400, 400]
     rows = torch.cat([targets.theta for targets in batches.splits.values()]).tolist()
     assert len({tuple(row) for row in rows}) == 2000
-    assert set(batches.splits["train"].chance.tolist()) == set(range(-3, 4))
+    assert set(batches.splits["train"].nuisance.tolist()) == set(range(-3, 4))
     batch, again = batches.training_batch(0), make_batches(config).training_batch(0)
-    assert batch.chance.equal(again.chance)
+    assert batch.nuisance.equal(again.nuisance)
     assert batch.targets.theta.equal(again.targets.theta)
-    assert batch.targets.chance.equal(again.targets.chance)
-    shifts = torch.stack([batches.training_batch(k).chance for k in range(100)])
+    assert batch.targets.nuisance.equal(again.targets.nuisance)
+    shifts = torch.stack([batches.training_batch(k).nuisance for k in range(100)])
     assert len({tuple(row) for row in shifts.tolist()}) > 90
 
 
 @pytest.mark.parametrize("split", ["train", "validation", "test"])
 def test_grains_of_targets_and_reconstructions_have_nothing_in_common(split):
     batches = make_batches(TINY_GRANULAR.changed(n_targets=500))
-    everything = batches.splits[split].chance.tolist()
-    reconstructions = torch.cat([batch.chance for batch in batches.all_of(split)]).tolist()
+    everything = batches.splits[split].nuisance.tolist()
+    reconstructions = torch.cat([batch.nuisance for batch in batches.all_of(split)]).tolist()
     if split == "train":
         for step in range(100):
-            reconstructions += batches.training_batch(step).chance.tolist()
+            reconstructions += batches.training_batch(step).nuisance.tolist()
     together = everything + reconstructions
     assert len(set(together)) == len(together)
 
@@ -72,8 +72,8 @@ def test_reconstructions_are_rendered_with_their_own_grains():
     model.training_step(batch, 0)
     (theta, seeds), (_, others) = rendered
     assert theta.equal(batch.targets.theta)
-    assert seeds.equal(batch.targets.chance)
-    assert others.equal(batch.chance)
+    assert seeds.equal(batch.targets.nuisance)
+    assert others.equal(batch.nuisance)
 
 
 def test_recordings_are_taken_as_they_are():
@@ -81,11 +81,11 @@ def test_recordings_are_taken_as_they_are():
     sounds = torch.randn(20, 1024, generator=torch.Generator().manual_seed(0))
     splits = split_targets(Targets(sounds=sounds))
     assert model.sounds(splits["validation"]).equal(sounds[12:16])
-    batches = Batches(splits, TINY.application.draw_chance, seed=0, size=12)
+    batches = Batches(splits, TINY.application.draw_nuisance, seed=0, size=12)
     seen = batches.training_batch(0).targets
     assert seen.theta is None
     assert sorted(seen.sounds[:, 0].tolist()) == sorted(sounds[:12, 0].tolist())
-    with pytest.raises(InputError, match="targets need sounds, or theta and chance"):
+    with pytest.raises(InputError, match="targets need sounds, or theta and nuisance"):
         model.sounds(Targets(theta=torch.zeros(2, 2)))
     with pytest.raises(InputError, match="needs targets with known parameters"):
         model.evaluation(batches.training_batch(0), torch.zeros(12, 2))

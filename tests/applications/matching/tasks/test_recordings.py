@@ -264,9 +264,9 @@ def test_a_seed_decides_the_split():
 class Echo(TR808Synth):
     """Sounds that tell which parameters and which seed they were made from."""
 
-    def forward(self, theta, chance=None):
-        assert not chance[:, 1].any()  # no delay
-        return torch.cat([theta, chance[:, :1].float()], dim=1)
+    def forward(self, theta, nuisance=None):
+        assert not nuisance[:, 1].any()  # no delay
+        return torch.cat([theta, nuisance[:, :1].float()], dim=1)
 
 
 def test_synthetic_recordings_are_made_of_their_parameters_with_noise_of_their_own():

@@ -1,4 +1,4 @@
-"""Matching drums: targets, chance, distances, recordings that are damaged or have changed."""
+"""Matching drums: targets, nuisance, distances, recordings that are damaged or have changed."""
 
 from __future__ import annotations
 
@@ -76,18 +76,18 @@ def test_the_paper_preset_is_that_of_the_paper():
 @pytest.mark.parametrize("noise", ["fixed", "random"])
 def test_alignment_and_noise_decide_the_chance_of_reconstructions(alignment, noise):
     task = TINY_TR808.changed(alignment=alignment, noise=noise).application
-    seeds, delays = task.draw_chance(2000, torch.Generator().manual_seed(0)).unbind(dim=1)
+    seeds, delays = task.draw_nuisance(2000, torch.Generator().manual_seed(0)).unbind(dim=1)
     reach = set(range(129)) if alignment == "meso" else {64}
     assert set(delays.tolist()) == reach
     assert len(seeds.unique()) == (1 if noise == "fixed" else 2000)
-    judged = task.evaluation_chance(50, torch.Generator().manual_seed(0))
+    judged = task.evaluation_nuisance(50, torch.Generator().manual_seed(0))
     assert judged[:, 1].tolist() == [64] * 50
 
 
 def test_evaluation_renders_aligned_in_training_and_in_test():
     batches = SoundMatching(TINY_TR808.changed(alignment="meso")).batches
-    assert all((batch.chance[:, 1] == 64).all() for batch in batches.all_of("test"))
-    delays = torch.cat([batches.training_batch(k).chance[:, 1] for k in range(20)])
+    assert all((batch.nuisance[:, 1] == 64).all() for batch in batches.all_of("test"))
+    delays = torch.cat([batches.training_batch(k).nuisance[:, 1] for k in range(20)])
     assert len(delays.unique()) > 20
 
 
@@ -129,7 +129,7 @@ def test_drums_in_several_parts_are_compared_as_in_one(monkeypatch):
     parts = model.evaluation(batch, estimate)
     assert all(torch.allclose(parts[name], whole[name], rtol=1e-4) for name in whole)
     with pytest.raises(InputError, match="these targets have none"):
-        model.evaluation(Batch(Targets(theta=batch.targets.theta), batch.chance), estimate)
+        model.evaluation(Batch(Targets(theta=batch.targets.theta), batch.nuisance), estimate)
 
 
 def test_a_run_on_recordings_tells_distances_by_type(drums, tmp_path):

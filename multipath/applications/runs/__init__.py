@@ -1,0 +1,1 @@
+"""What every folder of results needs: files, locks, settings and pages."""
