@@ -96,7 +96,7 @@ def draw(results: Results, preset_name: str, method: str, file: Path) -> None:
         plane = path_plane(result.paths, wider.numpy().astype(float))
         if plane is not None and not torch.equal(strict, wider):
             outline(axes, plane[0] > 0, colors=INK, linewidths=1, linestyles="dotted")
-        (slow, fast), (flat, steep) = config.application.ranges.am, config.application.ranges.fm
+        (slow, fast), (flat, steep) = config.task.ranges.am, config.task.ranges.fm
         axes.set_title(
             f"{name}: AM {slow:g} to {fast:g} Hz, FM {flat:g} to {steep:g} octaves/s", fontsize=9
         )

@@ -91,9 +91,9 @@ def write_chirplet(file: Path, quick: bool) -> None:
 
     torch.manual_seed(42)
     config = preset("quick")
-    application, kind = config.application, config.encoder
+    task, kind = config.task, config.encoder
     model = SoundMatching(config)
-    scattering = asdict(application.scattering)
+    scattering = asdict(task.scattering)
     settings = {name: scattering[name] for name in FULL.settings if name != "n_samples"}
     with torch.no_grad():
         batch = next(model.batches.all_of("train", size=BATCH))
@@ -103,12 +103,12 @@ def write_chirplet(file: Path, quick: bool) -> None:
         {
             "case": "chirplet", "inputs": pictures, "target": sounds,
             "shift": batch.targets.nuisance,
-            "settings": {"n_samples": application.n_samples, **settings},
+            "settings": {"n_samples": task.n_samples, **settings},
             "states": [model.encoder.state_dict()],
             "encoder": {"channels": kind.channels, "embedding": kind.embedding},
             "synth": {
-                "ranges": application.synth, "n_samples": application.n_samples,
-                "sample_rate": application.sample_rate, "f0": application.f0,
+                "ranges": task.synth, "n_samples": task.n_samples,
+                "sample_rate": task.sample_rate, "f0": task.f0,
             },
         },
         file,

@@ -45,7 +45,7 @@ class Problem:
 
     def transform(self, sampling: Literal["exact", "reduced"]) -> JTFS:
         """The scattering transform whose paths are sampled."""
-        task = self.config.application
+        task = self.config.task
         return task.scattering.build(task.n_samples, task.sample_rate, sampling=sampling)
 
     def encoder(self, seed: int) -> nn.Module:
@@ -60,7 +60,7 @@ class Problem:
                 dropout=0.0,
                 initialization=settings.initialization,
             )
-        rate = self.config.application.sample_rate
+        rate = self.config.task.sample_rate
         picture = LogCQT(rate, settings.cqt_octaves, hop=settings.cqt_hop)
         return nn.Sequential(picture, encoder)
 
@@ -90,8 +90,8 @@ def granular() -> Problem:
 
 
 def _problem(name: str, config: MatchConfig) -> Problem:
-    synth = config.application.build_synth()
-    return Problem(name, synth, synth.parameter_names, config.application.draw_nuisance, config)
+    synth = config.task.build_synth()
+    return Problem(name, synth, synth.parameter_names, config.task.draw_nuisance, config)
 
 
 PROBLEMS: dict[str, Callable[[], Problem]] = {

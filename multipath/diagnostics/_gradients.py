@@ -8,6 +8,7 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor
 
+from multipath._internal.extras import extra
 from multipath.errors import InputError
 from multipath.losses import PathDecomposedLoss
 from multipath.losses.base import reduce_batch
@@ -86,16 +87,3 @@ def _tracked(n_paths: int) -> Iterable[int]:
         from rich.console import Console
         from rich.progress import track
     return track(range(n_paths), description="gradients of paths", console=Console(stderr=True))
-
-
-@contextmanager
-def extra() -> Iterator[None]:
-    """What pictures and progress bars need comes with an extra."""
-    try:
-        yield
-    except ModuleNotFoundError as error:
-        raise ModuleNotFoundError(
-            f"this needs {error.name}, which is not installed: "
-            "pip install 'multipath-loss[applications]'",
-            name=error.name,
-        ) from error

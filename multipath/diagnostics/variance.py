@@ -34,6 +34,7 @@ from typing import TYPE_CHECKING, Literal
 import torch
 from torch import Tensor
 
+from multipath._internal.extras import extra
 from multipath._internal.tables import aligned
 from multipath.errors import ConfigurationError
 from multipath.losses import PathDecomposedLoss
@@ -41,7 +42,7 @@ from multipath.paths import PathTable
 from multipath.samplers import AdaptiveImportance, Energy, Importance, Sampler, Stratified, Uniform
 from multipath.stochastic import StochasticLoss
 
-from ._gradients import extra, inner_products, path_gradients, undisturbed
+from ._gradients import inner_products, path_gradients, undisturbed
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -9,7 +9,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from multipath.diagnostics._gradients import extra
+from multipath._internal.extras import extra
 
 from ._curvature import dominant_eigenvalues, one_product
 from ._derivatives import EncoderDerivatives, Mode, ThetaDerivatives, theta_derivatives

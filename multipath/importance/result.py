@@ -12,9 +12,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from multipath._internal.extras import extra
 from multipath._internal.files import write_tensors
 from multipath._internal.tables import aligned
-from multipath.diagnostics._gradients import extra
 from multipath.errors import ConfigurationError, InputError
 from multipath.paths import Path, PathTable
 from multipath.samplers import Importance

@@ -3,7 +3,7 @@
 from torch import Tensor
 
 from multipath.applications.matching.presets import preset
-from multipath.applications.matching.settings import ScatteringSettings
+from multipath.applications.matching.tasks.base import ScatteringSettings
 
 SMALL = {
     "n_samples": 1024,

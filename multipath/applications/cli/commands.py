@@ -70,11 +70,11 @@ def common(
 
 @app.command()
 def paths(
-    application: Annotated[str, typer.Option(help=f"{', '.join(PRESETS)}.")] = "chirplet",
+    task: Annotated[str, typer.Option(help=f"{', '.join(PRESETS)}.")] = "chirplet",
     preset_name: Preset = "quick",
 ) -> None:
     """Print the paths of a preset's joint time-frequency scattering transform."""
-    print(scattering_loss(preset(preset_name, application)).paths)
+    print(scattering_loss(preset(preset_name, task)).paths)
 
 
 @app.command("list")
@@ -83,18 +83,18 @@ def list_choices(
         bool, typer.Option("--check", help="Run the conformance tests of every plug-in.")
     ] = False,
 ) -> None:
-    """List plug-ins, losses, applications with their presets, and synthesizers."""
+    """List plug-ins, losses, tasks with their presets, and synthesizers."""
     show_plugins(checked)
     show(
         "losses", dict(zip(loss_names(), (row.description for row in LOSSES.values()), strict=True))
     )
     show(
-        "applications and presets",
+        "tasks and presets",
         {
-            f"{application} {name}": f"{config.application.n_samples} samples at "
-            f"{config.application.sample_rate:g} Hz, {config.training.steps} steps of "
+            f"{task} {name}": f"{config.task.n_samples} samples at "
+            f"{config.task.sample_rate:g} Hz, {config.training.steps} steps of "
             f"{config.training.batch_size} sounds"
-            for application, presets in PRESETS.items()
+            for task, presets in PRESETS.items()
             for name, config in presets.items()
         },
     )

@@ -15,6 +15,7 @@ from rich.progress import Progress as ProgressBar
 from rich.table import Column, Table
 
 from multipath.applications.runs.folders import resumable
+from multipath.applications.runs.html import number
 
 if TYPE_CHECKING:  # Lightning is slow to import
     from multipath.applications.matching.callbacks import Progress
@@ -81,16 +82,6 @@ def error_text(error: float | None) -> str:
         ('error 123', 'error 1.23')
     """
     return "" if error is None else f"error {number(error)}"
-
-
-def number(value: float) -> str:
-    """Three digits, or all before the point.
-
-    Example:
-        >>> number(0.012345), number(12345.6)
-        ('0.0123', '12346')
-    """
-    return f"{value:.0f}" if abs(value) >= 100 else f"{value:.3g}"
 
 
 def show_summary(summary: Mapping[str, Any], folder: Path) -> None:

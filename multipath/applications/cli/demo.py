@@ -209,7 +209,7 @@ def write_demo_report(
 ) -> Path:
     """Write ``summary.json``, a plot of all runs, and the page that joins their reports."""
     from multipath.applications.matching.plots import plot_convergence
-    from multipath.applications.matching.report import render_page
+    from multipath.applications.runs.html import render_page
 
     write_json(folder / "summary.json", summaries)
     curves: dict[str, Sequence[Mapping[str, float]]] = {

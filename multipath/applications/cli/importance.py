@@ -17,7 +17,7 @@ import typer
 from multipath._internal.tables import aligned
 from multipath.applications.matching.config import MatchConfig
 from multipath.applications.matching.presets import preset
-from multipath.applications.matching.tasks.chirplet import ChirpletMatching
+from multipath.applications.matching.tasks.chirplet import ChirpletTask
 from multipath.applications.runs.files import write_figure
 from multipath.applications.runs.folders import check_place
 from multipath.applications.synths.chirplet import CHIRPLETS
@@ -45,12 +45,10 @@ importance = typer.Typer(
     no_args_is_help=True,
 )
 
-# Options of every application.
+# Options of every task.
 Out = Annotated[
     Path | None,
-    typer.Option(
-        help="Result. Default: runs/importance-APPLICATION-PRESET-SEED.pt.", metavar="FILE"
-    ),
+    typer.Option(help="Result. Default: runs/importance-TASK-PRESET-SEED.pt.", metavar="FILE"),
 ]
 Plot = Annotated[
     Path | None,
@@ -189,7 +187,7 @@ class Files:
 
     def named(self, config: MatchConfig) -> Files:
         """The same with a result and a journal."""
-        name = re.sub(r"[^\w.-]+", "-", f"{config.application.title} {config.preset} {config.seed}")
+        name = re.sub(r"[^\w.-]+", "-", f"{config.task.title} {config.preset} {config.seed}")
         out = self.out or Path("runs") / f"importance-{name}.pt"
         return Files(out, self.plot, self.journal or out.with_name(f"{out.name}.journal"))
 
@@ -254,9 +252,9 @@ def _finish(config: MatchConfig, result: ThetaImportance, files: Files, keep_jou
     out = cast(Path, files.out)
     result.save(out)
     if files.plot is not None:
-        chirps = isinstance(config.application, ChirpletMatching)
+        chirps = isinstance(config.task, ChirpletTask)
         marked = inside(config, result.paths) if chirps else None
-        figure = result.plot(inside=marked, title=config.application.title)
+        figure = result.plot(inside=marked, title=config.task.title)
         write_figure(files.plot, figure, dpi=150)
     if not keep_journal:  # only now that all is written
         discard(cast(Path, files.journal))
@@ -266,7 +264,7 @@ def _finish(config: MatchConfig, result: ThetaImportance, files: Files, keep_jou
     if result.residuals is not None:
         measured += f", largest relative residual: {float(result.residuals.max()):.2g}"
     print(f"method: {settings['method']}, {measured}")
-    if isinstance(config.application, ChirpletMatching):
+    if isinstance(config.task, ChirpletTask):
         print(_shares(config, result))
     print(f"probabilities: {out}")
     if files.plot is not None:

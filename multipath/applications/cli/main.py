@@ -1,4 +1,4 @@
-"""The command ``multipath``: runs the application, and turns errors into one line each."""
+"""The command ``multipath``: runs a command, and turns errors into one line each."""
 
 from __future__ import annotations
 

@@ -19,7 +19,7 @@ match = typer.Typer(
     no_args_is_help=True,
 )
 
-# Options of every application.
+# Options of every task.
 Loss = Annotated[str, typer.Option(help=f"What is minimised: {', '.join(loss_names())}.")]
 Preset = Annotated[str, typer.Option("--preset", help="quick (a CPU) or paper (a GPU).")]
 Steps = Annotated[int | None, typer.Option(help="Optimizer steps.")]
@@ -32,7 +32,7 @@ Probabilities = Annotated[
 Reweight = Annotated[
     bool, typer.Option("--reweight", help="Weight these draws, so that they are unbiased.")
 ]
-Out = Annotated[Path | None, typer.Option(help="Run folder. Default: runs/APPLICATION-LOSS-SEED.")]
+Out = Annotated[Path | None, typer.Option(help="Run folder. Default: runs/TASK-LOSS-SEED.")]
 Resume = Annotated[
     bool, typer.Option("--resume", help="Go on from the last checkpoint in the folder.")
 ]
@@ -190,7 +190,7 @@ def run_and_show(config: MatchConfig, out: Path | None, *, resume: bool, overwri
 
     Args:
         config: What to run.
-        out: Folder. Default: one named after application, loss and seed.
+        out: Folder. Default: one named after task, loss and seed.
         resume: See :func:`multipath.applications.matching.train.run`, as for the next.
         overwrite: Likewise.
     """
@@ -199,7 +199,7 @@ def run_and_show(config: MatchConfig, out: Path | None, *, resume: bool, overwri
     from .console import show_progress, show_summary
 
     loss, seed = config.objective.loss, config.seed
-    name = re.sub(r"[^\w.-]+", "-", f"{config.application.title} {loss} {seed}")
+    name = re.sub(r"[^\w.-]+", "-", f"{config.task.title} {loss} {seed}")
     folder = out or Path("runs") / name
     with show_progress(f"{loss}, seed {seed}", config.training.steps, folder) as progress:
         summary = run(config, folder, resume=resume, overwrite=overwrite, progress=progress)

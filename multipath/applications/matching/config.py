@@ -6,23 +6,18 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
+from multipath.applications.runs.settings import Settings, check_seed
 from multipath.errors import ConfigurationError, InputError
 
 from .objectives import find_objective
-from .settings import (
-    EncoderSettings,
-    ObjectiveSettings,
-    Settings,
-    TrainingSettings,
-    check_seed,
-)
-from .tasks.base import Application
-from .tasks.chirplet import ChirpletMatching
-from .tasks.granular import GranularMatching
-from .tasks.tr808 import TR808Matching
+from .settings import EncoderSettings, ObjectiveSettings, TrainingSettings
+from .tasks.base import Task
+from .tasks.chirplet import ChirpletTask
+from .tasks.granular import GranularTask
+from .tasks.tr808 import TR808Task
 
-APPLICATIONS: dict[str, type[Application]] = {
-    kind.name: kind for kind in (ChirpletMatching, GranularMatching, TR808Matching)
+TASK_CLASSES: dict[str, type[Task]] = {
+    kind.name: kind for kind in (ChirpletTask, GranularTask, TR808Task)
 }
 """What can be matched, by name."""
 
@@ -34,7 +29,7 @@ class MatchConfig(Settings):
     Args:
         preset: Name of the preset it started from.
         seed: Seed of everything random: data, weights, dropout, nuisance and draws.
-        application: What is matched.
+        task: What is matched.
         objective: The loss.
         encoder: What estimates the parameters.
         training: How long and how fast.
@@ -42,7 +37,7 @@ class MatchConfig(Settings):
     Example:
         >>> from multipath.applications.matching.presets import preset
         >>> config = preset("quick", loss="mss-log", steps=100)
-        >>> config.objective.loss, config.training.steps, config.application.n_samples
+        >>> config.objective.loss, config.training.steps, config.task.n_samples
         ('mss-log', 100, 4096)
         >>> MatchConfig.from_dict(config.to_dict()) == config
         True
@@ -50,7 +45,7 @@ class MatchConfig(Settings):
 
     preset: str
     seed: int
-    application: Application
+    task: Task
     objective: ObjectiveSettings
     encoder: EncoderSettings
     training: TrainingSettings
@@ -59,10 +54,10 @@ class MatchConfig(Settings):
         """Check what no other constructor would notice, or notice too late."""
         check_seed(self.seed)
         supervised = find_objective(self.objective.loss).supervised
-        if supervised and not self.application.knows_theta:
+        if supervised and not self.task.knows_theta:
             raise ConfigurationError(
                 f"the loss {self.objective.loss!r} compares parameters, but nobody knows those of "
-                f"the targets of {self.application.name}; choose a loss that compares sounds"
+                f"the targets of {self.task.name}; choose a loss that compares sounds"
             )
 
     def changed(self, **changes: Any) -> MatchConfig:
@@ -84,7 +79,7 @@ class MatchConfig(Settings):
                 values[group] = replace(settings, **here) if _is_group(settings) else here[group]
         if changes:
             raise ConfigurationError(
-                f"{self.application.name} has no settings named {', '.join(sorted(changes))}"
+                f"{self.task.name} has no settings named {', '.join(sorted(changes))}"
             )
         return MatchConfig(**values)
 
@@ -95,15 +90,15 @@ class MatchConfig(Settings):
         Raises:
             InputError: If a setting is missing or unknown.
         """
-        application = dict(values.get("application") or {})
-        name = application.pop("name", None)
-        if name not in APPLICATIONS:
+        task = dict(values.get("task") or {})
+        name = task.pop("name", None)
+        if name not in TASK_CLASSES:
             raise InputError(
                 "this is not the configuration of a sound matching run of this version: its "
-                f"application is {name!r}, expected one of {', '.join(APPLICATIONS)}"
+                f"task is {name!r}, expected one of {', '.join(TASK_CLASSES)}"
             )
-        restored = APPLICATIONS[name].from_dict(application)
-        return super().from_dict({**values, "application": restored})
+        restored = TASK_CLASSES[name].from_dict(task)
+        return super().from_dict({**values, "task": restored})
 
 
 def _is_group(value: Any) -> bool:

@@ -16,11 +16,11 @@ from multipath.importance.theta import Method
 
 from .config import MatchConfig
 from .module import SoundMatching
-from .tasks.chirplet import ChirpletMatching
+from .tasks.chirplet import ChirpletTask
 from .tasks.data import seeded
 
 EXAMPLES = {"granular": 320, "chirplet": 32, "tr808": 16}
-"""Training targets that pi is measured on, as published; 32 for other applications."""
+"""Training targets that pi is measured on, as published; 32 for other tasks."""
 QUICK_EXAMPLES = 16
 """The same with the quick presets: about a minute."""
 ROUNDING = 1e-9
@@ -61,11 +61,11 @@ def measure(
 
     Example:
         >>> from multipath.applications.matching.presets import preset
-        >>> from multipath.applications.matching.settings import ScatteringSettings
+        >>> from multipath.applications.matching.tasks.base import ScatteringSettings
         >>> short = ScatteringSettings(J=6, Q=(4, 1), J_fr=2, Q_fr=1, T=256, F=4)
         >>> small = preset("quick", n_samples=1024, scattering=short, channels=(4, 4))
         >>> result = measure(small, examples=2, method="gradient")
-        >>> result.parameters, result.settings["examples"], result.settings["application"]
+        >>> result.parameters, result.settings["examples"], result.settings["task"]
         (('AM', 'FM'), 2, 'chirplet fast-moderate')
     """
     count = published_examples(config) if examples is None else examples
@@ -75,7 +75,7 @@ def measure(
             f"examples and batch must be at least 1, got {count} and "
             f"{config.training.batch_size if batch is None else batch}"
         )
-    task = config.application
+    task = config.task
     with torch.random.fork_rng(range(torch.cuda.device_count())):
         torch.manual_seed(seeded(config.seed, "weights").initial_seed())
         # the criterion of this objective is the loss whose paths are measured
@@ -100,13 +100,13 @@ def measure(
         journal=journal,
         progress=progress,
     )
-    made = {"application": task.title, "preset": config.preset}
+    made = {"task": task.title, "preset": config.preset}
     return replace(result, settings={**result.settings, **made})
 
 
 def published_examples(config: MatchConfig) -> int:
     """How many targets pi is measured on by default."""
-    return QUICK_EXAMPLES if config.preset == "quick" else EXAMPLES.get(config.application.name, 32)
+    return QUICK_EXAMPLES if config.preset == "quick" else EXAMPLES.get(config.task.name, 32)
 
 
 def inside(config: MatchConfig, paths: PathTable, spacings: float = 0.0) -> Tensor:
@@ -130,7 +130,7 @@ def inside(config: MatchConfig, paths: PathTable, spacings: float = 0.0) -> Tens
         One truth value for each path.
 
     Raises:
-        ConfigurationError: If the application has no such rectangle, or the paths no such numbers.
+        ConfigurationError: If the task has no such rectangle, or the paths no such numbers.
 
     Example:
         >>> from multipath.applications.matching.objectives import scattering_loss
@@ -140,10 +140,10 @@ def inside(config: MatchConfig, paths: PathTable, spacings: float = 0.0) -> Tens
         >>> int(inside(config, paths).sum()), int(inside(config, paths, 0.5).sum())
         (10, 16)
     """
-    task = config.application
-    if not isinstance(task, ChirpletMatching):
+    task = config.task
+    if not isinstance(task, ChirpletTask):
         raise ConfigurationError(
-            f"only chirplets have a rectangle of AM and FM, the application is {task.name!r}"
+            f"only chirplets have a rectangle of AM and FM, the task is {task.name!r}"
         )
     if not {"rate", "scale"} <= set(paths.columns):
         raise ConfigurationError(

@@ -27,7 +27,7 @@ class SoundMatching(LightningModule):
     The encoder looks at a target and estimates its parameters; the synthesizer renders the
     estimates, with another time shift or other grains; the loss compares the two sounds. Only
     ``ploss`` sees the true parameters in training. Validation and test ask the evaluation of the
-    application, by default the distance between parameters, which costs no loss evaluation.
+    task, by default the distance between parameters, which costs no loss evaluation.
 
     Args:
         config: Everything that defines the run. Weights are initialised with torch's global
@@ -44,9 +44,9 @@ class SoundMatching(LightningModule):
     def __init__(self, config: MatchConfig, probabilities: Tensor | None = None) -> None:
         super().__init__()
         self.config = config
-        application, settings = config.application, config.encoder
-        self.synth = application.build_synth()
-        self.features = LogCQT(application.sample_rate, settings.cqt_octaves, hop=settings.cqt_hop)
+        task, settings = config.task, config.encoder
+        self.synth = task.build_synth()
+        self.features = LogCQT(task.sample_rate, settings.cqt_octaves, hop=settings.cqt_hop)
         self.encoder = Encoder(
             len(self.synth.parameter_names),
             channels=settings.channels,
@@ -56,13 +56,13 @@ class SoundMatching(LightningModule):
             pools=settings.pools,
         )
         self.batches = Batches(
-            application.targets(config.seed),
-            application.draw_nuisance,
-            application.evaluation_nuisance,
+            task.targets(config.seed),
+            task.draw_nuisance,
+            task.evaluation_nuisance,
             seed=config.seed,
             size=config.training.batch_size,
         )
-        self.evaluation = application.build_evaluation(self.synth)
+        self.evaluation = task.build_evaluation(self.synth)
         self.objective = find_objective(config.objective.loss)
         context = LossContext(config, self._training_sounds, probabilities)
         self.criterion = self.objective.build(context)

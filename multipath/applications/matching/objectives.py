@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from torch import Tensor, nn
@@ -20,7 +19,7 @@ from multipath.applications.losses.multi_scale import (
 )
 from multipath.applications.losses.plugin import make_plugin_loss
 from multipath.applications.losses.random_resolutions import mss_random
-from multipath.errors import ConfigurationError, InputError
+from multipath.errors import ConfigurationError
 from multipath.optim import PSAGA, PAdam
 from multipath.samplers import Importance, Sampler, Uniform
 from multipath.transforms import Scattering1D
@@ -51,7 +50,7 @@ class LossContext:
     @property
     def sample_rate(self) -> float:
         """In Hz."""
-        return self.config.application.sample_rate
+        return self.config.task.sample_rate
 
 
 MakeOptimizer = Callable[[Iterable[nn.Parameter], nn.Module, float, float], Optimizer]
@@ -112,7 +111,7 @@ def one_path(context: LossContext) -> StochasticLoss:
         if count != len(loss.paths):
             raise ConfigurationError(
                 f"{config.objective.probabilities} holds probabilities of {count} paths, but the "
-                f"loss has {len(loss.paths)}; use a file made for the same application and preset"
+                f"loss has {len(loss.paths)}; use a file made for the same task and preset"
             )
         sampler = Importance(context.probabilities)
     reweight = config.objective.reweight
@@ -126,7 +125,7 @@ def energy_draws(context: LossContext) -> StochasticLoss:
 
 def plugin_draws(context: LossContext) -> PathDecomposedLoss | StochasticLoss:
     """Likewise of a loss that somebody else's package announces; all of it if it has few paths."""
-    task = context.config.application
+    task = context.config.task
     loss = make_plugin_loss(context.argument, task.n_samples, task.sample_rate)
     if len(loss.paths) <= context.config.objective.n_draws:
         return loss
@@ -146,7 +145,7 @@ def _energy_draws(context: LossContext, loss: PathDecomposedLoss) -> StochasticL
 
 def scattering_loss(config: MatchConfig) -> PathDecomposedLoss:
     """The full JTFS loss, squared L2 as in equation 3 of the paper."""
-    task = config.application
+    task = config.task
     transform = task.scattering.build(task.n_samples, task.sample_rate)
     if task.scattering.eps is None:
         return TransformLoss(transform)
@@ -155,7 +154,7 @@ def scattering_loss(config: MatchConfig) -> PathDecomposedLoss:
 
 def time_scattering_loss(config: MatchConfig) -> PathDecomposedLoss:
     """The full scattering loss over time only, with the same wavelets."""
-    task = config.application
+    task = config.task
     settings = task.scattering
     transform = Scattering1D(
         task.n_samples,
@@ -176,12 +175,12 @@ def embedding_loss(context: LossContext) -> nn.Module:
 
 
 def _spectral(make: Callable[..., nn.Module]) -> Callable[[LossContext], nn.Module]:
-    return lambda m: make(m.config.objective.fft_sizes, m.config.application.n_samples)
+    return lambda m: make(m.config.objective.fft_sizes, m.config.task.n_samples)
 
 
 def _fitting(sizes: Sequence[int], context: LossContext) -> Sequence[int]:
     """Those shorter than the signals; the smallest if none is, for the loss to refuse."""
-    n_samples = context.config.application.n_samples
+    n_samples = context.config.task.n_samples
     return [size for size in sizes if size <= n_samples] or sizes[:1]
 
 
@@ -205,11 +204,11 @@ LOSSES: dict[str, Objective] = {
     "mss": Objective("another name of mss-log", _spectral(mss_log)),
     "mss-revisited": Objective(
         "multi-scale spectral loss with flat-top windows of prime sizes, AdamW",
-        lambda m: mss_revisited(_fitting(PRIME_SIZES, m), m.config.application.n_samples),
+        lambda m: mss_revisited(_fitting(PRIME_SIZES, m), m.config.task.n_samples),
     ),
     "mss-random": Objective(
         "multi-scale spectral loss at random resolutions, AdamW",
-        lambda m: mss_random(m.config.application.n_samples, generator=m.config.seed),
+        lambda m: mss_random(m.config.task.n_samples, generator=m.config.seed),
     ),
     "embedding": Objective(
         "distance between embeddings of any network, AdamW",
@@ -262,23 +261,6 @@ def loss_names() -> list[str]:
         f"{name}:{objective.argument}" if objective.argument else name
         for name, objective in LOSSES.items()
     ]
-
-
-def read_probabilities(file: Path | str) -> Tensor:
-    """The path probabilities of a file written by ``multipath importance``, shape (P,)."""
-    from multipath.importance import load_probabilities
-
-    return load_probabilities(file)
-
-
-def measured_for(file: Path | str) -> str | None:
-    """The application that a file of probabilities says it was measured for, if it does."""
-    from multipath.importance import ThetaImportance
-
-    try:
-        return ThetaImportance.load(file).settings.get("application")
-    except InputError:  # plain probabilities; what is wrong with others is told when they are read
-        return None
 
 
 def _drawing(criterion: nn.Module) -> StochasticLoss:

@@ -1,16 +1,17 @@
-"""The presets of each application: ``quick`` for a CPU, and ``paper``."""
+"""The presets of each task: ``quick`` for a CPU, and ``paper``."""
 
 from __future__ import annotations
 
 from typing import Any
 
+from multipath.applications.matching.tasks.base import ScatteringSettings
 from multipath.errors import ConfigurationError
 
 from .config import MatchConfig
-from .settings import EncoderSettings, ObjectiveSettings, ScatteringSettings, TrainingSettings
-from .tasks.chirplet import ChirpletMatching
-from .tasks.granular import GranularMatching
-from .tasks.tr808 import TR808Matching
+from .settings import EncoderSettings, ObjectiveSettings, TrainingSettings
+from .tasks.chirplet import ChirpletTask
+from .tasks.granular import GranularTask
+from .tasks.tr808 import TR808Task
 
 QUICK_ENCODER = EncoderSettings(
     cqt_octaves=2,
@@ -30,7 +31,7 @@ PAPER_OBJECTIVE = ObjectiveSettings(energy_targets=64, fft_sizes=(64, 128, 256, 
 QUICK_CHIRPLET = MatchConfig(
     preset="quick",
     seed=0,
-    application=ChirpletMatching(
+    task=ChirpletTask(
         sample_rate=2048.0,
         n_samples=4096,
         n_targets=1600,
@@ -52,7 +53,7 @@ this short, slower AM is less than one cycle. All losses share one learning rate
 PAPER_CHIRPLET = MatchConfig(
     preset="paper",
     seed=0,
-    application=ChirpletMatching(
+    task=ChirpletTask(
         sample_rate=8192.0,
         n_samples=32768,
         n_targets=5120,
@@ -73,7 +74,7 @@ PAPER_CHIRPLET = MatchConfig(
 QUICK_GRANULAR = MatchConfig(
     preset="quick",
     seed=0,
-    application=GranularMatching(
+    task=GranularTask(
         sample_rate=2048.0,
         n_samples=4096,
         n_targets=1600,
@@ -100,7 +101,7 @@ texture, because density is slow to learn; it takes three times the steps of the
 PAPER_GRANULAR = MatchConfig(
     preset="paper",
     seed=0,
-    application=GranularMatching(
+    task=GranularTask(
         sample_rate=8192.0, n_samples=32768, n_targets=5120, scattering=PAPER_SCATTERING
     ),
     objective=PAPER_OBJECTIVE,
@@ -112,7 +113,7 @@ PAPER_GRANULAR = MatchConfig(
 QUICK_TR808 = MatchConfig(
     preset="quick",
     seed=0,
-    application=TR808Matching(
+    task=TR808Task(
         sample_rate=12000.0,
         n_samples=8192,
         onset=512,
@@ -144,7 +145,7 @@ cannot be lower. All losses share one learning rate and schedule."""
 PAPER_TR808 = MatchConfig(
     preset="paper",
     seed=0,
-    application=TR808Matching(
+    task=TR808Task(
         sample_rate=44100.0,
         n_samples=44100,
         n_targets=681,
@@ -178,15 +179,15 @@ PRESETS: dict[str, dict[str, MatchConfig]] = {
     "granular": {"quick": QUICK_GRANULAR, "paper": PAPER_GRANULAR},
     "tr808": {"quick": QUICK_TR808, "paper": PAPER_TR808},
 }
-"""The presets of each application, by names."""
+"""The presets of each task, by names."""
 
 
-def preset(name: str, application: str = "chirplet", **changes: Any) -> MatchConfig:
+def preset(name: str, task: str = "chirplet", **changes: Any) -> MatchConfig:
     """A preset with some of its settings replaced; None keeps the preset's value.
 
     Args:
         name: ``"quick"`` or ``"paper"``.
-        application: Name of an entry of ``PRESETS``.
+        task: Name of an entry of ``PRESETS``.
         **changes: As for :meth:`MatchConfig.changed
             <multipath.applications.matching.config.MatchConfig.changed>`.
 
@@ -194,16 +195,14 @@ def preset(name: str, application: str = "chirplet", **changes: Any) -> MatchCon
         ConfigurationError: If there is no such preset or setting, or a value does not fit.
 
     Example:
-        >>> preset("paper", synth="slow-slow").application.ranges.fm
+        >>> preset("paper", synth="slow-slow").task.ranges.fm
         (0.5, 1.0)
         >>> preset("paper", "granular").training.steps
         19200
     """
-    if application not in PRESETS:
-        raise ConfigurationError(
-            f"unknown application {application!r}; choose one of {', '.join(PRESETS)}"
-        )
-    presets = PRESETS[application]
+    if task not in PRESETS:
+        raise ConfigurationError(f"unknown task {task!r}; choose one of {', '.join(PRESETS)}")
+    presets = PRESETS[task]
     if name not in presets:
         raise ConfigurationError(f"unknown preset {name!r}; choose one of {', '.join(presets)}")
     given = {key: value for key, value in changes.items() if value is not None}

@@ -7,12 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from torch import Tensor
 
 from multipath.applications.audio.files import playable, write_audio
-from multipath.applications.cli.console import number
-from multipath.applications.runs.files import write_figure, write_text
+from multipath.applications.runs.files import write_figure
+from multipath.applications.runs.html import render_page
 
 from .module import SoundMatching
 from .plots import plot_convergence, plot_estimates, plot_pairs
@@ -60,7 +59,7 @@ def write_report(
     return render_page(
         folder / "report.html",
         "run.html.jinja",
-        heading=model.config.application.heading,
+        heading=model.config.task.heading,
         summary=summary,
         errors=summary[summary["errors"]],
         config=model.config.to_dict(),
@@ -78,15 +77,6 @@ def write_report(
     )
 
 
-def render_page(file: Path, template: str, **values: Any) -> Path:
-    """Fill one of the package's templates, with text escaped; the page is whole or not there."""
-    loader = PackageLoader("multipath.applications", "templates")
-    environment = Environment(loader=loader, autoescape=True, undefined=StrictUndefined)
-    environment.filters["number"] = number
-    write_text(file, environment.get_template(template).render(**values))
-    return file
-
-
 def _write_pairs(folder: Path, model: SoundMatching, estimate: Tensor) -> tuple[Tensor, Tensor]:
     """Save the first test targets and their reconstructions, with the same nuisance if possible."""
     (folder / "audio").mkdir(exist_ok=True)
@@ -95,7 +85,7 @@ def _write_pairs(folder: Path, model: SoundMatching, estimate: Tensor) -> tuple[
     with torch.no_grad():
         targets = model.sounds(batch.targets)
         reconstructions = model.synth(estimate[: len(targets)], nuisance)
-    rate = round(model.config.application.sample_rate)
+    rate = round(model.config.task.sample_rate)
     for i, pair in enumerate(torch.stack([targets, reconstructions], dim=1)):
         loud = 0.9 * pair / pair.abs().max().clamp_min(1e-9)
         for name, sound in zip(("target", "reconstruction"), loud, strict=True):

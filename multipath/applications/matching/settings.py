@@ -2,86 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING, Any, Literal, Self, get_type_hints
+from dataclasses import dataclass
 
-from multipath.errors import ConfigurationError, InputError
+from multipath.applications.runs.settings import Settings, check_positive
+from multipath.errors import ConfigurationError
 
 from .objectives import find_objective
 from .schedules import SCHEDULES
-
-if TYPE_CHECKING:
-    from multipath.transforms import JTFS
-
-
-@dataclass(frozen=True, kw_only=True)
-class Settings:
-    """A frozen dataclass of plain values, tuples of them, and other settings.
-
-    Example:
-        >>> saved = EncoderSettings(
-        ...     cqt_octaves=2, cqt_hop=32, channels=(8, 8), embedding=16, dropout=0.0
-        ... ).to_dict()
-        >>> EncoderSettings.from_dict(saved).channels
-        (8, 8)
-    """
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain values, fit for JSON."""
-        values = {field.name: getattr(self, field.name) for field in fields(self)}
-        return {
-            name: value.to_dict() if isinstance(value, Settings) else value
-            for name, value in values.items()
-        }
-
-    @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> Self:
-        """The inverse of :meth:`to_dict`; lists become tuples again.
-
-        Raises:
-            InputError: If a setting is missing or unknown.
-        """
-        kinds = get_type_hints(cls)
-        names = {field.name for field in fields(cls)}
-        if names != set(values):
-            raise InputError(
-                f"these are not {cls.__name__} of this version: missing "
-                f"{sorted(names - set(values))}, unknown {sorted(set(values) - names)}"
-            )
-        return cls(**{name: _restore(kinds[name], value) for name, value in values.items()})
-
-
-@dataclass(frozen=True, kw_only=True)
-class ScatteringSettings(Settings):
-    """A joint time-frequency scattering transform and what follows it.
-
-    Args:
-        J: Argument of :class:`~multipath.transforms.JTFS`, as all up to ``sampling``.
-        Q: Likewise.
-        J_fr: Likewise.
-        Q_fr: Likewise.
-        T: Likewise.
-        F: Likewise.
-        sampling: Likewise.
-        eps: Coefficients S are compressed to log(1 + S / eps); None leaves them as they are.
-    """
-
-    J: int
-    Q: tuple[int, int]
-    J_fr: int
-    Q_fr: int
-    T: int
-    F: int
-    sampling: Literal["exact", "reduced"] = "exact"
-    eps: float | None = None
-
-    def build(self, n_samples: int, sample_rate: float, **changes: Any) -> JTFS:
-        """The transform, for signals of a length in samples and a rate in Hz."""
-        from multipath.transforms import JTFS
-
-        settings = {name: value for name, value in self.to_dict().items() if name != "eps"}
-        return JTFS(n_samples=n_samples, sample_rate=sample_rate, **{**settings, **changes})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -180,47 +107,3 @@ class TrainingSettings(Settings):
                 "learning_rate must be positive and weight_decay not negative, got "
                 f"{self.learning_rate} and {self.weight_decay}"
             )
-
-
-def check_positive(settings: Settings, *names: str) -> None:
-    """Refuse counts below 1.
-
-    Raises:
-        ConfigurationError: If there is one.
-    """
-    for name in names:
-        if getattr(settings, name) < 1:
-            raise ConfigurationError(f"{name} must be at least 1, got {getattr(settings, name)}")
-
-
-def check_seed(seed: int) -> None:
-    """Refuse a seed that torch could not take.
-
-    Raises:
-        ConfigurationError: If it is negative or has more than 63 bits.
-    """
-    if not 0 <= seed < 2**63:
-        raise ConfigurationError(f"seed must lie in [0, 2**63), got {seed}")
-
-
-def differences(
-    before: Mapping[str, Any], after: Mapping[str, Any], prefix: str = ""
-) -> Iterator[str]:
-    """Say which of two nested settings differ, and how.
-
-    Example:
-        >>> list(differences({"a": {"x": 1, "y": 2}}, {"a": {"x": 1, "y": 3}}))
-        ['a.y was 2, is 3']
-    """
-    for name in {**before, **after}:
-        was, now = before.get(name, "not set"), after.get(name, "not set")
-        if isinstance(was, Mapping) and isinstance(now, Mapping):
-            yield from differences(was, now, f"{prefix}{name}.")
-        elif was != now:
-            yield f"{prefix}{name} was {was}, is {now}"
-
-
-def _restore(kind: Any, value: Any) -> Any:
-    if isinstance(kind, type) and issubclass(kind, Settings) and isinstance(value, Mapping):
-        return kind.from_dict(value)
-    return tuple(_restore(None, each) for each in value) if isinstance(value, list) else value

@@ -32,7 +32,7 @@ from multipath.applications.runs.folders import (
     read_checkpoint,
     restoring,
 )
-from multipath.errors import ConfigurationError
+from multipath.errors import ConfigurationError, InputError
 
 from .callbacks import (
     DrawHistogram,
@@ -44,7 +44,6 @@ from .callbacks import (
 )
 from .config import MatchConfig
 from .module import SoundMatching
-from .objectives import measured_for, read_probabilities
 from .report import write_report
 from .tasks.data import seeded
 from .tasks.evaluation import by_type, means, steps_to_converge, total_variation
@@ -100,7 +99,7 @@ def run(
     files = RunFolder(Path(folder))
     with folder_lock(files.root):
         checkpoint = files.check(config, resume=resume, overwrite=overwrite)
-        fingerprint = config.application.fingerprint()
+        fingerprint = config.task.fingerprint()
         if resume and (checkpoint or files.sources.exists()):
             files.check_sources(fingerprint)
         gpus = range(torch.cuda.device_count())
@@ -176,7 +175,7 @@ class RunFolder:
         if not resume:
             return None
         # recordings may have moved: what they are is in sources.json
-        check_settings(self.root, config.to_dict(), ignored=["application.data"])
+        check_settings(self.root, config.to_dict(), ignored=["task.data"])
         discard_drafts(self.root)
         if not self.checkpoint.exists():
             log.warning("no checkpoint in %s yet: starting from the beginning", self.root)
@@ -197,7 +196,7 @@ class RunFolder:
             return None
         if resume and self.probabilities.exists():
             return read_probabilities(self.probabilities)
-        file, title = config.objective.probabilities, config.application.title
+        file, title = config.objective.probabilities, config.task.title
         if (made_for := measured_for(file)) not in (None, title):
             log.warning("%s was measured for %s, but this run matches %s", file, made_for, title)
         return read_probabilities(file)
@@ -228,6 +227,23 @@ class RunFolder:
             write_json(self.sources, fingerprint)
 
 
+def read_probabilities(file: Path | str) -> Tensor:
+    """The path probabilities of a file written by ``multipath importance``, shape (P,)."""
+    from multipath.importance import load_probabilities
+
+    return load_probabilities(file)
+
+
+def measured_for(file: Path | str) -> str | None:
+    """The task that a file of probabilities says it was measured for, if it does."""
+    from multipath.importance import ThetaImportance
+
+    try:
+        return ThetaImportance.load(file).settings.get("task")
+    except InputError:  # plain probabilities; what is wrong with others is told when they are read
+        return None
+
+
 def _fit(trainer: Trainer, model: SoundMatching, checkpoint: Path | None) -> None:
     """Train; an interruption stays a KeyboardInterrupt, where Lightning would end the process."""
     handler = signal.getsignal(signal.SIGINT)
@@ -251,8 +267,8 @@ def _summarize(
     curve = [row[evaluation.headline] for row in history.rows]
     steps = [row["step"] for row in history.rows]
     return {
-        "application": config.application.name,
-        "variant": config.application.variant,
+        "task": config.task.name,
+        "variant": config.task.variant,
         "loss": objective.loss,
         "loss_description": model.objective.description,
         "probabilities": objective.probabilities,

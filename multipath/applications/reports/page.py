@@ -48,7 +48,7 @@ def write_comparison(folders: Sequence[Path], file: Path) -> list[Section]:
     Raises:
         InputError: If a folder is missing, given twice or holds no run, or a file is damaged.
     """
-    from multipath.applications.matching.report import render_page  # Lightning is slow to import
+    from multipath.applications.runs.html import render_page
 
     found = sections(read_runs(folders))
     file.parent.mkdir(parents=True, exist_ok=True)

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import t as student
 
-from multipath.applications.matching.config import APPLICATIONS
+from multipath.applications.matching.config import TASK_CLASSES
 from multipath.applications.runs.draws_csv import read_draws
 from multipath.applications.runs.files import read_json, read_numbers
 from multipath.errors import InputError
@@ -232,7 +232,7 @@ def read_run(folder: Path, name: str | None = None) -> Run:
     given = read_json(folder / "config.json")
     config = _flat(_ungrouped(given))
     summary = _optional(folder / "summary.json", read_json, {})
-    kind = "resynthesis" if given.get("application") == "resynthesis" else "match"
+    kind = "resynthesis" if given.get("task") == "resynthesis" else "match"
     task = config.get("source" if kind == "resynthesis" else "task")
     if task is None:
         raise InputError(
@@ -320,31 +320,29 @@ def _errors(kind: str, summary: Mapping[str, Any]) -> dict[str, float]:
 
 
 def _headline(config: Mapping[str, Any]) -> str:
-    """What a match is judged by; runs that are older than applications matched chirplets."""
-    application = config.get("application")
-    name = application.get("name") if isinstance(application, Mapping) else None
-    return APPLICATIONS[name].judged_by.headline if name in APPLICATIONS else "theta"
+    """What a match is judged by; runs that are older than tasks matched chirplets."""
+    task = config.get("task")
+    name = task.get("name") if isinstance(task, Mapping) else None
+    return TASK_CLASSES[name].judged_by.headline if name in TASK_CLASSES else "theta"
 
 
 def _ungrouped(config: Mapping[str, Any]) -> dict[str, Any]:
     """Settings of a match without the names of their groups, as ``MatchConfig.changed`` takes them.
 
-    Of the application only its title is not a setting.
+    Of the task only its title is not a setting.
     """
-    application = config.get("application")
-    if not isinstance(application, Mapping):
+    task = config.get("task")
+    if not isinstance(task, Mapping):
         return dict(config)
     groups = [config.get(name, {}) for name in ("objective", "encoder", "training")]
     variants = "synth", "alignment", "data"
-    named = [application.get(name) for name in ("name", *variants)]
+    named = [task.get(name) for name in ("name", *variants)]
     # of a folder, the name: others may have reached it by another way
-    task = " ".join(Path(str(e)).name or str(e) for e in named if e is not None)
-    settings = {
-        name: value for name, value in application.items() if name not in ("name", *variants)
-    }
+    title = " ".join(Path(str(e)).name or str(e) for e in named if e is not None)
+    settings = {name: value for name, value in task.items() if name not in ("name", *variants)}
     for group in groups:
         settings |= group
-    return {"task": task, **settings, "preset": config.get("preset"), "seed": config["seed"]}
+    return {"task": title, **settings, "preset": config.get("preset"), "seed": config["seed"]}
 
 
 def _digest(sources: Path) -> str:

@@ -49,7 +49,7 @@ def measure_cost(config: MatchConfig, seconds: float = 10.0, least: int = 3) -> 
         (3, True)
     """
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    task, objective = config.application, find_objective(config.objective.loss)
+    task, objective = config.task, find_objective(config.objective.loss)
     generator = torch.Generator().manual_seed(config.seed)
     width = task.n_samples
     if objective.supervised:

@@ -70,6 +70,6 @@ def _tasks(plan: Plan) -> list[Section]:
     for row, jobs in plan.rows:
         runs = [read_run(job.target) for job in jobs if job.done]
         if runs:
-            section = sections.setdefault(row.task, Section("match", row.task, [], []))
+            section = sections.setdefault(row.case, Section("match", row.case, [], []))
             section.groups.append(Group(row.method, runs))
     return list(sections.values())

@@ -40,7 +40,7 @@ class Row:
     Args:
         method: What ``--only`` selects.
         loss: Its name in ``LOSSES``.
-        application: Name of an application.
+        task: Name of a task.
         changes: Of the preset's settings.
         quick: More of them, at the scale ``quick``.
         importance: Whether paths are drawn from probabilities that theta-importance finds first.
@@ -49,7 +49,7 @@ class Row:
 
     method: str
     loss: str
-    application: str = "granular"
+    task: str = "granular"
     changes: Mapping[str, Any] = field(default_factory=dict)
     quick: Mapping[str, Any] = field(default_factory=dict)
     importance: bool = False
@@ -61,20 +61,20 @@ class Row:
         return f"{self.method} {self.label}".strip()
 
     @property
-    def task(self) -> str:
-        """Application and label, fit for a file name."""
-        return f"{self.application}-{self.label}".rstrip("-")
+    def case(self) -> str:
+        """Task and label, fit for a file name."""
+        return f"{self.task}-{self.label}".rstrip("-")
 
     def config(self, scale: str, seed: int, data: str | None = None) -> MatchConfig:
         """The run of a seed, drawing uniformly.
 
         Raises:
-            ConfigurationError: If the application or one of the settings does not exist.
+            ConfigurationError: If the task or one of the settings does not exist.
         """
         changes = {**self.changes, **(self.quick if scale == "quick" else {})}
         if data is not None:
             changes["data"] = data
-        return preset(scale, self.application, loss=self.loss, seed=seed, **changes)
+        return preset(scale, self.task, loss=self.loss, seed=seed, **changes)
 
 
 @dataclass(frozen=True)
@@ -155,10 +155,10 @@ def _rows(*methods: str, **changes: Any) -> list[Row]:
     return [_on(METHODS[method], **changes) for method in methods]
 
 
-def _on(row: Row, application: str = "granular", label: str = "", **changes: Any) -> Row:
+def _on(row: Row, task: str = "granular", label: str = "", **changes: Any) -> Row:
     # learning rates of a method were chosen on granular textures
-    quick = row.quick if application == "granular" else {}
-    return Row(row.method, row.loss, application, changes, quick, row.importance, label)
+    quick = row.quick if task == "granular" else {}
+    return Row(row.method, row.loss, task, changes, quick, row.importance, label)
 
 
 _ERRORS = (
@@ -203,7 +203,7 @@ TABLES: dict[str, Table] = {
                 row
                 for synth in CHIRPLETS
                 for row in _rows(
-                    "scrapl", "scrapl-theta", application="chirplet", label=synth, synth=synth
+                    "scrapl", "scrapl-theta", task="chirplet", label=synth, synth=synth
                 )
             ],
             [
@@ -223,7 +223,7 @@ TABLES: dict[str, Table] = {
                     *_COMPARED[:2],
                     "scrapl-theta",
                     *_COMPARED[2:],
-                    application="tr808",
+                    task="tr808",
                     label=alignment,
                     alignment=alignment,
                 )
@@ -264,7 +264,7 @@ def find_table(name: str, scale: str) -> Table:
     """The table of a name, checked for a scale.
 
     Raises:
-        ConfigurationError: If there is no such table or scale, or an application is missing.
+        ConfigurationError: If there is no such table or scale, or a task is missing.
     """
     if name not in TABLES:
         raise ConfigurationError(f"unknown table {name!r}; choose one of {', '.join(TABLES)}")
@@ -272,9 +272,9 @@ def find_table(name: str, scale: str) -> Table:
         raise ConfigurationError(f"unknown scale {scale!r}; choose one of {', '.join(SCALES)}")
     table = TABLES[name]
     for row in table.rows:
-        if row.application not in PRESETS:
+        if row.task not in PRESETS:
             raise ConfigurationError(
-                f"{name} needs the application {row.application!r}, which is not there; "
+                f"{name} needs the task {row.task!r}, which is not there; "
                 f"applications are {', '.join(PRESETS)}"
             )
     return table

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from multipath.applications.matching.config import MatchConfig
-from multipath.applications.matching.settings import differences
 from multipath.applications.runs.files import read_csv, read_json
 from multipath.applications.runs.folders import changed_files, check_place
+from multipath.applications.runs.settings import differences
 from multipath.errors import ConfigurationError
 
 from .grid import Row, Table
@@ -19,7 +19,7 @@ from .grid import Row, Table
 __all__ = ["Job", "Plan", "make_plan"]
 
 REMEDY = "remove its folder, and the same command makes it again"
-ON = "application", "encoder", "preset", "seed"  # what importance depends on
+ON = "task", "encoder", "preset", "seed"  # what importance depends on
 
 
 @dataclass(frozen=True)
@@ -152,7 +152,7 @@ def make_plan(
             config = row.config(preset, seed, data).changed(**(changes or {}))
             needs = None
             if row.importance and table.kind == "match":
-                first = importance.setdefault(row.task, _importance(folder, row, config))
+                first = importance.setdefault(row.case, _importance(folder, row, config))
                 needs = first.name
                 config = config.changed(probabilities=str(first.target))
             jobs.append(_job(table, folder, row, config, needs))
@@ -163,13 +163,13 @@ def make_plan(
 
 
 def _importance(folder: Path, row: Row, config: MatchConfig) -> Job:
-    name = f"importance-{row.task}"
+    name = f"importance-{row.case}"
     return Job(name, "importance", folder / "importance" / f"{name}.pt", config.to_dict())
 
 
 def _job(table: Table, folder: Path, row: Row, config: MatchConfig, needs: str | None) -> Job:
     kind = "cost" if table.kind == "cost" else "match"
-    name = f"{kind}-{row.task}-{row.method}-{config.seed}"
+    name = f"{kind}-{row.case}-{row.method}-{config.seed}"
     place = folder / ("costs" if kind == "cost" else "runs") / name
     return Job(name, kind, place, config.to_dict(), needs)
 
@@ -198,13 +198,13 @@ def _changed(job: Job, recordings: dict[str | None, Mapping[str, str]]) -> list[
         before, now = ({name: each.get(name) for name in ON} for each in (before, now))
     for values in (before, now):  # a file may be reached by another path
         _forget(values, "objective", "probabilities")
-    folder = now["application"].get("data")
+    folder = now["task"].get("data")
     if not sources or folder is None:
         return list(differences(before, now))
     for values in (before, now):  # recordings are known by what they are
-        _forget(values, "application", "data")
+        _forget(values, "task", "data")
     if folder not in recordings:
-        recordings[folder] = MatchConfig.from_dict(job.config).application.fingerprint()
+        recordings[folder] = MatchConfig.from_dict(job.config).task.fingerprint()
     return [*differences(before, now), *changed_files(sources, recordings[folder])]
 
 

@@ -205,7 +205,7 @@ def _rows(table: Table, line: Line) -> list[dict[str, Any]]:
         found.append(
             {
                 "method": line.row.method,
-                "task": line.row.label or line.row.application,
+                "task": line.row.label or line.row.task,
                 "column": column.name,
                 "mean": None if value is None else value.mean,
                 "margin": None if value is None or math.isnan(value.margin) else value.margin,

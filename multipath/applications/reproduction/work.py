@@ -48,7 +48,7 @@ def _importance(job: Job, config: MatchConfig) -> None:
     from multipath.applications.matching.importance import measure
 
     result = measure(config, journal=job.target.with_suffix(".journal"))
-    write_json(job.settings, {**config.to_dict(), "sources": config.application.fingerprint()})
+    write_json(job.settings, {**config.to_dict(), "sources": config.task.fingerprint()})
     result.save(job.target)
 
 

@@ -83,7 +83,7 @@ def run_resynthesis(
     """
     files = ResynthesisFolder(Path(folder))
     config = {
-        "application": "resynthesis",
+        "task": "resynthesis",
         "source": source,
         "recording": hashlib.sha256(recording.numpy().tobytes()).hexdigest()[:16],
         **settings.to_dict(),
@@ -103,7 +103,7 @@ def run_resynthesis(
             files.save(search, recording, seconds)
         after_step(search.step)
         summary = {
-            "application": "resynthesis",
+            "task": "resynthesis",
             "source": source,
             "transform": settings.transform,
             "paths": len(search.loss.paths),
@@ -211,7 +211,7 @@ def _write_report(
     config: Mapping[str, Any],
     summary: Mapping[str, Any],
 ) -> None:
-    from multipath.applications.matching.report import render_page  # Lightning is slow to import
+    from multipath.applications.runs.html import render_page
 
     rate = search.settings.sample_rate
     sounds = {"recording": (recording, rate), "resynthesis": (search.signal, rate)}

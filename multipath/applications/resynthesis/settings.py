@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from multipath.applications.audio.files import check_rate
 from multipath.applications.distance.compare import check_length, default_octaves
-from multipath.applications.matching.settings import Settings, check_seed
+from multipath.applications.runs.settings import Settings, check_seed
 from multipath.errors import ConfigurationError
 from multipath.transforms import JTFS, Scattering1D, Transform
 

@@ -18,10 +18,10 @@ import torch
 from filelock import FileLock, Timeout
 
 from multipath._internal.files import drafted
-from multipath.applications.matching.settings import differences
 from multipath.errors import ConfigurationError, InputError
 
 from .files import read_json
+from .settings import differences
 
 __all__ = [
     "changed_files",
@@ -72,9 +72,9 @@ def check_folder(root: Path, *, resume: bool, overwrite: bool) -> None:
         >>> from multipath.applications.runs.files import write_json
         >>> with TemporaryDirectory() as root:
         ...     check_folder(Path(root), resume=False, overwrite=False)
-        ...     write_json(Path(root, "config.json"), {"application": "mine", "steps": 5})
+        ...     write_json(Path(root, "config.json"), {"task": "mine", "steps": 5})
         ...     check_folder(Path(root), resume=True, overwrite=False)
-        ...     check_settings(Path(root), {"application": "mine", "steps": 6})
+        ...     check_settings(Path(root), {"task": "mine", "steps": 6})
         Traceback (most recent call last):
         multipath.errors.ConfigurationError: cannot resume ... other settings: steps was 5, is 6
     """
@@ -279,4 +279,4 @@ def _holds_a_run(root: Path) -> bool:
         config = read_json(root / CONFIG)
     except InputError:  # damaged: whoever goes on with it will be told
         return True
-    return isinstance(config, Mapping) and "application" in config
+    return isinstance(config, Mapping) and "task" in config

@@ -9,17 +9,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from multipath.applications.matching.config import APPLICATIONS, MatchConfig
+from multipath.applications.matching.config import TASK_CLASSES, MatchConfig
 from multipath.applications.matching.presets import PRESETS, preset
-from multipath.applications.matching.settings import Settings, differences
 from multipath.applications.matching.tasks.evaluation import steps_to_converge, total_variation
+from multipath.applications.runs.settings import Settings, differences
 from multipath.errors import ConfigurationError, InputError
 
 CONFIGS = [config for presets in PRESETS.values() for config in presets.values()]
 
 
 def ids(config: MatchConfig) -> str:
-    return f"{config.application.name}-{config.preset}"
+    return f"{config.task.name}-{config.preset}"
 
 
 @pytest.mark.parametrize("config", CONFIGS, ids=ids)
@@ -38,31 +38,31 @@ def test_names_of_settings_are_unique_across_groups(config):
 
 
 def test_every_application_has_both_presets():
-    assert PRESETS.keys() == APPLICATIONS.keys()
+    assert PRESETS.keys() == TASK_CLASSES.keys()
     for name, presets in PRESETS.items():
         assert presets.keys() == {"quick", "paper"}
         for label, config in presets.items():
-            assert isinstance(config.application, APPLICATIONS[name])
+            assert isinstance(config.task, TASK_CLASSES[name])
             assert config.preset == label
 
 
 def test_the_paper_presets_are_those_of_the_paper():
     chirplet, granular = preset("paper"), preset("paper", "granular")
     for config, epochs, rate in ((chirplet, 50, 1e-4), (granular, 200, 1e-5)):
-        training, application = config.training, config.application
-        train = application.targets(0)["train"]
+        training, task = config.training, config.task
+        train = task.targets(0)["train"]
         assert training.steps == epochs * train.size // training.batch_size
         assert (training.learning_rate, training.schedule) == (rate, "constant")
-        assert (application.n_samples, application.sample_rate) == (32768, 8192.0)
-    synth = granular.application.build_synth()
+        assert (task.n_samples, task.sample_rate) == (32768, 8192.0)
+    synth = granular.task.build_synth()
     assert (synth.n_grains, synth.grain_samples, synth.pitches) == (64, 4096, "random")
     assert (synth.f_min, synth.f_max) == (256.0, 2048.0)
-    assert len(granular.application.scattering.build(32768, 8192.0).paths) == 315
+    assert len(granular.task.scattering.build(32768, 8192.0).paths) == 315
 
 
 def test_the_synthesizer_chooses_what_the_parameters_span():
     spans = {
-        (name, synth): preset(name, synth=synth).application.ranges
+        (name, synth): preset(name, synth=synth).task.ranges
         for name in ("quick", "paper")
         for synth in ("slow-slow", "fast-fast")
     }
@@ -77,7 +77,7 @@ def test_changes_reach_their_group_and_nothing_else():
     after = before.changed(steps=7, max_shift=3, loss="jtfs", seed=5, cqt_hop=16)
     assert list(differences(before.to_dict(), after.to_dict())) == [
         "seed was 0, is 5",
-        "application.max_shift was 256, is 3",
+        "task.max_shift was 256, is 3",
         "objective.loss was scrapl, is jtfs",
         "encoder.cqt_hop was 32, is 16",
         "training.steps was 600, is 7",
@@ -99,8 +99,8 @@ def test_changes_reach_their_group_and_nothing_else():
         ({"learning_rate": 0.0}, "learning_rate must be positive"),
         ({"synth": "slow"}, "unknown chirplet synthesizer 'slow'"),
         ({"colour": 1}, "chirplet has no settings named colour"),
-        ({"application": "granular", "synth": "slow-slow"}, "granular has no settings named synth"),
-        ({"application": "bells"}, "unknown application 'bells'; choose one of chirplet, granular"),
+        ({"task": "granular", "synth": "slow-slow"}, "granular has no settings named synth"),
+        ({"task": "bells"}, "unknown task 'bells'; choose one of chirplet, granular"),
         ({"name": "huge"}, "unknown preset 'huge'; choose one of quick, paper"),
         ({"reweight": True}, "reweight changes nothing without probabilities"),
         ({"loss": "kpaths", "probabilities": "p.pt"}, "'kpaths' does not draw from probabilities"),
@@ -119,13 +119,13 @@ def test_a_foreign_configuration_is_refused():
         MatchConfig.from_dict({**values, "training": {**training, "x": 1}})
     with pytest.raises(InputError, match=r"MatchConfig .*missing \[\], unknown \['colour'\]"):
         MatchConfig.from_dict({**values, "colour": 1})
-    with pytest.raises(InputError, match="its application is 'bells', expected one of chirplet"):
-        MatchConfig.from_dict({**values, "application": {"name": "bells"}})
+    with pytest.raises(InputError, match="its task is 'bells', expected one of chirplet"):
+        MatchConfig.from_dict({**values, "task": {"name": "bells"}})
 
 
 def test_supervision_needs_known_parameters(monkeypatch):
     config = preset("quick")
-    monkeypatch.setattr(type(config.application), "knows_theta", False)
+    monkeypatch.setattr(type(config.task), "knows_theta", False)
     config.changed(loss="jtfs")
     with pytest.raises(ConfigurationError, match="'ploss' compares parameters, but nobody knows"):
         config.changed(loss="ploss")

@@ -76,7 +76,7 @@ def test_measures_grains():
     found = measure(TINY_GRANULAR, examples=2, batch=1, method="hutchinson")
     assert found.parameters == ("density", "slope")
     assert found.settings["batches"] == 2
-    assert found.settings["application"] == "granular"
+    assert found.settings["task"] == "granular"
 
 
 def test_published_numbers_of_examples():
@@ -98,7 +98,7 @@ def test_no_examples_are_refused(settings):
 def test_inside_is_the_rectangle(synth):
     config = preset("paper", synth=synth)
     paths = scattering_loss(config).paths
-    (slow, fast), (flat, steep) = config.application.ranges.am, config.application.ranges.fm
+    (slow, fast), (flat, steep) = config.task.ranges.am, config.task.ranges.fm
     for spacings in (0.0, 0.5, 1.0):
         wider = 2 ** (spacings / 2) + 1e-6  # two wavelets an octave, both ways
         for path, found in zip(paths, inside(config, paths, spacings).tolist(), strict=True):
@@ -164,9 +164,9 @@ def test_drums_made_or_recorded(tmp_path, capsys):
     made = ("--synthetic", "8", "--examples", "2", "--method", "gradient")
     assert command("tr808", *made, "--out", tmp_path / "pi.pt") == 0
     result = ThetaImportance.load(tmp_path / "pi.pt")
-    assert result.parameters == TINY_TR808.application.build_synth().parameter_names
+    assert result.parameters == TINY_TR808.task.build_synth().parameter_names
     assert float(result.probabilities().sum()) == pytest.approx(1)
-    assert "tr808" in result.settings["application"]
+    assert "tr808" in result.settings["task"]
     capsys.readouterr()
     assert command("tr808", "--out", tmp_path / "other.pt") == 2
     assert "--data DIR) or --synthetic [N], got neither" in capsys.readouterr().err

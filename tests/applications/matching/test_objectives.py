@@ -50,7 +50,7 @@ def some_probabilities(count: int) -> torch.Tensor:
 
 
 def n_paths() -> int:
-    task = TINY.application
+    task = TINY.task
     return len(task.scattering.build(task.n_samples, task.sample_rate).paths)
 
 
@@ -181,7 +181,7 @@ class Named(nn.Module):
 
 def test_coefficients_are_compressed_where_the_application_says_so():
     plain = SoundMatching(TINY.changed(loss="jtfs")).criterion
-    scattering = dataclasses.replace(TINY.application.scattering, eps=0.5)
+    scattering = dataclasses.replace(TINY.task.scattering, eps=0.5)
     compressed = SoundMatching(TINY.changed(loss="jtfs", scattering=scattering)).criterion
     x, y = torch.randn(2, 1, 1024, generator=torch.Generator().manual_seed(0))
     path, transform = [3], plain.transform
@@ -202,7 +202,7 @@ def test_windows_longer_than_the_signals_are_left_out():
 
 
 def test_signals_shorter_than_every_window_are_refused():
-    scattering = dataclasses.replace(TINY.application.scattering, J=3, T=8)
+    scattering = dataclasses.replace(TINY.task.scattering, J=3, T=8)
     config = TINY.changed(loss="mss-revisited", n_samples=32, max_shift=1, scattering=scattering)
     with pytest.raises(ConfigurationError, match="32 samples are too short for a scale of 67"):
         LOSSES["mss-revisited"].build(LossContext(config, lambda: []))
@@ -224,7 +224,7 @@ def test_kpaths_draws_by_the_energy_of_training_targets():
 def test_probabilities_measured_for_another_synthesizer_are_pointed_out(tmp_path, caplog):
     count = len(scattering_loss(TINY).paths)
     curvature = torch.rand(2, count, generator=torch.Generator().manual_seed(0))
-    made_for = {"application": "chirplet slow-slow"}
+    made_for = {"task": "chirplet slow-slow"}
     result = ThetaImportance(scattering_loss(TINY).paths, ("AM", "FM"), curvature, None, made_for)
     result.save(tmp_path / "pi.pt")
     config = TINY.changed(loss="scrapl", probabilities=str(tmp_path / "pi.pt"), steps=1)
@@ -240,9 +240,9 @@ def test_a_plugin_of_few_paths_is_evaluated_whole():
 
 @pytest.mark.parametrize("sampling", ["exact", "reduced"])
 def test_scattering_over_time_has_the_settings_of_the_task(sampling):
-    settings = dataclasses.replace(TINY.application.scattering, sampling=sampling)
+    settings = dataclasses.replace(TINY.task.scattering, sampling=sampling)
     config = TINY.changed(loss="scattering1d", scattering=settings)
-    transform, task = SoundMatching(config).criterion.transform, config.application
+    transform, task = SoundMatching(config).criterion.transform, config.task
     by_hand = Scattering1D(
         task.n_samples,
         settings.J,

@@ -71,7 +71,7 @@ def test_the_page_of_recordings_shows_no_true_parameters(tmp_path, monkeypatch):
         def forward(self, batch, estimate):
             return {"loudness": batch.targets.sounds.square().mean(dim=1)}
 
-    kind = type(TASK.application)
+    kind = type(TASK.task)
     monkeypatch.setattr(kind, "knows_theta", False)
     monkeypatch.setattr(kind, "targets", lambda self, seed: split_targets(Targets(sounds=sounds)))
     monkeypatch.setattr(kind, "build_evaluation", lambda self, synth: Silence())
@@ -201,9 +201,9 @@ def call(capsys, *arguments: str) -> tuple[int, str, str]:
 def test_command_line_runs_and_says_where_the_report_is(name, tmp_path, capsys, monkeypatch):
     asked = []
 
-    def tiny_preset(preset, application, **given):
-        asked.append((preset, application, given))
-        return TASK if application == "chirplet" else TINY_GRANULAR
+    def tiny_preset(preset, task, **given):
+        asked.append((preset, task, given))
+        return TASK if task == "chirplet" else TINY_GRANULAR
 
     monkeypatch.setattr("multipath.applications.cli.match.preset", tiny_preset)
     given = ["--loss", "scrapl", "--steps", "7", "--seed", "3", "--lr", "0.1", "--preset", "paper"]
@@ -269,7 +269,7 @@ def test_run_folders_are_named_after_the_run(arguments, folder, capsys, monkeypa
         (["match", "granular", "--reweight"], "name a file with --probabilities"),
         (["match", "granular", "--loss", "jtfs", "--probabilities", "p"], "leave out --probab"),
         (["paths", "--preset", "nonsense"], "choose one of quick, paper"),
-        (["paths", "--application", "nonsense"], "choose one of chirplet, granular"),
+        (["paths", "--task", "nonsense"], "choose one of chirplet, granular"),
         (["match", "chirplet", "--steps", "0"], "steps must be at least 1, got 0"),
         (["match", "chirplet", "--resume", "--out", "nowhere"], "nothing to resume"),
     ],
@@ -304,7 +304,7 @@ def test_interruption_has_its_exit_code_and_says_how_to_go_on(
         raise KeyboardInterrupt
 
     for name in files:
-        (tmp_path / name).write_text('{"application": "mine"}')
+        (tmp_path / name).write_text('{"task": "mine"}')
     monkeypatch.setattr("multipath.applications.matching.train.run", interrupted)
     code, _, err = call(capsys, "match", "chirplet", "--out", str(tmp_path))
     assert code == 130
@@ -344,7 +344,7 @@ def test_list_names_every_choice(capsys):
     assert code == 0
     for name in (*LOSSES, "fast-fast", "chirplet quick", "granular paper"):
         assert name in out
-    losses = out.partition("\nlosses\n")[2].partition("\napplications")[0].splitlines()
+    losses = out.partition("\nlosses\n")[2].partition("\ntasks")[0].splitlines()
     places = {
         line.index(row.description) for line, row in zip(losses, LOSSES.values(), strict=True)
     }
@@ -356,7 +356,7 @@ def test_paths_prints_the_table(capsys):
     assert code == 0
     assert "rate" in out.splitlines()[0]
     assert len(out.splitlines()) == 256  # a heading and 255 paths
-    code, out, _ = call(capsys, "paths", "--application", "granular", "--preset", "paper")
+    code, out, _ = call(capsys, "paths", "--task", "granular", "--preset", "paper")
     assert code == 0
     assert len(out.splitlines()) == 316
 

@@ -54,7 +54,7 @@ def test_supervised_training_learns(tmp_path):
         *(TINY.changed(loss=loss) for loss in ("ploss", "kpaths", "scrapl", "scrapl-padam")),
         TINY_GRANULAR.changed(loss="scrapl"),
     ],
-    ids=lambda config: f"{config.application.name}-{config.objective.loss}",
+    ids=lambda config: f"{config.task.name}-{config.objective.loss}",
 )
 def test_an_interrupted_run_resumes_to_the_same_result(config, tmp_path):
     whole = run(config, tmp_path / "whole")
@@ -89,7 +89,7 @@ def test_the_summary_says_what_the_saved_encoder_scores(name, tmp_path):
     assert json.loads((tmp_path / "summary.json").read_text()) == summary
     saved = MatchConfig.from_dict(json.loads((tmp_path / "config.json").read_text()))
     assert saved == config
-    assert summary["application"] == name
+    assert summary["task"] == name
     assert summary["steps_to_converge"] == 4  # any error is below a threshold that high
     errors = [row["theta"] for row in read_numbers(tmp_path / "metrics.csv")]
     assert summary["total_variation"] == pytest.approx(abs(errors[1] - errors[0]) / 2)
@@ -151,8 +151,8 @@ def test_folders_with_a_run_are_not_overwritten_silently(tmp_path):
         run(TINY, tmp_path / "half")
     for changed, difference in (
         (TINY.changed(learning_rate=0.5), r"training\.learning_rate was 0\.001, is 0\.5"),
-        (TINY.changed(synth="slow-slow"), r"application\.synth was fast-moderate, is slow-slow"),
-        (TINY_GRANULAR, r"application\.name was chirplet, is granular;.*f0 was 512\.0, is not set"),
+        (TINY.changed(synth="slow-slow"), r"task\.synth was fast-moderate, is slow-slow"),
+        (TINY_GRANULAR, r"task\.name was chirplet, is granular;.*f0 was 512\.0, is not set"),
     ):
         with pytest.raises(ConfigurationError, match=f"with other settings: {difference}"):
             run(changed, tmp_path / "half", resume=True)

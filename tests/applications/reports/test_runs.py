@@ -33,7 +33,7 @@ def make_match(folder, loss="mss", seed=0, errors=(300.0, 200.0), finished=True,
     scattering = settings.pop("scattering", {"J": 5})
     config = {
         "seed": seed,
-        "application": {"name": "chirplet", "synth": synth, "scattering": scattering},
+        "task": {"name": "chirplet", "synth": synth, "scattering": scattering},
         "objective": {"loss": loss},
         "training": settings,
     }
@@ -101,7 +101,7 @@ def test_runs_are_grouped_by_everything_but_the_seed(tmp_path):
 
 def make_drums(folder, rows, finished=True):
     """A run that matched recordings: there is no theta to judge it by."""
-    config = {"seed": 0, "application": {"name": "tr808", "alignment": "meso"}, "objective": {}}
+    config = {"seed": 0, "task": {"name": "tr808", "alignment": "meso"}, "objective": {}}
     write_json(folder / "config.json", config)
     write_csv(folder / "metrics.csv", [{"step": 5 * i, **row} for i, row in enumerate(rows, 1)])
     if finished:
@@ -202,7 +202,7 @@ def test_the_page_of_real_runs(real, tmp_path, capsys):
     assert f"report: {out}" in capsys.readouterr().out.replace("\n", "")
     page = out.read_text()
     assert page.index("Resynthesis: tone.wav") > 0
-    assert page.index(f"Sound matching: {TINY.application.title}") > 0
+    assert page.index(f"Sound matching: {TINY.task.title}") > 0
     assert "match &lt;0&gt;" in page
     assert "match <" not in page
     # a link to each run's own report, and nothing else outside of the page
@@ -281,7 +281,7 @@ def test_sounds_stand_beside_the_target_they_were_made_of(tmp_path):
 def test_recordings_of_one_name_are_no_task_in_common(tmp_path):
     for name, recording in (("a", "00ff"), ("b", "11ee"), ("c", "00ff")):
         (tmp_path / name).mkdir()
-        config = {"application": "resynthesis", "source": "kick.wav", "seed": ord(name)}
+        config = {"task": "resynthesis", "source": "kick.wav", "seed": ord(name)}
         write_json(tmp_path / name / "config.json", config | {"recording": recording})
     found = sections(read_runs([tmp_path / name for name in "abc"]))
     assert [[run.name for run in section.runs] for section in found] == [["a", "c"], ["b"]]
@@ -301,7 +301,7 @@ def test_drums_are_a_task_in_common_if_the_recordings_are_the_same(tmp_path):
         (tmp_path / name).mkdir()
         make_drums(tmp_path / name, [{"mss": 4.0}])
         config = json.loads((tmp_path / name / "config.json").read_text())
-        config["application"]["data"] = data
+        config["task"]["data"] = data
         write_json(tmp_path / name / "config.json", config)
         if sources:
             write_json(tmp_path / name / "sources.json", sources)

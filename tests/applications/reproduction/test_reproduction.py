@@ -162,9 +162,9 @@ def test_plans_refused(tmp_path, change, message):
 
 
 def test_an_application_that_is_not_there(monkeypatch):
-    rows = [replace(TABLES["table2"].rows[0], application="organ")]
+    rows = [replace(TABLES["table2"].rows[0], task="organ")]
     monkeypatch.setitem(TABLES, "table2", replace(TABLES["table2"], rows=rows))
-    with pytest.raises(ConfigurationError, match="table2 needs the application 'organ'"):
+    with pytest.raises(ConfigurationError, match="table2 needs the task 'organ'"):
         find_table("table2", "quick")
 
 
@@ -200,7 +200,7 @@ def test_recordings_are_known_by_what_they_are(drums, tmp_path, monkeypatch, kin
     job = next(job for job in plan.jobs if job.kind == kind)
     if kind == "match":
         finish(job)
-        digests = MatchConfig.from_dict(job.config).application.fingerprint()
+        digests = MatchConfig.from_dict(job.config).task.fingerprint()
         write_json(job.target / "sources.json", digests)
     else:
         result = SimpleNamespace(save=lambda file: file.touch())
@@ -216,7 +216,7 @@ def test_recordings_are_known_by_what_they_are(drums, tmp_path, monkeypatch, kin
     wanted = "BD 1.wav is gone; BD 2.wav is new; SD 1.wav has changed; choose another folder"
     with pytest.raises(ConfigurationError, match=wanted):
         drum_plan(tmp_path, moved, "scrapl-theta")
-    with pytest.raises(ConfigurationError, match=r"application\.data was .*drums, is None; choose"):
+    with pytest.raises(ConfigurationError, match=r"task\.data was .*drums, is None; choose"):
         drum_plan(tmp_path, None, "scrapl-theta")
 
 
@@ -224,15 +224,13 @@ def test_an_interrupted_run_goes_on_with_recordings_that_have_moved(drums, tmp_p
     runs = []
     monkeypatch.setattr(
         "multipath.applications.matching.train.run",
-        lambda config, out, resume: runs.append((config.application.data, resume)),
+        lambda config, out, resume: runs.append((config.task.data, resume)),
     )
     job, *_ = drum_plan(tmp_path, drums).jobs
     do(job.to_dict())
     job.target.mkdir(parents=True)
     write_json(job.settings, dict(job.config))  # and interrupted
-    write_json(
-        job.target / "sources.json", MatchConfig.from_dict(job.config).application.fingerprint()
-    )
+    write_json(job.target / "sources.json", MatchConfig.from_dict(job.config).task.fingerprint())
     moved = drums.rename(tmp_path / "moved")
     job, *_ = drum_plan(tmp_path, moved).jobs
     do(job.to_dict())
@@ -390,7 +388,7 @@ def test_a_run_draws_from_what_theta_importance_found(tmp_path):
 
 def test_local_processes_do_jobs_and_say_what_went_wrong(tmp_path):
     good = tiny_plan(tmp_path, "table1", seeds=1, only=("ploss",), steps=2).jobs[0]
-    bad = replace(good, name="bad", target=tmp_path / "bad", config={"application": {}})
+    bad = replace(good, name="bad", target=tmp_path / "bad", config={"task": {}})
     failures = run_jobs(
         [good, bad], LocalProcesses(tmp_path / "jobs"), at_once=2, ended=lambda *_: None, pause=0.05
     )
@@ -560,7 +558,7 @@ def test_figure_of_error_against_cost(tmp_path):
 
 def test_costs_are_compared_with_a_spectral_loss(tmp_path):
     plan = make_plan(TABLES["table5"], "quick", tmp_path, 1, only=["mss-log", "jtfs"])
-    assert plan.jobs[0].config["application"]["n_samples"] == 32768
+    assert plan.jobs[0].config["task"]["n_samples"] == 32768
     for job, time in zip(plan.jobs, (0.8, 0.1), strict=True):
         write = {"time": time, "memory": 100 * time}
         job.target.mkdir(parents=True)

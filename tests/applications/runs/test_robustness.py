@@ -219,7 +219,7 @@ def test_a_checkpoint_stays_when_its_successor_does_not_fit(tmp_path):
 def test_what_a_folder_allows(tmp_path, files, resume, overwrite, message):
     for name in files:
         (tmp_path / name).parent.mkdir(exist_ok=True)
-        (tmp_path / name).write_text('{"application": "resynthesis"}')
+        (tmp_path / name).write_text('{"task": "resynthesis"}')
     if message is None:
         check_folder(tmp_path, resume=resume, overwrite=overwrite)
     else:
@@ -445,7 +445,7 @@ def test_tables_that_were_cut_off_are_read_as_far_as_they_go(name, part, runs, t
 
 
 def test_an_unfinished_run_on_drums_is_judged_by_its_first_error(tmp_path):
-    config = {"application": {"name": "tr808"}, "seed": 0}
+    config = {"task": {"name": "tr808"}, "seed": 0}
     (tmp_path / "config.json").write_text(json.dumps(config))
     (tmp_path / "metrics.csv").write_text("step,loss,mss,theta\n4,1.0,2.0,3.0\n")
     assert read_run(tmp_path).curve == {4.0: 2.0}
@@ -532,7 +532,7 @@ def test_one_process_at_a_time_writes_to_a_folder(tmp_path, work):
 
 @pytest.mark.parametrize("work", RUNS.values(), ids=RUNS)
 def test_resuming_what_is_under_way_leaves_its_drafts_alone(tmp_path, work):
-    (tmp_path / "config.json").write_text('{"application": "resynthesis"}')
+    (tmp_path / "config.json").write_text('{"task": "resynthesis"}')
     draft = tmp_path / ".metrics.1.draft.csv"
     draft.write_text("half of it")
     with (

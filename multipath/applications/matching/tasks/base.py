@@ -4,15 +4,46 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from dataclasses import dataclass
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar, Literal, Protocol
 
 import torch
 from torch import Tensor
 
-from multipath.applications.matching.settings import ScatteringSettings, Settings, check_positive
+from multipath.applications.runs.settings import Settings, check_positive
+from multipath.transforms import JTFS
 
 from .data import Targets, seeded, split_targets
 from .evaluation import Evaluation, ThetaError
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScatteringSettings(Settings):
+    """A joint time-frequency scattering transform and what follows it.
+
+    Args:
+        J: Argument of :class:`~multipath.transforms.JTFS`, as all up to ``sampling``.
+        Q: Likewise.
+        J_fr: Likewise.
+        Q_fr: Likewise.
+        T: Likewise.
+        F: Likewise.
+        sampling: Likewise.
+        eps: Coefficients S are compressed to log(1 + S / eps); None leaves them as they are.
+    """
+
+    J: int
+    Q: tuple[int, int]
+    J_fr: int
+    Q_fr: int
+    T: int
+    F: int
+    sampling: Literal["exact", "reduced"] = "exact"
+    eps: float | None = None
+
+    def build(self, n_samples: int, sample_rate: float, **changes: Any) -> JTFS:
+        """The transform, for signals of a length in samples and a rate in Hz."""
+        settings = {name: value for name, value in self.to_dict().items() if name != "eps"}
+        return JTFS(n_samples=n_samples, sample_rate=sample_rate, **{**settings, **changes})
 
 
 class Synthesizer(Protocol):
@@ -34,7 +65,7 @@ class Synthesizer(Protocol):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Application(Settings):
+class Task(Settings):
     """The settings of one kind of sound, and what can be built from them. Abstract.
 
     A subclass says what only it knows: its synthesizer, its targets, what nuisance decides about a
@@ -47,8 +78,8 @@ class Application(Settings):
         scattering: The transform of the scattering losses.
 
     Attributes:
-        name: Of the application: ``multipath match NAME``.
-        heading: Of the application, for people.
+        name: Of the task: ``multipath match NAME``.
+        heading: Of the task, for people.
         judged_by: What :meth:`build_evaluation` returns.
     """
 
@@ -105,7 +136,7 @@ class Application(Settings):
 
 
 @dataclass(frozen=True, kw_only=True)
-class RenderedApplication(Application):
+class RenderedTask(Task):
     """Targets are rendered from parameters drawn uniformly, so their errors can be told.
 
     Args:

@@ -10,11 +10,11 @@ from torch import Tensor
 from multipath.applications.synths.chirplet import CHIRPLETS, ChirpletRanges, ChirpletSynth
 from multipath.errors import ConfigurationError
 
-from .base import RenderedApplication
+from .base import RenderedTask
 
 
 @dataclass(frozen=True, kw_only=True)
-class ChirpletMatching(RenderedApplication):
+class ChirpletTask(RenderedTask):
     """Targets and reconstructions are shifted in time, each by its own number of samples.
 
     Args:

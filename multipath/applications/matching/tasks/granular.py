@@ -10,11 +10,11 @@ from torch import Tensor
 
 from multipath.applications.synths.granular import GranularSynth
 
-from .base import RenderedApplication
+from .base import RenderedTask
 
 
 @dataclass(frozen=True, kw_only=True)
-class GranularMatching(RenderedApplication):
+class GranularTask(RenderedTask):
     """Targets and reconstructions have grains of their own: one seed places those of each sound.
 
     Args:

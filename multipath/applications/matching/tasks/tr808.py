@@ -12,12 +12,12 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from multipath.applications.audio.files import check_rate
-from multipath.applications.matching.settings import check_positive
 from multipath.applications.metrics.drums import DrumMetrics
+from multipath.applications.runs.settings import check_positive
 from multipath.applications.synths.tr808 import TR808Synth
 from multipath.errors import ConfigurationError, InputError
 
-from .base import Application
+from .base import Task
 from .data import Batch, Targets
 from .evaluation import Evaluation
 from .recordings import (
@@ -53,7 +53,7 @@ class DrumDistances(Evaluation):
     headline = "mss"
     unit = ""
 
-    def __init__(self, task: TR808Matching, synth: TR808Synth) -> None:
+    def __init__(self, task: TR808Task, synth: TR808Synth) -> None:
         super().__init__()
         rate, onset = task.sample_rate, task.onset
         frame, hop = round(FRAME * rate), round(HOP * rate)
@@ -95,7 +95,7 @@ class DrumDistances(Evaluation):
 
 
 @dataclass(frozen=True, kw_only=True)
-class TR808Matching(Application):
+class TR808Task(Task):
     """Every target begins after some silence, so that reconstructions may come early or late.
 
     Args:

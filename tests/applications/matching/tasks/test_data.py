@@ -12,10 +12,10 @@ from tests.applications.tiny import TASKS, TINY, TINY_GRANULAR
 
 
 def make_batches(config) -> Batches:
-    application = config.application
-    targets = application.targets(config.seed)
+    task = config.task
+    targets = task.targets(config.seed)
     size = config.training.batch_size
-    return Batches(targets, application.draw_nuisance, seed=config.seed, size=size)
+    return Batches(targets, task.draw_nuisance, seed=config.seed, size=size)
 
 
 @pytest.mark.parametrize("config", TASKS.values(), ids=TASKS)
@@ -81,7 +81,7 @@ def test_recordings_are_taken_as_they_are():
     sounds = torch.randn(20, 1024, generator=torch.Generator().manual_seed(0))
     splits = split_targets(Targets(sounds=sounds))
     assert model.sounds(splits["validation"]).equal(sounds[12:16])
-    batches = Batches(splits, TINY.application.draw_nuisance, seed=0, size=12)
+    batches = Batches(splits, TINY.task.draw_nuisance, seed=0, size=12)
     seen = batches.training_batch(0).targets
     assert seen.theta is None
     assert sorted(seen.sounds[:, 0].tolist()) == sorted(sounds[:12, 0].tolist())

@@ -61,7 +61,7 @@ class StopAt(Callback):
 
 def test_the_paper_preset_is_that_of_the_paper():
     config = preset("paper", "tr808")
-    task, training, encoder = config.application, config.training, config.encoder
+    task, training, encoder = config.task, config.training, config.encoder
     assert (task.n_samples, task.sample_rate, task.onset) == (44100, 44100.0, 2048)
     assert (training.batch_size, training.steps // training.validate_every) == (8, 50)
     assert (training.learning_rate, training.schedule) == (1e-4, "linear")
@@ -75,7 +75,7 @@ def test_the_paper_preset_is_that_of_the_paper():
 @pytest.mark.parametrize("alignment", ["micro", "meso"])
 @pytest.mark.parametrize("noise", ["fixed", "random"])
 def test_alignment_and_noise_decide_the_chance_of_reconstructions(alignment, noise):
-    task = TINY_TR808.changed(alignment=alignment, noise=noise).application
+    task = TINY_TR808.changed(alignment=alignment, noise=noise).task
     seeds, delays = task.draw_nuisance(2000, torch.Generator().manual_seed(0)).unbind(dim=1)
     reach = set(range(129)) if alignment == "meso" else {64}
     assert set(delays.tolist()) == reach
@@ -93,7 +93,7 @@ def test_evaluation_renders_aligned_in_training_and_in_test():
 
 def test_targets_begin_after_the_onset(drums):
     for config in (TINY_TR808, recorded(drums)):
-        for targets in config.application.targets(0).values():
+        for targets in config.task.targets(0).values():
             assert not targets.sounds[:, :64].any()
             loud = targets.sounds.abs() > 1e-2 * targets.sounds.abs().amax(dim=1, keepdim=True)
             assert (loud.int().argmax(dim=1) < 64 + 60).all()  # 5 ms
@@ -189,14 +189,14 @@ def test_damaged_recordings_are_named_and_skipped_or_refused(drums, tmp_path, ca
     (tmp_path / "BD 3.wav").write_bytes(b"no audio")
     write_audio(tmp_path / "SD 7.wav", torch.zeros(2000), 12000)
     with caplog.at_level(logging.WARNING):
-        targets = recorded(tmp_path).application.targets(0)
+        targets = recorded(tmp_path).task.targets(0)
     assert sum(each.size for each in targets.values()) == 8
     assert [name for name in ("BD 3.wav", "SD 7.wav") if name in caplog.text] == [
         "BD 3.wav",
         "SD 7.wav",
     ]
     with pytest.raises(InputError, match=r"BD 3\.wav"):
-        recorded(tmp_path, bad_files="refuse").application.targets(0)
+        recorded(tmp_path, bad_files="refuse").task.targets(0)
 
 
 def test_unreadable_recordings_are_named_and_skipped_or_refused(
