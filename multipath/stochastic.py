@@ -33,7 +33,8 @@ class StochasticLoss(nn.Module):
         \qquad (\text{reweight=True: unbiased for any } \pi > 0)
 
     With ``reweight=False`` every path counts :math:`P w_p / k` (1/k by default), which is the
-    paper's importance sampling: biased towards the paths that :math:`\pi` favours.
+    paper's importance sampling: biased towards the paths that :math:`\pi` favours. Paths of weight
+    0 are never drawn, and P is the number of the others.
 
     **Which forward draws.** In training mode, each forward draws anew, unless an optimizer is
     linked (:meth:`redraw_after`; :class:`~multipath.optim.PAdam` and
@@ -112,6 +113,7 @@ class StochasticLoss(nn.Module):
         self.loss = loss
         self._sampler = Uniform() if sampler is None else sampler
         self._weights = loss.path_weights
+        self._n_active = int((self._weights > 0).sum())
         self._sampler.bind(loss.paths, self._weights)
         self._sampler.check_draws(int(n_draws))
         self.n_draws = int(n_draws)
@@ -208,17 +210,24 @@ class StochasticLoss(nn.Module):
         if weights is not self._weights:
             if not torch.equal(weights, self._weights):
                 self._sampler.rebind(self.loss.paths, weights)
+                self._n_active = int((weights > 0).sum())
             self._weights = weights
         return self._sampler
+
+    @property
+    def n_active(self) -> int:
+        """How many paths can be drawn: those of positive weight."""
+        _ = self.sampler  # which follows the weights that the loss has now
+        return self._n_active
 
     @property
     def unbiased(self) -> bool:
         """Whether the expected value over draws is the full loss."""
         if self.reweight:
             return self.sampler.unbiased
-        uniform = 1 / len(self.loss.paths)
+        uniform = (self.loss.path_weights > 0).double() / self.n_active
         distance = (self.sampler.inclusion(self.n_draws) - uniform).abs().max()
-        return float(distance) <= 1e-12 * uniform
+        return float(distance) * self.n_active <= 1e-12
 
     def forward(self, input: Tensor, target: Tensor) -> Tensor:
         """The estimate in training mode, the full loss in evaluation mode.
@@ -306,8 +315,9 @@ class StochasticLoss(nn.Module):
 
     def _weigh(self, indices: Tensor, probabilities: Tensor) -> Draw:
         weights = self.loss.path_weights[indices]
-        scale = 1 / probabilities if self.reweight else float(len(self.loss.paths))
-        return Draw(indices, weights * scale / len(indices), probabilities)
+        scale = 1 / probabilities if self.reweight else float(self.n_active)
+        weighed = torch.where(weights > 0, weights * scale, 0.0)  # not 0 * inf for a path by hand
+        return Draw(indices, weighed / len(indices), probabilities)
 
     def redraw_after(self, optimizer: Optimizer) -> None:
         """Make one draw last until ``optimizer`` has stepped.

@@ -192,7 +192,8 @@ class PathwiseOptimizer(Optimizer):
         states = [self.state[parameter] for parameter in batch]
         entries = [state["paths"][path] for state in states]
         step, last_step = states[0]["step"], entries[0]["last_step"]
-        rate = float(draw.probabilities[0]) if group["clock"] == "visits" else 1 / self.n_paths
+        counts_paths = group["clock"] == "paths"
+        rate = 1 / self.criterion.n_active if counts_paths else float(draw.probabilities[0])
         elapsed = (step - last_step) * rate
         visit = Visit(
             path=path,

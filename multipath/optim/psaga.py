@@ -155,7 +155,7 @@ class PSAGA(PathwiseOptimizer):
         weights = self.criterion.loss.path_weights
         if weights is not self._weights:
             self._weights, self._total = weights, float(weights.sum())
-        return float(weights[path]) * self.n_paths, self._total
+        return float(weights[path]) * self.criterion.n_active, self._total
 
     def _visit(self, visit: Visit) -> tuple[list[Tensor] | None, list[Tensor]]:
         """What the path did at its last visit, if any, and now; both in scratch memory."""

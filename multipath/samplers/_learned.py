@@ -183,8 +183,10 @@ class LearnedSampler(Categorical):
         level = factors * estimates.nan_to_num(0.0)
         score, unit = _power(level, self.power), _power(factors, self.power)
         kept = torch.ones_like(known)
-        if self.threshold and bool(known.any()):  # then these are all paths
-            kept = ~known | (level >= self.threshold * level[known].max())
+        if self._active is not None and self.weights is not None:
+            kept = self.weights[indices] > 0
+        if self.threshold and bool((seen := known & kept).any()):  # then these are all paths
+            kept = kept & (~known | (level >= self.threshold * level[seen].max()))
         channels = score * known, unit * ~known, torch.ones_like(unit), unit * known
         leaves: Floats = torch.stack([channel * kept for channel in channels]).numpy()
         return leaves

@@ -94,7 +94,7 @@ class Mixture(Sampler):
         for share, sampler in zip(self.mixture.tolist(), self.samplers, strict=True):
             if sampler.observes is None or sampler.unbiased:
                 reached = reached + share * sampler.probabilities
-        return bool((reached > 0)[self._weighty()].all())
+        return bool(self._among_active(reached > 0).all())
 
     def check_draws(self, n_draws: int) -> None:
         """See :meth:`Sampler.check_draws`."""

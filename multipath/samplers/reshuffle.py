@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from multipath.errors import ConfigurationError
+from multipath.paths import PathTable
 
 from ._subsets import check_subset, draw_subset, enumerate_subsets, subset_covariance
 from .base import Sampler
@@ -44,10 +45,17 @@ class Reshuffle(Sampler):
     _permutation = torch.empty(0, dtype=torch.int64)
     _dealt = 0
 
+    def bind(self, paths: PathTable, weights: Tensor | None = None) -> None:
+        """Fit the sampler to a loss; paths that have weight 0 by now leave the epoch under way."""
+        super().bind(paths, weights)
+        if self._active is not None:
+            left = self._permutation[self._dealt :]
+            self._permutation, self._dealt = left[torch.isin(left, self._active)], 0
+
     @property
     def probabilities(self) -> Tensor:
-        """1/P each."""
-        return torch.full((self._size,), 1 / self._size, dtype=torch.float64)
+        """1/P for each path of positive weight."""
+        return self._uniform(self._known_paths)
 
     def draw(self, n_draws: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """The next k paths of the epoch, in ascending order."""
@@ -62,26 +70,26 @@ class Reshuffle(Sampler):
 
     def fresh_draw(self, n_draws: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """A random subset: the marginal law of :meth:`draw`; the epoch goes on untouched."""
-        return self._with_shares(draw_subset(self._size, n_draws, generator))
+        return self._with_shares(self._to_paths(draw_subset(self._size, n_draws, generator)))
 
     def check_draws(self, n_draws: int) -> None:
-        """See :meth:`Sampler.check_draws`."""
-        check_subset(self.n_paths, n_draws, "Reshuffle")
+        """Refuse more paths per draw than there are."""
+        check_subset(self._size, n_draws, "Reshuffle")
 
     def shares(self, indices: Tensor, n_draws: int) -> Tensor:
-        """1/P each."""
+        """1/P for each path, since only paths of positive weight are drawn."""
         return self._with_shares(indices)[1]
 
     def enumerate(self, n_draws: int) -> Iterator[tuple[tuple[int, ...], float]]:
         """All subsets of k paths, equally likely: the marginal law of every draw."""
-        return enumerate_subsets(self._size, n_draws)
+        return enumerate_subsets(self._to_paths(torch.arange(self._size)), n_draws)
 
     def count_covariance(self, n_draws: int) -> Tensor:
         """That of a random subset; draws of one epoch are also negatively correlated."""
-        return subset_covariance(self._size, n_draws)
+        return subset_covariance(self.probabilities, n_draws)
 
     def coverage(self, n_draws: int) -> Tensor:
-        """k/P each."""
+        """k/P for each path of positive weight."""
         return n_draws * self.probabilities
 
     def state_dict(self) -> dict[str, Tensor]:
@@ -94,6 +102,11 @@ class Reshuffle(Sampler):
 
     @property
     def _size(self) -> int:
+        """Number of paths of positive weight."""
+        return self._known_paths if self._active is None else len(self._active)
+
+    @property
+    def _known_paths(self) -> int:
         if self.n_paths is None:
             raise ConfigurationError(
                 "Reshuffle knows its paths only once it is part of a StochasticLoss"
@@ -102,7 +115,7 @@ class Reshuffle(Sampler):
 
     def _shuffle(self, drawn: Tensor, n_first: int, generator: torch.Generator) -> Tensor:
         """A permutation whose first paths are not among those drawn, uniform among all such."""
-        permutation = torch.randperm(self._size, generator=generator)
+        permutation = self._to_paths(torch.randperm(self._size, generator=generator))
         if not len(drawn):
             return permutation
         first = permutation[~torch.isin(permutation, drawn)][:n_first]
