@@ -33,6 +33,7 @@ def value_and_gradient(loss, shape, dtype):
 
 @pytest.mark.filterwarnings("ignore")  # the compiler warns of what it does itself
 @pytest.mark.parametrize("name", TRANSFORMS)
+@pytest.mark.slow
 def test_a_compiled_loss_is_the_loss(name):
     build, shape = TRANSFORMS[name]
     torch.compiler.reset()

@@ -36,6 +36,7 @@ def signal(name, seed, items=2):
 
 @pytest.mark.parametrize("name", TRANSFORMS)
 @pytest.mark.parametrize("silent", [False, True])
+@pytest.mark.slow
 def test_directional_derivatives(name, silent):
     loss = TransformLoss(TRANSFORMS[name]())
     x, y, v, w = (signal(name, seed) for seed in range(4))

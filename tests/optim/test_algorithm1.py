@@ -81,6 +81,7 @@ RUNS = [
 @pytest.mark.parametrize("name", OPTIMIZERS)
 @pytest.mark.parametrize("n_paths", [1, 2, 3, 7])
 @pytest.mark.parametrize(("draws", "run"), RUNS, ids=str)
+@pytest.mark.slow
 def test_optimizer_follows_algorithm_1(name, draws, n_paths, run):
     optimizer_class, switches, twin_switches = OPTIMIZERS[name]
     make_sampler, reweight, weight = DRAWS[draws]

@@ -21,6 +21,7 @@ def test_eps_lies_inside_the_root():
     torch.testing.assert_close(start - after[0], torch.full_like(start, 2 / math.sqrt(0.25 + 4)))
 
 
+@pytest.mark.slow
 def test_bfloat16_moments_do_not_stall():
     """beta2 = 0.999 moves the root by 0.05 % a step, an eighth of bfloat16's half spacing."""
     roots = {}

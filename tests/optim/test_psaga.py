@@ -121,6 +121,7 @@ def test_identical_paths_have_no_variance(n_paths, adaptive):
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])
 @pytest.mark.parametrize("state_dtype", [None, torch.bfloat16])
 @pytest.mark.parametrize("adaptive", [True, False])
+@pytest.mark.slow
 def test_the_running_sum_does_not_drift(dtype, state_dtype, adaptive):
     """After thousands of steps it is still the sum of the memories that the state holds."""
     criterion = StochasticLoss(QuadraticLoss(5), generator=0)
@@ -148,6 +149,7 @@ def memory(entry):
     return entry["scale"] * entry["direction"]
 
 
+@pytest.mark.slow
 def test_sums_keep_what_rounding_takes():
     """A hundred thousand terms, each too small to change the sum."""
     sums, lacking = [torch.ones(3)], [torch.zeros(3)]

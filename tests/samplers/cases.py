@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import torch
 
-from multipath import PathTable, StochasticLoss
+from multipath import PathDecomposedLoss, PathTable, StochasticLoss
 from multipath.samplers import (
     AdaptiveImportance,
     Energy,
@@ -151,3 +151,14 @@ def gradient_norms(loss, x, y, indices):
 
 def bound(sampler, n_paths=4, n_draws=1):
     return StochasticLoss(QuadraticLoss(n_paths), sampler, n_draws)
+
+
+GROUPS = {1: [[0]], 2: [[1], [0]], 3: [[0, 2], [1]], 7: [[0, 3, 4], [1], [2, 5, 6]]}
+
+
+class Bumps(PathDecomposedLoss):
+    """Paths whose losses and gradients have nothing in common: L_p = |sin((p + 1) x) - y|^2."""
+
+    def path_losses(self, input, target, indices):
+        p = torch.as_tensor(indices, dtype=input.dtype)[:, None, None]
+        return (torch.sin((p + 1) * input) - target).square().sum(dim=-1)

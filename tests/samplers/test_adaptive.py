@@ -82,6 +82,7 @@ if world > 1:
 """
 
 
+@pytest.mark.slow
 def test_two_ranks_learn_what_one_learns_from_the_joint_batch(tmp_path):
     def start(rank, world):
         arguments = [sys.executable, "-c", RANK, str(rank), str(world), str(tmp_path)]

@@ -84,6 +84,7 @@ def test_identical_paths_give_no_variance_where_shares_follow_the_weights(name, 
 @pytest.mark.parametrize(
     "name", [n for n in CASES if n not in ("stratified", "stratified importance")]
 )
+@pytest.mark.slow
 def test_a_million_paths(name):
     sampler, generator = make(name, 10**6, seasoned=False), torch.Generator().manual_seed(0)
     sampler.check_draws(8)
