@@ -32,7 +32,7 @@ class Path:
         key: Name of the path, unique in its loss, e.g. ``(n2, n_fr)`` for joint time-frequency
             scattering. Defaults to the index.
         metadata: Anything that describes the path: rate in Hz, scale in cycles/octave, spin, ...
-        cost: Price of one evaluation relative to the other paths (> 0).
+        cost: Cost of one evaluation relative to the other paths (> 0).
 
     Example:
         >>> Path(3, key=(2, 1), metadata={"rate": 4.0}).metadata["rate"]
@@ -130,7 +130,7 @@ class PathTable(Sequence[Path]):
 
     @property
     def anonymous(self) -> bool:
-        """Whether the table was made from a number: its paths then come into being on access."""
+        """Whether the table was made from a number; its paths are then created on access."""
         return isinstance(self._paths, _AnonymousPaths)
 
     @property
@@ -287,7 +287,7 @@ class PathTable(Sequence[Path]):
         return self._position[path.key]
 
     def _are_labels(self, entries: list[Any]) -> bool:
-        """Whether they are one for each path, or else the groups; mixtures are neither."""
+        """Whether the entries are one label per path; otherwise they are the groups themselves."""
         single = [isinstance(entry, str) or not isinstance(entry, Iterable) for entry in entries]
         if not any(single):
             return False
@@ -319,7 +319,7 @@ class PathTable(Sequence[Path]):
 
 
 class _AnonymousPaths(Sequence[Path]):
-    """``Path(0), ..., Path(P - 1)``, made on access: a million of them take no room."""
+    """``Path(0), ..., Path(P - 1)``, created on access: a million of them take no memory."""
 
     def __init__(self, n_paths: int) -> None:
         self._indices = range(n_paths)
@@ -337,7 +337,7 @@ class _AnonymousPaths(Sequence[Path]):
 
 
 class _OwnPositions(Mapping[Hashable, int]):
-    """The keys 0, ..., P - 1, each its own position."""
+    """The keys 0, ..., P - 1, each of which is its own position."""
 
     def __init__(self, n_paths: int) -> None:
         self._indices = range(n_paths)
@@ -423,7 +423,7 @@ def complete_table(paths: int | Iterable[Path]) -> PathTable:
 
 
 def _as_list(members: Any) -> list[Any]:
-    """Also of a tensor, or of tensors that are numbers."""
+    """A list of plain values, also from a tensor or a list of scalar tensors."""
     if isinstance(members, Tensor):
         members = members.tolist()
     return [m.item() if isinstance(m, Tensor) and not m.ndim else m for m in members]

@@ -73,7 +73,7 @@ class PathDecomposedLoss(nn.Module, ABC):
 
     @abstractmethod
     def path_losses(self, input: Tensor, target: Tensor, indices: Indices) -> Tensor:
-        """The losses of the chosen paths, one row a path, one column a batch item.
+        """The losses of the chosen paths: one row per path, one column per batch item.
 
         Work shared between the paths asked for together is done once.
 
@@ -148,7 +148,7 @@ class PathDecomposedLoss(nn.Module, ABC):
             return self.evaluate(torch.zeros_like(target), target, indices).abs().sqrt()
 
     def grouped(self, by: GroupBy) -> GroupedLoss:
-        """The same loss with coarser paths: one draw then evaluates a whole group.
+        """Make the paths coarser, so that one draw evaluates a whole group.
 
         Args:
             by: A metadata column (``"rate"``), a function from a path to its group, one label for
@@ -279,7 +279,7 @@ class SubsetLoss(PathDecomposedLoss):
 
     The paths keep their keys, metadata and costs, and are numbered anew from 0 in the order given.
     The weights follow those of the loss, which may restore others from a checkpoint; where all of
-    them are 0, the paths count alike.
+    them are 0, the paths count equally.
 
     Args:
         loss: The loss to restrict.
@@ -345,7 +345,7 @@ def _summed(weights: Tensor, groups: list[list[int]]) -> Tensor:
 
 
 def _check_batch(input: Any, target: Any) -> None:
-    """A target of another batch size would broadcast without a word."""
+    """Refuse a target of another batch size, which would broadcast silently."""
     shapes = [tuple(x.shape) for x in (input, target) if isinstance(x, Tensor) and x.ndim]
     if len(shapes) == 2 and shapes[0][0] != shapes[1][0]:
         raise InputError(

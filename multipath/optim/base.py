@@ -1,4 +1,4 @@
-"""What path-wise optimizers share: the link to the criterion, state per path, decoupled decay."""
+"""The base of path-wise optimizers: link to the criterion, state per path, decoupled decay."""
 
 from __future__ import annotations
 
@@ -254,7 +254,7 @@ class _Sealed:
 
 
 def working_dtype(parameter: Tensor) -> torch.dtype:
-    """Of arithmetic, and of state by default: bfloat16 moments would lose small changes."""
+    """The dtype of arithmetic and, by default, of state: bfloat16 moments lose small changes."""
     return torch.promote_types(parameter.dtype, torch.float32)
 
 

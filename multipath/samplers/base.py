@@ -1,4 +1,4 @@
-"""What a sampler is: a seeded law over draws, with the probability of everything it draws."""
+"""The base class of samplers: a seeded law over draws, with the probability of each."""
 
 from __future__ import annotations
 
@@ -117,7 +117,7 @@ class Sampler(ABC):
         """
 
     def fresh_draw(self, n_draws: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        """Draw as :meth:`draw` does, without a trace in the memory of the sampler.
+        """Draw as :meth:`draw` does, but leave the memory of the sampler untouched.
 
         Used where no gradient is wanted: an evaluation must not change what training draws.
         """
@@ -179,7 +179,7 @@ class Sampler(ABC):
         return second - mean[:, None] * mean
 
     def coverage(self, n_draws: int) -> Tensor:
-        """Probability of each path to be among k draws at all: what a step can be expected to cost.
+        """The probability that a path is among k draws: the expected cost of a step follows.
 
         Here by enumeration; samplers with a closed form override it.
 
@@ -259,7 +259,7 @@ class Sampler(ABC):
         return {}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:  # noqa: B027  (most have no memory)
-        """Restore what :meth:`state_dict` saved, to the last bit."""
+        """Restore what :meth:`state_dict` saved, bit for bit."""
 
     def __repr__(self) -> str:
         """Class name and number of paths, once known."""

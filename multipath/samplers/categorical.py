@@ -89,7 +89,7 @@ class Categorical(Sampler):
         return -torch.expm1(n_draws * torch.log1p(-self._planned(n_draws).law))
 
     def _planned(self, n_draws: int) -> _Plan:
-        """What draws of k need again and again; made anew when the probabilities change."""
+        """What draws of k need repeatedly; recomputed when the probabilities change."""
         probabilities, plan = self.probabilities, self._plan
         if plan is None or plan.probabilities is not probabilities or plan.n_draws != n_draws:
             law = self.conditioned(probabilities)
@@ -98,21 +98,21 @@ class Categorical(Sampler):
 
 
 class _Plan(NamedTuple):
-    """Laws of one vector of probabilities and one number of draws."""
+    """What follows from one vector of probabilities and one number of draws."""
 
     probabilities: Tensor
     """What the law was made from."""
     law: Tensor
-    """The same among the paths of positive weight."""
+    """The probabilities among the paths of positive weight."""
     n_draws: int
     counts: Tensor
-    """How often each path is expected."""
+    """The expected number of times that each path appears in a draw."""
     shares: Tensor
-    """The same divided by k."""
+    """The expected counts divided by k."""
     certain: Tensor
-    """Paths taken always (without replacement)."""
+    """The paths that every draw without replacement holds."""
     cumulative: Tensor
-    """Masses of all others, summed up."""
+    """The cumulative masses of all other paths."""
 
 
 def _make_plan(probabilities: Tensor, law: Tensor, n_draws: int, replacement: bool) -> _Plan:

@@ -61,6 +61,6 @@ class Importance(Categorical):
         return {"probabilities": self._given.clone()}
 
     def load_state_dict(self, state: dict[str, Tensor]) -> None:
-        """Restore the probabilities, to the last bit."""
+        """Restore the probabilities, bit for bit."""
         self._given = state["probabilities"].cpu().clone()
         self._probabilities = self.conditioned(self._given)

@@ -1,4 +1,4 @@
-"""Every path once an epoch, in random order."""
+"""Every path once per epoch, in random order."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from .base import Sampler
 
 
 class Reshuffle(Sampler):
-    r"""Deals out the paths of a random permutation, k a draw, and shuffles anew when all are dealt.
+    r"""Deals out the paths of a random permutation, k per draw, and reshuffles when all are dealt.
 
     Each epoch of P paths visits each path exactly once. Where a draw reaches into the next epoch,
     the new permutation is made so that no path appears twice in the draw. All of this treats paths
@@ -25,10 +25,10 @@ class Reshuffle(Sampler):
     make up for.
 
     :meth:`enumerate`, :meth:`inclusion` and :meth:`count_covariance` describe that marginal law.
-    Memory: one permutation, O(P); a draw costs O(k), and O(P) once an epoch.
+    Memory is one permutation, O(P); a draw costs O(k), and O(P) once per epoch.
 
     Raises:
-        ConfigurationError: If asked for more than P paths a draw.
+        ConfigurationError: If asked for more than P paths per draw.
 
     Example:
         >>> from multipath import PathTable
@@ -69,7 +69,7 @@ class Reshuffle(Sampler):
         return self._with_shares(indices.sort().values)
 
     def fresh_draw(self, n_draws: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        """A random subset: the marginal law of :meth:`draw`; the epoch goes on untouched."""
+        """A random subset, which is the marginal law of :meth:`draw`; the epoch is untouched."""
         return self._with_shares(self._to_paths(draw_subset(self._size, n_draws, generator)))
 
     def check_draws(self, n_draws: int) -> None:
@@ -85,7 +85,7 @@ class Reshuffle(Sampler):
         return enumerate_subsets(self._to_paths(torch.arange(self._size)), n_draws)
 
     def count_covariance(self, n_draws: int) -> Tensor:
-        """That of a random subset; draws of one epoch are also negatively correlated."""
+        """The covariance of a random subset; draws of one epoch are also negatively correlated."""
         return subset_covariance(self.probabilities, n_draws)
 
     def coverage(self, n_draws: int) -> Tensor:
@@ -93,11 +93,11 @@ class Reshuffle(Sampler):
         return n_draws * self.probabilities
 
     def state_dict(self) -> dict[str, Tensor]:
-        """What is left of the permutation."""
+        """The part of the permutation that is still to be dealt."""
         return {"left": self._permutation[self._dealt :].clone()}
 
     def load_state_dict(self, state: dict[str, Tensor]) -> None:
-        """Go on in the middle of the epoch."""
+        """Continue in the middle of the epoch."""
         self._permutation, self._dealt = state["left"].cpu().clone(), 0
 
     @property

@@ -16,7 +16,7 @@ from .base import Sampler, as_probabilities
 
 
 class Stratified(Sampler):
-    r"""Spreads the k draws over strata: groups of alike paths, e.g. those of one rate.
+    r"""Spreads the k draws over strata: groups of similar paths, e.g. those of one rate.
 
     The paths are put in order of their strata, their probabilities laid end to end, and the whole
     cut into k slots of equal mass; each slot gives one independent draw. So a stratum of mass
@@ -57,7 +57,7 @@ class Stratified(Sampler):
 
     @property
     def probabilities(self) -> Tensor:
-        """Those given, or uniform, among the paths of positive weight."""
+        """The probabilities given, or uniform ones, among the paths of positive weight."""
         if self._probabilities is None:
             raise ConfigurationError(
                 "Stratified knows its paths only once it is part of a StochasticLoss"
@@ -109,7 +109,7 @@ class Stratified(Sampler):
         return {"probabilities": given.clone()}
 
     def load_state_dict(self, state: dict[str, Tensor]) -> None:
-        """Restore the probabilities, to the last bit."""
+        """Restore the probabilities, bit for bit."""
         self._given = state["probabilities"].cpu().clone()
         self._lay_out(self._given)
 
