@@ -3,7 +3,7 @@
 import torch
 
 from multipath import PathDecomposedLoss, StochasticLoss
-from multipath.optim import PSAGA
+from multipath.optim import PSAGA, PAdam
 from multipath.samplers.base import Sampler
 from multipath.testing import QuadraticLoss
 
@@ -100,3 +100,14 @@ def visit(run, path=None):
     criterion(x, ZERO).backward()
     optimizer.step()
     return (before - x.detach()) / optimizer.param_groups[0]["lr"]
+
+
+OPTIMIZERS = {
+    "PAdam": (PAdam, {}),
+    "PAdam, bfloat16": (PAdam, {"state_dtype": torch.bfloat16}),
+    "PSAGA": (PSAGA, {}),
+    "PSAGA, damped, visits": (PSAGA, {"alpha": 0.5, "clock": "visits"}),
+    "PSAGA, bfloat16": (PSAGA, {"state_dtype": torch.bfloat16}),
+    "PSAGA on gradients": (PSAGA, {"adaptive": False}),
+    "PSAGA on gradients, bfloat16": (PSAGA, {"adaptive": False, "state_dtype": torch.bfloat16}),
+}

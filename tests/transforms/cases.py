@@ -9,6 +9,7 @@ from multipath.transforms import (
     JTFS,
     MultiResolutionSTFT,
     Scattering1D,
+    Scattering2D,
     WaveletPacket,
     WaveletTransform,
 )
@@ -39,6 +40,25 @@ def noise(*shape, seed=0, dtype=torch.float32):
 
 def double_noise(*shape, seed=0, dtype=torch.float64):
     return noise(*shape, seed=seed, dtype=dtype)
+
+
+SMALL = {  # for what is evaluated many times
+    "jtfs": lambda: JTFS(n_samples=128, J=3, Q=(2, 1), J_fr=1, Q_fr=1, T=16, F=2),
+    "jtfs, reduced": lambda: JTFS(
+        n_samples=128, J=3, Q=(2, 1), J_fr=1, Q_fr=1, T=16, F=2, sampling="reduced"
+    ),
+    "scattering1d": lambda: Scattering1D(n_samples=128, J=3, Q=(2, 1), T=8),
+    "scattering2d": lambda: Scattering2D((8, 8), J=1, L=2),
+    "stft": lambda: MultiResolutionSTFT([16, 32], [8, 16], [16, 32]),
+    "wavelet packet": lambda: WaveletPacket("db2", level=2),
+    "wavelet": lambda: WaveletTransform("db2", level=2),
+}
+
+
+def small_signal(name, seed, items=2, dtype=torch.float64):
+    """White noise of the shape that a small transform takes."""
+    shape = (8, 8) if name == "scattering2d" else (128,)
+    return noise(items, *shape, seed=seed, dtype=dtype)
 
 
 def random_subset(transform, size, seed):
