@@ -37,15 +37,15 @@ def by_enumeration(criterion, x, y):
     x = x.clone().requires_grad_()
     full = gradient_of(criterion.loss(x, y), x)
     draws = list(criterion.sampler.enumerate(criterion.n_draws))
-    chances = torch.tensor([chance for _, chance in draws], dtype=torch.float64)
+    probabilities = torch.tensor([probability for _, probability in draws], dtype=torch.float64)
     estimates = torch.stack(
         [gradient_of(criterion.estimate(x, y, criterion.make_draw(i)), x) for i, _ in draws]
     )
-    mean = chances @ estimates
-    variance = chances @ (estimates - mean).square().sum(dim=1)
+    mean = probabilities @ estimates
+    variance = probabilities @ (estimates - mean).square().sum(dim=1)
     covered = torch.zeros(len(criterion.loss.paths), dtype=torch.float64)
-    for indices, chance in draws:
-        covered[sorted(set(indices))] += chance
+    for indices, probability in draws:
+        covered[sorted(set(indices))] += probability
     return float(variance), float((mean - full).norm()), covered
 
 
@@ -102,8 +102,8 @@ def test_coverage_is_that_of_the_enumerated_law(name, n_paths):
     sampler = make(name, n_paths)
     for k in possible_draws(name, n_paths):
         covered = torch.zeros(n_paths, dtype=torch.float64)
-        for indices, chance in sampler.enumerate(k):
-            covered[sorted(set(indices))] += chance
+        for indices, probability in sampler.enumerate(k):
+            covered[sorted(set(indices))] += probability
         torch.testing.assert_close(sampler.coverage(k), covered, rtol=1e-12, atol=1e-12)
 
 
@@ -158,9 +158,9 @@ def test_no_independent_draws_beat_the_optimum(seed, n_paths, n_draws):
     generator = torch.Generator().manual_seed(seed)
     gradients = torch.randn(n_paths, 3, generator=generator, dtype=torch.float64)
     gradients[0] *= seed % 2  # a silent path now and then
-    weights, chances = torch.rand(2, n_paths, generator=generator, dtype=torch.float64) + 1e-2
+    weights, masses = torch.rand(2, n_paths, generator=generator, dtype=torch.float64) + 1e-2
     loss = Linear(gradients, weights=weights)
-    samplers = [Importance(chances / chances.sum()), Uniform(), AdaptiveImportance()]
+    samplers = [Importance(masses / masses.sum()), Uniform(), AdaptiveImportance()]
     report = estimate_variance(loss, *batch(), samplers, n_draws)
     *rows, optimum = report.rows
     sizes = weights * report.gradient_norms

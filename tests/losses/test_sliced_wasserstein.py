@@ -71,12 +71,6 @@ def test_masses_are_repetitions(times, n, seed):
     torch.testing.assert_close(weighted.path_losses(light, heavy, range(5)), expected)
 
 
-def test_gradients_reach_points_and_masses():
-    loss = SlicedWasserstein(2, 4, masses=True).double()
-    x, y = clouds(2, 2, 6, 3).abs()
-    assert torch.autograd.gradcheck(loss, (x.requires_grad_(), y.requires_grad_()))
-
-
 def test_target_norms_keep_the_masses():
     loss = SlicedWasserstein(2, 6, masses=True).double()
     y = clouds(3, 5, 3).abs()

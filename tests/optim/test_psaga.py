@@ -1,4 +1,4 @@
-"""PSAGA: unbiased, without variance where it can be, and exact in its sums."""
+"""PSAGA is unbiased, has no variance where none is needed, and keeps its sums exact."""
 
 import copy
 

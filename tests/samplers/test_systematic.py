@@ -25,7 +25,7 @@ def single(probabilities):
 
 
 def mean_counts(sampler, n_draws):
-    """Of every path, summed exactly over a law whose chances sum to 1."""
+    """Of every path, summed exactly over a law whose probabilities sum to 1."""
     law = law_of(sampler, n_draws)
     assert math.fsum(law.values()) == pytest.approx(1, rel=1e-13)
     n_paths = len(sampler.probabilities)
