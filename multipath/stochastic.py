@@ -368,7 +368,7 @@ class StochasticLoss(nn.Module):
         Raises:
             InputError: If an index is out of range.
         """
-        chosen = torch.tensor(check_indices(indices, len(self.loss.paths)))
+        chosen = torch.tensor(check_indices(indices, len(self.loss.paths)), device="cpu")
         return self._weigh(chosen, self.sampler.shares(chosen, len(chosen)))
 
     def _weigh(self, indices: Tensor, probabilities: Tensor) -> Draw:
@@ -574,7 +574,7 @@ def _make_generator(generator: int | torch.Generator | None) -> torch.Generator:
             )
         return generator
     if generator is None:
-        generator = int(torch.empty((), dtype=torch.int64).random_().item())
+        generator = int(torch.empty((), dtype=torch.int64, device="cpu").random_().item())
     if not _is_whole(generator):
         raise ConfigurationError(
             f"generator must be a seed, a torch.Generator or None, got {generator!r}"

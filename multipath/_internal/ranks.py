@@ -22,12 +22,13 @@ def several_ranks() -> bool:
     return dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1
 
 
-def average_over_ranks(values: Tensor) -> Tensor:
-    """The mean of what the ranks measured, float64 on the CPU."""
-    if several_ranks():
-        dist.all_reduce(values)
-        values = values / dist.get_world_size()
-    return values.double().cpu()
+def average_over_ranks(values: Tensor, device: torch.device) -> Tensor:
+    """The mean of what the ranks measured, float64 on the CPU; a device for the backend to use."""
+    if not several_ranks():
+        return values
+    total = values.to(device)
+    dist.all_reduce(total)
+    return total.cpu() / dist.get_world_size()
 
 
 def check_agreement(generator: torch.Generator) -> None:

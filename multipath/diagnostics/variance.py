@@ -34,6 +34,7 @@ from typing import TYPE_CHECKING, Literal
 import torch
 from torch import Tensor
 
+from multipath._internal.bookkeeping import bookkept
 from multipath._internal.extras import extra
 from multipath._internal.tables import aligned
 from multipath.errors import ConfigurationError
@@ -312,7 +313,7 @@ def _default_samplers(
     """A sensible family, see :func:`estimate_variance`."""
     adaptive = AdaptiveImportance()
     adaptive.bind(loss.paths, loss.path_weights)
-    adaptive.observe(torch.arange(len(norms)), norms)
+    adaptive.observe(torch.arange(len(norms), device="cpu"), norms)
     loudness = loss.target_norms(target, range(len(norms))).cpu().double().mean(dim=1)
     family: dict[str, Sampler] = {"uniform": Uniform()}
     if most <= int((loss.path_weights > 0).sum()):
@@ -356,7 +357,7 @@ def _check_costs(
         raise ConfigurationError(f"step_cost must be finite and not negative, got {step_cost}")
     if costs is None:
         return loss.paths.costs
-    values = torch.as_tensor(costs, dtype=torch.float64).detach().cpu()
+    values = bookkept(costs)
     if values.shape != (len(loss.paths),):
         raise ConfigurationError(
             f"costs must have one entry per path, shape ({len(loss.paths)},), got "

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from multipath._internal.bookkeeping import bookkept
 from multipath.errors import ConfigurationError
 from multipath.paths import check_indices
 
@@ -66,7 +67,7 @@ class BalancedLoss(PathDecomposedLoss):
             raise ConfigurationError(
                 f"floor must be positive, so that silent paths keep a finite weight, got {floor}"
             )
-        values = torch.as_tensor(sizes, dtype=torch.float64).detach().cpu()
+        values = bookkept(sizes)
         n_paths = len(loss.paths)
         if values.shape != (n_paths,):
             raise ConfigurationError(
