@@ -26,7 +26,7 @@ def make_optimizer(name, model, criterion):
     if name == "psaga":  # path-wise optimizers need no `redraw_after`
         return PSAGA(model.parameters(), criterion, lr=3e-3)
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-2)
-    criterion.redraw_after(optimizer)  # before `prepare`, which wraps the optimizer
+    criterion.redraw_after(optimizer)  # one draw for all micro-batches of a step
     return optimizer
 
 
