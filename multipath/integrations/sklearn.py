@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from numbers import Integral
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -15,28 +15,20 @@ from multipath.losses.transform import Rho, resolve_rho
 from multipath.paths import Path, check_indices
 from multipath.transforms import Transform
 
-if TYPE_CHECKING:
+try:
+    from sklearn.base import BaseEstimator, TransformerMixin
+except ModuleNotFoundError:  # features need no scikit-learn, only pipelines do
 
-    class BaseEstimator:
-        """Stands for scikit-learn's class, which ships no types."""
+    class BaseEstimator:  # type: ignore[no-redef]
+        """Stands for scikit-learn's class where that is not installed."""
 
-    class TransformerMixin:
-        """Stands for scikit-learn's class, which ships no types."""
+    class TransformerMixin:  # type: ignore[no-redef]
+        """Stands for scikit-learn's class where that is not installed."""
 
-else:
-    try:
-        from sklearn.base import BaseEstimator, TransformerMixin
-    except ModuleNotFoundError:  # features need no scikit-learn, only pipelines do
-
-        class BaseEstimator:
-            """Stands for scikit-learn's class where that is not installed."""
-
-        class TransformerMixin:
-            """Stands for scikit-learn's class where that is not installed."""
-
-            def fit_transform(self, X, y=None):
-                """Fit, then transform."""
-                return self.fit(X, y).transform(X)
+        def fit_transform(self, X: Any, y: Any = None) -> Any:
+            """Fit, then transform."""
+            features: Any = self
+            return features.fit(X, y).transform(X)
 
 
 __all__ = ["ScatteringFeatures"]
@@ -44,7 +36,7 @@ __all__ = ["ScatteringFeatures"]
 Pooling = Literal["mean", "time"] | None | Callable[[Tensor], Tensor]
 
 
-class ScatteringFeatures(TransformerMixin, BaseEstimator):
+class ScatteringFeatures(TransformerMixin, BaseEstimator):  # type: ignore[misc]
     r"""Features :math:`\operatorname{pool}(\rho(\phi_p(x)))` of signals, for pipelines.
 
     Nothing is learned: ``fit`` checks the settings and names the features.

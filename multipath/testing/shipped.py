@@ -233,11 +233,13 @@ class MixtureTests(SamplerTests):
 class PAdamTests(OptimizerTests):
     """Conformance of :class:`~multipath.optim.PAdam`."""
 
+    kind: type[PAdam] | type[PSAGA] = PAdam
+
     def make_optimizer(
         self, params: Iterable[Any], criterion: StochasticLoss, **options: Any
     ) -> torch.optim.Optimizer:
-        """Make P-Adam with the options given."""
-        return PAdam(params, criterion, **options)
+        """Make the optimizer of the class, with the options given."""
+        return self.kind(params, criterion, **options)
 
     def reference_optimizer(self, params: Iterable[Any], lr: float) -> torch.optim.Optimizer:
         """Adam, which P-Adam is if there is one path."""
@@ -247,8 +249,4 @@ class PAdamTests(OptimizerTests):
 class PSAGATests(PAdamTests):
     """Conformance of :class:`~multipath.optim.PSAGA`."""
 
-    def make_optimizer(
-        self, params: Iterable[Any], criterion: StochasticLoss, **options: Any
-    ) -> torch.optim.Optimizer:
-        """Make P-SAGA with the options given."""
-        return PSAGA(params, criterion, **options)
+    kind = PSAGA
