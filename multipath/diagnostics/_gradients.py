@@ -1,4 +1,4 @@
-"""The gradients of all paths with respect to the reconstruction, leaving no trace."""
+"""Gradients of all paths with respect to the reconstruction, computed without side effects."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from multipath.losses import PathDecomposedLoss
 from multipath.losses.base import reduce_batch
 
 MAX_BYTES = 2**31
-"""Most memory that the gradients of all paths and their inner products may take."""
+"""Most memory, in bytes, that the gradients of all paths and their inner products may take."""
 
 
 def path_gradients(
@@ -54,7 +54,7 @@ def path_gradients(
 
 
 def inner_products(gradients: Tensor) -> Tensor:
-    """The P x P inner products, in float64, a few columns at a time."""
+    """The P x P inner products in float64, by blocks of columns to bound the memory."""
     n_paths = len(gradients)
     gram = torch.zeros(n_paths, n_paths, dtype=torch.float64, device="cpu")
     for columns in gradients.split(2**22 // n_paths + 1, dim=1):
@@ -65,7 +65,7 @@ def inner_products(gradients: Tensor) -> Tensor:
 
 @contextmanager
 def undisturbed(loss: PathDecomposedLoss, input: Tensor, target: Tensor) -> Iterator[None]:
-    """Gradients on, evaluation mode, and afterwards everything as it was, random streams too."""
+    """Enable gradients and evaluation mode; restore modes and random streams afterwards."""
     for name, x in {"input": input, "target": target}.items():
         if not isinstance(x, Tensor):
             raise InputError(f"{name} must be a tensor, got {type(x).__name__}")
