@@ -315,8 +315,7 @@ def _errors(kind: str, summary: Mapping[str, Any]) -> dict[str, float]:
             "relative (%)": 100 * float(summary["relative"]),
             "distance": float(summary["distance"]),
         }
-    key = summary.get("errors", "theta_error")
-    return {name: float(value) for name, value in summary[key].items()}
+    return {name: float(value) for name, value in summary[summary["errors"]].items()}
 
 
 def _headline(config: Mapping[str, Any]) -> str:
