@@ -12,11 +12,12 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
-from multipath import Log1p, Path, PathTable
+from multipath import Path, PathTable
 from multipath.applications.audio.files import check_waveform
 from multipath.errors import InputError
 from multipath.transforms import JTFS, MultiResolutionSTFT, Scattering1D, Transform
 
+from .heard import Heard, measure
 from .plot import plot_path_losses
 
 __all__ = [
@@ -166,18 +167,21 @@ def compare(
     else:
         name = type(transform).__name__
     pair = torch.stack([pad(x, (0, n_samples - len(x))) for x in recordings])
-    paths, losses, bounds = _path_losses(transform, LEVELS[level](pair))
+    heard = Heard(transform)
+    with torch.no_grad():
+        found = heard(LEVELS[level](pair))  # both in one batch
+    losses, relative = measure([x[0] for x in found], [x[1] for x in found])
     return Comparison(
         distance=float(losses.mean()),
-        relative=float((losses.sum() / bounds.sum()).sqrt()),
+        relative=relative,
         path_losses=tuple(losses.tolist()),
-        paths=paths,
+        paths=heard.audible,
         settings={
             "transform": name,
             "level": level,
             "sample_rate": sample_rate,
             "n_samples": n_samples,
-            "n_paths": len(paths),
+            "n_paths": len(heard.paths),
         },
         notes=tuple(notes),
     )
@@ -255,23 +259,6 @@ def _check_mono(waveform: Tensor, name: str) -> Tensor:
         waveform = waveform.float()
     check_waveform(waveform, name)
     return waveform
-
-
-def _path_losses(transform: Transform, pair: Tensor) -> tuple[PathTable, Tensor, Tensor]:
-    """The paths heard, L_p(a, b) of each, and L_p(a, 0) + L_p(b, 0), which it cannot exceed."""
-    paths = transform.paths.filter(lambda path: path.metadata.get("order") != 0)
-    rho = Log1p()
-    losses, bounds = [], []
-    with torch.no_grad():
-        for coefficients in transform.coefficients(pair, paths.indices):  # both in one batch
-            compressed = rho(coefficients).flatten(1)
-            losses.append((compressed[0] - compressed[1]).square().sum())
-            bounds.append(compressed.square().sum())
-    return (
-        paths,
-        len(paths) * torch.stack(losses).double(),
-        len(paths) * torch.stack(bounds).double(),
-    )
 
 
 def default_octaves(n_samples: int, sample_rate: float) -> int:

@@ -304,7 +304,9 @@ def test_interrupted_while_an_earlier_run_is_moved_nothing_is_lost(
     name, state, runs, tmp_path, monkeypatch
 ):
     without_report(monkeypatch)
-    earlier, entries = runs / f"{name}{state}", len(os.listdir(runs / f"{name}{state}"))
+    earlier = Path(shutil.copytree(runs / f"{name}{state}", tmp_path / "earlier"))
+    (earlier / "a.txt").write_text("mine")
+    entries = len(os.listdir(earlier))
     expected = RUNS[name](tmp_path / "whole")
     rename = Path.rename
     for number in (0, 1, entries - 1, entries):
@@ -322,6 +324,7 @@ def test_interrupted_while_an_earlier_run_is_moved_nothing_is_lost(
             with pytest.raises(KeyboardInterrupt):
                 RUNS[name](folder, overwrite=True)
         assert len(moved) == number
+        assert state or all(file.name.startswith("checkpoint") for file in moved[:1])
         left = {file.removeprefix("previous-1/"): text for file, text in content(folder).items()}
         assert left == content(earlier)
         option = "resume" if RunFolder(folder).unfinished else "overwrite"
