@@ -33,7 +33,8 @@ class StochasticLoss(nn.Module):
         \qquad (\text{reweight=True: unbiased for any } \pi > 0)
 
     With ``reweight=False`` every path counts :math:`P w_p / k` (1/k by default), which is the
-    paper's importance sampling: biased towards the paths that :math:`\pi` favours.
+    paper's importance sampling: biased towards the paths that :math:`\pi` favours. Paths of weight
+    0 are never drawn, and P is the number of the others.
 
     **Which forward draws.** In training mode, each forward draws anew, unless an optimizer is
     linked (:meth:`redraw_after`; :class:`~multipath.optim.PAdam` and
@@ -112,6 +113,7 @@ class StochasticLoss(nn.Module):
         self.loss = loss
         self._sampler = Uniform() if sampler is None else sampler
         self._weights = loss.path_weights
+        self._n_active = int((self._weights > 0).sum())
         self._sampler.bind(loss.paths, self._weights)
         self._sampler.check_draws(int(n_draws))
         self.n_draws = int(n_draws)
@@ -139,21 +141,21 @@ class StochasticLoss(nn.Module):
         floor: float = 0.1,
         generator: int | torch.Generator | None = None,
     ) -> StochasticLoss:
-        r"""Energy draws: the estimator to train with, for want of a reason to choose another.
+        r"""Energy draws: the recommended default for training.
 
-        Some targets are listened to once. Each step then draws k paths by how loud they are,
+        Some targets are measured once. Each step then draws k paths by how loud they are,
 
         .. math:: \pi_p = (1 - f)\, \frac{w_p e_p}{\sum_q w_q e_q} + \frac f P,
 
         :math:`e_p` the mean norm of the targets on path p (:class:`~multipath.samplers.Energy`),
         with weights :math:`w_p / (k \pi_p)`, so that the estimate is unbiased. The paths share
-        their work and take one backward; any optimizer will do, and none keeps memory per path.
-        Over three problems, in equal time, no scheme that it was compared with trained better
-        (:doc:`/choosing_sampler`; on one of them, ``power=0.5`` did a little better).
+        their work and take one backward, any optimizer will do, and none keeps memory per path. In
+        equal time, on three problems, no scheme that it was compared with trained better
+        (:doc:`/choosing_sampler`), except that ``power=0.5`` did slightly better on one of them.
 
         With ``power`` a > 0 the loss itself is balanced first (:class:`~multipath.BalancedLoss`):
-        each path is divided by its size to that power, so that quiet ones have more of a say, up to
-        an equal one at a = 1. The draws stay the same.
+        each path is divided by its size to that power, so that quiet ones count for more, up to
+        equally at a = 1. The draws stay the same.
 
         Args:
             loss: The loss.
@@ -176,14 +178,13 @@ class StochasticLoss(nn.Module):
             >>> criterion = StochasticLoss.for_training(loss, targets, n_draws=2, generator=0)
             >>> model = torch.nn.Linear(1024, 1024)
             >>> optimizer = torch.optim.AdamW(model.parameters())
-            >>> criterion.redraw_after(optimizer)
             >>> criterion(model(targets), targets).backward()
             >>> optimizer.step()
         """
         _check_loss(loss)
         _check_n_draws(n_draws)
         check_power(power)
-        Energy(floor=floor)  # refused before the targets are listened to, not after
+        Energy(floor=floor)  # refuses a wrong value before the targets are measured, not after
         generator = _make_generator(generator)
         n_paths = len(loss.paths)
 
@@ -198,7 +199,7 @@ class StochasticLoss(nn.Module):
 
     @property
     def sampler(self) -> Sampler:
-        """What chooses the paths, bound to the weights that the loss has now.
+        """The sampler that chooses the paths, bound to the weights that the loss has now.
 
         A loss may restore weights at any time, also after the state of the sampler was loaded:
         a module loads before its children. So this looks, which costs nothing while they are as
@@ -208,17 +209,24 @@ class StochasticLoss(nn.Module):
         if weights is not self._weights:
             if not torch.equal(weights, self._weights):
                 self._sampler.rebind(self.loss.paths, weights)
+                self._n_active = int((weights > 0).sum())
             self._weights = weights
         return self._sampler
+
+    @property
+    def n_active(self) -> int:
+        """How many paths can be drawn: those of positive weight."""
+        _ = self.sampler  # which follows the weights that the loss has now
+        return self._n_active
 
     @property
     def unbiased(self) -> bool:
         """Whether the expected value over draws is the full loss."""
         if self.reweight:
             return self.sampler.unbiased
-        uniform = 1 / len(self.loss.paths)
+        uniform = (self.loss.path_weights > 0).double() / self.n_active
         distance = (self.sampler.inclusion(self.n_draws) - uniform).abs().max()
-        return float(distance) <= 1e-12 * uniform
+        return float(distance) * self.n_active <= 1e-12
 
     def forward(self, input: Tensor, target: Tensor) -> Tensor:
         """The estimate in training mode, the full loss in evaluation mode.
@@ -266,7 +274,7 @@ class StochasticLoss(nn.Module):
         return reduce_batch(weighted_sum(weights, values), self.reduction)
 
     def _observe(self, input: Tensor, target: Tensor, indices: Tensor, values: Tensor) -> None:
-        """Let the sampler learn from the paths just evaluated."""
+        """Let the sampler learn from the paths that were just evaluated."""
         kind = self.sampler.observes
         measured = kind and measure(kind, self.loss, input, target, indices, values)
         if measured is None:
@@ -275,8 +283,8 @@ class StochasticLoss(nn.Module):
         if not self._warned and not bool(finite.all()):
             self._warned = True
             logger.warning(
-                "%s of path %d came as %s: not remembered (further ones are dropped without a "
-                "word). With mixed precision an overflow now and then is normal",
+                "%s of path %d came as %s: not remembered (further ones are dropped silently). "
+                "With mixed precision an overflow now and then is normal",
                 kind,
                 int(indices[~finite][0]),
                 float(measured[~finite][0]),
@@ -291,7 +299,7 @@ class StochasticLoss(nn.Module):
         return self._weigh(*self.sampler.fresh_draw(self.n_draws, self._evaluation_generator))
 
     def make_draw(self, indices: Sequence[int] | Tensor) -> Draw:
-        """The draw that these paths would make, weighted as if the sampler had chosen them.
+        """The draw of these paths, weighted as if the sampler had chosen them.
 
         For diagnostics and for proofs of unbiasedness by enumeration.
 
@@ -306,8 +314,9 @@ class StochasticLoss(nn.Module):
 
     def _weigh(self, indices: Tensor, probabilities: Tensor) -> Draw:
         weights = self.loss.path_weights[indices]
-        scale = 1 / probabilities if self.reweight else float(len(self.loss.paths))
-        return Draw(indices, weights * scale / len(indices), probabilities)
+        scale = 1 / probabilities if self.reweight else float(self.n_active)
+        weighed = torch.where(weights > 0, weights * scale, 0.0)  # not 0 * inf for a path by hand
+        return Draw(indices, weighed / len(indices), probabilities)
 
     def redraw_after(self, optimizer: Optimizer) -> None:
         """Make one draw last until ``optimizer`` has stepped.
@@ -401,7 +410,7 @@ class StochasticLoss(nn.Module):
         return draw
 
     def discard_draw(self) -> None:
-        """Say that the step will not be made: the next forward draws anew.
+        """Give up the draw of a step that will not be made: the next forward draws anew.
 
         The path given up counts as drawn; :class:`~multipath.samplers.Reshuffle` comes back to it
         in the next epoch. Choosing which draws to discard by their paths biases the training, away

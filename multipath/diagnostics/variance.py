@@ -286,7 +286,7 @@ def _moments(criterion: StochasticLoss, gram: Tensor, prices: Tensor) -> tuple[f
     if criterion.reweight:
         factors = torch.where(counts > 0, weights / counts, 0.0)
     else:
-        factors = len(weights) * weights / k
+        factors = criterion.n_active * weights / k
     try:
         covariance = criterion.sampler.count_covariance(k)
         coverage = criterion.sampler.coverage(k)
@@ -315,7 +315,7 @@ def _default_samplers(
     adaptive.observe(torch.arange(len(norms)), norms)
     loudness = loss.target_norms(target, range(len(norms))).cpu().double().mean(dim=1)
     family: dict[str, Sampler] = {"uniform": Uniform()}
-    if most <= len(norms):
+    if most <= int((loss.path_weights > 0).sum()):
         family["uniform, distinct"] = Uniform(replacement=False)
     if loudness.any():
         family["energy"] = Energy(loss.path_weights * loudness)

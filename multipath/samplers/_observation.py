@@ -1,4 +1,4 @@
-"""What a sampler learns from, measured in a training forward."""
+"""Measure what a sampler learns from, during a training forward."""
 
 from __future__ import annotations
 

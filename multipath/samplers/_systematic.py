@@ -22,7 +22,7 @@ CERTAIN = 1 - 1e-12
 Not so once a single draw is left, which cannot hit twice: every path then keeps its share."""
 
 SLIVER = 2**50
-"""One part in so many of the rarest path is rounding, and no draw of its own."""
+"""A draw rarer than the rarest path by this factor is rounding error and is not counted."""
 
 
 def expected_counts(probabilities: Tensor, n_draws: int) -> Tensor:
@@ -57,7 +57,7 @@ def systematic_points(n_points: int, generator: torch.Generator) -> Tensor:
 
 
 def look_up(cumulative: Tensor, points: Tensor) -> Tensor:
-    """Where points in [0, 1) fall among cumulative masses; never where there is no mass."""
+    """The positions at which points in [0, 1) fall among cumulative masses, never an empty one."""
     total = cumulative[-1]
     positions = torch.minimum(points * total, torch.nextafter(total, torch.zeros_like(total)))
     return torch.searchsorted(cumulative, positions, right=True)

@@ -141,11 +141,11 @@ class Energy(LearnedSampler):
         return cls(loss.path_weights * norms, floor, threshold, power, replacement)
 
     def factors(self, paths: PathTable, weights: Tensor) -> Tensor:
-        """Weights in the loss; energies that were given hold theirs already."""
+        """The weights in the loss; given energies contain them already."""
         return weights if self.observes else torch.ones_like(weights)
 
     def bind(self, paths: PathTable, weights: Tensor | None = None) -> None:
-        """See :meth:`Sampler.bind`."""
+        """Fit the sampler to a loss that has as many paths as there are energies."""
         if not self.observes and len(self._estimates) != len(paths):
             raise ConfigurationError(
                 f"got {len(self._estimates)} energies for a loss with {len(paths)} paths"

@@ -16,7 +16,7 @@ from .base import Sampler, as_probabilities
 
 
 class Stratified(Sampler):
-    r"""Spreads the k draws over strata: groups of alike paths, e.g. those of one rate.
+    r"""Spreads the k draws over strata: groups of similar paths, e.g. those of one rate.
 
     The paths are put in order of their strata, their probabilities laid end to end, and the whole
     cut into k slots of equal mass; each slot gives one independent draw. So a stratum of mass
@@ -50,13 +50,14 @@ class Stratified(Sampler):
 
     def __init__(self, by: GroupBy, probabilities: Sequence[float] | Tensor | None = None) -> None:
         self.by = by
-        self._probabilities = None if probabilities is None else as_probabilities(probabilities)
+        self._given = None if probabilities is None else as_probabilities(probabilities)
+        self._probabilities = self._given
         self._order = torch.empty(0, dtype=torch.int64)
         self._ends = torch.empty(0, dtype=torch.float64)
 
     @property
     def probabilities(self) -> Tensor:
-        """Those given, or 1/P each."""
+        """The probabilities given, or uniform ones, among the paths of positive weight."""
         if self._probabilities is None:
             raise ConfigurationError(
                 "Stratified knows its paths only once it is part of a StochasticLoss"
@@ -64,12 +65,12 @@ class Stratified(Sampler):
         return self._probabilities
 
     def bind(self, paths: PathTable, weights: Tensor | None = None) -> None:
-        """See :meth:`Sampler.bind`."""
-        if self._probabilities is None:
-            self._probabilities = torch.full((len(paths),), 1 / len(paths), dtype=torch.float64)
-        if len(self._probabilities) != len(paths):
+        """Fit the sampler to a loss and lay its paths out in order of their strata."""
+        if self._given is None:
+            self._given = torch.full((len(paths),), 1 / len(paths), dtype=torch.float64)
+        if len(self._given) != len(paths):
             raise ConfigurationError(
-                f"got {len(self._probabilities)} probabilities for a loss with {len(paths)} paths"
+                f"got {len(self._given)} probabilities for a loss with {len(paths)} paths"
             )
         strata = paths.group(self.by)
         order = torch.tensor([path for members in strata.values() for path in members])
@@ -77,7 +78,7 @@ class Stratified(Sampler):
             raise self._serves_another("another table of paths")
         super().bind(paths, weights)
         self._order = order
-        self._lay_out()
+        self._lay_out(self._given)
 
     def draw(self, n_draws: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """One independent draw from each of k slots."""
@@ -103,17 +104,19 @@ class Stratified(Sampler):
         return 1 - (1 - self._slots(n_draws)).prod(dim=0)
 
     def state_dict(self) -> dict[str, Tensor]:
-        """The probabilities."""
-        return {"probabilities": self.probabilities.clone()}
+        """The probabilities given, or those that stand in for them."""
+        given = self.probabilities if self._given is None else self._given
+        return {"probabilities": given.clone()}
 
     def load_state_dict(self, state: dict[str, Tensor]) -> None:
-        """Restore the probabilities, to the last bit."""
-        self._probabilities = state["probabilities"].cpu().clone()
-        self._lay_out()
+        """Restore the probabilities, bit for bit."""
+        self._given = state["probabilities"].cpu().clone()
+        self._lay_out(self._given)
 
-    def _lay_out(self) -> None:
-        """Probabilities end to end, in order of the strata."""
-        self._laid_out = self.probabilities[self._order]
+    def _lay_out(self, given: Tensor) -> None:
+        """Lay the probabilities end to end, in order of the strata."""
+        self._probabilities = self.conditioned(given)
+        self._laid_out = self._probabilities[self._order]
         self._ends = self._laid_out.cumsum(0)
 
     def _slots(self, n_draws: int) -> Tensor:
