@@ -18,7 +18,7 @@ from multipath.errors import InputError
 from multipath.transforms import JTFS, MultiResolutionSTFT, Scattering1D, Transform
 
 from .heard import Heard, measure
-from .plot import plot_path_losses
+from .plot import write_path_values
 
 __all__ = [
     "LEVELS",
@@ -213,26 +213,22 @@ def default_transform(name: str, n_samples: int, sample_rate: float) -> Transfor
     return TRANSFORMS[name](n_samples, sample_rate)
 
 
-def plot(comparison: Comparison, picture: str | FilePath) -> None:
-    """Draw where a distance comes from.
-
-    For ``"jtfs"``, the plane of rate (Hz, log axis) and scale (cycles/octave), rising patterns
-    above zero and falling ones below. For ``"scattering1d"``, the plane of frequency and rate (Hz),
-    and the first order over frequency. For ``"mrstft"``, a bar for each resolution.
+def plot(comparison: Comparison, file: str | FilePath) -> None:
+    """Plot where a distance comes from, as :func:`~multipath.diagnostics.plot_path_values` does.
 
     Args:
         comparison: What :func:`compare` returned.
-        picture: File to write, e.g. ``difference.png``.
+        file: File to write, e.g. ``difference.png``.
 
     Raises:
         InputError: If there is no such folder or format.
-        OSError: If the picture cannot be written.
+        OSError: If the file cannot be written.
     """
     title = (
         f"{comparison.settings['transform']}: distance {comparison.distance:.4g}, "
         f"relative {100 * comparison.relative:.1f} %"
     )
-    plot_path_losses(comparison.paths, comparison.path_losses, title, picture)
+    write_path_values(comparison.paths, comparison.path_losses, "distance", title, file)
 
 
 def check_length(n_samples: int, purpose: str) -> None:

@@ -18,7 +18,7 @@ from matplotlib.figure import Figure
 from multipath import Path as LossPath
 from multipath import PathTable
 from multipath.applications.audio.spectrograms import plot_spectrograms
-from multipath.applications.distance.plot import draw_path_losses
+from multipath.diagnostics import plot_path_values
 
 from .runs import Group, Run, Section, read_runs, sections
 from .sounds import Heard, hear
@@ -177,7 +177,7 @@ def _draws(group: Group) -> str:
         for i, row in enumerate(group.draws)
     )
     counts = [row["count"] for row in group.draws]
-    return _embed_figure(draw_path_losses(table, counts, f"{sum(counts)} draws", "draws"), dpi=150)
+    return _embed_figure(plot_path_values(table, counts, "draws", f"{sum(counts)} draws"), dpi=150)
 
 
 def _embed_figure(figure: Figure, dpi: int = 110) -> str:

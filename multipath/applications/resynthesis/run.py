@@ -13,7 +13,7 @@ from torch import Tensor
 
 from multipath.applications.audio.files import playable, write_audio
 from multipath.applications.audio.spectrograms import plot_spectrograms
-from multipath.applications.distance.plot import plot_path_losses
+from multipath.applications.distance.plot import write_path_values
 from multipath.applications.runs.draws_csv import write_draws
 from multipath.applications.runs.environment import describe_environment
 from multipath.applications.runs.files import write_csv, write_figure, write_tensors
@@ -186,7 +186,7 @@ def _write_report(
     if drawn:
         counts = [float(count) for count in search.draws.counts]
         file = files.root / "draws.png"
-        plot_path_losses(search.loss.paths, counts, "draws of each path", file, "draws")
+        write_path_values(search.loss.paths, counts, "draws", "draws of each path", file)
     render_page(
         files.report,
         "resynthesis.html.jinja",
