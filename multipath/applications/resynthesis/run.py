@@ -1,4 +1,4 @@
-"""A resynthesis from a recording to a folder: checkpoints as it goes, and a report."""
+"""A resynthesis run, from a recording to a folder with checkpoints and a report."""
 
 from __future__ import annotations
 
@@ -52,13 +52,13 @@ def run_resynthesis(
 
     Args:
         recording: Shape (T,).
-        settings: See :class:`~multipath.applications.resynthesis.settings.ResynthesisSettings`.
+        settings: Everything else that defines the search.
         folder: Made if needed.
         source: Name of the recording, for the report.
-        notes: What was done to the recording before, for the report.
+        notes: What has been done to the recording, for the report.
         resume: Go on from the checkpoint of an interrupted run of the same recording and settings.
         overwrite: Move what an earlier run left aside, into ``previous-1`` (or -2, ...) there.
-        progress: See :data:`SearchProgress`.
+        progress: Called after each step, see :data:`SearchProgress`.
 
     Returns:
         The content of ``summary.json``.
@@ -127,7 +127,7 @@ class ResynthesisFolder(RunFolder):
         self.sound = root / "resynthesis.wav"
 
     def save(self, search: Resynthesis, recording: Tensor, seconds: float) -> None:
-        """Write how far the search is."""
+        """Write down how far the search has come."""
         write_csv(self.metrics, search.rows)
         write_draws(self.draws, search.draws)
         gain = PEAK / max(float(recording.abs().max()), float(search.signal.abs().max()))
@@ -138,10 +138,10 @@ class ResynthesisFolder(RunFolder):
 
 
 def plot_descent(runs: Mapping[str, list[dict[str, float]]]) -> Figure:
-    """Draw full distances over steps: of what is kept (line), and of what was tried (dots).
+    """Plot full distances over steps: a line for what is kept, crosses for what was taken back.
 
     Args:
-        runs: The rows of each run by its name.
+        runs: The rows of each run, by its name.
     """
     figure = Figure(figsize=(7.0, 3.4), layout="constrained")
     axes = figure.subplots()

@@ -41,13 +41,13 @@ class Resynthesis:
     resynthesised at a root mean square of 0.1, and handed back at its own.
 
     Args:
-        settings: What to do.
+        settings: Everything else that defines the search.
         target: The recording, shape (T,).
 
     Attributes:
         loss: The distance, for signals of shape (1, T).
         target: The recording at that level, shape (1, T).
-        rows: One dictionary an evaluation: ``step``; ``distance`` of what is kept and its
+        rows: One dictionary per evaluation: ``step``; ``distance`` of what is kept and its
             ``relative`` distance; ``tried``, the distance of what the round led to; ``kept``
             (1 or 0); ``learning_rate``.
         draws: How often each path was drawn.
@@ -95,7 +95,7 @@ class Resynthesis:
 
     @property
     def step(self) -> int:
-        """Steps done, those taken back included."""
+        """Number of steps done, including those taken back."""
         return int(self.rows[-1]["step"])
 
     @property
@@ -110,9 +110,9 @@ class Resynthesis:
         """Make one round: some steps, and an evaluation.
 
         Args:
-            after_step: Called after each step with the number of steps done. What it raises leaves
-                the search as it was before the round but for the random numbers and the counts
-                of draws.
+            after_step: Called after each step with the number of steps done. If it raises, the
+                search stays as it was before the round, except for the random numbers and the
+                counts of draws.
         """
         stop = min(self.step + self.settings.interval, self.settings.steps)
         criterion = self._criterion()
@@ -153,7 +153,7 @@ class Resynthesis:
         return measure(self._heard(signal[None]), wanted)
 
     def state_dict(self) -> dict[str, Any]:
-        """Everything that the rest of the search depends on; taken between two rounds."""
+        """Return everything that the rest of the search depends on; call it between two rounds."""
         return {
             "kept": self._kept,
             "moving": self._moving.detach().clone(),
@@ -182,7 +182,7 @@ class Resynthesis:
         self.rows = list(state["rows"])
 
     def _check(self, state: Mapping[str, Any]) -> None:
-        """Refuse what would fail later, or never."""
+        """Refuse a state that would fail later, or be wrong without failing."""
         own = self.state_dict()
         pairs = [(state[name], own[name]) for name in ("kept", "moving", "missing")]
         for each in state["optimizer"]["state"].values():
@@ -211,7 +211,7 @@ class Resynthesis:
         )
 
     def _restart(self) -> None:
-        """Go back to the signal that is kept; momentum led astray."""
+        """Go back to the signal that is kept, without the momentum that led astray."""
         self._moving = self._kept.clone()[None].requires_grad_()
         self._optimizer = torch.optim.Adam([self._moving], lr=self._rate, betas=BETAS)
 
@@ -230,11 +230,11 @@ class Resynthesis:
 
 
 def resynthesize(recording: Tensor, sample_rate: int, **settings: Any) -> Tensor:
-    """The resynthesis of a recording; see :class:`Resynthesis` for a look inside.
+    """Resynthesise a recording; :class:`Resynthesis` is the search itself, step by step.
 
     Args:
         recording: Shape (T,).
-        sample_rate: In Hz.
+        sample_rate: Sample rate in Hz.
         **settings: Fields of
             :class:`~multipath.applications.resynthesis.settings.ResynthesisSettings`.
 
@@ -255,12 +255,12 @@ def resynthesize(recording: Tensor, sample_rate: int, **settings: Any) -> Tensor
 
 
 def make_start(name: str, target: Tensor, generator: torch.Generator) -> Tensor:
-    """What a search starts from, one of :data:`STARTS`.
+    """Make the signal that a search starts from, one of :data:`STARTS`.
 
     Args:
         name: ``"noise"`` or ``"spectrum"``.
         target: The recording, shape (T,).
-        generator: Makes the noise.
+        generator: The generator of the noise.
 
     Example:
         >>> target = torch.sin(0.3 * torch.arange(1024.0))

@@ -316,7 +316,7 @@ def test_folders_refused(tmp_path, finished):
     assert run_resynthesis(TONE, settings(), tmp_path, overwrite=True)["steps"] == 20
 
 
-def test_pictures():
+def test_plots():
     rows = [
         {"step": 0, "distance": 9.0, "tried": 9.0, "kept": 1},
         {"step": 5, "distance": 9.0, "tried": 12.0, "kept": 0},
