@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import logging
 import weakref
+from collections import deque
 from collections.abc import Iterable, Sequence
+from functools import partial
 from numbers import Integral
 from typing import Any
 
@@ -13,6 +15,8 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from ._internal.ranks import check_agreement, several_ranks
+from ._internal.recomputation import backward_number, in_checkpoint
+from ._internal.wrappers import innermost_optimizer
 from .draws import Draw
 from .errors import ConfigurationError, DrawError
 from .losses import PathDecomposedLoss
@@ -22,6 +26,7 @@ from .losses.base import Reduction, check_reduction, reduce_batch, weighted_sum
 from .paths import check_indices
 from .samplers import Energy, Sampler, Uniform
 from .samplers._observation import measure
+from .transforms._numerics.tracing import is_traced
 
 logger = logging.getLogger(__name__)
 
@@ -78,6 +83,8 @@ class StochasticLoss(nn.Module):
     Attributes:
         last_draw: The :class:`~multipath.Draw` of the latest forward in training mode and with
             gradients, or None.
+        warn_after: A draw that has served this many forwards in training is taken for one that is
+            never released: a warning, once. Default 100; raise it for longer accumulation.
 
     Raises:
         ConfigurationError: If ``n_draws`` is not a positive integer, the sampler does not fit the
@@ -93,6 +100,8 @@ class StochasticLoss(nn.Module):
 
     Source: SCRAPL (Mitcheltree et al., ICLR 2026), section 3 and proposition 3.1.
     """
+
+    warn_after: int = 100
 
     def __init__(
         self,
@@ -125,10 +134,14 @@ class StochasticLoss(nn.Module):
         )
         self.last_draw: Draw | None = None
         self._pending: Draw | None = None
+        self._n_served = 0  # forwards that the pending draw has served
+        self._checkpointed: deque[Draw] = deque(maxlen=64)
+        self._backward: tuple[int, Draw] | None = None
         self._optimizer: weakref.ref[Optimizer] | None = None
+        self._hook: weakref.finalize[..., Any] | None = None
         self._draws_are_shared = self._sampler.observes is not None
         self._ranks_agree = False
-        self._warned = False
+        self._warned = self._warned_of_frozen_draw = self._warned_of_evaluation = False
 
     @classmethod
     def for_training(
@@ -240,18 +253,64 @@ class StochasticLoss(nn.Module):
         """
         if not self.training:
             return reduce_batch(self.loss(input, target, reduction="none"), self.reduction)
-        if not torch.is_grad_enabled():
+        if backward_number() >= 0 and (draw := self._recomputed_draw()) is not None:
+            return self.estimate(input, target, draw)
+        first_pass = not torch.is_grad_enabled() and in_checkpoint()
+        if not (torch.is_grad_enabled() or first_pass):
+            self._warn_of_evaluation()
             return self.estimate(input, target, self.new_draw())
         linked = self._linked() is not None
         draw, observing = self._pending if linked else None, False
         if draw is None:
             self.compare_ranks()
-            observing = self.sampler.wants_observation()
-            draw = self.new_draw()
+            with torch.enable_grad():  # draws of training, also in the first pass of a checkpoint
+                observing = self.sampler.wants_observation()
+                draw = self.new_draw()
             if linked:
-                self._pending = draw
+                self._pending, self._n_served = draw, 0
+        self._n_served += 1
+        self._warn_of_a_frozen_draw()
         self.last_draw = draw
-        return self._estimate(input, target, draw, observing)
+        value = self._estimate(input, target, draw, observing)
+        if linked:
+            return value  # a recomputation finds the waiting draw
+        if first_pass:
+            self._checkpointed.append(draw)
+        elif value.requires_grad and not is_traced(value):
+            # a recomputation in the backward of this value has to use the same draw
+            value.register_hook(partial(self._enter_backward, draw))
+        return value
+
+    def _recomputed_draw(self) -> Draw | None:
+        """The draw of the forward that activation checkpointing is repeating, if there was one."""
+        if self._linked() is not None and self._pending is not None:
+            return self._pending
+        if self._backward is not None and self._backward[0] == backward_number():
+            return self._backward[1]
+        if self._checkpointed:  # the last of the forwards is the first to be repeated
+            return self._checkpointed.pop()
+        return self.last_draw
+
+    def _enter_backward(self, draw: Draw, gradient: Tensor) -> None:
+        self._backward = backward_number(), draw
+
+    def _warn_of_a_frozen_draw(self) -> None:
+        if self._n_served == self.warn_after and not self._warned_of_frozen_draw:
+            self._warned_of_frozen_draw = True
+            logger.warning(
+                "one draw has served %d forwards in training: the optimizer given to redraw_after "
+                "has not stepped since. Give it the optimizer whose step() runs (inside a wrapper, "
+                "or the latest one), or call discard_draw() after each step",
+                self._n_served,
+            )
+
+    def _warn_of_evaluation(self) -> None:
+        if not self._warned_of_evaluation:
+            self._warned_of_evaluation = True
+            logger.warning(
+                "a criterion in training mode was called without gradients: the value is a noisy "
+                "estimate. Call criterion.eval() for the full loss, and criterion.train() after it"
+            )
 
     def estimate(self, input: Tensor, target: Tensor, draw: Draw) -> Tensor:
         """The estimate that a given draw makes; consumes no randomness.
@@ -341,13 +400,7 @@ class StochasticLoss(nn.Module):
             >>> len(set(paths))
             1
         """
-        if not hasattr(optimizer, "register_step_post_hook"):
-            raise ConfigurationError(
-                "redraw_after takes the optimizer, a torch.optim.Optimizer whose steps end a draw, "
-                f"got {type(optimizer).__name__}"
-            )
-        self._link(optimizer)
-        self.compare_ranks()
+        stepping = innermost_optimizer(optimizer)
         this = weakref.ref(self)
 
         def release(stepped: Optimizer, *_: Any) -> None:
@@ -355,7 +408,11 @@ class StochasticLoss(nn.Module):
             if criterion is not None and criterion._linked() is stepped:
                 criterion._pending = None
 
-        optimizer.register_step_post_hook(release)
+        hook = stepping.register_step_post_hook(release)
+        self._link(stepping)
+        self._hook = weakref.finalize(self, hook.remove)
+        self._hook.atexit = False
+        self.compare_ranks()
 
     def attach(self, optimizer: Optimizer) -> None:
         """Link an optimizer that takes its draws itself with :meth:`take_draw`.
@@ -382,6 +439,9 @@ class StochasticLoss(nn.Module):
     def _link(self, optimizer: Optimizer) -> None:
         if self._linked() not in (None, optimizer):
             self._pending = None  # it was the other optimizer's; one just restored is kept
+        if self._hook is not None:
+            self._hook()  # the optimizer before tells this criterion of its steps no longer
+            self._hook = None
         self._optimizer = weakref.ref(optimizer)
 
     def take_draw(self, optimizer: Optimizer) -> Draw:
@@ -488,7 +548,8 @@ class StochasticLoss(nn.Module):
         state = self.__dict__.copy()
         for name in ("generator", "_evaluation_generator"):
             state[name] = getattr(self, name).get_state()
-        state["_optimizer"] = state["_pending"] = None
+        state["_optimizer"] = state["_hook"] = state["_pending"] = state["_backward"] = None
+        state["_checkpointed"] = deque(maxlen=self._checkpointed.maxlen)
         return state
 
     def __setstate__(self, state: dict[str, Any]) -> None:
