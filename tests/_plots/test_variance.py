@@ -41,7 +41,7 @@ def test_plot_of_one_number_of_draws(n_paths):
     assert sorted(bar.get_width() for bar in left.patches) == pytest.approx(
         sorted(row.work / report.gradient_norm**2 for row in report.rows)
     )
-    assert left.get_xlabel().endswith("2 draws a step")
+    assert left.get_xlabel().endswith("2 draws per step")
     assert len(right.patches) == (3 if n_paths == 3 else 0)
     assert len(right.collections) == (0 if n_paths == 3 else 1)
 

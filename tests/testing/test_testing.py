@@ -699,7 +699,7 @@ BROKEN_OPTIMIZERS = [
     (OneRateForEachGroup, "schedulers_set_the_rate_of_the_next_step", "from the group at"),
     (ClosureTwice, "closures", "must call the closure once, .* got 2 calls in 1 steps"),
     (ClosureSwallowed, "closures", "must return what the closure returned, got None"),
-    (Unlinked, "one_draw_lasts_for_a_step", "must use one draw; link the optimizer"),
+    (Unlinked, "one_draw_lasts_for_a_step", "must use one draw; pass the optimizer"),
     (DrawKept, "one_draw_lasts_for_a_step", "every step must be followed by a new draw"),
     (MovesWithoutGradient, "parameters_without_gradient_stand_still", "grad=None must stand"),
     (GroupsAtConstruction, "a_group_added_later_trains", "added later must be trained"),
