@@ -52,6 +52,7 @@ def by_enumeration(criterion, x, y):
 @pytest.mark.parametrize("name", CASES)
 @settings(max_examples=25)
 @given(data=st.data())
+@pytest.mark.slow
 def test_numbers_are_those_of_the_enumeration(name, data):
     make_loss = data.draw(st.sampled_from([QuadraticLoss, Bumps]), label="loss")
     n_paths = data.draw(st.sampled_from([1, 2, 3]), label="P")
@@ -121,6 +122,7 @@ def test_coverage_without_a_closed_form():
     torch.testing.assert_close(covered, torch.tensor([15 / 16, 7 / 16], dtype=torch.float64))
 
 
+@pytest.mark.slow
 def test_agrees_with_what_training_would_see():
     """Monte Carlo through StochasticLoss and backward."""
     loss, (x, y) = Bumps(7), batch(1)

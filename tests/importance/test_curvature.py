@@ -18,6 +18,7 @@ def norms(made, weights, u, p):
     ]
 
 
+@pytest.mark.slow
 def test_one_product_estimates_the_frobenius_norm():
     made = problem("quadratic", "shared", 2, (2,))
     weights = list(made.encoder.parameters())

@@ -58,6 +58,7 @@ def kept(tmp_path):
     return made, file, theta_importance(*made.arguments, journal=file)
 
 
+@pytest.mark.slow
 def test_a_torn_last_line_is_dropped(kept):
     made, file, expected = kept
     lines = file.read_bytes().splitlines(keepends=True)
@@ -128,6 +129,7 @@ def test_a_journal_of_other_work_is_refused(tmp_path, name):
         theta_importance(*OTHERS[name](made).arguments, journal=tmp_path / "j", method="gradient")
 
 
+@pytest.mark.slow
 def test_settings_of_the_eigenvalues_do_not_mix(kept):
     made, file, _ = kept
     loose = theta_importance(*made.arguments, tolerance=0.3, journal=file)
@@ -138,6 +140,7 @@ def test_settings_of_the_eigenvalues_do_not_mix(kept):
     )
 
 
+@pytest.mark.slow
 def test_progress_counts_what_is_there_already(tmp_path, monkeypatch):
     advanced = {}
 
