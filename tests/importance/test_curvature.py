@@ -1,5 +1,6 @@
 """Proxies of the curvature: one product with the Hessian, and gradients."""
 
+import pytest
 import torch
 
 from multipath.importance import theta_importance
