@@ -24,8 +24,9 @@ from multipath.samplers import (
 )
 from multipath.testing import QuadraticLoss
 from multipath.transforms import MultiResolutionSTFT
-from tests.diagnostics.cases import PLANE, Linear, batch, table_with
 from tests.samplers.cases import CASES, GROUPS, Bumps, make, possible_draws, season
+
+from .cases import PLANE, Linear, batch, table_with
 
 
 def gradient_of(value, x):

@@ -8,8 +8,9 @@ from multipath.importance._curvature import one_product
 from multipath.importance._derivatives import EncoderDerivatives, theta_derivatives
 from multipath.importance._problem import Batch, named_weights
 from multipath.importance._problem import Problem as Within
-from tests.importance.cases import problem
 from tests.reference import theta_importance_twin as twin
+
+from .cases import problem
 
 
 def norms(made, weights, u, p):

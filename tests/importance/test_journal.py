@@ -9,9 +9,8 @@ import torch
 from multipath.errors import ConfigurationError, InputError
 from multipath.importance import theta_importance
 from multipath.testing import QuadraticLoss
-from tests.importance.cases import DTYPE, chirp, problem
 
-from .cases import Interrupted, same
+from .cases import DTYPE, Interrupted, chirp, problem, same
 
 
 class Counted(torch.nn.Module):

@@ -14,8 +14,9 @@ from multipath import PathDecomposedLoss, TermLoss
 from multipath.errors import ConfigurationError
 from multipath.importance import theta_importance
 from multipath.testing import QuadraticLoss
-from tests.importance.cases import DTYPE, chirp, mlp, problem, seeded
 from tests.reference import theta_importance_twin as twin
+
+from .cases import DTYPE, chirp, mlp, problem, seeded
 
 CASES = [
     ("quadratic", "mlp", 1, (1,)),

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from tests.samplers.cases import CASES, make, season
+from .cases import CASES, make, season
 
 
 def close(actual, expected, atol=1e-12):

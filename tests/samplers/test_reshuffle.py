@@ -9,7 +9,8 @@ from scipy import stats
 from multipath import StochasticLoss
 from multipath.samplers import Reshuffle
 from multipath.testing import QuadraticLoss
-from tests.samplers.cases import make
+
+from .cases import make
 
 
 @pytest.mark.parametrize(("n_paths", "n_draws"), [(5, 1), (5, 2), (5, 5), (7, 3), (1, 1)])
