@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from .test_distribution import ROOT, build
+from tests.project.test_distribution import ROOT, build
 
 BLOCK = re.compile(
     r"^\.\. (?P<kind>testcode|code-block):: *(?P<language>\w*)\n"
