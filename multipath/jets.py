@@ -62,7 +62,8 @@ class JetOrder:
             theta: Where to differentiate, shape (batch, U).
         """
         # one direction moves the same parameter of all items: items do not mix
-        towards = torch.eye(self.n_parameters).to(theta)[:, None].expand(-1, len(theta), -1)
+        towards = torch.eye(self.n_parameters, dtype=theta.dtype, device=theta.device)
+        towards = towards[:, None].expand(-1, len(theta), -1)
         return self._collect(
             lambda u: jvp(function, (theta,), (towards[u],))[1],
             lambda u, v, k: jvp(

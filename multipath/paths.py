@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
+from numbers import Integral
 from operator import index as to_int
 from typing import Any, overload
 
@@ -30,7 +32,7 @@ class Path:
         key: Name of the path, unique in its loss, e.g. ``(n2, n_fr)`` for joint time-frequency
             scattering. Defaults to the index.
         metadata: Anything that describes the path: rate in Hz, scale in cycles/octave, spin, ...
-        cost: Price of one evaluation relative to the other paths (> 0).
+        cost: Cost of one evaluation relative to the other paths (> 0).
 
     Example:
         >>> Path(3, key=(2, 1), metadata={"rate": 4.0}).metadata["rate"]
@@ -128,7 +130,7 @@ class PathTable(Sequence[Path]):
 
     @property
     def anonymous(self) -> bool:
-        """Whether the table was made from a number: its paths then come into being on access."""
+        """Whether the table was made from a number; its paths are then created on access."""
         return isinstance(self._paths, _AnonymousPaths)
 
     @property
@@ -145,8 +147,8 @@ class PathTable(Sequence[Path]):
     def costs(self) -> Tensor:
         """Relative cost of each path, float64 of shape (P,)."""
         if self.anonymous:
-            return torch.ones(len(self), dtype=torch.float64)
-        return torch.tensor([path.cost for path in self._paths], dtype=torch.float64)
+            return torch.ones(len(self), dtype=torch.float64, device="cpu")
+        return torch.tensor([path.cost for path in self._paths], dtype=torch.float64, device="cpu")
 
     def column(self, name: str) -> list[Any]:
         """One metadata column (or ``"index"``, ``"key"``, ``"cost"``); ``None`` where absent.
@@ -244,8 +246,48 @@ class PathTable(Sequence[Path]):
             )
         return groups
 
+    def find(self, paths: PathTable | Callable[[Path], bool] | Iterable[Hashable]) -> list[int]:
+        """Positions of some paths, however they are named.
+
+        Args:
+            paths: Keys or indices, a function that says of a path whether it is meant, or a table
+                that :meth:`filter` returned.
+
+        Raises:
+            InputError: If a path does not exist or is named twice, or if there is none.
+
+        Example:
+            >>> table = PathTable([Path(0, "low"), Path(1, "middle"), Path(2, "high")])
+            >>> table.find(["high", 0]), table.find(lambda path: path.index > 0)
+            ([2, 0], [1, 2])
+        """
+        if isinstance(paths, PathTable):
+            found = [self._position_of_path(path) for path in paths]
+        elif callable(paths):
+            found = [place for place, path in enumerate(self._paths) if paths(path)]
+        elif isinstance(paths, str) or not isinstance(paths, Iterable):
+            raise InputError(
+                "expected a list of path keys or indices, a function or a table of paths, got "
+                f"{paths!r}; a single path goes into a list"
+            )
+        else:
+            found = [self._position_of(member) for member in _as_list(paths)]
+        if not found:
+            raise InputError("expected at least one path, got none")
+        if len(set(found)) < len(found):
+            twice = next(place for place in found if found.count(place) > 1)
+            raise InputError(f"path {self._paths[twice].key!r} is named more than once")
+        return found
+
+    def _position_of_path(self, path: Path) -> int:
+        if self._position.get(path.key, -1) not in range(len(self)):
+            raise InputError(
+                f"path {path.key!r} is not among these; the table belongs to another loss"
+            )
+        return self._position[path.key]
+
     def _are_labels(self, entries: list[Any]) -> bool:
-        """Whether they are one for each path, or else the groups; mixtures are neither."""
+        """Whether the entries are one label per path; otherwise they are the groups themselves."""
         single = [isinstance(entry, str) or not isinstance(entry, Iterable) for entry in entries]
         if not any(single):
             return False
@@ -256,12 +298,13 @@ class PathTable(Sequence[Path]):
             f"a list of lists of keys, got {entries!r} for {len(self)} paths"
         )
 
-    def _position_of(self, member: Hashable) -> int:
+    def _position_of(self, member: Any) -> int:
         """Position of a path named by key or, failing that, by index."""
-        if member in self._position:
-            return self._position[member]
-        if isinstance(member, int) and member in self.indices:
-            return self.indices.index(member)
+        with suppress(TypeError):  # of a list, say, which can be no key
+            if member in self._position:
+                return self._position[member]
+        if isinstance(member, Integral) and member in self.indices:
+            return self.indices.index(int(member))
         raise InputError(f"no path has the key or index {member!r}")
 
     def __repr__(self) -> str:
@@ -276,7 +319,7 @@ class PathTable(Sequence[Path]):
 
 
 class _AnonymousPaths(Sequence[Path]):
-    """``Path(0), ..., Path(P - 1)``, made on access: a million of them take no room."""
+    """``Path(0), ..., Path(P - 1)``, created on access: a million of them take no memory."""
 
     def __init__(self, n_paths: int) -> None:
         self._indices = range(n_paths)
@@ -294,7 +337,7 @@ class _AnonymousPaths(Sequence[Path]):
 
 
 class _OwnPositions(Mapping[Hashable, int]):
-    """The keys 0, ..., P - 1, each its own position."""
+    """The keys 0, ..., P - 1, each of which is its own position."""
 
     def __init__(self, n_paths: int) -> None:
         self._indices = range(n_paths)
@@ -312,7 +355,19 @@ class _OwnPositions(Mapping[Hashable, int]):
             raise KeyError(key) from None
 
 
-def check_indices(indices: Sequence[int] | Tensor, n_paths: int) -> list[int]:
+class PathIndices(list[int]):
+    """Indices of paths that :func:`check_indices` has checked; checking them again costs nothing.
+
+    Losses, groups and transforms are public at every level, so each checks what it is given. What
+    one of them passes on to the next is of this class, and valid for ``n_paths`` paths.
+    """
+
+    def __init__(self, indices: Iterable[int], n_paths: int) -> None:
+        super().__init__(indices)
+        self.n_paths = n_paths
+
+
+def check_indices(indices: Sequence[int] | Tensor, n_paths: int) -> PathIndices:
     """Path indices as a list of ints, whatever they came as.
 
     Args:
@@ -326,6 +381,8 @@ def check_indices(indices: Sequence[int] | Tensor, n_paths: int) -> list[int]:
         >>> check_indices(torch.tensor([2, 0]), n_paths=3)
         [2, 0]
     """
+    if isinstance(indices, PathIndices) and indices.n_paths == n_paths:
+        return indices
     if isinstance(indices, Tensor) and indices.dtype == torch.bool:
         raise InputError("path indices came as a mask; pass mask.nonzero().flatten()")
     try:
@@ -343,7 +400,7 @@ def check_indices(indices: Sequence[int] | Tensor, n_paths: int) -> list[int]:
             f"path index {outside[0]} is out of range: the loss has {n_paths} paths, "
             f"0 to {n_paths - 1}"
         )
-    return result
+    return PathIndices(result, n_paths)
 
 
 def complete_table(paths: int | Iterable[Path]) -> PathTable:
@@ -366,7 +423,7 @@ def complete_table(paths: int | Iterable[Path]) -> PathTable:
 
 
 def _as_list(members: Any) -> list[Any]:
-    """Also of a tensor, or of tensors that are numbers."""
+    """A list of plain values, also from a tensor or a list of scalar tensors."""
     if isinstance(members, Tensor):
         members = members.tolist()
     return [m.item() if isinstance(m, Tensor) and not m.ndim else m for m in members]

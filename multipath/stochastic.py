@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import logging
 import weakref
+from collections import deque
 from collections.abc import Iterable, Sequence
+from functools import partial
 from numbers import Integral
 from typing import Any
 
@@ -13,6 +15,8 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from ._internal.ranks import check_agreement, several_ranks
+from ._internal.recomputation import backward_number, in_checkpoint
+from ._internal.wrappers import innermost_optimizer
 from .draws import Draw
 from .errors import ConfigurationError, DrawError
 from .losses import PathDecomposedLoss
@@ -22,6 +26,7 @@ from .losses.base import Reduction, check_reduction, reduce_batch, weighted_sum
 from .paths import check_indices
 from .samplers import Energy, Sampler, Uniform
 from .samplers._observation import measure
+from .transforms._numerics.tracing import is_traced
 
 logger = logging.getLogger(__name__)
 
@@ -33,7 +38,8 @@ class StochasticLoss(nn.Module):
         \qquad (\text{reweight=True: unbiased for any } \pi > 0)
 
     With ``reweight=False`` every path counts :math:`P w_p / k` (1/k by default), which is the
-    paper's importance sampling: biased towards the paths that :math:`\pi` favours.
+    paper's importance sampling: biased towards the paths that :math:`\pi` favours. Paths of weight
+    0 are never drawn, and P is the number of the others.
 
     **Which forward draws.** In training mode, each forward draws anew, unless an optimizer is
     linked (:meth:`redraw_after`; :class:`~multipath.optim.PAdam` and
@@ -77,6 +83,8 @@ class StochasticLoss(nn.Module):
     Attributes:
         last_draw: The :class:`~multipath.Draw` of the latest forward in training mode and with
             gradients, or None.
+        warn_after: A draw that has served this many forwards in training is taken for one that is
+            never released: a warning, once. Default 100; raise it for longer accumulation.
 
     Raises:
         ConfigurationError: If ``n_draws`` is not a positive integer, the sampler does not fit the
@@ -92,6 +100,8 @@ class StochasticLoss(nn.Module):
 
     Source: SCRAPL (Mitcheltree et al., ICLR 2026), section 3 and proposition 3.1.
     """
+
+    warn_after: int = 100
 
     def __init__(
         self,
@@ -112,6 +122,7 @@ class StochasticLoss(nn.Module):
         self.loss = loss
         self._sampler = Uniform() if sampler is None else sampler
         self._weights = loss.path_weights
+        self._n_active = int((self._weights > 0).sum())
         self._sampler.bind(loss.paths, self._weights)
         self._sampler.check_draws(int(n_draws))
         self.n_draws = int(n_draws)
@@ -123,10 +134,14 @@ class StochasticLoss(nn.Module):
         )
         self.last_draw: Draw | None = None
         self._pending: Draw | None = None
+        self._n_served = 0  # forwards that the pending draw has served
+        self._checkpointed: deque[Draw] = deque(maxlen=64)
+        self._backward: tuple[int, Draw] | None = None
         self._optimizer: weakref.ref[Optimizer] | None = None
+        self._hook: weakref.finalize[..., Any] | None = None
         self._draws_are_shared = self._sampler.observes is not None
         self._ranks_agree = False
-        self._warned = False
+        self._warned = self._warned_of_frozen_draw = self._warned_of_evaluation = False
 
     @classmethod
     def for_training(
@@ -139,21 +154,21 @@ class StochasticLoss(nn.Module):
         floor: float = 0.1,
         generator: int | torch.Generator | None = None,
     ) -> StochasticLoss:
-        r"""Energy draws: the estimator to train with, for want of a reason to choose another.
+        r"""Energy draws: the recommended default for training.
 
-        Some targets are listened to once. Each step then draws k paths by how loud they are,
+        Some targets are measured once. Each step then draws k paths by how loud they are,
 
         .. math:: \pi_p = (1 - f)\, \frac{w_p e_p}{\sum_q w_q e_q} + \frac f P,
 
         :math:`e_p` the mean norm of the targets on path p (:class:`~multipath.samplers.Energy`),
         with weights :math:`w_p / (k \pi_p)`, so that the estimate is unbiased. The paths share
-        their work and take one backward; any optimizer will do, and none keeps memory per path.
-        Over three problems, in equal time, no scheme that it was compared with trained better
-        (:doc:`/choosing_sampler`; on one of them, ``power=0.5`` did a little better).
+        their work and take one backward, any optimizer will do, and none keeps memory per path. In
+        equal time, on three problems, no scheme that it was compared with trained better
+        (:doc:`/choosing_sampler`), except that ``power=0.5`` did slightly better on one of them.
 
         With ``power`` a > 0 the loss itself is balanced first (:class:`~multipath.BalancedLoss`):
-        each path is divided by its size to that power, so that quiet ones have more of a say, up to
-        an equal one at a = 1. The draws stay the same.
+        each path is divided by its size to that power, so that quiet ones count for more, up to
+        equally at a = 1. The draws stay the same.
 
         Args:
             loss: The loss.
@@ -176,14 +191,13 @@ class StochasticLoss(nn.Module):
             >>> criterion = StochasticLoss.for_training(loss, targets, n_draws=2, generator=0)
             >>> model = torch.nn.Linear(1024, 1024)
             >>> optimizer = torch.optim.AdamW(model.parameters())
-            >>> criterion.redraw_after(optimizer)
             >>> criterion(model(targets), targets).backward()
             >>> optimizer.step()
         """
         _check_loss(loss)
         _check_n_draws(n_draws)
         check_power(power)
-        Energy(floor=floor)  # refused before the targets are listened to, not after
+        Energy(floor=floor)  # refuses a wrong value before the targets are measured, not after
         generator = _make_generator(generator)
         n_paths = len(loss.paths)
 
@@ -198,7 +212,7 @@ class StochasticLoss(nn.Module):
 
     @property
     def sampler(self) -> Sampler:
-        """What chooses the paths, bound to the weights that the loss has now.
+        """The sampler that chooses the paths, bound to the weights that the loss has now.
 
         A loss may restore weights at any time, also after the state of the sampler was loaded:
         a module loads before its children. So this looks, which costs nothing while they are as
@@ -208,17 +222,24 @@ class StochasticLoss(nn.Module):
         if weights is not self._weights:
             if not torch.equal(weights, self._weights):
                 self._sampler.rebind(self.loss.paths, weights)
+                self._n_active = int((weights > 0).sum())
             self._weights = weights
         return self._sampler
+
+    @property
+    def n_active(self) -> int:
+        """How many paths can be drawn: those of positive weight."""
+        _ = self.sampler  # which follows the weights that the loss has now
+        return self._n_active
 
     @property
     def unbiased(self) -> bool:
         """Whether the expected value over draws is the full loss."""
         if self.reweight:
             return self.sampler.unbiased
-        uniform = 1 / len(self.loss.paths)
+        uniform = (self.loss.path_weights > 0).double() / self.n_active
         distance = (self.sampler.inclusion(self.n_draws) - uniform).abs().max()
-        return float(distance) <= 1e-12 * uniform
+        return float(distance) * self.n_active <= 1e-12
 
     def forward(self, input: Tensor, target: Tensor) -> Tensor:
         """The estimate in training mode, the full loss in evaluation mode.
@@ -232,18 +253,64 @@ class StochasticLoss(nn.Module):
         """
         if not self.training:
             return reduce_batch(self.loss(input, target, reduction="none"), self.reduction)
-        if not torch.is_grad_enabled():
+        if backward_number() >= 0 and (draw := self._recomputed_draw()) is not None:
+            return self.estimate(input, target, draw)
+        first_pass = not torch.is_grad_enabled() and in_checkpoint()
+        if not (torch.is_grad_enabled() or first_pass):
+            self._warn_of_evaluation()
             return self.estimate(input, target, self.new_draw())
         linked = self._linked() is not None
         draw, observing = self._pending if linked else None, False
         if draw is None:
             self.compare_ranks()
-            observing = self.sampler.wants_observation()
-            draw = self.new_draw()
+            with torch.enable_grad():  # draws of training, also in the first pass of a checkpoint
+                observing = self.sampler.wants_observation()
+                draw = self.new_draw()
             if linked:
-                self._pending = draw
+                self._pending, self._n_served = draw, 0
+        self._n_served += 1
+        self._warn_of_a_frozen_draw()
         self.last_draw = draw
-        return self._estimate(input, target, draw, observing)
+        value = self._estimate(input, target, draw, observing)
+        if linked:
+            return value  # a recomputation finds the waiting draw
+        if first_pass:
+            self._checkpointed.append(draw)
+        elif value.requires_grad and not is_traced(value):
+            # a recomputation in the backward of this value has to use the same draw
+            value.register_hook(partial(self._enter_backward, draw))
+        return value
+
+    def _recomputed_draw(self) -> Draw | None:
+        """The draw of the forward that activation checkpointing is repeating, if there was one."""
+        if self._linked() is not None and self._pending is not None:
+            return self._pending
+        if self._backward is not None and self._backward[0] == backward_number():
+            return self._backward[1]
+        if self._checkpointed:  # the last of the forwards is the first to be repeated
+            return self._checkpointed.pop()
+        return self.last_draw
+
+    def _enter_backward(self, draw: Draw, gradient: Tensor) -> None:
+        self._backward = backward_number(), draw
+
+    def _warn_of_a_frozen_draw(self) -> None:
+        if self._n_served == self.warn_after and not self._warned_of_frozen_draw:
+            self._warned_of_frozen_draw = True
+            logger.warning(
+                "one draw has served %d forwards in training: the optimizer given to redraw_after "
+                "has not stepped since. Give it the optimizer whose step() runs (inside a wrapper, "
+                "or the latest one), or call discard_draw() after each step",
+                self._n_served,
+            )
+
+    def _warn_of_evaluation(self) -> None:
+        if not self._warned_of_evaluation:
+            self._warned_of_evaluation = True
+            logger.warning(
+                "a criterion in training mode was called without gradients: the value is a noisy "
+                "estimate. Call criterion.eval() for the full loss, and criterion.train() after it"
+            )
 
     def estimate(self, input: Tensor, target: Tensor, draw: Draw) -> Tensor:
         """The estimate that a given draw makes; consumes no randomness.
@@ -266,7 +333,7 @@ class StochasticLoss(nn.Module):
         return reduce_batch(weighted_sum(weights, values), self.reduction)
 
     def _observe(self, input: Tensor, target: Tensor, indices: Tensor, values: Tensor) -> None:
-        """Let the sampler learn from the paths just evaluated."""
+        """Let the sampler learn from the paths that were just evaluated."""
         kind = self.sampler.observes
         measured = kind and measure(kind, self.loss, input, target, indices, values)
         if measured is None:
@@ -275,8 +342,8 @@ class StochasticLoss(nn.Module):
         if not self._warned and not bool(finite.all()):
             self._warned = True
             logger.warning(
-                "%s of path %d came as %s: not remembered (further ones are dropped without a "
-                "word). With mixed precision an overflow now and then is normal",
+                "%s of path %d came as %s: not remembered (further ones are dropped silently). "
+                "With mixed precision an overflow now and then is normal",
                 kind,
                 int(indices[~finite][0]),
                 float(measured[~finite][0]),
@@ -291,7 +358,7 @@ class StochasticLoss(nn.Module):
         return self._weigh(*self.sampler.fresh_draw(self.n_draws, self._evaluation_generator))
 
     def make_draw(self, indices: Sequence[int] | Tensor) -> Draw:
-        """The draw that these paths would make, weighted as if the sampler had chosen them.
+        """The draw of these paths, weighted as if the sampler had chosen them.
 
         For diagnostics and for proofs of unbiasedness by enumeration.
 
@@ -301,13 +368,14 @@ class StochasticLoss(nn.Module):
         Raises:
             InputError: If an index is out of range.
         """
-        chosen = torch.tensor(check_indices(indices, len(self.loss.paths)))
+        chosen = torch.tensor(check_indices(indices, len(self.loss.paths)), device="cpu")
         return self._weigh(chosen, self.sampler.shares(chosen, len(chosen)))
 
     def _weigh(self, indices: Tensor, probabilities: Tensor) -> Draw:
         weights = self.loss.path_weights[indices]
-        scale = 1 / probabilities if self.reweight else float(len(self.loss.paths))
-        return Draw(indices, weights * scale / len(indices), probabilities)
+        scale = 1 / probabilities if self.reweight else float(self.n_active)
+        weighed = torch.where(weights > 0, weights * scale, 0.0)  # not 0 * inf for a path by hand
+        return Draw(indices, weighed / len(indices), probabilities)
 
     def redraw_after(self, optimizer: Optimizer) -> None:
         """Make one draw last until ``optimizer`` has stepped.
@@ -332,13 +400,7 @@ class StochasticLoss(nn.Module):
             >>> len(set(paths))
             1
         """
-        if not hasattr(optimizer, "register_step_post_hook"):
-            raise ConfigurationError(
-                "redraw_after takes the optimizer, a torch.optim.Optimizer whose steps end a draw, "
-                f"got {type(optimizer).__name__}"
-            )
-        self._link(optimizer)
-        self.compare_ranks()
+        stepping = innermost_optimizer(optimizer)
         this = weakref.ref(self)
 
         def release(stepped: Optimizer, *_: Any) -> None:
@@ -346,7 +408,11 @@ class StochasticLoss(nn.Module):
             if criterion is not None and criterion._linked() is stepped:
                 criterion._pending = None
 
-        optimizer.register_step_post_hook(release)
+        hook = stepping.register_step_post_hook(release)
+        self._link(stepping)
+        self._hook = weakref.finalize(self, hook.remove)
+        self._hook.atexit = False
+        self.compare_ranks()
 
     def attach(self, optimizer: Optimizer) -> None:
         """Link an optimizer that takes its draws itself with :meth:`take_draw`.
@@ -373,6 +439,9 @@ class StochasticLoss(nn.Module):
     def _link(self, optimizer: Optimizer) -> None:
         if self._linked() not in (None, optimizer):
             self._pending = None  # it was the other optimizer's; one just restored is kept
+        if self._hook is not None:
+            self._hook()  # the optimizer before tells this criterion of its steps no longer
+            self._hook = None
         self._optimizer = weakref.ref(optimizer)
 
     def take_draw(self, optimizer: Optimizer) -> Draw:
@@ -401,7 +470,7 @@ class StochasticLoss(nn.Module):
         return draw
 
     def discard_draw(self) -> None:
-        """Say that the step will not be made: the next forward draws anew.
+        """Give up the draw of a step that will not be made: the next forward draws anew.
 
         The path given up counts as drawn; :class:`~multipath.samplers.Reshuffle` comes back to it
         in the next epoch. Choosing which draws to discard by their paths biases the training, away
@@ -479,7 +548,8 @@ class StochasticLoss(nn.Module):
         state = self.__dict__.copy()
         for name in ("generator", "_evaluation_generator"):
             state[name] = getattr(self, name).get_state()
-        state["_optimizer"] = state["_pending"] = None
+        state["_optimizer"] = state["_hook"] = state["_pending"] = state["_backward"] = None
+        state["_checkpointed"] = deque(maxlen=self._checkpointed.maxlen)
         return state
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -504,7 +574,7 @@ def _make_generator(generator: int | torch.Generator | None) -> torch.Generator:
             )
         return generator
     if generator is None:
-        generator = int(torch.empty((), dtype=torch.int64).random_().item())
+        generator = int(torch.empty((), dtype=torch.int64, device="cpu").random_().item())
     if not _is_whole(generator):
         raise ConfigurationError(
             f"generator must be a seed, a torch.Generator or None, got {generator!r}"

@@ -114,7 +114,7 @@ def test_one_draw_per_optimizer_step_with_a_plain_optimizer(batch):
 
 def test_only_an_optimizer_can_be_linked():
     criterion = StochasticLoss(QuadraticLoss(3), generator=0)
-    with pytest.raises(ConfigurationError, match=r"takes the optimizer, .* got Linear"):
+    with pytest.raises(ConfigurationError, match=r"takes the optimizer whose .* got Linear"):
         criterion.redraw_after(torch.nn.Linear(3, 3))
 
 

@@ -23,12 +23,18 @@ def several_ranks() -> bool:
     return dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1
 
 
-def average_over_ranks(values: Tensor) -> Tensor:
-    """The mean over ranks of what each has measured, in float64 on the CPU."""
-    if several_ranks():
-        dist.all_reduce(values)
-        values = values / dist.get_world_size()
-    return values.double().cpu()
+def average_over_ranks(values: Tensor, device: torch.device) -> Tensor:
+    """The mean over ranks of what each has measured, in float64 on the CPU.
+
+    Args:
+        values: What this rank has measured.
+        device: A device that the backend can use.
+    """
+    if not several_ranks():
+        return values
+    total = values.to(device)
+    dist.all_reduce(total)
+    return total.cpu() / dist.get_world_size()
 
 
 def check_agreement(generator: torch.Generator) -> None:

@@ -31,7 +31,7 @@ def path_gradients(
             f"inner products, need {needed / 2**30:.1f} GiB; at most {MAX_BYTES / 2**30:g} GiB are "
             "allowed: pass fewer or shorter items, or group the paths with loss.grouped(by=...)"
         )
-    gradients = torch.zeros(n_paths, x.numel(), dtype=dtype)
+    gradients = torch.zeros(n_paths, x.numel(), dtype=dtype, device="cpu")
     reduction = "mean" if loss.reduction == "none" else loss.reduction
     connected = False
     for p in _tracked(n_paths) if progress else range(n_paths):
@@ -56,7 +56,7 @@ def path_gradients(
 def inner_products(gradients: Tensor) -> Tensor:
     """The P x P inner products in float64, by blocks of columns to bound the memory."""
     n_paths = len(gradients)
-    gram = torch.zeros(n_paths, n_paths, dtype=torch.float64)
+    gram = torch.zeros(n_paths, n_paths, dtype=torch.float64, device="cpu")
     for columns in gradients.split(2**22 // n_paths + 1, dim=1):
         precise = columns.double()
         gram += precise @ precise.T

@@ -34,6 +34,7 @@ from typing import TYPE_CHECKING, Literal
 import torch
 from torch import Tensor
 
+from multipath._internal.bookkeeping import bookkept
 from multipath._internal.extras import extra
 from multipath._internal.tables import aligned
 from multipath.errors import ConfigurationError
@@ -294,7 +295,7 @@ def _moments(criterion: StochasticLoss, gram: Tensor, prices: Tensor) -> tuple[f
     if criterion.reweight:
         factors = torch.where(counts > 0, weights / counts, 0.0)
     else:
-        factors = len(weights) * weights / k
+        factors = criterion.n_active * weights / k
     try:
         covariance = criterion.sampler.count_covariance(k)
         coverage = criterion.sampler.coverage(k)
@@ -320,10 +321,10 @@ def _default_samplers(
     """The samplers that are compared unless others are given."""
     adaptive = AdaptiveImportance()
     adaptive.bind(loss.paths, loss.path_weights)
-    adaptive.observe(torch.arange(len(norms)), norms)
+    adaptive.observe(torch.arange(len(norms), device="cpu"), norms)
     loudness = loss.target_norms(target, range(len(norms))).cpu().double().mean(dim=1)
     family: dict[str, Sampler] = {"uniform": Uniform()}
-    if most <= len(norms):
+    if most <= int((loss.path_weights > 0).sum()):
         family["uniform, distinct"] = Uniform(replacement=False)
     if loudness.any():
         family["energy"] = Energy(loss.path_weights * loudness)
@@ -364,7 +365,7 @@ def _check_costs(
         raise ConfigurationError(f"step_cost must be finite and not negative, got {step_cost}")
     if costs is None:
         return loss.paths.costs
-    values = torch.as_tensor(costs, dtype=torch.float64).detach().cpu()
+    values = bookkept(costs)
     if values.shape != (len(loss.paths),):
         raise ConfigurationError(
             f"costs must have one entry per path, shape ({len(loss.paths)},), got "

@@ -244,7 +244,8 @@ class DrawLogger(DrawCounter):
     def _log_histogram(self, trainer: Trainer, step: int) -> None:
         if self.draws is None:
             return
-        indices = torch.arange(len(self.draws.counts)).repeat_interleave(self.draws.counts)
+        paths = torch.arange(len(self.draws.counts), device="cpu")
+        indices = paths.repeat_interleave(self.draws.counts)
         for each in trainer.loggers:
             add = getattr(getattr(each, "experiment", None), "add_histogram", None)
             if add is not None and len(indices):

@@ -1,7 +1,7 @@
 """Losses that are a weighted mean over paths, and the base class of your own."""
 
 from .balanced import BalancedLoss
-from .base import GroupedLoss, PathDecomposedLoss
+from .base import GroupedLoss, PathDecomposedLoss, SubsetLoss
 from .feature_layers import FeatureLayers
 from .sliced_wasserstein import SlicedWasserstein
 from .target_cache import TargetCache
@@ -15,6 +15,7 @@ __all__ = [
     "Log1p",
     "PathDecomposedLoss",
     "SlicedWasserstein",
+    "SubsetLoss",
     "TargetCache",
     "TermLoss",
     "TransformLoss",

@@ -1,4 +1,4 @@
-r"""A loss in which quiet paths have a say: each path divided by a power of its typical size."""
+"""A loss in which quiet paths count: each is divided by a power of its typical size."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from multipath._internal.bookkeeping import bookkept
 from multipath.errors import ConfigurationError
 from multipath.paths import check_indices
 
@@ -20,7 +21,7 @@ SILENT = 4e-4
 
 
 class BalancedLoss(PathDecomposedLoss):
-    r"""The same paths, weighed by their typical size to a negative power.
+    r"""A loss whose paths are divided by a power of their typical size.
 
     .. math:: L = \sum_p w'_p L_p, \qquad
         w'_p = c\, \frac{w_p}{(\ell_p + f \max_q \ell_q)^a}, \qquad \sum_p w'_p = \sum_p w_p
@@ -39,7 +40,7 @@ class BalancedLoss(PathDecomposedLoss):
     Args:
         loss: The loss to balance.
         sizes: :math:`\ell_p \ge 0`, shape (P,), not all zero. :meth:`from_targets` measures them.
-        power: a, from 0 (mean over paths) to 1 (equal say).
+        power: a, from 0 (mean over paths) to 1 (every path counts equally).
         floor: f > 0, as a fraction of the largest size. Default 4e-4: for squared distances, a
             norm 2 % of the largest.
 
@@ -66,7 +67,7 @@ class BalancedLoss(PathDecomposedLoss):
             raise ConfigurationError(
                 f"floor must be positive, so that silent paths keep a finite weight, got {floor}"
             )
-        values = torch.as_tensor(sizes, dtype=torch.float64).detach().cpu()
+        values = bookkept(sizes)
         n_paths = len(loss.paths)
         if values.shape != (n_paths,):
             raise ConfigurationError(
@@ -107,18 +108,18 @@ class BalancedLoss(PathDecomposedLoss):
             >>> tone = torch.sin(0.3 * torch.arange(1024.0))
             >>> balanced = BalancedLoss.from_targets(loss, [tone[None]], power=1.0)
             >>> values = balanced.path_losses(0 * tone, tone, [0, 1])[:, 0] * balanced.path_weights
-            >>> bool(torch.isclose(values[0], values[1], rtol=1e-3))  # an equal say
+            >>> bool(torch.isclose(values[0], values[1], rtol=1e-3))  # both count equally
             True
         """
         check_power(power)
         return cls(loss, average_over_targets(batches, partial(from_silence, loss)), power, floor)
 
     def path_losses(self, input: Tensor, target: Tensor, indices: Indices) -> Tensor:
-        """Those of the loss; balance is a matter of weights."""
+        """The path losses of the original loss: balancing changes the weights only."""
         return self.loss.path_losses(input, target, check_indices(indices, len(self.paths)))
 
     def target_norms(self, target: Tensor, indices: Indices) -> Tensor:
-        """Those of the loss."""
+        """The target norms of the original loss."""
         return self.loss.target_norms(target, indices)
 
     def get_extra_state(self) -> dict[str, Any]:

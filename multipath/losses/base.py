@@ -9,15 +9,17 @@ multipath (the full loss, groups, estimators, samplers, path-wise optimizers) fo
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Hashable, Iterable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Sequence
+from dataclasses import replace
 from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 
+from multipath._internal.bookkeeping import bookkept
 from multipath.errors import ConfigurationError, InputError
 from multipath.jets import JetOrder
-from multipath.paths import GroupBy, Path, PathTable, check_indices, complete_table
+from multipath.paths import GroupBy, Path, PathIndices, PathTable, check_indices, complete_table
 
 Reduction = Literal["mean", "sum", "none"]
 Indices = Sequence[int] | Tensor
@@ -72,7 +74,7 @@ class PathDecomposedLoss(nn.Module, ABC):
 
     @abstractmethod
     def path_losses(self, input: Tensor, target: Tensor, indices: Indices) -> Tensor:
-        """The losses of the chosen paths, one row a path, one column a batch item.
+        """The losses of the chosen paths: one row per path, one column per batch item.
 
         Work shared between the paths asked for together is done once.
 
@@ -147,7 +149,7 @@ class PathDecomposedLoss(nn.Module, ABC):
             return self.evaluate(torch.zeros_like(target), target, indices).abs().sqrt()
 
     def grouped(self, by: GroupBy) -> GroupedLoss:
-        """The same loss with coarser paths: one draw then evaluates a whole group.
+        """Make the paths coarser, so that one draw evaluates a whole group.
 
         Args:
             by: A metadata column (``"rate"``), a function from a path to its group, one label for
@@ -161,6 +163,29 @@ class PathDecomposedLoss(nn.Module, ABC):
             InputError: If the column does not exist or the groups are not a partition.
         """
         return GroupedLoss(self, by)
+
+    def subset(self, paths: PathTable | Callable[[Path], bool] | Iterable[Hashable]) -> SubsetLoss:
+        """The mean over some of the paths, with their weights; only these are ever evaluated.
+
+        Args:
+            paths: The paths to keep: keys or indices, in the order that the new loss shall have
+                them; a function that says of a path whether to keep it; or what
+                :meth:`PathTable.filter <multipath.PathTable.filter>` returned.
+
+        Returns:
+            A loss whose paths are those, see :class:`SubsetLoss`.
+
+        Raises:
+            InputError: If a path does not exist or is named twice, or if there is none.
+
+        Example:
+            >>> from multipath import TransformLoss
+            >>> from multipath.transforms import MultiResolutionSTFT
+            >>> loss = TransformLoss(MultiResolutionSTFT([64, 128], [16, 32], [64, 128]))
+            >>> len(loss.subset(loss.paths.filter(fft_size=128)).paths)
+            1
+        """
+        return SubsetLoss(self, paths)
 
     def extra_repr(self) -> str:
         """Shown by ``print``."""
@@ -219,37 +244,101 @@ class GroupedLoss(PathDecomposedLoss):
 
     def path_losses(self, input: Tensor, target: Tensor, indices: Indices) -> Tensor:
         """Weighted mean of the members' losses for each chosen group."""
-        chosen = [self.members[group] for group in check_indices(indices, len(self.paths))]
-        values = self.loss.evaluate(input, target, [path for members in chosen for path in members])
-        return self._means(values, chosen)
+        chosen, paths = self._chosen(indices)
+        return self._means(self.loss.evaluate(input, target, paths), chosen)
 
     def path_loss_jets(
         self, jets: Tensor, target: Tensor, indices: Indices, order: JetOrder
     ) -> Tensor:
         """Weighted means of the members' jets."""
-        chosen = [self.members[group] for group in check_indices(indices, len(self.paths))]
-        members = [path for members in chosen for path in members]
-        values = self.loss.path_loss_jets(jets, target, members, order)
+        chosen, paths = self._chosen(indices)
+        values = self.loss.path_loss_jets(jets, target, paths, order)
         return torch.stack([self._means(component, chosen) for component in values])
 
     def _means(self, values: Tensor, chosen: list[list[int]]) -> Tensor:
         parts = values.split([len(members) for members in chosen])
+        weights = self.loss.path_weights
         pairs = zip(chosen, parts, strict=True)
-        return torch.stack([weighted_sum(self._shares(m), v) for m, v in pairs])
+        return torch.stack([weighted_sum(shares(weights[m]), v) for m, v in pairs])
 
     def target_norms(self, target: Tensor, indices: Indices) -> Tensor:
         """Root of the weighted mean square of the members' norms."""
-        chosen = [self.members[group] for group in check_indices(indices, len(self.paths))]
-        norms = self.loss.target_norms(target, [path for members in chosen for path in members])
-        parts = norms.square().split([len(members) for members in chosen])
-        means = [weighted_sum(self._shares(m), v) for m, v in zip(chosen, parts, strict=True)]
-        return torch.stack(means).sqrt()
+        chosen, paths = self._chosen(indices)
+        return self._means(self.loss.target_norms(target, paths).square(), chosen).sqrt()
 
-    def _shares(self, members: list[int]) -> Tensor:
-        """w_p / W_g of each member; equal shares where the group weighs nothing."""
-        weights = self.loss.path_weights[members]
-        total = weights.sum()
-        return weights / total if total > 0 else torch.full_like(weights, 1 / len(members))
+    def _chosen(self, indices: Indices) -> tuple[list[list[int]], PathIndices]:
+        """The members of each chosen group, and all of them in one list."""
+        chosen = [self.members[group] for group in check_indices(indices, len(self.paths))]
+        paths = (path for members in chosen for path in members)
+        return chosen, PathIndices(paths, len(self.loss.paths))
+
+
+class SubsetLoss(PathDecomposedLoss):
+    r"""The weighted mean over some paths of a loss; made by :meth:`PathDecomposedLoss.subset`.
+
+    .. math:: L_S = \sum_{p \in S} \frac{w_p}{\sum_{q \in S} w_q} L_p
+
+    The paths keep their keys, metadata and costs, and are numbered anew from 0 in the order given.
+    The weights follow those of the loss, which may restore others from a checkpoint; where all of
+    them are 0, the paths count equally.
+
+    Args:
+        loss: The loss to restrict.
+        paths: As in :meth:`PathDecomposedLoss.subset`.
+
+    Example:
+        >>> from multipath.testing import QuadraticLoss
+        >>> loss = QuadraticLoss(4)
+        >>> outer = loss.subset([3, 0])
+        >>> x, y = torch.ones(1, 4), torch.zeros(1, 4)
+        >>> bool(outer(x, y) == loss.path_losses(x, y, [0, 3]).mean())
+        True
+    """
+
+    def __init__(
+        self,
+        loss: PathDecomposedLoss,
+        paths: PathTable | Callable[[Path], bool] | Iterable[Hashable],
+    ) -> None:
+        self.members = loss.paths.find(paths)
+        table = PathTable(
+            replace(loss.paths[member], index=index) for index, member in enumerate(self.members)
+        )
+        super().__init__(table, reduction=loss.reduction)
+        self.loss = loss
+        self._restricted: Tensor | None = None
+
+    @property
+    def path_weights(self) -> Tensor:
+        """:math:`w_p` over their sum, from the weights that the loss has now."""
+        weights = self.loss.path_weights
+        if weights is not self._restricted:
+            self._path_weights, self._restricted = shares(weights[self.members]), weights
+        return self._path_weights
+
+    def path_losses(self, input: Tensor, target: Tensor, indices: Indices) -> Tensor:
+        """The losses that the chosen paths have in the whole loss."""
+        return self.loss.path_losses(input, target, self._members(indices))
+
+    def path_loss_jets(
+        self, jets: Tensor, target: Tensor, indices: Indices, order: JetOrder
+    ) -> Tensor:
+        """The jets that the chosen paths have in the whole loss."""
+        return self.loss.path_loss_jets(jets, target, self._members(indices), order)
+
+    def target_norms(self, target: Tensor, indices: Indices) -> Tensor:
+        """The norms that the chosen paths have in the whole loss."""
+        return self.loss.target_norms(target, self._members(indices))
+
+    def _members(self, indices: Indices) -> PathIndices:
+        chosen = (self.members[index] for index in check_indices(indices, len(self.paths)))
+        return PathIndices(chosen, len(self.loss.paths))
+
+
+def shares(weights: Tensor) -> Tensor:
+    """Weights divided by their sum; equal shares where all of them are 0."""
+    total = weights.sum()
+    return weights / total if total > 0 else torch.full_like(weights, 1 / len(weights))
 
 
 def _summed(weights: Tensor, groups: list[list[int]]) -> Tensor:
@@ -257,7 +346,7 @@ def _summed(weights: Tensor, groups: list[list[int]]) -> Tensor:
 
 
 def _check_batch(input: Any, target: Any) -> None:
-    """A target of another batch size would broadcast without a word."""
+    """Refuse a target of another batch size, which would broadcast silently."""
     shapes = [tuple(x.shape) for x in (input, target) if isinstance(x, Tensor) and x.ndim]
     if len(shapes) == 2 and shapes[0][0] != shapes[1][0]:
         raise InputError(
@@ -292,8 +381,8 @@ def check_reduction(reduction: Any) -> Reduction:
 def _check_weights(weights: Sequence[float] | Tensor | None, n_paths: int) -> Tensor:
     """Weights in float64 on the CPU: a float32 1/P would cost the estimators their exactness."""
     if weights is None:
-        return torch.full((n_paths,), 1 / n_paths, dtype=torch.float64)
-    values = torch.as_tensor(weights, dtype=torch.float64).detach().cpu().clone()
+        return torch.full((n_paths,), 1 / n_paths, dtype=torch.float64, device="cpu")
+    values = bookkept(weights)
     if values.shape != (n_paths,):
         raise ConfigurationError(
             f"weights must have one entry per path, shape ({n_paths},), got {tuple(values.shape)}"

@@ -47,7 +47,7 @@ class FeatureLayers(PathDecomposedLoss):
         channel_dim: Dimension of the channels in the output of each layer: 1 for convolutions, -1
             for transformers.
         eps: :math:`\varepsilon`, below which features count as silent.
-        costs: Price of running the network up to each layer, relative to the others (> 0).
+        costs: Cost of running the network up to each layer, relative to the others (> 0).
             Default: the operations counted on ``example`` or, without one, the parameters
             registered up to and with the layer.
         example: An input of the network, on which the operations up to each layer are counted.
@@ -104,8 +104,8 @@ class FeatureLayers(PathDecomposedLoss):
             raise ConfigurationError(
                 f"costs must have one entry for each of the {len(names)} layers, got {len(costs)}"
             )
-        prices = zip(names, counted if costs is None else costs, strict=True)
-        paths = [Path(i, name, cost=cost) for i, (name, cost) in enumerate(prices)]
+        priced = zip(names, counted if costs is None else costs, strict=True)
+        paths = [Path(i, name, cost=cost) for i, (name, cost) in enumerate(priced)]
         super().__init__(paths, weights=weights, reduction=reduction)
         self.network, self.frozen = network, frozen
         self.normalize, self.distance = normalize, distance
@@ -116,7 +116,7 @@ class FeatureLayers(PathDecomposedLoss):
 
         Args:
             input: What the network takes, batch first.
-            target: Likewise.
+            target: What it should match, batch first.
             indices: Which layers.
 
         Raises:

@@ -30,7 +30,7 @@ class _Item:
 class TargetCache:
     """Keeps what the paths of a target share, for targets that come again, epoch after epoch.
 
-    For a scattering transform that is its first layer, which is most of a path's price and the
+    For a scattering transform that is its first layer, which is most of a path's cost and the
     same for every path drawn: a target seen before costs little more than its last steps. Give the
     cache to a :class:`~multipath.TransformLoss` and say, around each call, which targets come.
 

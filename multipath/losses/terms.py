@@ -24,8 +24,8 @@ class TermLoss(PathDecomposedLoss):
     of a multi-task network. Each term is called as ``term(input, target)`` and returns one value
     for each item, shape (batch,), or a scalar, which then stands for every item: its mean over the
     batch is itself. The terms drawn in a step are computed and the others are not, so that terms of
-    unequal price should say so: cost-aware samplers
-    (``AdaptiveImportance(cost_aware=True)``) draw the dear ones less often.
+    unequal cost should declare it: cost-aware samplers
+    (``AdaptiveImportance(cost_aware=True)``) draw the expensive ones less often.
 
     Terms that are modules become submodules.
 
@@ -33,7 +33,7 @@ class TermLoss(PathDecomposedLoss):
         terms: Functions by name.
         weights: :math:`w_p \ge 0`, by name or in the order of the terms. Default 1/P each, a mean;
             weights of 1 make a sum.
-        costs: Price of one evaluation of each, relative to the others (> 0), by name or in order.
+        costs: Cost of one evaluation of each, relative to the others (> 0), by name or in order.
             Default 1 each.
         reduction: Over the batch: ``"mean"``, ``"sum"`` or ``"none"``.
 
@@ -74,8 +74,8 @@ class TermLoss(PathDecomposedLoss):
             if not callable(term):
                 raise ConfigurationError(f"term {name!r} must be a function, got {term!r}")
         names = list(terms)
-        prices = _in_order(costs, names, "costs") or [1.0] * len(names)
-        paths = [Path(i, n, cost=c) for i, (n, c) in enumerate(zip(names, prices, strict=True))]
+        declared = _in_order(costs, names, "costs") or [1.0] * len(names)
+        paths = [Path(i, n, cost=c) for i, (n, c) in enumerate(zip(names, declared, strict=True))]
         super().__init__(paths, weights=_in_order(weights, names, "weights"), reduction=reduction)
         self.terms = dict(terms)
         # known to the module system: they move, and are saved, with the loss

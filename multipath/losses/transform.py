@@ -26,7 +26,7 @@ class Log1p:
     r"""The pointwise compression :math:`\rho(S) = \log(1 + S / \varepsilon)`.
 
     It brings coefficients of very different size onto one scale. Negative coefficients (order 0 of
-    scattering) are compressed alike: :math:`\rho(-S) = -\rho(S)`.
+    scattering) are compressed symmetrically: :math:`\rho(-S) = -\rho(S)`.
 
     Args:
         eps: :math:`\varepsilon > 0`, the level below which it is linear. Default 1e-3, as in the

@@ -1,4 +1,4 @@
-"""What path-wise optimizers share: the link to the criterion, state per path, decoupled decay."""
+"""The base of path-wise optimizers: link to the criterion, state per path, decoupled decay."""
 
 from __future__ import annotations
 
@@ -192,7 +192,8 @@ class PathwiseOptimizer(Optimizer):
         states = [self.state[parameter] for parameter in batch]
         entries = [state["paths"][path] for state in states]
         step, last_step = states[0]["step"], entries[0]["last_step"]
-        rate = float(draw.probabilities[0]) if group["clock"] == "visits" else 1 / self.n_paths
+        counts_paths = group["clock"] == "paths"
+        rate = 1 / self.criterion.n_active if counts_paths else float(draw.probabilities[0])
         elapsed = (step - last_step) * rate
         visit = Visit(
             path=path,
@@ -253,7 +254,7 @@ class _Sealed:
 
 
 def working_dtype(parameter: Tensor) -> torch.dtype:
-    """Of arithmetic, and of state by default: bfloat16 moments would lose small changes."""
+    """The dtype of arithmetic and, by default, of state: bfloat16 moments lose small changes."""
     return torch.promote_types(parameter.dtype, torch.float32)
 
 

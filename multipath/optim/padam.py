@@ -111,11 +111,11 @@ class PAdam(PathwiseOptimizer):
         super().__init__(params, criterion, defaults)
 
     def path_state(self, group: dict[str, Any]) -> dict[str, float | None]:
-        """Moments; see :meth:`PathwiseOptimizer.path_state`."""
+        """The moments of each parameter and path."""
         return dict(MOMENTS)
 
     def update(self, visit: Visit) -> list[Tensor]:
-        """The normalised direction of the path, weighted; see :meth:`PathwiseOptimizer.update`."""
+        """The normalised direction of the path times its weight."""
         update = visit.copy("update", advance(visit))
         torch._foreach_mul_(update, visit.entries[0]["scale"])
         if visit.weight != 1.0:
@@ -152,7 +152,7 @@ def advance(visit: Visit) -> list[Tensor]:
     for root, gradient in zip(roots, visit.gradients, strict=True):
         torch.hypot(root, gradient, out=root)
     floor = math.sqrt(eps) * correction2 / unit
-    if eps <= TINY:  # a guard against 0/0 only: applied to the root, at no price
+    if eps <= TINY:  # a guard against 0/0 only: applied to the root, at no cost
         torch._foreach_clamp_min_(roots, floor)
         floor = 0.0
     visit.write("root", roots)
@@ -168,7 +168,7 @@ def _denominators(visit: Visit, roots: list[Tensor], floor: float) -> list[Tenso
         return roots
     floored = visit.copy("denominator", roots)
     for root in floored:
-        torch.hypot(root, torch.tensor(floor, dtype=root.dtype), out=root)
+        torch.hypot(root, torch.tensor(floor, dtype=root.dtype, device="cpu"), out=root)
     return floored
 
 

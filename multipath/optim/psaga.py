@@ -111,15 +111,15 @@ class PSAGA(PathwiseOptimizer):
         self._total = 1.0
 
     def path_state(self, group: dict[str, Any]) -> dict[str, float | None]:
-        """Moments or the last gradient; see :meth:`PathwiseOptimizer.path_state`."""
+        """The moments of each parameter and path or, without adaptation, its last gradient."""
         return dict(MOMENTS) if group["adaptive"] else {"gradient": None}
 
     def parameter_state(self) -> dict[str, float | None]:
-        """The sum of the memory; see :meth:`PathwiseOptimizer.parameter_state`."""
+        """The running sum of the memories, what rounding took from it, and its total weight."""
         return {"sum": None, "compensation": None, "visited": 0.0}
 
     def update(self, visit: Visit) -> list[Tensor]:
-        """Difference to the memory and mean of it; see :meth:`PathwiseOptimizer.update`."""
+        """The difference from the memory of the path, plus the mean of all memories."""
         memory, current = self._visit(visit)
         alpha, (share, total) = visit.group["alpha"], self._share(visit.path)
         sums, visited = visit.own("sum"), visit.states[0]["visited"]
@@ -148,17 +148,17 @@ class PSAGA(PathwiseOptimizer):
         return update
 
     def _share(self, path: int) -> tuple[float, float]:
-        """P w_p, 1 unless the loss weighs its paths, and the sum of all w_q, mostly 1.
+        """P w_p, which is 1 unless the loss weights its paths, and the sum of all w_q, usually 1.
 
         Asked of the loss anew, which may have restored its weights since; the sum costs O(P), once.
         """
         weights = self.criterion.loss.path_weights
         if weights is not self._weights:
             self._weights, self._total = weights, float(weights.sum())
-        return float(weights[path]) * self.n_paths, self._total
+        return float(weights[path]) * self.criterion.n_active, self._total
 
     def _visit(self, visit: Visit) -> tuple[list[Tensor] | None, list[Tensor]]:
-        """What the path did at its last visit, if any, and now; both in scratch memory."""
+        """The directions at the last visit of the path, if any, and now; both in scratch memory."""
         name = "direction" if visit.group["adaptive"] else "gradient"
         memory = None if visit.first else visit.copy("memory", visit.read(name))
         if visit.group["adaptive"]:

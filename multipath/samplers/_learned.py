@@ -1,4 +1,4 @@
-"""Probabilities from one estimate a path, known or not yet known, that may change at any step."""
+"""Probabilities from one estimate per path, which may be unknown yet and change at any step."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from multipath._internal.bookkeeping import bookkept
 from multipath.errors import ConfigurationError
 from multipath.paths import PathTable
 
@@ -71,7 +72,7 @@ class LearnedSampler(Categorical):
         self.floor, self.power, self.threshold = float(floor), float(power), float(threshold)
         self.decay, self.every, self.replacement = float(decay), every, bool(replacement)
         self._steps = 0
-        self._factors = self._estimates = torch.empty(0, dtype=torch.float64)
+        self._factors = self._estimates = torch.empty(0, dtype=torch.float64, device="cpu")
         self._tree: SumTree | None = None
         self._dense: Tensor | None = None
 
@@ -80,10 +81,10 @@ class LearnedSampler(Categorical):
         """:math:`b_p`, float64 of shape (P,)."""
 
     def bind(self, paths: PathTable, weights: Tensor | None = None) -> None:
-        """See :meth:`Sampler.bind`."""
+        """Fit the sampler to a loss and compute the scores of its paths."""
         super().bind(paths, weights)
         if not len(self._estimates):
-            self._estimates = torch.full((len(paths),), torch.nan, dtype=torch.float64)
+            self._estimates = bookkept([torch.nan]).repeat(len(paths))
         if self.weights is not None:
             self._factors = self.factors(paths, self.weights).double()
         self._build()
@@ -99,7 +100,7 @@ class LearnedSampler(Categorical):
 
     @property
     def probabilities(self) -> Tensor:
-        """Of the next draw, from what is known now; O(P)."""
+        """The law of the next draw, from what is known now; costs O(P)."""
         if self._dense is None:
             tree = self._grown()
             values = mass(tree.leaves(slice(0, len(self._estimates))), self._mix())
@@ -107,10 +108,10 @@ class LearnedSampler(Categorical):
         return self._dense
 
     def draw(self, n_draws: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        """See :meth:`Sampler.draw`."""
+        r"""Draw k paths, independent or distinct, in :math:`O(k \log P)`."""
         tree, mix = self._grown(), self._mix()
         if self.replacement:
-            points = torch.rand(n_draws, generator=generator, dtype=torch.float64)
+            points = torch.rand(n_draws, generator=generator, dtype=torch.float64, device="cpu")
             indices = tree.find(points.numpy(), mix)
             return torch.from_numpy(indices), torch.from_numpy(mass(tree.leaves(indices), mix))
         certain, rest = self._certain(n_draws)
@@ -123,7 +124,7 @@ class LearnedSampler(Categorical):
         return torch.from_numpy(indices), shares
 
     def check_draws(self, n_draws: int) -> None:
-        """See :meth:`Sampler.check_draws`; also refuses to run out of paths while it learns."""
+        """Refuse more distinct paths than there are, or than learning may leave."""
         super().check_draws(n_draws)
         if self._may_leave_out and not self.replacement and n_draws > 1:
             raise ConfigurationError(
@@ -133,18 +134,18 @@ class LearnedSampler(Categorical):
             )
 
     def shares(self, indices: Tensor, n_draws: int) -> Tensor:
-        """See :meth:`Sampler.shares`."""
+        """The shares of some paths, without looking at all the others."""
         if self.replacement:
             return torch.from_numpy(mass(self._grown().leaves(indices.numpy()), self._mix()))
         return self._distinct_shares(indices.numpy(), n_draws, *self._certain(n_draws))
 
     def wants_observation(self) -> bool:
-        """At every m-th draw of training."""
+        """Whether this is one of the draws to learn from: every m-th."""
         self._steps += self.observes is not None
         return self.observes is not None and (self._steps - 1) % self.every == 0
 
     def observe(self, indices: Tensor, values: Tensor) -> None:
-        """Move the averages of these paths; a path's first value is its first average."""
+        """Move the averages of these paths; the first value of a path is its first average."""
         before = self._estimates[indices]
         moved = self.decay * before + (1 - self.decay) * values
         self._estimates[indices] = torch.where(before.isnan(), values, moved)
@@ -159,14 +160,14 @@ class LearnedSampler(Categorical):
         return {"estimates": self._estimates.clone(), "steps": self._steps}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Restore them, to the last bit."""
+        """Restore the averages and the count, bit for bit."""
         self._estimates = state["estimates"].cpu().clone()
         self._steps = int(state["steps"])
         self._build()
 
     def _build(self) -> None:
-        """The tree of all leaves."""
-        self._tree = SumTree(self._leaves(torch.arange(len(self._estimates))))
+        """Build the tree from the leaves of all paths."""
+        self._tree = SumTree(self._leaves(torch.arange(len(self._estimates), device="cpu")))
         self._dense = None
 
     def _grown(self) -> SumTree:
@@ -177,24 +178,26 @@ class LearnedSampler(Categorical):
         return self._tree
 
     def _leaves(self, indices: Tensor) -> Floats:
-        """Channels of some leaves."""
+        """The channels of some leaves."""
         factors, estimates = self._factors[indices], self._estimates[indices]
         known = ~estimates.isnan()
         level = factors * estimates.nan_to_num(0.0)
         score, unit = _power(level, self.power), _power(factors, self.power)
         kept = torch.ones_like(known)
-        if self.threshold and bool(known.any()):  # then these are all paths
-            kept = ~known | (level >= self.threshold * level[known].max())
+        if self._active is not None and self.weights is not None:
+            kept = self.weights[indices] > 0
+        if self.threshold and bool((seen := known & kept).any()):  # then these are all paths
+            kept = kept & (~known | (level >= self.threshold * level[seen].max()))
         channels = score * known, unit * ~known, torch.ones_like(unit), unit * known
         leaves: Floats = torch.stack([channel * kept for channel in channels]).numpy()
         return leaves
 
     def _mix(self) -> Floats:
-        """Factors of the channels, see the class."""
+        """The factors by which the channels add up to the law."""
         score, unknown, count, known = (float(total) for total in self._grown().total)
         mean = score / known if known > 0 else 1.0
         total = score + mean * unknown
-        if not total > 0:  # nothing but zeros: all alike
+        if not total > 0:  # nothing but zeros: draw uniformly
             return np.array([0.0, 0.0, 1 / count, 0.0])
         learned = (1 - self.floor) / total
         return np.array([learned, learned * mean, self.floor / count, 0.0])

@@ -19,36 +19,38 @@ def draw_subset(n_paths: int, n_draws: int, generator: torch.Generator) -> Tenso
     the ACM 30 (1987).
     """
     if 8 * n_draws > n_paths:
-        chosen = torch.randperm(n_paths, generator=generator)[:n_draws]
+        chosen = torch.randperm(n_paths, generator=generator, device="cpu")[:n_draws]
         return chosen.sort().values
-    last = torch.arange(n_paths - n_draws, n_paths)
-    uniform = torch.rand(n_draws, generator=generator, dtype=torch.float64)
+    last = torch.arange(n_paths - n_draws, n_paths, device="cpu")
+    uniform = torch.rand(n_draws, generator=generator, dtype=torch.float64, device="cpu")
     subset: set[int] = set()
     for path, top in zip((uniform * (last + 1)).long().tolist(), last.tolist(), strict=True):
         subset.add(top if path in subset else path)
-    return torch.tensor(sorted(subset))
+    return torch.tensor(sorted(subset), device="cpu")
 
 
-def enumerate_subsets(n_paths: int, n_draws: int) -> Iterator[tuple[tuple[int, ...], float]]:
-    """Every subset with its probability."""
-    probability = 1 / comb(n_paths, n_draws)
-    for subset in combinations(range(n_paths), n_draws):
+def enumerate_subsets(paths: Tensor, n_draws: int) -> Iterator[tuple[tuple[int, ...], float]]:
+    """Every subset of k of these paths with its probability."""
+    probability = 1 / comb(len(paths), n_draws)
+    for subset in combinations(paths.tolist(), n_draws):
         yield subset, probability
 
 
-def subset_covariance(n_paths: int, n_draws: int) -> Tensor:
-    r""":math:`\frac{k (P - k)}{P (P - 1)} (I - \frac 1 P 1 1^\top)`."""
+def subset_covariance(probabilities: Tensor, n_draws: int) -> Tensor:
+    r""":math:`\frac{k (P - k)}{P (P - 1)} (I - \frac 1 P 1 1^\top)` over the P paths possible."""
+    possible = (probabilities > 0).double()
+    n_paths = int(possible.sum())
     scale = n_draws * (n_paths - n_draws) / (n_paths * max(n_paths - 1, 1))
-    return scale * (torch.eye(n_paths, dtype=torch.float64) - 1 / n_paths)
+    return scale * (torch.diag(possible) - possible[:, None] * possible / n_paths)
 
 
-def check_subset(n_paths: int | None, n_draws: int, name: str) -> None:
+def check_subset(n_paths: int, n_draws: int, name: str) -> None:
     """Refuse more distinct paths than there are.
 
     Raises:
         ConfigurationError: If k > P.
     """
-    if n_paths is not None and n_draws > n_paths:
+    if n_draws > n_paths:
         raise ConfigurationError(
             f"{name} cannot make {n_draws} draws without replacement: only {n_paths} paths can be "
             "drawn; lower n_draws or draw with replacement"

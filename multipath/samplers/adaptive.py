@@ -25,7 +25,7 @@ class AdaptiveImportance(LearnedSampler):
     bounds the weights by :math:`P w_p / f`.
 
     Each measurement costs a backward through the loss for each path drawn (not through the model);
-    ``every`` makes them rarer: with k draws, ``every=k`` keeps the price near one more backward a
+    ``every`` makes them rarer: with k draws, ``every=k`` keeps the cost near one more backward per
     step. Nothing is learned where ``input`` requires no gradient. A draw or
     an observation costs :math:`O(k \log P)`.
 

@@ -1,4 +1,4 @@
-"""What a sampler is: a seeded law over draws, with the probability of everything it draws."""
+"""The base class of samplers: a seeded law over draws, with the probability of each."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
+from multipath._internal.bookkeeping import bookkept
 from multipath.errors import ConfigurationError
 from multipath.paths import PathTable
 
@@ -19,7 +20,9 @@ class Sampler(ABC):
     r"""Chooses the paths of each step.
 
     A sampler is bound to the paths of one loss, then asked for draws. It owns no generator:
-    :class:`~multipath.StochasticLoss` passes the one it saves and restores.
+    :class:`~multipath.StochasticLoss` passes the one it saves and restores. A path of weight 0 adds
+    nothing to the loss, so evaluating it would waste the step: samplers never draw one, and their
+    probabilities are those among the paths of positive weight.
 
     Subclasses define :attr:`probabilities`, :meth:`draw` and :meth:`enumerate`; one of independent
     or systematic draws from fixed probabilities defines the first only, through
@@ -42,6 +45,7 @@ class Sampler(ABC):
     weights: Tensor | None = None
     observes: Observation | None = None
     _paths: PathTable | None = None
+    _active: Tensor | None = None  # indices of the paths of positive weight; None: all
 
     def bind(self, paths: PathTable, weights: Tensor | None = None) -> None:
         """Fit the sampler to the paths of a loss; called by :class:`~multipath.StochasticLoss`.
@@ -63,7 +67,7 @@ class Sampler(ABC):
             )
         self.n_paths = n_paths
         if weights is None:
-            weights = torch.full((n_paths,), 1 / n_paths, dtype=torch.float64)
+            weights = torch.full((n_paths,), 1 / n_paths, dtype=torch.float64, device="cpu")
         if self._paths is not None and not _alike(self._paths, paths):
             raise self._serves_another("another table of paths")
         if self.weights is not None and not torch.allclose(
@@ -71,6 +75,8 @@ class Sampler(ABC):
         ):
             raise self._serves_another("other weights")
         self._paths, self.weights = paths, weights
+        positive = weights > 0
+        self._active = None if bool(positive.all()) else positive.nonzero().flatten()
 
     def rebind(self, paths: PathTable, weights: Tensor | None = None) -> None:
         """Bind anew, on purpose: the same loss has got other weights, as from a checkpoint.
@@ -112,7 +118,7 @@ class Sampler(ABC):
         """
 
     def fresh_draw(self, n_draws: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        """Draw as :meth:`draw` does, without a trace in the memory of the sampler.
+        """Draw as :meth:`draw` does, but leave the memory of the sampler untouched.
 
         Used where no gradient is wanted: an evaluation must not change what training draws.
         """
@@ -163,37 +169,76 @@ class Sampler(ABC):
             Float64 of shape (P, P).
         """
         n_paths = len(self.probabilities)
-        mean = torch.zeros(n_paths, dtype=torch.float64)
-        second = torch.zeros(n_paths, n_paths, dtype=torch.float64)
+        mean = torch.zeros(n_paths, dtype=torch.float64, device="cpu")
+        second = torch.zeros(n_paths, n_paths, dtype=torch.float64, device="cpu")
         for indices, probability in self.enumerate(n_draws):
-            drawn = torch.tensor(indices)
-            share = torch.full((n_draws,), probability, dtype=torch.float64)
+            drawn = torch.tensor(indices, device="cpu")
+            share = torch.full((n_draws,), probability, dtype=torch.float64, device="cpu")
             mean.index_add_(0, drawn, share)
             rows, columns = drawn.repeat_interleave(n_draws), drawn.repeat(n_draws)
             second.index_put_((rows, columns), share.repeat(n_draws), accumulate=True)
         return second - mean[:, None] * mean
 
     def coverage(self, n_draws: int) -> Tensor:
-        """Probability of each path to be among k draws at all: what a step can be expected to cost.
+        """The probability that a path is among k draws: the expected cost of a step follows.
 
         Here by enumeration; samplers with a closed form override it.
 
         Returns:
             Float64 of shape (P,).
         """
-        covered = torch.zeros(len(self.probabilities), dtype=torch.float64)
+        covered = torch.zeros(len(self.probabilities), dtype=torch.float64, device="cpu")
         for indices, probability in self.enumerate(n_draws):
             covered[list(set(indices))] += probability
         return covered
 
     @property
     def unbiased(self) -> bool:
-        """Whether reweighted estimates are unbiased: every path that weighs can be drawn."""
-        return bool((self.probabilities > 0)[self._weighty()].all())
+        """Whether reweighted estimates are unbiased: every path of positive weight can be drawn."""
+        return bool(self._among_active(self.probabilities > 0).all())
 
-    def _weighty(self) -> Tensor | slice:
-        """The paths of positive weight; all, before the weights are known."""
-        return slice(None) if self.weights is None else self.weights > 0
+    def _among_active(self, values: Tensor) -> Tensor:
+        """The entries of the paths of positive weight; all, before the weights are known."""
+        return values if self._active is None else values[self._active]
+
+    def _to_paths(self, positions: Tensor) -> Tensor:
+        """The paths at some positions among those of positive weight."""
+        return positions if self._active is None else self._active[positions]
+
+    def _uniform(self, n_paths: int) -> Tensor:
+        """1/N for each of the N paths of positive weight, 0 for the others."""
+        if self._active is None:
+            return torch.full((n_paths,), 1 / n_paths, dtype=torch.float64, device="cpu")
+        law = torch.zeros(n_paths, dtype=torch.float64, device="cpu")
+        law[self._active] = 1 / len(self._active)
+        return law
+
+    def conditioned(self, probabilities: Tensor) -> Tensor:
+        """Probabilities given for all paths, restricted to those of positive weight.
+
+        Args:
+            probabilities: One for each path of the loss, float64 of shape (P,), summing to 1.
+
+        Returns:
+            0 for each path of weight 0, and the others divided by their sum.
+
+        Raises:
+            ConfigurationError: If none of these has a positive probability.
+        """
+        if self._active is None:
+            return probabilities
+        active = probabilities[self._active]
+        if len(active.nonzero()) == len(probabilities.nonzero()):
+            return probabilities  # restricted already: dividing again would round
+        total = float(active.sum())
+        if not total > 0:
+            raise ConfigurationError(
+                "every path with a positive probability has weight 0 in the loss, so there is "
+                "nothing to draw; give some of the other paths a positive probability"
+            )
+        law = torch.zeros_like(probabilities)
+        law[self._active] = active / total
+        return law
 
     def wants_observation(self) -> bool:
         """Whether to measure what :attr:`observes` names at the next draw of training.
@@ -215,7 +260,7 @@ class Sampler(ABC):
         return {}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:  # noqa: B027  (most have no memory)
-        """Restore what :meth:`state_dict` saved, to the last bit."""
+        """Restore what :meth:`state_dict` saved, bit for bit."""
 
     def __repr__(self) -> str:
         """Class name and number of paths, once known."""
@@ -237,7 +282,7 @@ def as_probabilities(values: Any, name: str = "probabilities") -> Tensor:
             to 1 within 1e-5.
     """
     try:
-        probabilities = torch.as_tensor(values, dtype=torch.float64).detach().cpu().clone()
+        probabilities = bookkept(values)
     except (TypeError, ValueError, RuntimeError):
         raise ConfigurationError(
             f"{name} must be numbers, one for each path, got {values!r}"

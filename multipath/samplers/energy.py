@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from multipath._internal.bookkeeping import bookkept
 from multipath.errors import ConfigurationError
 from multipath.losses import PathDecomposedLoss
 from multipath.losses._targets import average_over_targets
@@ -74,7 +75,7 @@ class Energy(LearnedSampler):
         if energies is None:
             self.observes = "target_norms"
             return
-        values = torch.as_tensor(energies, dtype=torch.float64).detach().cpu().clone()
+        values = bookkept(energies)
         if values.ndim != 1 or not bool(torch.isfinite(values).all() and (values >= 0).all()):
             raise ConfigurationError("energies must be a vector of finite, non-negative numbers")
         if not float(values.sum()) > 0:
@@ -141,11 +142,11 @@ class Energy(LearnedSampler):
         return cls(loss.path_weights * norms, floor, threshold, power, replacement)
 
     def factors(self, paths: PathTable, weights: Tensor) -> Tensor:
-        """Weights in the loss; energies that were given hold theirs already."""
+        """The weights in the loss; given energies contain them already."""
         return weights if self.observes else torch.ones_like(weights)
 
     def bind(self, paths: PathTable, weights: Tensor | None = None) -> None:
-        """See :meth:`Sampler.bind`."""
+        """Fit the sampler to a loss that has as many paths as there are energies."""
         if not self.observes and len(self._estimates) != len(paths):
             raise ConfigurationError(
                 f"got {len(self._estimates)} energies for a loss with {len(paths)} paths"

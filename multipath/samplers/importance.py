@@ -39,26 +39,28 @@ class Importance(Categorical):
     """
 
     def __init__(self, probabilities: Sequence[float] | Tensor, replacement: bool = True) -> None:
-        self._probabilities = as_probabilities(probabilities)
+        self._given = self._probabilities = as_probabilities(probabilities)
         self.replacement = bool(replacement)
 
     @property
     def probabilities(self) -> Tensor:
-        """The probabilities given."""
+        """The probabilities given, divided by their sum over the paths of positive weight."""
         return self._probabilities
 
     def bind(self, paths: PathTable, weights: Tensor | None = None) -> None:
-        """See :meth:`Sampler.bind`."""
-        if len(self._probabilities) != len(paths):
+        """Fit the sampler to a loss that has as many paths as there are probabilities."""
+        if len(self._given) != len(paths):
             raise ConfigurationError(
-                f"got {len(self._probabilities)} probabilities for a loss with {len(paths)} paths"
+                f"got {len(self._given)} probabilities for a loss with {len(paths)} paths"
             )
         super().bind(paths, weights)
+        self._probabilities = self.conditioned(self._given)
 
     def state_dict(self) -> dict[str, Tensor]:
-        """The probabilities."""
-        return {"probabilities": self._probabilities.clone()}
+        """The probabilities given."""
+        return {"probabilities": self._given.clone()}
 
     def load_state_dict(self, state: dict[str, Tensor]) -> None:
-        """Restore the probabilities, to the last bit."""
-        self._probabilities = state["probabilities"].cpu().clone()
+        """Restore the probabilities, bit for bit."""
+        self._given = state["probabilities"].cpu().clone()
+        self._probabilities = self.conditioned(self._given)

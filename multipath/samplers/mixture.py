@@ -54,7 +54,7 @@ class Mixture(Sampler):
             raise ConfigurationError(
                 f"a Mixture needs samplers, e.g. [Uniform(), Energy(...)], got {samplers!r}"
             )
-        equal = torch.full((count,), 1 / count, dtype=torch.float64)
+        equal = torch.full((count,), 1 / count, dtype=torch.float64, device="cpu")
         self.mixture = equal if weights is None else as_probabilities(weights, "mixture weights")
         if len(self.mixture) != count:
             raise ConfigurationError(f"got {len(self.mixture)} weights for {count} samplers")
@@ -73,13 +73,13 @@ class Mixture(Sampler):
         return self._mean([sampler.probabilities for sampler in self.samplers])
 
     def bind(self, paths: PathTable, weights: Tensor | None = None) -> None:
-        """See :meth:`Sampler.bind`."""
+        """Fit every component to the loss."""
         super().bind(paths, weights)
         for sampler in self.samplers:
             sampler.bind(paths, weights)
 
     def rebind(self, paths: PathTable, weights: Tensor | None = None) -> None:
-        """See :meth:`Sampler.rebind`."""
+        """Fit every component to new weights of the loss."""
         for sampler in self.samplers:
             sampler.rebind(paths, weights)
         super().rebind(paths, weights)
@@ -94,39 +94,39 @@ class Mixture(Sampler):
         for share, sampler in zip(self.mixture.tolist(), self.samplers, strict=True):
             if sampler.observes is None or sampler.unbiased:
                 reached = reached + share * sampler.probabilities
-        return bool((reached > 0)[self._weighty()].all())
+        return bool(self._among_active(reached > 0).all())
 
     def check_draws(self, n_draws: int) -> None:
-        """See :meth:`Sampler.check_draws`."""
+        """Refuse a number of draws that one of the components cannot make."""
         for sampler in self.samplers:
             sampler.check_draws(n_draws)
 
     def draw(self, n_draws: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        """See :meth:`Sampler.draw`."""
+        """Choose a component and let it make the whole draw."""
         indices, _ = self._chosen(generator).draw(n_draws, generator)
         return indices, self.shares(indices, n_draws)
 
     def fresh_draw(self, n_draws: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        """See :meth:`Sampler.fresh_draw`."""
+        """Choose a component and let it draw without changing its memory."""
         indices, _ = self._chosen(generator).fresh_draw(n_draws, generator)
         return indices, self.shares(indices, n_draws)
 
     def inclusion(self, n_draws: int) -> Tensor:
-        """See :meth:`Sampler.inclusion`."""
+        """The mean of the components' shares, weighted by :math:`a_i`."""
         return self._mean([sampler.inclusion(n_draws) for sampler in self.samplers])
 
     def shares(self, indices: Tensor, n_draws: int) -> Tensor:
-        """See :meth:`Sampler.shares`."""
+        """The mean of the components' shares of some paths."""
         return self._mean([sampler.shares(indices, n_draws) for sampler in self.samplers])
 
     def enumerate(self, n_draws: int) -> Iterator[tuple[tuple[int, ...], float]]:
-        """The draws of each component; one that several can make comes several times."""
+        """Every draw of every component; a draw that several can make appears once for each."""
         for share, sampler in zip(self.mixture.tolist(), self.samplers, strict=True):
             for indices, probability in sampler.enumerate(n_draws) if share > 0 else ():
                 yield indices, share * probability
 
     def count_covariance(self, n_draws: int) -> Tensor:
-        """That within the components plus that of their expected counts."""
+        """The mean covariance within the components plus that of their expected counts."""
         within = self._mean([sampler.count_covariance(n_draws) for sampler in self.samplers])
         counts = [n_draws * sampler.inclusion(n_draws) for sampler in self.samplers]
         mean = self._mean(counts)
@@ -134,34 +134,34 @@ class Mixture(Sampler):
         return within + self._mean([difference[:, None] * difference for difference in excess])
 
     def coverage(self, n_draws: int) -> Tensor:
-        """Mean of the components'."""
+        """The mean of the components' coverages."""
         return self._mean([sampler.coverage(n_draws) for sampler in self.samplers])
 
     def wants_observation(self) -> bool:
-        """Whether any component does."""
+        """Whether any component wants the next observation."""
         self._curious = [sampler for sampler in self.samplers if sampler.wants_observation()]
         return bool(self._curious)
 
     def observe(self, indices: Tensor, values: Tensor) -> None:
-        """Pass it on to those that wanted it."""
+        """Pass the observation on to the components that wanted it."""
         for sampler in self._curious:
             sampler.observe(indices, values)
 
     def state_dict(self) -> dict[str, Any]:
-        """States of all components."""
+        """The shares and states of all components."""
         return {
             "weights": self.mixture.clone(),
             "samplers": [sampler.state_dict() for sampler in self.samplers],
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Restore them."""
+        """Restore the shares and states of all components."""
         self.mixture = state["weights"].cpu().clone()
         for sampler, saved in zip(self.samplers, state["samplers"], strict=True):
             sampler.load_state_dict(saved)
 
     def _chosen(self, generator: torch.Generator) -> Sampler:
-        uniform = torch.rand(1, generator=generator, dtype=torch.float64)
+        uniform = torch.rand(1, generator=generator, dtype=torch.float64, device="cpu")
         return self.samplers[int(look_up(self.mixture.cumsum(0), uniform))]
 
     def _mean(self, values: list[Tensor]) -> Tensor:

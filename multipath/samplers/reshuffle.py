@@ -1,4 +1,4 @@
-"""Every path once an epoch, in random order."""
+"""Every path once per epoch, in random order."""
 
 from __future__ import annotations
 
@@ -7,14 +7,16 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
+from multipath._internal.bookkeeping import bookkept
 from multipath.errors import ConfigurationError
+from multipath.paths import PathTable
 
 from ._subsets import check_subset, draw_subset, enumerate_subsets, subset_covariance
 from .base import Sampler
 
 
 class Reshuffle(Sampler):
-    r"""Deals out the paths of a random permutation, k a draw, and shuffles anew when all are dealt.
+    r"""Deals out the paths of a random permutation, k per draw, and reshuffles when all are dealt.
 
     Each epoch of P paths visits each path exactly once. Where a draw reaches into the next epoch,
     the new permutation is made so that no path appears twice in the draw. All of this treats paths
@@ -24,10 +26,10 @@ class Reshuffle(Sampler):
     make up for.
 
     :meth:`enumerate`, :meth:`inclusion` and :meth:`count_covariance` describe that marginal law.
-    Memory: one permutation, O(P); a draw costs O(k), and O(P) once an epoch.
+    Memory is one permutation, O(P); a draw costs O(k), and O(P) once per epoch.
 
     Raises:
-        ConfigurationError: If asked for more than P paths a draw.
+        ConfigurationError: If asked for more than P paths per draw.
 
     Example:
         >>> from multipath import PathTable
@@ -41,13 +43,20 @@ class Reshuffle(Sampler):
     Richtarik, "Random reshuffling: simple analysis with vast improvements", NeurIPS 2020.
     """
 
-    _permutation = torch.empty(0, dtype=torch.int64)
+    _permutation = torch.empty(0, dtype=torch.int64, device="cpu")
     _dealt = 0
+
+    def bind(self, paths: PathTable, weights: Tensor | None = None) -> None:
+        """Fit the sampler to a loss; paths that have weight 0 by now leave the epoch under way."""
+        super().bind(paths, weights)
+        if self._active is not None:
+            left = self._permutation[self._dealt :]
+            self._permutation, self._dealt = left[torch.isin(left, self._active)], 0
 
     @property
     def probabilities(self) -> Tensor:
-        """1/P each."""
-        return torch.full((self._size,), 1 / self._size, dtype=torch.float64)
+        """1/P for each path of positive weight."""
+        return self._uniform(self._known_paths)
 
     def draw(self, n_draws: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """The next k paths of the epoch, in ascending order."""
@@ -61,39 +70,44 @@ class Reshuffle(Sampler):
         return self._with_shares(indices.sort().values)
 
     def fresh_draw(self, n_draws: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        """A random subset: the marginal law of :meth:`draw`; the epoch goes on untouched."""
-        return self._with_shares(draw_subset(self._size, n_draws, generator))
+        """A random subset, which is the marginal law of :meth:`draw`; the epoch is untouched."""
+        return self._with_shares(self._to_paths(draw_subset(self._size, n_draws, generator)))
 
     def check_draws(self, n_draws: int) -> None:
-        """See :meth:`Sampler.check_draws`."""
-        check_subset(self.n_paths, n_draws, "Reshuffle")
+        """Refuse more paths per draw than there are."""
+        check_subset(self._size, n_draws, "Reshuffle")
 
     def shares(self, indices: Tensor, n_draws: int) -> Tensor:
-        """1/P each."""
+        """1/P for each path, since only paths of positive weight are drawn."""
         return self._with_shares(indices)[1]
 
     def enumerate(self, n_draws: int) -> Iterator[tuple[tuple[int, ...], float]]:
         """All subsets of k paths, equally likely: the marginal law of every draw."""
-        return enumerate_subsets(self._size, n_draws)
+        return enumerate_subsets(self._to_paths(torch.arange(self._size, device="cpu")), n_draws)
 
     def count_covariance(self, n_draws: int) -> Tensor:
-        """That of a random subset; draws of one epoch are also negatively correlated."""
-        return subset_covariance(self._size, n_draws)
+        """The covariance of a random subset; draws of one epoch are also negatively correlated."""
+        return subset_covariance(self.probabilities, n_draws)
 
     def coverage(self, n_draws: int) -> Tensor:
-        """k/P each."""
+        """k/P for each path of positive weight."""
         return n_draws * self.probabilities
 
     def state_dict(self) -> dict[str, Tensor]:
-        """What is left of the permutation."""
+        """The part of the permutation that is still to be dealt."""
         return {"left": self._permutation[self._dealt :].clone()}
 
     def load_state_dict(self, state: dict[str, Tensor]) -> None:
-        """Go on in the middle of the epoch."""
+        """Continue in the middle of the epoch."""
         self._permutation, self._dealt = state["left"].cpu().clone(), 0
 
     @property
     def _size(self) -> int:
+        """Number of paths of positive weight."""
+        return self._known_paths if self._active is None else len(self._active)
+
+    @property
+    def _known_paths(self) -> int:
         if self.n_paths is None:
             raise ConfigurationError(
                 "Reshuffle knows its paths only once it is part of a StochasticLoss"
@@ -102,12 +116,13 @@ class Reshuffle(Sampler):
 
     def _shuffle(self, drawn: Tensor, n_first: int, generator: torch.Generator) -> Tensor:
         """A permutation whose first paths are not among those drawn, uniform among all such."""
-        permutation = torch.randperm(self._size, generator=generator)
+        permutation = self._to_paths(torch.randperm(self._size, generator=generator, device="cpu"))
         if not len(drawn):
             return permutation
         first = permutation[~torch.isin(permutation, drawn)][:n_first]
         rest = permutation[~torch.isin(permutation, first)]
-        return torch.cat([first, rest[torch.randperm(len(rest), generator=generator)]])
+        order = torch.randperm(len(rest), generator=generator, device="cpu")
+        return torch.cat([first, rest[order]])
 
     def _with_shares(self, indices: Tensor) -> tuple[Tensor, Tensor]:
-        return indices, torch.full((len(indices),), 1 / self._size, dtype=torch.float64)
+        return indices, bookkept([1 / self._size]).repeat(len(indices))

@@ -8,6 +8,7 @@ from itertools import accumulate, product
 import torch
 from torch import Tensor
 
+from multipath._internal.bookkeeping import bookkept
 from multipath.errors import ConfigurationError
 from multipath.paths import GroupBy, PathTable
 
@@ -16,7 +17,7 @@ from .base import Sampler, as_probabilities
 
 
 class Stratified(Sampler):
-    r"""Spreads the k draws over strata: groups of alike paths, e.g. those of one rate.
+    r"""Spreads the k draws over strata: groups of similar paths, e.g. those of one rate.
 
     The paths are put in order of their strata, their probabilities laid end to end, and the whole
     cut into k slots of equal mass; each slot gives one independent draw. So a stratum of mass
@@ -50,13 +51,14 @@ class Stratified(Sampler):
 
     def __init__(self, by: GroupBy, probabilities: Sequence[float] | Tensor | None = None) -> None:
         self.by = by
-        self._probabilities = None if probabilities is None else as_probabilities(probabilities)
-        self._order = torch.empty(0, dtype=torch.int64)
-        self._ends = torch.empty(0, dtype=torch.float64)
+        self._given = None if probabilities is None else as_probabilities(probabilities)
+        self._probabilities = self._given
+        self._order = torch.empty(0, dtype=torch.int64, device="cpu")
+        self._ends = torch.empty(0, dtype=torch.float64, device="cpu")
 
     @property
     def probabilities(self) -> Tensor:
-        """Those given, or 1/P each."""
+        """The probabilities given, or uniform ones, among the paths of positive weight."""
         if self._probabilities is None:
             raise ConfigurationError(
                 "Stratified knows its paths only once it is part of a StochasticLoss"
@@ -64,25 +66,26 @@ class Stratified(Sampler):
         return self._probabilities
 
     def bind(self, paths: PathTable, weights: Tensor | None = None) -> None:
-        """See :meth:`Sampler.bind`."""
-        if self._probabilities is None:
-            self._probabilities = torch.full((len(paths),), 1 / len(paths), dtype=torch.float64)
-        if len(self._probabilities) != len(paths):
+        """Fit the sampler to a loss and lay its paths out in order of their strata."""
+        if self._given is None:
+            self._given = bookkept([1 / len(paths)]).repeat(len(paths))
+        if len(self._given) != len(paths):
             raise ConfigurationError(
-                f"got {len(self._probabilities)} probabilities for a loss with {len(paths)} paths"
+                f"got {len(self._given)} probabilities for a loss with {len(paths)} paths"
             )
         strata = paths.group(self.by)
-        order = torch.tensor([path for members in strata.values() for path in members])
+        in_order = [path for members in strata.values() for path in members]
+        order = torch.tensor(in_order, device="cpu")
         if self.weights is not None and not torch.equal(order, self._order):
             raise self._serves_another("another table of paths")
         super().bind(paths, weights)
         self._order = order
-        self._lay_out()
+        self._lay_out(self._given)
 
     def draw(self, n_draws: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """One independent draw from each of k slots."""
-        uniform = torch.rand(n_draws, generator=generator, dtype=torch.float64)
-        position = look_up(self._ends, (torch.arange(n_draws) + uniform) / n_draws)
+        uniform = torch.rand(n_draws, generator=generator, dtype=torch.float64, device="cpu")
+        position = look_up(self._ends, (torch.arange(n_draws, device="cpu") + uniform) / n_draws)
         return self._order[position], self._laid_out[position]
 
     def enumerate(self, n_draws: int) -> Iterator[tuple[tuple[int, ...], float]]:
@@ -103,17 +106,19 @@ class Stratified(Sampler):
         return 1 - (1 - self._slots(n_draws)).prod(dim=0)
 
     def state_dict(self) -> dict[str, Tensor]:
-        """The probabilities."""
-        return {"probabilities": self.probabilities.clone()}
+        """The probabilities given, or those that stand in for them."""
+        given = self.probabilities if self._given is None else self._given
+        return {"probabilities": given.clone()}
 
     def load_state_dict(self, state: dict[str, Tensor]) -> None:
-        """Restore the probabilities, to the last bit."""
-        self._probabilities = state["probabilities"].cpu().clone()
-        self._lay_out()
+        """Restore the probabilities, bit for bit."""
+        self._given = state["probabilities"].cpu().clone()
+        self._lay_out(self._given)
 
-    def _lay_out(self) -> None:
-        """Probabilities end to end, in order of the strata."""
-        self._laid_out = self.probabilities[self._order]
+    def _lay_out(self, given: Tensor) -> None:
+        """Lay the probabilities end to end, in order of the strata."""
+        self._probabilities = self.conditioned(given)
+        self._laid_out = self._probabilities[self._order]
         self._ends = self._laid_out.cumsum(0)
 
     def _slots(self, n_draws: int) -> Tensor:
@@ -123,7 +128,7 @@ class Stratified(Sampler):
         """
         lengths = as_integers(self._laid_out)
         total = sum(lengths)  # the mass of a slot, where lengths are counted k times
-        laws = torch.zeros(n_draws, len(lengths), dtype=torch.float64)
+        laws = torch.zeros(n_draws, len(lengths), dtype=torch.float64, device="cpu")
         ends = (n_draws * end for end in accumulate(lengths))
         for path, end, length in zip(self._order.tolist(), ends, lengths, strict=True):
             start, sliver = end - n_draws * length, n_draws * length // SLIVER

@@ -17,6 +17,8 @@ from .categorical import Categorical
 class Uniform(Categorical):
     r"""Draws every path with probability :math:`\pi_p = 1/P`.
 
+    Where some paths have weight 0 in the loss, P is the number of the others.
+
     Unbiased (proposition 3.1 of SCRAPL, Mitcheltree et al., ICLR 2026).
 
     Without replacement all subsets of k paths are equally likely (simple random sampling), whatever
@@ -44,7 +46,7 @@ class Uniform(Categorical):
 
     @property
     def probabilities(self) -> Tensor:
-        """1/P each."""
+        """1/P for each path of positive weight."""
         if self._probabilities is None:
             raise ConfigurationError(
                 "Uniform knows its paths only once it is part of a StochasticLoss"
@@ -52,38 +54,43 @@ class Uniform(Categorical):
         return self._probabilities
 
     def bind(self, paths: PathTable, weights: Tensor | None = None) -> None:
-        """See :meth:`Sampler.bind`."""
+        """Fit the sampler to a loss and spread the probability over its paths."""
         super().bind(paths, weights)
-        self._probabilities = torch.full((len(paths),), 1 / len(paths), dtype=torch.float64)
+        self._probabilities = self._uniform(len(paths))
 
     def draw(self, n_draws: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        """See :meth:`Sampler.draw`."""
-        probabilities = self.probabilities
-        n_paths = len(probabilities)
+        """Draw k paths, in O(k) whatever P is."""
+        probabilities, n_paths = self.probabilities, self._size
         if self.replacement:
-            uniform = torch.rand(n_draws, generator=generator, dtype=torch.float64)
-            indices = (uniform * n_paths).long()
+            uniform = torch.rand(n_draws, generator=generator, dtype=torch.float64, device="cpu")
+            positions = (uniform * n_paths).long()
         else:
-            indices = draw_subset(n_paths, n_draws, generator)
+            positions = draw_subset(n_paths, n_draws, generator)
+        indices = self._to_paths(positions)
         return indices, probabilities[indices]
 
     def check_draws(self, n_draws: int) -> None:
-        """See :meth:`Sampler.check_draws`."""
+        """Refuse more distinct paths than there are."""
         if not self.replacement:
-            check_subset(self.n_paths, n_draws, "Uniform")
+            check_subset(self._size, n_draws, "Uniform")
 
     def inclusion(self, n_draws: int) -> Tensor:
-        """1/P each."""
+        """1/P for each path of positive weight, with or without replacement."""
         return self.probabilities
 
     def enumerate(self, n_draws: int) -> Iterator[tuple[tuple[int, ...], float]]:
         """Every possible draw with its probability: P^k of them, or all subsets of k paths."""
         if self.replacement:
             return super().enumerate(n_draws)
-        return enumerate_subsets(len(self.probabilities), n_draws)
+        return enumerate_subsets(self._to_paths(torch.arange(self._size, device="cpu")), n_draws)
 
     def count_covariance(self, n_draws: int) -> Tensor:
         r""":math:`\frac k P (I - \frac 1 P 1 1^\top)`, less without replacement."""
         if self.replacement:
             return super().count_covariance(n_draws)
-        return subset_covariance(len(self.probabilities), n_draws)
+        return subset_covariance(self.probabilities, n_draws)
+
+    @property
+    def _size(self) -> int:
+        """Number of paths of positive weight."""
+        return len(self._among_active(self.probabilities))
