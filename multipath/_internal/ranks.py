@@ -24,12 +24,7 @@ def several_ranks() -> bool:
 
 
 def average_over_ranks(values: Tensor, device: torch.device) -> Tensor:
-    """The mean over ranks of what each has measured, in float64 on the CPU.
-
-    Args:
-        values: What this rank has measured.
-        device: A device that the backend can use.
-    """
+    """The mean over ranks of what each has measured; on the device that the backend needs."""
     if not several_ranks():
         return values
     total = values.to(device)

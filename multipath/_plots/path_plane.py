@@ -33,10 +33,17 @@ def path_plane(
         return None
     if "spin" in paths.columns:
         scales = [s * (spin or 1) for s, spin in zip(scales, paths.column("spin"), strict=True)]
-    columns, rows = sorted(set(rates)), sorted(set(scales))
+    return spread(values, rates, scales)
+
+
+def spread(
+    values: np.ndarray, x: list[float], y: list[float]
+) -> tuple[np.ndarray, list[float], list[float]]:
+    """Spread values over a plane of increasing y (rows) and x (columns), which are returned too."""
+    columns, rows = sorted(set(x)), sorted(set(y))
     plane = np.full((len(rows), len(columns)), np.nan)
-    for rate, scale, value in zip(rates, scales, values, strict=True):
-        place = rows.index(scale), columns.index(rate)
+    for column, row, value in zip(x, y, values, strict=True):
+        place = rows.index(row), columns.index(column)
         plane[place] = np.fmax(plane[place], value)
     return plane, rows, columns
 
@@ -56,7 +63,7 @@ def draw_plane(
     axes.set_xticks([i + 0.5 for i in shown], [short(rates[i]) for i in shown])
     shown = range(0, len(scales), len(scales) // 16 + 1)
     signed = any(scale < 0 for scale in scales)
-    names = [f"{scales[i]:{'+' if signed and scales[i] else ''}.2g}" for i in shown]
+    names = ["+" * (signed and scales[i] > 0) + short(scales[i]) for i in shown]
     axes.set_yticks([i + 0.5 for i in shown], names)
     axes.tick_params(colors=INK, labelsize=8)
     axes.set_xlabel("rate (Hz)")

@@ -21,9 +21,9 @@ def high_pass(signal: Tensor, cutoff: Tensor, q: Tensor, sample_rate: float) -> 
 
     Args:
         signal: Shape (..., T). It is silent before its first sample.
-        cutoff: In Hz, one for each signal, shape (...,) or broadcastable to it.
-        q: Quality Q > 0, likewise.
-        sample_rate: In Hz.
+        cutoff: Cutoff in Hz, one for each signal, shape (...,) or broadcastable to it.
+        q: Quality Q > 0, one for each signal or broadcastable to it.
+        sample_rate: Sample rate in Hz.
 
     Returns:
         The filtered signals, of the signal's shape and dtype, computed in float64.
@@ -50,12 +50,12 @@ def high_pass(signal: Tensor, cutoff: Tensor, q: Tensor, sample_rate: float) -> 
 
 
 def high_pass_coefficients(cutoff: Tensor, q: Tensor, sample_rate: float) -> tuple[Tensor, Tensor]:
-    """Numerator and denominator of :func:`high_pass` in float64, each of shape (..., 3).
+    """Compute numerator and denominator of :func:`high_pass` in float64, of shape (..., 3) each.
 
     Args:
-        cutoff: In Hz, any shape.
+        cutoff: Cutoff in Hz, of any shape.
         q: Quality, broadcastable with the cutoff.
-        sample_rate: In Hz.
+        sample_rate: Sample rate in Hz.
     """
     angle = 2 * math.pi / sample_rate * cutoff.double()
     width = torch.sin(angle) / (2 * q.double())
@@ -72,10 +72,11 @@ def biquad(signal: Tensor, numerator: Tensor, denominator: Tensor) -> Tensor:
 
     .. math:: y[n] = b_0 x[n] + b_1 x[n-1] + b_2 x[n-2] - a_1 y[n-1] - a_2 y[n-2]
 
-    Exact: with :math:`A(z) = 1 + a_1 z^{-1} + a_2 z^{-2}`, the product :math:`A(z) A(-z)` has even
-    powers of z only, so that :math:`1/A(z) = A(-z) / A'(z^2)`. As :math:`A'` can be treated alike,
-    log2(T) sparse filters of three taps replace T steps of recursion; what remains reaches beyond
-    T samples. This holds whatever the poles, double ones included.
+    The result is exact: with :math:`A(z) = 1 + a_1 z^{-1} + a_2 z^{-2}`, the product
+    :math:`A(z) A(-z)` has even powers of z only, so that :math:`1/A(z) = A(-z) / A'(z^2)`. As
+    :math:`A'` can be treated in the same way, log2(T) sparse filters of three taps replace T steps
+    of recursion; what remains reaches beyond T samples. This holds for all poles, double ones
+    included.
 
     The gradient is the same filter run backwards in time. It can be differentiated again, and works
     under ``torch.func``.
@@ -83,7 +84,7 @@ def biquad(signal: Tensor, numerator: Tensor, denominator: Tensor) -> Tensor:
     Args:
         signal: x, shape (..., T).
         numerator: b, shape (..., 3), leading dimensions broadcastable to the signal's.
-        denominator: a, likewise, with :math:`a_0 = 1`.
+        denominator: a, of such a shape, with :math:`a_0 = 1`.
 
     Returns:
         y, of the shape of the broadcast signal and of its dtype; computed in float64, because
@@ -109,12 +110,12 @@ def biquad(signal: Tensor, numerator: Tensor, denominator: Tensor) -> Tensor:
 
 
 def _delay(x: Tensor, lag: int) -> Tensor:
-    """The signal that many samples later, of the same length."""
+    """Delay a signal by some samples; it keeps its length."""
     return pad(x, (lag, 0))[..., : x.shape[-1]]
 
 
 def _recursion(x: Tensor, a1: Tensor, a2: Tensor) -> Tensor:
-    """y[n] = x[n] - a1 y[n-1] - a2 y[n-2]; a1 and a2 of shape (..., 1)."""
+    """Solve y[n] = x[n] - a1 y[n-1] - a2 y[n-2], with a1 and a2 of shape (..., 1)."""
     shape = torch.broadcast_shapes(x.shape[:-1], a1.shape[:-1], a2.shape[:-1])
     a1, a2 = a1.expand(*shape, 1), a2.expand(*shape, 1)
     x = x.expand(*shape, x.shape[-1])
@@ -123,7 +124,7 @@ def _recursion(x: Tensor, a1: Tensor, a2: Tensor) -> Tensor:
 
 
 class _Recursion(torch.autograd.Function):
-    """By hand, as autograd would keep the result of each of the log2(T) filters."""
+    """The recursion with its own derivatives: autograd would keep all log2(T) partial results."""
 
     generate_vmap_rule = True
 

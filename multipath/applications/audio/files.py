@@ -55,7 +55,7 @@ FORMATS = {"AIF": "AIFF"}
 
 
 def read_audio(path: str | Path, mono: bool = False) -> tuple[Tensor, int]:
-    """Read a recording and refuse what no distance can be computed of.
+    """Read a recording, and refuse one of which no distance can be computed.
 
     Args:
         path: A file that libsndfile can read (WAV, FLAC, OGG, MP3, AIFF, ...).
@@ -92,7 +92,7 @@ def read_audio(path: str | Path, mono: bool = False) -> tuple[Tensor, int]:
     if left < CANCELLED * peak and peak >= SILENCE:
         raise InputError(
             f"{path}: the {n_channels} channels cancel out: they reach {peak:.3g}, and their mean "
-            f"only {left:.3g}; turn the phase of one, or keep one alone"
+            f"only {left:.3g}; invert one of them, or keep one alone"
         )
     check_waveform(waveform, str(path))
     return waveform, sample_rate
@@ -143,9 +143,9 @@ def check_rate(
     """Refuse a sample rate that is not a whole number of Hz from 1 to ``HIGHEST_RATE``.
 
     Args:
-        rate: In Hz.
+        rate: The rate in Hz.
         name: What the message calls it.
-        error: What to raise.
+        error: The class of the error to raise.
 
     Example:
         >>> check_rate(44100.5)
@@ -224,11 +224,11 @@ def resample(waveform: Tensor, rate: int, new_rate: int) -> Tensor:
 
 
 def playable(waveform: Tensor, rate: int) -> tuple[Tensor, int]:
-    """The waveform at a rate that browsers play: the least multiple of its own from 8 kHz on.
+    """Resample to a rate that browsers play: the least multiple of its own of at least 8 kHz.
 
     Args:
         waveform: Samples of shape (T,).
-        rate: In Hz.
+        rate: Sample rate in Hz.
 
     Example:
         >>> playable(torch.zeros(300), 3000)[0].shape, playable(torch.zeros(300), 44100)[1]
@@ -241,7 +241,7 @@ def playable(waveform: Tensor, rate: int) -> tuple[Tensor, int]:
 def write_audio(path: str | Path, waveform: Tensor | ArrayLike, sample_rate: int) -> None:
     """Write a mono waveform as 32-bit float, so that no sample is clipped or rounded.
 
-    The file is whole or not there: an error leaves what was there before.
+    The file is written whole or not at all: an error leaves what was there before.
 
     Args:
         path: File to write; its suffix names the format (``.wav`` recommended).

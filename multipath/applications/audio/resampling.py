@@ -1,4 +1,4 @@
-"""Another sample rate, with gradients."""
+"""A change of sample rate that gradients pass through."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ ZERO_CROSSINGS = 10  # of the sinc on each side, as in scipy.signal.resample_pol
 
 
 class Resample(nn.Module):
-    r"""Resample by a Kaiser-windowed sinc, as ``scipy.signal.resample_poly``, with gradients.
+    r"""Resamples by a Kaiser-windowed sinc, as ``scipy.signal.resample_poly`` does, with gradients.
 
     .. math:: y[m] = \sum_i x[i]\, h[m D - i U], \qquad U / D = \text{target} / \text{source rate}
 
@@ -27,8 +27,8 @@ class Resample(nn.Module):
     the filter are touched, and a table holds the filter for each of the U phases.
 
     Args:
-        source_rate: Of what comes in, in Hz, a whole number up to 1 MHz.
-        target_rate: Of what goes out, likewise.
+        source_rate: Sample rate of what comes in: a whole number of Hz up to 1 MHz.
+        target_rate: Sample rate of what goes out, another such number.
 
     Raises:
         ConfigurationError: If a rate is not such a number.
@@ -54,7 +54,7 @@ class Resample(nn.Module):
         else:
             sinc = firwin(2 * half + 1, 1 / widest, window=("kaiser", 5.0))
         phase = np.arange(self.up) * self.down
-        starts = -((half - phase) // self.up)  # of outputs 0 to U - 1
+        starts = -((half - phase) // self.up)  # where the filter starts for outputs 0 to U - 1
         count = 2 * half // self.up + 1
         lag = phase[:, None] + half - (starts[:, None] + np.arange(count)) * self.up
         inside = (lag >= 0) & (lag <= 2 * half)
@@ -63,7 +63,7 @@ class Resample(nn.Module):
         self.register_buffer("starts", torch.from_numpy(starts), persistent=False)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Signals at the target rate.
+        """Resample signals.
 
         Args:
             x: Shape (..., T).

@@ -15,10 +15,10 @@ RANGE = 80.0  # dB below the loudest bin of a sound
 
 
 def plot_spectrograms(sounds: Mapping[str, tuple[Tensor, int]]) -> Figure:
-    """Draw one panel a sound: time (s), log-frequency (Hz), decibels below its loudest bin.
+    """Draw one panel per sound: time (s), log-frequency (Hz), decibels below its loudest bin.
 
     Args:
-        sounds: Samples of shape (T,) and sample rate (Hz) by title.
+        sounds: Samples of shape (T,) and their sample rate (Hz), by the titles of the panels.
     """
     figure = Figure(figsize=(7.0, 2.4 * len(sounds)), layout="constrained")
     panels = figure.subplots(len(sounds), 1, sharex=True, sharey=True, squeeze=False)[:, 0]
@@ -39,7 +39,9 @@ def plot_spectrograms(sounds: Mapping[str, tuple[Tensor, int]]) -> Figure:
 def spectrogram(
     samples: Tensor, rate: int
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
-    """Frame times (s), frequencies (Hz) and levels (dB, 0 at the loudest), windows of 1/20 s.
+    """Compute frame times (s), frequencies (Hz) and levels (dB, 0 at the loudest bin).
+
+    Windows last about 1/20 s.
 
     Example:
         >>> tone = torch.sin(2 * torch.pi * 500 * torch.arange(4000) / 4000)

@@ -11,15 +11,15 @@ from torch import Tensor
 from .biquad import biquad
 
 QUIETEST = 1e-8
-"""Mean square at which loudness ends: -80.7 LUFS."""
+"""Mean square added to every other, so that silence has a loudness: -80.7 LUFS."""
 
 
 def loudness(frames: Tensor, sample_rate: float) -> Tensor:
-    """Loudness in LUFS: mean square after K-weighting, -80.7 at silence.
+    """Compute the loudness in LUFS: the mean square after K-weighting, -80.7 at silence.
 
     Args:
         frames: Shape (..., T). The filters start from rest in each.
-        sample_rate: In Hz.
+        sample_rate: Sample rate in Hz.
 
     Returns:
         Shape (...,).
@@ -38,7 +38,7 @@ def loudness(frames: Tensor, sample_rate: float) -> Tensor:
 
 
 def k_weighting(sample_rate: float) -> list[tuple[Tensor, Tensor]]:
-    """Numerator and denominator of the two filters of BS.1770: high shelf, then high-pass.
+    """Design the two filters of BS.1770, a high shelf and a high-pass: numerator and denominator.
 
     Example:
         >>> (numerator, denominator), _ = k_weighting(48000.0)
@@ -57,7 +57,7 @@ def k_weighting(sample_rate: float) -> list[tuple[Tensor, Tensor]]:
 def _bilinear(
     numerator: tuple[float, float, float], corner: float, q: float, sample_rate: float
 ) -> tuple[Tensor, Tensor]:
-    """Digital form of (a s^2 + b s/Q + c) / (s^2 + s/Q + 1), s = 1 at the corner in Hz."""
+    """Make (a s^2 + b s/Q + c) / (s^2 + s/Q + 1) digital, where s = 1 at the corner in Hz."""
     k = math.tan(math.pi * corner / sample_rate)
 
     def discrete(a: float, b: float, c: float) -> Tensor:
@@ -69,11 +69,13 @@ def _bilinear(
 
 
 def centroid(frames: Tensor, sample_rate: float, *, floor: float = 1e-4) -> Tensor:
-    r"""Spectral centroid in Hz with weights :math:`\log(1 + |X|)`; a quarter of the rate at rest.
+    r"""Compute the spectral centroid in Hz, with weights :math:`\log(1 + |X|)`.
+
+    That of silence is a quarter of the sample rate.
 
     Args:
         frames: Shape (..., T); a flat-top window is applied.
-        sample_rate: In Hz.
+        sample_rate: Sample rate in Hz.
         floor: Least magnitude, so that the centroid of silence is defined.
 
     Returns:
@@ -93,7 +95,7 @@ def centroid(frames: Tensor, sample_rate: float, *, floor: float = 1e-4) -> Tens
 
 
 def brightness(frequency: Tensor) -> Tensor:
-    """Perceived brightness of a spectral centroid in Hz: a scale of equal steps to the ear.
+    """Bring spectral centroids in Hz to a scale of perceptually equal steps of brightness.
 
     Example:
         >>> brightness(torch.tensor([250.0, 1000.0, 4000.0])).round(decimals=2)
@@ -106,9 +108,9 @@ def brightness(frequency: Tensor) -> Tensor:
 
 
 def flatness(frames: Tensor, *, floor: float = 1e-10) -> Tensor:
-    """Spectral flatness in dB: 0 for a flat spectrum, -5 for white noise, down to -160 for a sine.
+    """Compute the spectral flatness in dB: 0 for a flat spectrum, -5 for noise, -160 for a sine.
 
-    20 log10 of the geometric over the arithmetic mean of the power spectrum.
+    It is 20 log10 of the geometric over the arithmetic mean of the power spectrum.
 
     Args:
         frames: Shape (..., T); a Hann window is applied.
@@ -130,7 +132,7 @@ def flatness(frames: Tensor, *, floor: float = 1e-10) -> Tensor:
 
 
 def lufs(mean_square: Tensor) -> Tensor:
-    """Loudness of a mean square after K-weighting, in LUFS.
+    """Bring mean squares after K-weighting to LUFS.
 
     Example:
         >>> lufs(torch.tensor([1.0, 0.0])).round(decimals=1)

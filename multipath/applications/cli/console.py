@@ -14,7 +14,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemaini
 from rich.progress import Progress as ProgressBar
 from rich.table import Column, Table
 
-from multipath.applications.runs.folders import resumable
+from multipath.applications.runs.folders import RunFolder
 from multipath.applications.runs.html import number
 
 if TYPE_CHECKING:  # Lightning is slow to import
@@ -66,7 +66,7 @@ def show_progress(
         yield move
     except KeyboardInterrupt:
         bar.stop()
-        further = "with --resume goes on" if resumable(folder) else "begins again"
+        further = "with --resume goes on" if RunFolder(folder).unfinished else "begins again"
         print(f"multipath: interrupted; the same command {further}", file=sys.stderr)
         raise typer.Exit(130) from None
     finally:

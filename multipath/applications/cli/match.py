@@ -36,7 +36,7 @@ Out = Annotated[Path | None, typer.Option(help="Run folder. Default: runs/TASK-L
 Resume = Annotated[
     bool, typer.Option("--resume", help="Go on from the last checkpoint in the folder.")
 ]
-Overwrite = Annotated[bool, typer.Option("--overwrite", help="Discard what the folder holds.")]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Move a run in the folder aside.")]
 
 # Options that say which drums.
 Count = Annotated[int | None, typer.Argument(metavar="[N]", help="Drums to make with --synthetic.")]

@@ -60,7 +60,7 @@ def resynthesize(
         bool, typer.Option("--resume", help="Go on from the last checkpoint in the folder.")
     ] = False,
     overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Discard what the folder holds.")
+        bool, typer.Option("--overwrite", help="Move a run in the folder aside.")
     ] = False,
 ) -> None:
     """Find a sound that the transform cannot tell from a recording, starting from noise."""

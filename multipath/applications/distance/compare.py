@@ -12,12 +12,13 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
-from multipath import Log1p, Path, PathTable
+from multipath import Path, PathTable
 from multipath.applications.audio.files import check_waveform
 from multipath.errors import InputError
 from multipath.transforms import JTFS, MultiResolutionSTFT, Scattering1D, Transform
 
-from .plot import plot_path_losses
+from .heard import Heard, measure
+from .plot import write_path_values
 
 __all__ = [
     "LEVELS",
@@ -40,8 +41,8 @@ class Contribution:
 
     Attributes:
         path: The path, with its rate, scale, spin or resolution in ``path.metadata``.
-        loss: Its distance L_p.
-        share: Its part of the sum over all paths, in [0, 1].
+        loss: The distance L_p on the path.
+        share: Its share in the sum over all paths, in [0, 1].
     """
 
     path: Path
@@ -71,7 +72,7 @@ class Comparison:
     notes: tuple[str, ...] = ()
 
     def contributions(self, count: int | None = None) -> list[Contribution]:
-        """The paths that contribute most, largest first; all of them without ``count``."""
+        """Return the paths that contribute most, largest first; all of them without ``count``."""
         total = sum(self.path_losses) or 1.0
         ranked = sorted(
             (
@@ -83,7 +84,7 @@ class Comparison:
         return ranked[:count]
 
     def as_dict(self) -> dict[str, Any]:
-        """Everything, ready for JSON; paths sorted by contribution."""
+        """Return everything as plain values, fit for JSON; paths are sorted by contribution."""
         return {
             "distance": self.distance,
             "relative": self.relative,
@@ -109,7 +110,7 @@ def compare(
     transform: str | Transform = "jtfs",
     level: str = "rms",
 ) -> Comparison:
-    r"""The path-decomposed distance between two recordings.
+    r"""Compute the path-decomposed distance between two recordings.
 
     .. math:: L(a, b) = \frac{1}{P} \sum_p L_p(a, b), \qquad
         L_p = P \lVert \rho(\phi_p(a)) - \rho(\phi_p(b)) \rVert_2^2, \qquad
@@ -121,11 +122,11 @@ def compare(
     Args:
         a: Samples of shape (T,).
         b: Samples of shape (T',).
-        sample_rate: Of both, in Hz.
+        sample_rate: Sample rate of both, in Hz.
         transform: One of ``TRANSFORMS`` with the settings of :func:`default_transform`, or a
             transform made for max(T, T') samples. Order 0 of a scattering transform, the mean, is
             not heard and is left out.
-        level: What is done about loudness first, one of ``LEVELS``.
+        level: How loudness is made equal first, one of ``LEVELS``.
 
     Returns:
         The distance, its parts, and what was done to the recordings.
@@ -166,25 +167,28 @@ def compare(
     else:
         name = type(transform).__name__
     pair = torch.stack([pad(x, (0, n_samples - len(x))) for x in recordings])
-    paths, losses, bounds = _path_losses(transform, LEVELS[level](pair))
+    heard = Heard(transform)
+    with torch.no_grad():
+        found = heard(LEVELS[level](pair))  # both in one batch
+    losses, relative = measure([x[0] for x in found], [x[1] for x in found])
     return Comparison(
         distance=float(losses.mean()),
-        relative=float((losses.sum() / bounds.sum()).sqrt()),
+        relative=relative,
         path_losses=tuple(losses.tolist()),
-        paths=paths,
+        paths=heard.audible,
         settings={
             "transform": name,
             "level": level,
             "sample_rate": sample_rate,
             "n_samples": n_samples,
-            "n_paths": len(paths),
+            "n_paths": len(heard.paths),
         },
         notes=tuple(notes),
     )
 
 
 def default_transform(name: str, n_samples: int, sample_rate: float) -> Transform:
-    """A transform that suits recordings of some length and sample rate.
+    """Make a transform that suits recordings of some length and sample rate.
 
     One second at 44.1 kHz gets the published setting for drums: J=12, Q=(8, 2), J_fr=5, Q_fr=2,
     T=2048, F=1. J follows the sample rate, so that the wavelets span the same time (2^J samples are
@@ -193,7 +197,7 @@ def default_transform(name: str, n_samples: int, sample_rate: float) -> Transfor
     Args:
         name: One of ``TRANSFORMS``.
         n_samples: Length of the recordings in samples.
-        sample_rate: In Hz.
+        sample_rate: Sample rate in Hz.
 
     Raises:
         InputError: If the name is unknown or the recordings are too short.
@@ -209,26 +213,22 @@ def default_transform(name: str, n_samples: int, sample_rate: float) -> Transfor
     return TRANSFORMS[name](n_samples, sample_rate)
 
 
-def plot(comparison: Comparison, picture: str | FilePath) -> None:
-    """Draw where a distance comes from.
-
-    For ``"jtfs"``, the plane of rate (Hz, log axis) and scale (cycles/octave), rising patterns
-    above zero and falling ones below. For ``"scattering1d"``, the plane of frequency and rate (Hz),
-    and the first order over frequency. For ``"mrstft"``, a bar for each resolution.
+def plot(comparison: Comparison, file: str | FilePath) -> None:
+    """Plot where a distance comes from, as :func:`~multipath.diagnostics.plot_path_values` does.
 
     Args:
         comparison: What :func:`compare` returned.
-        picture: File to write, e.g. ``difference.png``.
+        file: File to write, e.g. ``difference.png``.
 
     Raises:
         InputError: If there is no such folder or format.
-        OSError: If the picture cannot be written.
+        OSError: If the file cannot be written.
     """
     title = (
         f"{comparison.settings['transform']}: distance {comparison.distance:.4g}, "
         f"relative {100 * comparison.relative:.1f} %"
     )
-    plot_path_losses(comparison.paths, comparison.path_losses, title, picture)
+    write_path_values(comparison.paths, comparison.path_losses, "distance", title, file)
 
 
 def check_length(n_samples: int, purpose: str) -> None:
@@ -245,7 +245,7 @@ def check_length(n_samples: int, purpose: str) -> None:
 
 
 def _check_mono(waveform: Tensor, name: str) -> Tensor:
-    """A waveform in its own floating-point type, or float32."""
+    """Check a waveform; integers become float32."""
     waveform = torch.as_tensor(waveform)
     if waveform.ndim != 1 or not waveform.numel():
         raise InputError(
@@ -257,25 +257,8 @@ def _check_mono(waveform: Tensor, name: str) -> Tensor:
     return waveform
 
 
-def _path_losses(transform: Transform, pair: Tensor) -> tuple[PathTable, Tensor, Tensor]:
-    """The paths heard, L_p(a, b) of each, and L_p(a, 0) + L_p(b, 0), which it cannot exceed."""
-    paths = transform.paths.filter(lambda path: path.metadata.get("order") != 0)
-    rho = Log1p()
-    losses, bounds = [], []
-    with torch.no_grad():
-        for coefficients in transform.coefficients(pair, paths.indices):  # both in one batch
-            compressed = rho(coefficients).flatten(1)
-            losses.append((compressed[0] - compressed[1]).square().sum())
-            bounds.append(compressed.square().sum())
-    return (
-        paths,
-        len(paths) * torch.stack(losses).double(),
-        len(paths) * torch.stack(bounds).double(),
-    )
-
-
 def default_octaves(n_samples: int, sample_rate: float) -> int:
-    """J of the default transforms; see :func:`default_transform`."""
+    """Compute J of the transforms that :func:`default_transform` makes."""
     same_time = 12 + round(log2(sample_rate / 44100))
     return max(4, min(same_time, int(log2(n_samples)) - 3))
 
@@ -301,13 +284,13 @@ TRANSFORMS: Mapping[str, Callable[[int, float], Transform]] = {
     "scattering1d": _scattering1d,
     "mrstft": _mrstft,
 }
-"""Names that :func:`compare` knows, and how each is made from length and sample rate (Hz)."""
+"""Transforms that :func:`compare` knows by name, made from length and sample rate (Hz)."""
 
 LEVELS: Mapping[str, Callable[[Tensor], Tensor]] = {
     "rms": lambda pair: 0.1 * pair / pair.square().mean(dim=1, keepdim=True).sqrt(),
     "peak": lambda pair: pair / pair.abs().amax(dim=1, keepdim=True),
     "none": lambda pair: pair,
 }
-"""What can be done about loudness: ``"rms"`` scales both recordings to the same energy (a root mean
+"""How loudness can be made equal: ``"rms"`` scales both recordings to the same energy (a root mean
 square of 0.1 over their common length), ``"peak"`` to a largest sample of 1, ``"none"`` compares
 them as they are."""

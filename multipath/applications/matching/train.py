@@ -21,17 +21,7 @@ from torch import Tensor
 from multipath._internal.files import naming
 from multipath.applications.runs.environment import describe_environment
 from multipath.applications.runs.files import read_json, write_bytes, write_json, write_tensors
-from multipath.applications.runs.folders import (
-    AFRESH,
-    changed_files,
-    check_folder,
-    check_settings,
-    discard,
-    discard_drafts,
-    folder_lock,
-    read_checkpoint,
-    restoring,
-)
+from multipath.applications.runs.folders import AFRESH, RunFolder, changed_files, folder_lock
 from multipath.errors import ConfigurationError, InputError
 
 from .callbacks import (
@@ -80,7 +70,7 @@ def run(
         folder: Made if needed.
         resume: Go on from the last checkpoint of an interrupted run with the same configuration;
             the result is that of an uninterrupted one.
-        overwrite: Discard what an earlier run left in the folder.
+        overwrite: Move what an earlier run left aside, into ``previous-1`` (or -2, ...) there.
         progress: Called after each step, see
             :data:`~multipath.applications.matching.callbacks.Progress`.
         callbacks: More Lightning callbacks.
@@ -93,23 +83,23 @@ def run(
     Raises:
         ConfigurationError: If the folder holds another run and neither ``resume`` nor
             ``overwrite`` says what to do with it, there is nothing to resume, another process is
-            at work there, or it has files that a run would replace and yet holds no run.
+            at work there, or it holds files but no run.
         InputError: If a file of the run to resume is damaged.
     """
-    files = RunFolder(Path(folder))
+    files = MatchFolder(Path(folder))
     with folder_lock(files.root):
-        checkpoint = files.check(config, resume=resume, overwrite=overwrite)
+        going_on = files.check(config.to_dict(), resume=resume, overwrite=overwrite)
         fingerprint = config.task.fingerprint()
-        if resume and (checkpoint or files.sources.exists()):
+        if resume and (going_on or files.sources.exists()):
             files.check_sources(fingerprint)
         gpus = range(torch.cuda.device_count())
         with _quiet_lightning(), torch.random.fork_rng(devices=gpus):
             torch.manual_seed(seeded(config.seed, "weights").initial_seed())
             model = SoundMatching(config, files.read_probabilities(config, resume=resume))
-            if checkpoint is None:
-                files.begin(config, fingerprint, resume=resume)
+            if not going_on:
+                files.prepare(config, fingerprint, resume=resume)
             untrained = model.evaluate("test", model.estimate("test"))
-            if checkpoint is not None:
+            if going_on:
                 files.restore(model)
             history = History(files.metrics)
             own: list[Callback] = [SeededSteps(config.seed), history, DrawHistogram(files.draws)]
@@ -138,60 +128,39 @@ def run(
                 use_distributed_sampler=False,
             )
             with naming(files.root):  # Lightning names no file
-                _fit(trainer, model, checkpoint)
+                _fit(trainer, model, files.checkpoint if going_on else None)
             model.cpu()
         history.write()
         estimate = model.estimate("test")
         summary = _summarize(model, history, untrained, model.evaluate("test", estimate))
         write_tensors(files.encoder, model.encoder.state_dict())
         write_report(files.root, model, estimate, history.rows, summary)
-        write_json(files.summary, summary)
-        files.checkpoint.unlink(missing_ok=True)
+        files.finish(summary)
         return summary
 
 
-class RunFolder:
-    """The files of a run, and what may be done with a folder that already has some.
+class MatchFolder(RunFolder):
+    """The files of a run of sound matching."""
 
-    Args:
-        root: The folder.
-    """
+    may_change = ("task.data",)  # recordings may have moved: sources.json says what they are
 
     def __init__(self, root: Path) -> None:
-        self.root = root
-        self.config = root / "config.json"
-        self.metrics = root / "metrics.csv"
-        self.draws = root / "draws.csv"
-        self.summary = root / "summary.json"
+        super().__init__(root)
         self.encoder = root / "encoder.pt"
         self.sources = root / "sources.json"
         self.probabilities = root / "probabilities.pt"
         self.tensorboard = root / "tensorboard"
         self.checkpoint = root / "checkpoints" / "last.ckpt"
 
-    def check(self, config: MatchConfig, *, resume: bool, overwrite: bool) -> Path | None:
-        """Refuse what may not be done here; returns the checkpoint to go on from, if any."""
-        check_folder(self.root, resume=resume, overwrite=overwrite)
-        if not resume:
-            return None
-        # recordings may have moved: what they are is in sources.json
-        check_settings(self.root, config.to_dict(), ignored=["task.data"])
-        discard_drafts(self.root)
-        if not self.checkpoint.exists():
-            log.warning("no checkpoint in %s yet: starting from the beginning", self.root)
-            return None
-        return self.checkpoint
-
     def restore(self, model: SoundMatching) -> None:
         """Refuse a checkpoint that does not fit: Lightning would leave a log, and say it worse."""
-        content = read_checkpoint(self.checkpoint, weights_only=False)
-        with restoring(self.checkpoint):
+        with self.restoring(weights_only=False) as content:
             if not content.keys() >= CHECKPOINT:
                 raise KeyError(*CHECKPOINT - content.keys())
             model.load_state_dict(content["state_dict"])
 
     def read_probabilities(self, config: MatchConfig, *, resume: bool) -> Tensor | None:
-        """Those that a run draws from: of its own copy when resumed, else of the file named."""
+        """The probabilities to draw from: a resumed run's own copy, else the file named."""
         if config.objective.probabilities is None:
             return None
         if resume and self.probabilities.exists():
@@ -202,7 +171,7 @@ class RunFolder:
         return read_probabilities(file)
 
     def check_sources(self, fingerprint: dict[str, str]) -> None:
-        """Refuse to go on when the files that the targets come from are others by now."""
+        """Refuse to go on when the files that the targets come from have changed."""
         saved = read_json(self.sources, AFRESH) if self.sources.exists() else {}
         changed = changed_files(saved, fingerprint)
         if changed:
@@ -211,16 +180,14 @@ class RunFolder:
                 "restore them, or start again with --overwrite"
             )
 
-    def begin(
+    def prepare(
         self, config: MatchConfig, fingerprint: dict[str, str], *, resume: bool = False
     ) -> None:
-        """Discard what is here, and write down what the new run depends on."""
+        """Begin, and keep what the run depends on beside its settings."""
         given, content = config.objective.probabilities, None
-        if given is not None:  # either may be about to be discarded
-            own = resume and self.probabilities.exists()
-            content = (self.probabilities if own else Path(given)).read_bytes()
-        discard(self.root)
-        write_json(self.config, config.to_dict())  # first: without it, the rest is of no run
+        if given is not None and not (resume and self.probabilities.exists()):
+            content = Path(given).read_bytes()  # first: the file may be that of an earlier run here
+        self.begin(config.to_dict(), resume=resume)
         if content is not None:
             write_bytes(self.probabilities, content)
         if fingerprint:

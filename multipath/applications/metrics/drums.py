@@ -20,13 +20,13 @@ FEATURES = ("loudness", "centroid", "flatness")
 
 
 class DrumMetrics(nn.Module):
-    r"""Eight distances between reconstructions and targets; no gradient is kept.
+    r"""Computes eight distances between reconstructions and targets, without gradients.
 
-    ``mss``: the multi-scale spectral loss :func:`~.spectral_losses.mss_log`, windows of 64 to 2048
-    samples. No unit.
+    ``mss``: the multi-scale spectral loss with a logarithm, over windows of 64 to 2048 samples. It
+    has no unit.
 
-    ``jtfs``: mean over paths of the L2 norm of the difference of :math:`\log(1 + S / 10^{-3})`. No
-    unit.
+    ``jtfs``: the mean over paths of the L2 norm of the difference of :math:`\log(1 + S / 10^{-3})`.
+    It has no unit.
 
     ``transient_*`` and ``decay_*``: mean absolute differences of features, frame by frame, over the
     first frames of the drum and over the frames after these:
@@ -41,14 +41,14 @@ class DrumMetrics(nn.Module):
 
     Args:
         n_samples: Length of the sounds.
-        sample_rate: In Hz.
-        scattering: Transform of ``jtfs``. Default: the JTFS of the TR-808 experiments (J=12, Q=(8,
-            2), J_fr=5, Q_fr=2, T=2048, F=1).
+        sample_rate: Sample rate in Hz.
+        scattering: The transform of ``jtfs``. Default: the JTFS of the TR-808 experiments (J=12,
+            Q=(8, 2), J_fr=5, Q_fr=2, T=2048, F=1).
         onset: Sample at which the drum begins.
-        frame_size: In samples.
-        hop_size: In samples.
-        transient_frames: How many frames are the transient.
-        decay_frames: How many frames after them are the decay.
+        frame_size: Samples in a frame.
+        hop_size: Samples from one frame to the next.
+        transient_frames: Number of frames that make up the transient.
+        decay_frames: Number of frames after these that make up the decay.
 
     Raises:
         ConfigurationError: If a size is not positive, the sounds are too short, or the frames reach
@@ -129,7 +129,7 @@ class DrumMetrics(nn.Module):
     def forward(
         self, reconstruction: Tensor, target: Tensor, distances: Sequence[str] = DISTANCES
     ) -> dict[str, Tensor]:
-        """All distances, each of shape (batch,).
+        """Compute all distances, each of shape (batch,).
 
         Args:
             reconstruction: Shape (batch, n_samples).
@@ -137,7 +137,7 @@ class DrumMetrics(nn.Module):
             distances: Which of ``mss`` and ``jtfs`` to compute; the features always are.
 
         Raises:
-            InputError: If a shape is another.
+            InputError: If the sounds have any other shape.
         """
         for sounds in (reconstruction, target):
             if sounds.shape != (*target.shape[:1], self.n_samples):
@@ -154,7 +154,7 @@ class DrumMetrics(nn.Module):
         return found
 
     def features(self, sounds: Tensor) -> dict[str, Tensor]:
-        """Loudness, weighted centroid and weighted flatness of each frame, (batch, frames)."""
+        """Compute loudness, weighted centroid and flatness of each frame, (batch, frames)."""
         frames = sounds[:, self.span].unfold(1, self.frame_size, self.hop_size)
         level = loudness(frames, self.sample_rate)
         audible = level - lufs(torch.zeros_like(level))

@@ -1,4 +1,4 @@
-"""One page that shows runs side by side; pictures and sounds are inside it."""
+"""One page that shows runs side by side; plots and sounds are inside it."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from matplotlib.figure import Figure
 from multipath import Path as LossPath
 from multipath import PathTable
 from multipath.applications.audio.spectrograms import plot_spectrograms
-from multipath.applications.distance.plot import draw_path_losses
+from multipath.diagnostics import plot_path_values
 
 from .runs import Group, Run, Section, read_runs, sections
 from .sounds import Heard, hear
 
 __all__ = ["write_comparison"]
 
-PICTURES = 9  # spectrograms in one figure
+PANELS = 9  # spectrograms in one figure
 TITLES = {"match": "Sound matching", "resynthesis": "Resynthesis"}
 
 
@@ -34,12 +34,12 @@ def write_comparison(folders: Sequence[Path], file: Path) -> list[Section]:
 
     Runs of the same task (synthesizer or recording) share a section with curves, a table of final
     errors, sounds, spectrograms, and how often each path was drawn, where ``draws.csv`` says so.
-    Runs that differ by their seed only are one group: its curve is the mean over finished runs, in
-    a band of 95 % t intervals.
+    Runs that differ only in their seed form one group: its curve is the mean over the finished
+    runs, in a band of 95 % t intervals.
 
     Args:
         folders: Run folders.
-        file: The page, made whole or not at all. Pictures and sounds are inside it; links to the
+        file: The page, written whole or not at all. Plots and sounds are inside it; links to the
             runs' own reports are relative to it.
 
     Returns:
@@ -62,7 +62,7 @@ def write_comparison(folders: Sequence[Path], file: Path) -> list[Section]:
 
 
 def plot_curves(section: Section) -> Figure:
-    """Errors over steps: mean and band of each group, thin lines for runs, dashed if unfinished."""
+    """Plot errors over steps: mean and band of groups, thin lines of runs, dashed if unfinished."""
     figure = Figure(figsize=(7.0, 3.8), layout="constrained")
     axes = figure.subplots()
     for index, group in enumerate(section.groups):
@@ -89,7 +89,7 @@ def _line(run: Run) -> tuple[list[int], list[float]]:
 
 
 def _show(section: Section, beside: Path) -> dict[str, Any]:
-    """What the template needs of a section."""
+    """Collect what the template shows of a section."""
     names = list(dict.fromkeys(name for run in section.runs for name in run.errors))
     listened = [run.name for run in section.runs if run.sounds]
     heard = hear(section.runs)
@@ -124,9 +124,7 @@ def _show(section: Section, beside: Path) -> dict[str, Any]:
         "pairs": _pairs(heard, listened),
         "spectrograms": _spectrograms(heard),
         "draws": [
-            {"label": group.label, "picture": _draws(group)}
-            for group in section.groups
-            if group.draws
+            {"label": group.label, "plot": _draws(group)} for group in section.groups if group.draws
         ],
     }
 
@@ -141,7 +139,7 @@ def _link(file: Path, beside: Path) -> str | None:
 
 
 def _pairs(heard: Sequence[Heard], names: Sequence[str]) -> list[dict[str, Any]]:
-    """Rows of sounds at a common gain: a target, and what each run made of it, None if nothing."""
+    """Make rows of sounds at a common gain: a target, and what each run made of it, or None."""
     return [
         {
             "target": _embed_sound(row.gain * row.target, row.rate),
@@ -157,13 +155,13 @@ def _pairs(heard: Sequence[Heard], names: Sequence[str]) -> list[dict[str, Any]]
 
 
 def _spectrograms(heard: Sequence[Heard]) -> str | None:
-    """Of the targets and of what runs made of them, as many as a figure holds."""
+    """Plot spectrograms of targets and of what runs made of them, as many as a figure holds."""
     sounds: dict[str, tuple[torch.Tensor, int]] = {}
     for number, row in enumerate(heard):
-        left = PICTURES - len(sounds)
-        if left < 2 or row.reconstructions.keys() & sounds.keys():  # another of the same runs
+        left = PANELS - len(sounds)
+        if left < 2 or row.reconstructions.keys() & sounds.keys():  # a second target of a run
             break
-        # a space, which no name of a run begins with
+        # the space keeps it apart from the names of runs
         sounds[f" target #{number}" if number else " target"] = row.target, row.rate
         for name, found in list(row.reconstructions.items())[: left - 1]:
             sounds[name] = found, row.rate
@@ -177,7 +175,7 @@ def _draws(group: Group) -> str:
         for i, row in enumerate(group.draws)
     )
     counts = [row["count"] for row in group.draws]
-    return _embed_figure(draw_path_losses(table, counts, f"{sum(counts)} draws", "draws"), dpi=150)
+    return _embed_figure(plot_path_values(table, counts, "draws", f"{sum(counts)} draws"), dpi=150)
 
 
 def _embed_figure(figure: Figure, dpi: int = 110) -> str:
@@ -187,7 +185,7 @@ def _embed_figure(figure: Figure, dpi: int = 110) -> str:
 
 
 def _embed_sound(samples: torch.Tensor, rate: int) -> str:
-    """16 bits are enough to listen, and half the size."""
+    """Embed a sound; 16 bits are enough to listen to, and half the size."""
     buffer = io.BytesIO()
     soundfile.write(buffer, samples.numpy(), rate, format="WAV", subtype="PCM_16")
     return _embed("audio/wav", buffer.getvalue())

@@ -1,4 +1,4 @@
-"""Read finished and unfinished runs, and group those that differ by nothing but their seed."""
+"""Read finished and unfinished runs, and group those that differ only in their seed."""
 
 from __future__ import annotations
 
@@ -29,18 +29,19 @@ class Run:
     """What a run folder holds.
 
     Attributes:
-        folder: Where it is.
-        name: Short and unique among the runs compared.
+        folder: The folder of the run.
+        name: A short name, unique among the runs compared.
         kind: ``"match"`` or ``"resynthesis"``.
         task: What was matched: the synthesizer, or the recording.
         settings: Its configuration, flat, without the seed.
         seed: Its seed.
-        rows: Its ``metrics.csv``, as far as it went.
+        rows: The rows of its ``metrics.csv``, as far as it went.
         errors: Final errors by name (for ``match`` per mille of theta, or distances; percent and
             distance for ``resynthesis``); empty if it is not finished.
-        draws: Its ``draws.csv``, if there is one.
-        headline: Which column of ``metrics.csv`` a match is judged by.
-        recording: What tells recordings, or folders of them, of one name apart; "" without any.
+        draws: The rows of its ``draws.csv``, if there is one.
+        headline: The column of ``metrics.csv`` by which a match is judged.
+        recording: A digest that tells recordings, or folders of recordings, of the same name
+            apart; empty where there are none.
     """
 
     folder: Path
@@ -57,31 +58,31 @@ class Run:
 
     @property
     def finished(self) -> bool:
-        """Whether there is a summary."""
+        """Whether the run has finished, and so has a summary."""
         return bool(self.errors)
 
     @property
     def last_step(self) -> int:
-        """How far it went."""
+        """The last step that was evaluated."""
         return next(reversed(self.curve), 0)
 
     @property
     def measure(self) -> str:
-        """What :attr:`curve` shows, with its unit."""
+        """The quantity that :attr:`curve` shows, with its unit."""
         if self.kind == "resynthesis":
             return "relative distance (%)"
         return "error (per mille)" if self.headline == "theta" else f"{self.headline} distance"
 
     @property
     def curve(self) -> dict[int, float]:
-        """Error over steps: theta error in per mille, a distance, or that in percent."""
+        """Errors by step: theta errors in per mille, or distances, relative ones in percent."""
         if self.kind == "resynthesis":
             return {int(row["step"]): 100 * row["relative"] for row in self.rows}
         return {int(row["step"]): row[self.headline] for row in self.rows}
 
     @property
     def sounds(self) -> list[tuple[Path, Path]]:
-        """Pairs of target and reconstruction."""
+        """Files with sounds, in pairs of target and reconstruction."""
         if self.kind == "resynthesis":
             pairs = [(self.folder / "target.wav", self.folder / "resynthesis.wav")]
         else:
@@ -96,7 +97,7 @@ class Interval:
 
     Attributes:
         mean: The mean.
-        margin: Half of the width; NaN with a single seed.
+        margin: Half the width of the interval; NaN with a single seed.
         count: Number of seeds.
     """
 
@@ -107,11 +108,11 @@ class Interval:
 
 @dataclass
 class Group:
-    """Runs that differ by their seed only.
+    """Runs that differ only in their seed.
 
     Attributes:
-        label: In which settings they differ from the other groups.
-        runs: All of them.
+        label: The settings in which they differ from the other groups.
+        runs: All runs of the group.
     """
 
     label: str
@@ -119,26 +120,26 @@ class Group:
 
     @property
     def independent(self) -> list[Run]:
-        """Finished runs, one a seed: what means and intervals are taken over."""
+        """Finished runs, one per seed, over which means and intervals are taken."""
         return list({run.seed: run for run in reversed(self.runs) if run.finished}.values())[::-1]
 
     @property
     def errors(self) -> dict[str, Interval]:
-        """Interval of each final error."""
+        """The interval of each final error."""
         runs = self.independent
         names = list(runs[0].errors) if runs else []
         return {name: interval([run.errors[name] for run in runs]) for name in names}
 
     @property
     def band(self) -> tuple[list[int], list[Interval]]:
-        """Steps that all finished runs evaluated, and the interval of the error at each."""
+        """The steps that all finished runs evaluated, and the interval of the error at each."""
         curves = [run.curve for run in self.independent]
         steps = sorted(set.intersection(*(set(curve) for curve in curves))) if curves else []
         return steps, [interval([curve[step] for curve in curves]) for step in steps]
 
     @property
     def draws(self) -> list[dict[str, Any]]:
-        """Draws of each path, summed over the runs that drew from the same paths."""
+        """How often each path was drawn, summed over the runs that drew from the same paths."""
         drawn = [run.draws for run in self.runs if run.draws]
         if not drawn:
             return []
@@ -151,13 +152,13 @@ class Group:
 
 @dataclass
 class Section:
-    """Runs with the same task, whose sounds and errors can be compared.
+    """Runs of the same task, whose sounds and errors can be compared.
 
     Attributes:
         kind: ``"match"`` or ``"resynthesis"``.
         task: The synthesizer, or the recording.
-        groups: In order of appearance.
-        notes: What a reader should know.
+        groups: Its groups, in order of appearance.
+        notes: Remarks for the reader.
     """
 
     kind: str
@@ -167,17 +168,17 @@ class Section:
 
     @property
     def runs(self) -> list[Run]:
-        """All of them."""
+        """All runs of the section, group by group."""
         return [run for group in self.groups for run in group.runs]
 
     @property
     def measure(self) -> str:
-        """What the curves show, with its unit."""
+        """The quantity that the curves show, with its unit."""
         return self.runs[0].measure
 
 
 def interval(values: Sequence[float] | NDArray[np.float64]) -> Interval:
-    r"""The mean, and the 95 % interval of Student's t: :math:`t_{0.975, n-1}\, s / \sqrt n`.
+    r"""Compute a mean and the 95 % interval of Student's t: :math:`t_{0.975, n-1}\, s / \sqrt n`.
 
     Example:
         >>> interval([1.0, 2.0, 3.0])
@@ -192,13 +193,13 @@ def interval(values: Sequence[float] | NDArray[np.float64]) -> Interval:
 
 
 def read_runs(folders: Sequence[Path]) -> list[Run]:
-    """Read runs and give each a name of its own: as much of its path as tells it apart.
+    """Read runs, and name each by as much of its path as tells it apart.
 
     Args:
         folders: Run folders.
 
     Raises:
-        InputError: If there is none, one is given twice, or one cannot be read.
+        InputError: If there is no folder, one is given twice, or one cannot be read.
     """
     if not folders:
         raise InputError("there is nothing to compare; pass the folders of one run or more")
@@ -217,8 +218,8 @@ def read_run(folder: Path, name: str | None = None) -> Run:
     """Read one run, finished or not.
 
     Args:
-        folder: Its folder.
-        name: What to call it. Default: the name of the folder.
+        folder: The folder of the run.
+        name: The name of the run. Default: that of the folder.
 
     Raises:
         InputError: If there is no such folder, it holds no run, or a file of the run is damaged.
@@ -265,7 +266,7 @@ def read_run(folder: Path, name: str | None = None) -> Run:
 
 
 def sections(runs: Sequence[Run]) -> list[Section]:
-    """Sort runs by task, and within a task by their settings but for the seed."""
+    """Sort runs by task, and within a task by all settings but the seed."""
     by_task: dict[tuple[str, str, str], list[Run]] = {}
     for run in runs:
         by_task.setdefault((run.kind, run.task, run.recording), []).append(run)
@@ -300,7 +301,7 @@ def _grouped(runs: Sequence[Run]) -> tuple[list[Group], list[str]]:
 
 
 def _label(settings: Mapping[str, Any], others: Sequence[Mapping[str, Any]]) -> str:
-    """The loss or the transform, and every other setting that is not the same everywhere."""
+    """Name the loss or the transform, and every other setting that differs between the groups."""
     main = next((name for name in FIRST_IN_LABELS if name in settings), None)
     parts = [str(settings[main])] if main else []
     for name, value in settings.items():
@@ -315,8 +316,7 @@ def _errors(kind: str, summary: Mapping[str, Any]) -> dict[str, float]:
             "relative (%)": 100 * float(summary["relative"]),
             "distance": float(summary["distance"]),
         }
-    key = summary.get("errors", "theta_error")
-    return {name: float(value) for name, value in summary[key].items()}
+    return {name: float(value) for name, value in summary[summary["errors"]].items()}
 
 
 def _headline(config: Mapping[str, Any]) -> str:
@@ -327,9 +327,9 @@ def _headline(config: Mapping[str, Any]) -> str:
 
 
 def _ungrouped(config: Mapping[str, Any]) -> dict[str, Any]:
-    """Settings of a match without the names of their groups, as ``MatchConfig.changed`` takes them.
+    """Name the settings of a match without their groups, as ``MatchConfig.changed`` takes them.
 
-    Of the task only its title is not a setting.
+    The title of the task is not a setting.
     """
     task = config.get("task")
     if not isinstance(task, Mapping):
@@ -337,7 +337,7 @@ def _ungrouped(config: Mapping[str, Any]) -> dict[str, Any]:
     groups = [config.get(name, {}) for name in ("objective", "encoder", "training")]
     variants = "synth", "alignment", "data"
     named = [task.get(name) for name in ("name", *variants)]
-    # of a folder, the name: others may have reached it by another way
+    # a folder of recordings goes by its name, however its path was given
     title = " ".join(Path(str(e)).name or str(e) for e in named if e is not None)
     settings = {name: value for name, value in task.items() if name not in ("name", *variants)}
     for group in groups:
@@ -346,7 +346,7 @@ def _ungrouped(config: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _digest(sources: Path) -> str:
-    """What recordings are, whatever they are called and wherever they are."""
+    """Digest the recordings themselves, whatever they are called and wherever they are."""
     found = _optional(sources, read_json, {})
     text = "".join(sorted(map(str, found.values())))
     return hashlib.sha256(text.encode()).hexdigest()[:16] if found else ""

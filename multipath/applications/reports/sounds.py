@@ -1,4 +1,4 @@
-"""Which sounds of several runs can be heard side by side: those made of the same target."""
+"""Sounds of several runs that can be heard side by side: those made from the same target."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ PEAK = 0.9
 
 @dataclass
 class Heard:
-    """A target and what some runs made of it, as loud beside each other as they are.
+    """A target and what some runs made of it, at their true relative loudness.
 
-    Runs write their sounds at a gain of their own, that at which neither target nor reconstruction
-    clips. Here all are in units of the target's peak.
+    Each run writes its sounds at a gain at which neither target nor reconstruction clips. Here all
+    sounds are in units of the target's peak.
 
     Attributes:
-        target: Shape (T,), of peak 1.
-        rate: In Hz.
-        reconstructions: Shape (T,) each, by name of the run.
+        target: The target, shape (T,), of peak 1.
+        rate: Sample rate in Hz.
+        reconstructions: What each run made of it, shape (T,), by the name of the run.
     """
 
     target: Tensor
@@ -38,24 +38,24 @@ class Heard:
 
     @property
     def gain(self) -> float:
-        """What nothing clips at: the loudest sample becomes 0.9."""
+        """The gain at which nothing clips: the loudest sample becomes 0.9."""
         loudest = max(float(x.abs().max()) for x in (self.target, *self.reconstructions.values()))
         return PEAK / max(loudest, SILENCE)
 
     def is_of(self, target: Tensor, rate: int) -> bool:
-        """Whether this is the target; files hold it at another gain, in single precision."""
+        """Whether this is the same target; files hold it at other gains, in single precision."""
         same = rate == self.rate and target.shape == self.target.shape
         return same and torch.allclose(target, self.target, rtol=0.0, atol=1e-5)
 
 
 def hear(runs: Sequence[Run]) -> list[Heard]:
-    """Targets and what runs made of them: the first of each run, and more if all have the same.
+    """Find targets and what runs made of them: the first of each run, more if they share targets.
 
     Runs of other seeds or settings may have other targets. Four are taken, or one of each run if
     there are more.
 
     Args:
-        runs: Those with sounds; others are passed over.
+        runs: The runs; those without sounds are passed over.
 
     Raises:
         InputError: If a recording is damaged.
@@ -85,6 +85,6 @@ def _add(heard: list[Heard], run: Run, target_file: Path, found_file: Path) -> N
 
 
 def _read(file: Path) -> tuple[Tensor, int]:
-    """A run's sound, which may be silent."""
+    """Read a sound of a run, which may be silent."""
     channels, rate = read_channels(file)
     return torch.from_numpy(channels[:, 0]), rate

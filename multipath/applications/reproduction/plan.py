@@ -10,7 +10,7 @@ from typing import Any
 
 from multipath.applications.matching.config import MatchConfig
 from multipath.applications.runs.files import read_csv, read_json
-from multipath.applications.runs.folders import changed_files, check_place
+from multipath.applications.runs.folders import RunFolder, changed_files, check_place
 from multipath.applications.runs.settings import differences
 from multipath.errors import ConfigurationError
 
@@ -48,14 +48,14 @@ class Job:
     @property
     def summary(self) -> Path:
         """Written last."""
-        return self.target if self.kind == "importance" else self.target / "summary.json"
+        return self.target if self.kind == "importance" else RunFolder(self.target).summary
 
     @property
     def settings(self) -> Path:
         """Where the settings that led to the result are written down."""
         if self.kind == "importance":
             return self.target.with_suffix(".json")
-        return self.target / "config.json"
+        return RunFolder(self.target).config
 
     @property
     def size(self) -> int:
@@ -67,7 +67,7 @@ class Job:
         """How much of :attr:`size` is done."""
         if self.done:
             return self.size
-        metrics = self.target / "metrics.csv"
+        metrics = RunFolder(self.target).metrics
         if self.kind != "match" or not metrics.is_file():
             return 0
         rows = read_csv(metrics)

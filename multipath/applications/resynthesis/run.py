@@ -1,9 +1,8 @@
-"""A resynthesis from a recording to a folder: checkpoints as it goes, and a report."""
+"""A resynthesis run, from a recording to a folder with checkpoints and a report."""
 
 from __future__ import annotations
 
 import hashlib
-import logging
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from time import perf_counter
@@ -14,26 +13,16 @@ from torch import Tensor
 
 from multipath.applications.audio.files import playable, write_audio
 from multipath.applications.audio.spectrograms import plot_spectrograms
-from multipath.applications.distance.plot import plot_path_losses
+from multipath.applications.distance.plot import write_path_values
 from multipath.applications.runs.draws_csv import write_draws
 from multipath.applications.runs.environment import describe_environment
-from multipath.applications.runs.files import write_csv, write_figure, write_json, write_tensors
-from multipath.applications.runs.folders import (
-    check_folder,
-    check_settings,
-    discard,
-    discard_drafts,
-    folder_lock,
-    read_checkpoint,
-    restoring,
-)
+from multipath.applications.runs.files import write_csv, write_figure, write_tensors
+from multipath.applications.runs.folders import RunFolder, folder_lock
 
 from .search import Resynthesis
 from .settings import ResynthesisSettings
 
 __all__ = ["ResynthesisFolder", "SearchProgress", "run_resynthesis"]
-
-log = logging.getLogger(__name__)
 
 SearchProgress = Callable[[int, float], None]
 """Called after each step with the number of steps done and the latest relative distance."""
@@ -58,18 +47,18 @@ def run_resynthesis(
     <multipath.applications.resynthesis.search.Resynthesis>`), ``draws.csv``, ``checkpoint.pt`` and
     ``resynthesis.wav``, the best sound so far; each is replaced whole, so an interruption or a full
     disk leaves the previous one. ``target.wav`` is the recording; both are scaled together to a
-    peak of 0.9. ``config.json`` is there from the start, ``summary.json``, pictures and
+    peak of 0.9. ``config.json`` is there from the start, ``summary.json``, plots and
     ``report.html`` at the end, when the checkpoint is removed.
 
     Args:
         recording: Shape (T,).
-        settings: See :class:`~multipath.applications.resynthesis.settings.ResynthesisSettings`.
+        settings: Everything else that defines the search.
         folder: Made if needed.
         source: Name of the recording, for the report.
-        notes: What was done to the recording before, for the report.
+        notes: What has been done to the recording, for the report.
         resume: Go on from the checkpoint of an interrupted run of the same recording and settings.
-        overwrite: Discard what the folder holds.
-        progress: See :data:`SearchProgress`.
+        overwrite: Move what an earlier run left aside, into ``previous-1`` (or -2, ...) there.
+        progress: Called after each step, see :data:`SearchProgress`.
 
     Returns:
         The content of ``summary.json``.
@@ -77,8 +66,7 @@ def run_resynthesis(
     Raises:
         ConfigurationError: If the folder holds a run and neither ``resume`` nor ``overwrite`` says
             what to do with it, there is nothing to resume, settings or recording have changed,
-            another process is at work there, or it has files that a run would replace and yet
-            holds no run.
+            another process is at work there, or it holds files but no run.
         InputError: If a file of the run to resume is damaged.
     """
     files = ResynthesisFolder(Path(folder))
@@ -90,7 +78,13 @@ def run_resynthesis(
     }
     search = Resynthesis(settings, recording)
     with folder_lock(files.root):
-        seconds = files.prepare(config, search, resume=resume, overwrite=overwrite)
+        seconds = 0.0
+        if files.check(config, resume=resume, overwrite=overwrite):
+            with files.restoring() as state:
+                search.load_state_dict(state["search"])
+                seconds = float(state["seconds"])
+        else:
+            files.begin(config, resume=resume)
 
         def after_step(step: int) -> None:
             if progress is not None:
@@ -118,54 +112,22 @@ def run_resynthesis(
             "environment": describe_environment(),
         }
         _write_report(files, search, recording, config, summary)
-        write_json(files.summary, summary)
-        files.checkpoint.unlink(missing_ok=True)
+        files.finish(summary)
         return summary
 
 
-class ResynthesisFolder:
-    """The files of a resynthesis.
+class ResynthesisFolder(RunFolder):
+    """The files of a resynthesis."""
 
-    Args:
-        root: The folder.
-    """
+    may_change = ("source",)  # a recording that was renamed is the same
 
     def __init__(self, root: Path) -> None:
-        self.root = root
-        self.config = root / "config.json"
-        self.metrics = root / "metrics.csv"
-        self.draws = root / "draws.csv"
-        self.summary = root / "summary.json"
-        self.checkpoint = root / "checkpoint.pt"
+        super().__init__(root)
         self.target = root / "target.wav"
         self.sound = root / "resynthesis.wav"
-        self.report = root / "report.html"
-
-    def prepare(
-        self, config: Mapping[str, Any], search: Resynthesis, *, resume: bool, overwrite: bool
-    ) -> float:
-        """Make the folder ready or restore the search; returns the seconds spent before."""
-        check_folder(self.root, resume=resume, overwrite=overwrite)
-        if resume:
-            check_settings(self.root, config, ignored=["source"])  # moved files are the same
-            discard_drafts(self.root)
-            return self._restore(search)
-        discard(self.root)
-        self.root.mkdir(parents=True, exist_ok=True)
-        write_json(self.config, config)
-        return 0.0
-
-    def _restore(self, search: Resynthesis) -> float:
-        if not self.checkpoint.exists():
-            log.warning("no checkpoint in %s yet: starting from the beginning", self.root)
-            return 0.0
-        state = read_checkpoint(self.checkpoint)
-        with restoring(self.checkpoint):
-            search.load_state_dict(state["search"])
-            return float(state["seconds"])
 
     def save(self, search: Resynthesis, recording: Tensor, seconds: float) -> None:
-        """Write how far the search is."""
+        """Write down how far the search has come."""
         write_csv(self.metrics, search.rows)
         write_draws(self.draws, search.draws)
         gain = PEAK / max(float(recording.abs().max()), float(search.signal.abs().max()))
@@ -176,10 +138,10 @@ class ResynthesisFolder:
 
 
 def plot_descent(runs: Mapping[str, list[dict[str, float]]]) -> Figure:
-    """Draw full distances over steps: of what is kept (line), and of what was tried (dots).
+    """Plot full distances over steps: a line for what is kept, crosses for what was taken back.
 
     Args:
-        runs: The rows of each run by its name.
+        runs: The rows of each run, by its name.
     """
     figure = Figure(figsize=(7.0, 3.4), layout="constrained")
     axes = figure.subplots()
@@ -223,8 +185,8 @@ def _write_report(
     drawn = bool(search.draws.counts.sum())
     if drawn:
         counts = [float(count) for count in search.draws.counts]
-        picture = files.root / "draws.png"
-        plot_path_losses(search.loss.paths, counts, "draws of each path", picture, "draws")
+        file = files.root / "draws.png"
+        write_path_values(search.loss.paths, counts, "draws", "draws of each path", file)
     render_page(
         files.report,
         "resynthesis.html.jinja",

@@ -2,85 +2,26 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from multipath import Log1p, Path, PathDecomposedLoss, PathTable, StochasticLoss
+from multipath import PathDecomposedLoss, StochasticLoss, TargetCache, TransformLoss
 from multipath.applications.distance.compare import LEVELS
+from multipath.applications.distance.heard import Heard, measure
 from multipath.draws import DrawCounts
 from multipath.errors import InputError
 from multipath.samplers import Importance
-from multipath.transforms import Transform
 
 from .settings import ResynthesisSettings
 
-__all__ = ["Resynthesis", "TargetLoss", "make_start", "resynthesize"]
+__all__ = ["Resynthesis", "make_start", "resynthesize"]
 
 SMALLEST_RATE = 1e-6  # relative to the first learning rate: nothing moves any more
 BETAS = 0.9, 0.99  # a round is too short for the usual 0.999 to settle
-
-
-class TargetLoss(PathDecomposedLoss):
-    r"""Distance to one target whose coefficients are computed once and kept.
-
-    .. math:: L_p(x) = P \lVert \rho(\phi_p(x)) - \rho(\phi_p(y)) \rVert_2^2, \qquad
-        \rho(S) = \log(1 + S / 10^{-3})
-
-    Order 0 of a scattering transform, the mean, is not heard and is left out.
-
-    Args:
-        transform: :math:`\phi`.
-        target: y, shape (T,).
-
-    Example:
-        >>> from multipath.transforms import Scattering1D
-        >>> tone = torch.sin(0.3 * torch.arange(1024.0))
-        >>> loss = TargetLoss(Scattering1D(1024, J=5, Q=(2, 1), T=256), tone)
-        >>> values, relative = loss.measure(tone)
-        >>> float(values.max()), relative
-        (0.0, 0.0)
-    """
-
-    def __init__(self, transform: Transform, target: Tensor) -> None:
-        heard = transform.paths.filter(lambda path: path.metadata.get("order") != 0)
-        super().__init__(
-            PathTable(
-                Path(index, path.key, path.metadata, path.cost) for index, path in enumerate(heard)
-            )
-        )
-        self.transform, self._heard, self._rho = transform, heard.indices, Log1p()
-        self.target = target
-        with torch.no_grad():
-            self._wanted = self._coefficients(target[None], range(len(heard)))
-        self._loudness = sum(float(wanted.double().square().sum()) for wanted in self._wanted)
-
-    def path_losses(self, input: Tensor, target: Tensor | None, indices: Any) -> Tensor:
-        """Distances of the chosen paths; ``target`` is the one that is kept, or None."""
-        chosen = [int(index) for index in indices]
-        found = self._coefficients(input, chosen)
-        return len(self.paths) * torch.stack(
-            [
-                (coefficients - self._wanted[index]).square().flatten(1).sum(dim=1)
-                for coefficients, index in zip(found, chosen, strict=True)
-            ]
-        )
-
-    @torch.no_grad()
-    def measure(self, signal: Tensor) -> tuple[Tensor, float]:
-        """L_p of all paths in float64, and sqrt(L(x, y) / (L(x, 0) + L(y, 0))), in [0, 1]."""
-        found = self._coefficients(signal[None], range(len(self.paths)))
-        missing = torch.stack(
-            [(x - y).double().square().sum() for x, y in zip(found, self._wanted, strict=True)]
-        )
-        loudness = self._loudness + sum(float(x.double().square().sum()) for x in found)
-        return len(self.paths) * missing, (float(missing.sum()) / loudness) ** 0.5
-
-    def _coefficients(self, signals: Tensor, indices: Any) -> list[Tensor]:
-        heard = [self._heard[index] for index in indices]
-        return [self._rho(found) for found in self.transform.coefficients(signals, heard)]
 
 
 class Resynthesis:
@@ -96,15 +37,17 @@ class Resynthesis:
     by a twentieth. If not, the round is taken back and the learning rate is halved. So the distance
     of what is kept falls monotonically, however noisy the estimates.
 
-    A recording is resynthesised at a root mean square of 0.1, and handed back at its own.
+    The distance is that of :func:`~multipath.applications.distance.compare.compare`. A recording is
+    resynthesised at a root mean square of 0.1, and handed back at its own.
 
     Args:
-        settings: What to do.
+        settings: Everything else that defines the search.
         target: The recording, shape (T,).
 
     Attributes:
-        loss: The :class:`TargetLoss`.
-        rows: One dictionary an evaluation: ``step``; ``distance`` of what is kept and its
+        loss: The distance, for signals of shape (1, T).
+        target: The recording at that level, shape (1, T).
+        rows: One dictionary per evaluation: ``step``; ``distance`` of what is kept and its
             ``relative`` distance; ``tried``, the distance of what the round led to; ``kept``
             (1 or 0); ``learning_rate``.
         draws: How often each path was drawn.
@@ -132,12 +75,15 @@ class Resynthesis:
         self.settings = settings
         level = LEVELS["rms"](target[None])[0]
         self._gain = float(target.abs().max() / level.abs().max())
-        self.loss = TargetLoss(settings.make_transform(), level)
+        self.target = level[None]
+        self._heard = Heard(settings.make_transform())
+        self._cache = TargetCache(sys.maxsize)  # all that is heard of one target
+        self.loss = TransformLoss(self._heard, cache=self._cache)
         self.draws = DrawCounts(self.loss.paths)
         self.rows: list[dict[str, float]] = []
         self._generator = torch.Generator().manual_seed(settings.seed)
         self._kept = make_start(settings.start, level, self._generator)
-        self._missing, relative = self.loss.measure(self._kept)
+        self._missing, relative = self.measure(self._kept)
         self._rate = 0.1 * settings.learning_rate  # 0.1 is the loudness
         self._restart()
         self._note(0, float(self._missing.mean()), relative, True)
@@ -149,7 +95,7 @@ class Resynthesis:
 
     @property
     def step(self) -> int:
-        """Steps done, those taken back included."""
+        """Number of steps done, including those taken back."""
         return int(self.rows[-1]["step"])
 
     @property
@@ -161,25 +107,26 @@ class Resynthesis:
         )
 
     def advance(self, after_step: Callable[[int], None] | None = None) -> None:
-        """One round: some steps, and an evaluation.
+        """Make one round: some steps, and an evaluation.
 
         Args:
-            after_step: Called after each step with the number of steps done. What it raises leaves
-                the search as it was before the round but for the random numbers and the counts
-                of draws.
+            after_step: Called after each step with the number of steps done. If it raises, the
+                search stays as it was before the round, except for the random numbers and the
+                counts of draws.
         """
         stop = min(self.step + self.settings.interval, self.settings.steps)
         criterion = self._criterion()
         for step in range(self.step, stop):
             self._optimizer.zero_grad()
-            criterion(self._moving, self.loss.target[None]).backward()
+            with self._cache.keyed([0]):
+                criterion(self._moving, self.target).backward()
             self._optimizer.step()
             if isinstance(criterion, StochasticLoss):
                 self.draws.add(criterion.last_draw)
             if after_step is not None:
                 after_step(step + 1)
         tried = self._moving.detach()[0].clone()
-        missing, relative = self.loss.measure(tried)
+        missing, relative = self.measure(tried)
         distance = float(missing.mean())
         kept = distance < self.rows[-1]["distance"]  # false for NaN, too
         self._note(stop, distance, relative, kept)
@@ -191,8 +138,22 @@ class Resynthesis:
             self._rate *= 0.5
             self._restart()
 
+    @torch.no_grad()
+    def measure(self, signal: Tensor) -> tuple[Tensor, float]:
+        """Measure the distance of a signal at the level of the target on each path, and in all.
+
+        Args:
+            signal: Shape (T,).
+
+        Returns:
+            As :func:`~multipath.applications.distance.heard.measure`.
+        """
+        with self._cache.keyed([0]):
+            wanted = self._cache.prepared(self._heard, self.target)
+        return measure(self._heard(signal[None]), wanted)
+
     def state_dict(self) -> dict[str, Any]:
-        """Everything that the rest of the search depends on; taken between two rounds."""
+        """Return everything that the rest of the search depends on; call it between two rounds."""
         return {
             "kept": self._kept,
             "moving": self._moving.detach().clone(),
@@ -221,7 +182,7 @@ class Resynthesis:
         self.rows = list(state["rows"])
 
     def _check(self, state: Mapping[str, Any]) -> None:
-        """Refuse what would fail later, or never."""
+        """Refuse a state that would fail later, or be wrong without failing."""
         own = self.state_dict()
         pairs = [(state[name], own[name]) for name in ("kept", "moving", "missing")]
         for each in state["optimizer"]["state"].values():
@@ -250,7 +211,7 @@ class Resynthesis:
         )
 
     def _restart(self) -> None:
-        """Go back to the signal that is kept; momentum led astray."""
+        """Go back to the signal that is kept, without the momentum that led astray."""
         self._moving = self._kept.clone()[None].requires_grad_()
         self._optimizer = torch.optim.Adam([self._moving], lr=self._rate, betas=BETAS)
 
@@ -269,11 +230,11 @@ class Resynthesis:
 
 
 def resynthesize(recording: Tensor, sample_rate: int, **settings: Any) -> Tensor:
-    """The resynthesis of a recording; see :class:`Resynthesis` for a look inside.
+    """Resynthesise a recording; :class:`Resynthesis` is the search itself, step by step.
 
     Args:
         recording: Shape (T,).
-        sample_rate: In Hz.
+        sample_rate: Sample rate in Hz.
         **settings: Fields of
             :class:`~multipath.applications.resynthesis.settings.ResynthesisSettings`.
 
@@ -294,12 +255,12 @@ def resynthesize(recording: Tensor, sample_rate: int, **settings: Any) -> Tensor
 
 
 def make_start(name: str, target: Tensor, generator: torch.Generator) -> Tensor:
-    """What a search starts from, one of :data:`STARTS`.
+    """Make the signal that a search starts from, one of :data:`STARTS`.
 
     Args:
         name: ``"noise"`` or ``"spectrum"``.
         target: The recording, shape (T,).
-        generator: Makes the noise.
+        generator: The generator of the noise.
 
     Example:
         >>> target = torch.sin(0.3 * torch.arange(1024.0))

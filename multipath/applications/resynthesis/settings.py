@@ -29,22 +29,23 @@ class ResynthesisSettings(Settings):
     """A resynthesis; frozen, and saved as ``config.json`` in its folder.
 
     Args:
-        transform: What the sounds are compared by.
-        n_samples: Length of the recording.
-        sample_rate: In Hz, a whole number up to 1 MHz.
+        transform: The transform that compares the sounds: ``jtfs`` or ``scattering1d``.
+        n_samples: Length of the recording in samples.
+        sample_rate: Sample rate, a whole number of Hz up to 1 MHz.
         J: Octaves of the filter banks over time.
-        Q: Wavelets per octave of the first and second one.
-        T: Averaging in samples: what happens within is a texture, whose details are free.
+        Q: Wavelets per octave of the first and the second filter bank over time.
+        T: Averaging in samples: the longer, the more the details are left free.
         J_fr: Octaves of the filter bank over log-frequency (``jtfs``).
-        Q_fr: Its wavelets per octave (``jtfs``).
-        F: Averaging over log-frequency in wavelets (``jtfs``).
-        start: One of ``STARTS``.
-        steps: Optimizer steps.
+        Q_fr: Wavelets per octave of that filter bank (``jtfs``).
+        F: Averaging over log-frequency, in wavelets (``jtfs``).
+        start: What the search starts from: ``noise`` or ``spectrum``.
+        steps: Number of optimizer steps.
         interval: Steps between two evaluations of the full distance.
-        draws: Paths a step; 0 for all of them.
-        floor: Share of the draws spread evenly over all paths.
-        learning_rate: At the start, relative to the loudness (root mean square) of the recording.
-        seed: Of the start and the draws.
+        draws: Paths drawn per step; 0 for all of them.
+        floor: Share of the draws that is spread evenly over all paths.
+        learning_rate: First learning rate, relative to the loudness (root mean square) of the
+            recording.
+        seed: Seed of the start and the draws.
 
     Example:
         >>> settings = ResynthesisSettings.for_recording(44100, 44100, steps=100)
@@ -97,13 +98,13 @@ class ResynthesisSettings(Settings):
     def for_recording(
         cls, n_samples: int, sample_rate: int, transform: str = "jtfs", **changes: Any
     ) -> ResynthesisSettings:
-        """The settings that suit a recording, with some of them replaced; None keeps the default.
+        """Choose the settings that suit a recording, with some replaced; None keeps the default.
 
         The transform is that of :func:`~multipath.applications.distance.compare.default_transform`.
 
         Args:
             n_samples: Length of the recording.
-            sample_rate: In Hz.
+            sample_rate: Sample rate in Hz.
             transform: ``"jtfs"`` or ``"scattering1d"``.
             **changes: Fields of :class:`ResynthesisSettings`.
 
@@ -144,7 +145,7 @@ class ResynthesisSettings(Settings):
         )
 
     def make_transform(self) -> Transform:
-        """The transform, at reduced sampling rates: twice as fast, and errors of 1e-4.
+        """Make the transform, at reduced sampling rates: twice as fast, with errors of 1e-4.
 
         Raises:
             ConfigurationError: If the recording is too short for J or T, or J_fr and F do not fit.

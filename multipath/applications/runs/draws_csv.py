@@ -19,7 +19,7 @@ def write_draws(file: Path, counts: DrawCounts) -> None:
 
 
 def read_draws(file: Path) -> list[dict[str, Any]]:
-    """The rows of a table of draws: ``index`` and ``count`` as integers, numbers as floats.
+    """Read a table of draws: ``index`` and ``count`` as integers, other numbers as floats.
 
     Raises:
         InputError: If the file is not such a table.

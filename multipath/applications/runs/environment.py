@@ -1,4 +1,4 @@
-"""Where numbers were measured; printed beside them."""
+"""Where numbers were measured, to be printed beside them."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from multipath import __version__
 
 
 def describe_environment() -> dict[str, str | int]:
-    """Versions, machine and threads.
+    """Describe versions, machine and threads.
 
     Example:
         >>> sorted(describe_environment())

@@ -1,4 +1,4 @@
-"""Files that are complete or not there: an interruption or a full disk leaves the old one."""
+"""Files that are written whole or not at all: an interruption or a full disk leaves the old one."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ AGAIN = "make it again"
 
 def write_text(file: Path, content: str) -> None:
     """Write UTF-8, whole or not at all."""
-    write_bytes(file, content.encode(errors="backslashreplace"))  # names that are no text
+    write_bytes(file, content.encode(errors="backslashreplace"))  # file names need not be text
 
 
 def write_json(file: Path, content: Any) -> None:
@@ -42,11 +42,11 @@ def write_json(file: Path, content: Any) -> None:
 
 
 def read_json(file: Path, remedy: str = AGAIN) -> dict[str, Any]:
-    """The object in a JSON file.
+    """Read the object in a JSON file.
 
     Args:
         file: The file.
-        remedy: What the message tells to do with a damaged one.
+        remedy: What to do with a damaged file, for the message.
 
     Raises:
         InputError: If the file holds anything else.
@@ -70,7 +70,7 @@ def write_csv(file: Path, rows: Sequence[Mapping[str, Any]]) -> None:
 
 
 def read_csv(file: Path) -> list[dict[str, str]]:
-    """The complete rows of a table; a last line that was cut off is left out.
+    """Read the complete rows of a table; a last line that was cut off is left out.
 
     Raises:
         InputError: If the file is not text.
@@ -85,7 +85,7 @@ def read_csv(file: Path) -> list[dict[str, str]]:
 
 
 def read_numbers(file: Path) -> list[dict[str, float]]:
-    """The complete rows of a table of numbers, such as ``metrics.csv``.
+    """Read the complete rows of a table of numbers, such as ``metrics.csv``.
 
     Raises:
         InputError: If there is anything else in it.
@@ -97,7 +97,7 @@ def read_numbers(file: Path) -> list[dict[str, float]]:
 
 
 def write_figure(file: Path, figure: Figure, dpi: int = 110) -> None:
-    """Write a picture, whole or not at all; the suffix of its name says in which format."""
+    """Write a plot, whole or not at all; the suffix of its name says in which format."""
     buffer = io.BytesIO()
     figure.savefig(buffer, format=file.suffix.lstrip(".").lower(), dpi=dpi)
     write_bytes(file, buffer.getvalue())

@@ -1,17 +1,15 @@
-"""What may be done with a folder of results: begin there, go on, or discard what it holds.
-
-A run takes a folder with ``config.json`` and has finished once ``summary.json`` is there.
-"""
+"""A folder with one run: when it may begin or go on there, and the files that every run has."""
 
 from __future__ import annotations
 
 import json
+import logging
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
-from fnmatch import fnmatch
+from itertools import count
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 from zipfile import BadZipFile, ZipFile
 
 import torch
@@ -20,92 +18,197 @@ from filelock import FileLock, Timeout
 from multipath._internal.files import drafted
 from multipath.errors import ConfigurationError, InputError
 
-from .files import read_json
+from .files import read_json, write_json
 from .settings import differences
 
-__all__ = [
-    "changed_files",
-    "check_folder",
-    "check_place",
-    "check_settings",
-    "discard",
-    "discard_drafts",
-    "folder_lock",
-    "read_checkpoint",
-    "restoring",
-    "resumable",
-]
+__all__ = ["RunFolder", "changed_files", "check_place", "folder_lock"]
 
-CONFIG, SUMMARY = "config.json", "summary.json"
+log = logging.getLogger(__name__)
+
 AFRESH = "start again with --overwrite"
-
-LEFT_BY_A_RUN = (
-    *(SUMMARY, "report.html", "metrics.csv", "draws.csv"),
-    # of sound matching
-    *("encoder.pt", "probabilities.pt", "sources.json"),
-    *("convergence.png", "pairs.png", "estimates.png"),
-    *("audio/*_target.wav", "audio/*_reconstruction.wav", "checkpoints/*.ckpt"),
-    *("tensorboard/events.out.tfevents.*", "tensorboard/hparams.yaml"),
-    # of a resynthesis
-    *("checkpoint.pt", "target.wav", "resynthesis.wav"),
-    *("spectrograms.png", "descent.png", "draws.png"),
-)
-"""All but ``config.json``, which is replaced: without it a folder would look like anybody's."""
-FOLDERS = "audio", "checkpoints", "tensorboard"
+PREVIOUS = "previous-"
+"""Folders that begin so hold what earlier runs left in the folder of a run."""
 
 
-def check_folder(root: Path, *, resume: bool, overwrite: bool) -> None:
-    """Refuse to begin a run where there is another, or to go on where there is none.
+class RunFolder:
+    """The files of a run, and what may be done with a folder that already holds one.
+
+    A run is there from ``config.json`` on, and has finished once there is ``summary.json``. It has
+    the folder to itself: it neither begins beside files that are no run's nor deletes any, and an
+    earlier run is moved aside, whatever its files are.
 
     Args:
         root: The folder, which need not exist.
-        resume: Go on with an interrupted run.
-        overwrite: Discard what is there.
-
-    Raises:
-        ConfigurationError: If neither says what to do with the run that the folder holds, or both
-            do; if there is nothing to resume; or if the folder has files such as a run leaves and
-            yet holds none, so that they may be anybody's.
 
     Example:
         >>> from tempfile import TemporaryDirectory
-        >>> from multipath.applications.runs.files import write_json
         >>> with TemporaryDirectory() as root:
-        ...     check_folder(Path(root), resume=False, overwrite=False)
-        ...     write_json(Path(root, "config.json"), {"task": "mine", "steps": 5})
-        ...     check_folder(Path(root), resume=True, overwrite=False)
-        ...     check_settings(Path(root), {"task": "mine", "steps": 6})
+        ...     files = RunFolder(Path(root))
+        ...     going_on = files.check({"task": "mine", "steps": 5}, resume=False, overwrite=False)
+        ...     files.begin({"task": "mine", "steps": 5}, resume=going_on)
+        ...     files.check({"task": "mine", "steps": 6}, resume=True, overwrite=False)
         Traceback (most recent call last):
         multipath.errors.ConfigurationError: cannot resume ... other settings: steps was 5, is 6
     """
-    if resume and overwrite:
-        raise ConfigurationError("resume and overwrite exclude each other; choose one")
-    taken, finished = _holds_a_run(root), (root / SUMMARY).exists()
-    foreign = [] if taken else [path for path in (root / CONFIG, *_left(root)) if path.exists()]
-    if foreign:
-        names = ", ".join(path.relative_to(root).as_posix() for path in foreign[:3])
-        raise ConfigurationError(
-            f"{root} holds no run, but {names}, which a run would replace; choose another folder "
-            "(--out), or move that away"
-        )
-    if finished and not overwrite:
-        raise ConfigurationError(
-            f"{root} holds a finished run; choose another folder (--out), or discard it with "
-            "--overwrite"
-        )
-    if resume and not taken:
-        raise ConfigurationError(
-            f"nothing to resume: {root} holds no run; start one without --resume"
-        )
-    if taken and not (resume or overwrite):
-        raise ConfigurationError(
-            f"{root} holds an unfinished run; go on with --resume, or discard it with --overwrite"
+
+    may_change: ClassVar[tuple[str, ...]] = ()
+    """Settings that a resumed run need not share: ``name``, or ``group.name`` in a group."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.config = root / "config.json"
+        self.metrics = root / "metrics.csv"
+        self.draws = root / "draws.csv"
+        self.summary = root / "summary.json"
+        self.report = root / "report.html"
+        self.checkpoint = root / "checkpoint.pt"
+
+    @property
+    def unfinished(self) -> bool:
+        """Whether the folder holds a run that can be resumed."""
+        return self._holds_a_run() and not self.summary.exists()
+
+    def check(self, settings: Mapping[str, Any], *, resume: bool, overwrite: bool) -> bool:
+        """Refuse to begin a run where there is something else, or to go on where there is no run.
+
+        Args:
+            settings: Those of the run that is to begin or to go on.
+            resume: Go on with an interrupted run.
+            overwrite: Move an earlier run aside and begin.
+
+        Returns:
+            Whether there is a checkpoint to go on from.
+
+        Raises:
+            ConfigurationError: If neither ``resume`` nor ``overwrite`` says what to do with the run
+                that the folder holds, or both do; if there is nothing to resume, or it has other
+                settings; or if the folder holds files but no run, so that they may be anybody's.
+            InputError: If ``config.json`` is damaged.
+        """
+        if resume and overwrite:
+            raise ConfigurationError("resume and overwrite exclude each other; choose one")
+        taken = self._holds_a_run()
+        if not taken and (foreign := self._held()):
+            raise ConfigurationError(
+                f"{self.root} holds no run, but {', '.join(file.name for file in foreign[:3])}; a "
+                "run needs a folder of its own: choose another one (--out), or move that away"
+            )
+        if taken and self.summary.exists() and not overwrite:
+            raise ConfigurationError(
+                f"{self.root} holds a finished run; choose another folder (--out), or move the run "
+                "aside with --overwrite"
+            )
+        if taken and not (resume or overwrite):
+            raise ConfigurationError(
+                f"{self.root} holds an unfinished run; go on with --resume, or move it aside with "
+                "--overwrite"
+            )
+        if resume and not taken:
+            raise ConfigurationError(
+                f"nothing to resume: {self.root} holds no run; start one without --resume"
+            )
+        if resume:
+            self._check_settings(settings)
+        self._discard_drafts()
+        if resume and not self.checkpoint.exists():
+            log.warning("no checkpoint in %s yet: starting from the beginning", self.root)
+        return resume and self.checkpoint.exists()
+
+    def begin(self, settings: Mapping[str, Any], *, resume: bool) -> None:
+        """Write the settings down, after moving aside what an earlier run left.
+
+        Args:
+            settings: Those of the run.
+            resume: Whether it is the same run, interrupted before its first checkpoint: its files
+                stay until they are written anew.
+        """
+        if not resume:
+            self._move_aside()
+        self.root.mkdir(parents=True, exist_ok=True)
+        write_json(self.config, settings)
+
+    def finish(self, summary: Mapping[str, Any]) -> None:
+        """Write the summary, which says that the run has finished, and drop the checkpoint."""
+        write_json(self.summary, summary)
+        self.checkpoint.unlink(missing_ok=True)
+
+    @contextmanager
+    def restoring(self, *, weights_only: bool = True) -> Iterator[Any]:
+        """Read the checkpoint; whatever goes wrong with its content means that it is damaged.
+
+        Args:
+            weights_only: As for :func:`torch.load`.
+
+        Yields:
+            What ``torch.save`` has put into the checkpoint, on the CPU.
+
+        Raises:
+            InputError: For any error but a missing permission.
+        """
+        try:
+            with ZipFile(self.checkpoint) as archive:  # torch would not notice a changed byte
+                if archive.testzip() is not None:
+                    raise BadZipFile
+            yield torch.load(self.checkpoint, map_location="cpu", weights_only=weights_only)
+        except PermissionError:
+            raise
+        except Exception as error:  # the content may be of any kind
+            raise InputError(f"{self.checkpoint} is damaged; {AFRESH}, or remove it") from error
+
+    def _held(self) -> list[Path]:
+        """What a run would meet here; earlier runs that were moved aside and hidden files stay."""
+        if not self.root.is_dir():
+            return []
+        return sorted(
+            each for each in self.root.iterdir() if not each.name.startswith((".", PREVIOUS))
         )
 
+    def _holds_a_run(self) -> bool:
+        """Whether ``config.json`` is that of a run: other programs have files of that name."""
+        if not self.config.is_file():
+            return False
+        try:
+            return "task" in read_json(self.config)
+        except InputError:  # damaged: whoever goes on with it will be told
+            return True
 
-def resumable(root: Path) -> bool:
-    """Whether the folder holds a run that is not finished."""
-    return _holds_a_run(root) and not (root / SUMMARY).exists()
+    def _check_settings(self, settings: Mapping[str, Any]) -> None:
+        before = read_json(self.config, remedy=f"{AFRESH}, or remove it")
+        now = json.loads(json.dumps(settings))
+        for path in self.may_change:
+            *groups, name = path.split(".")
+            for values in (before, now):
+                for group in groups:
+                    values = values.get(group, {})
+                if isinstance(values, dict):  # a run of another kind may have no such group
+                    values.pop(name, None)
+        if changed := list(differences(before, now)):
+            raise ConfigurationError(
+                f"cannot resume {self.root} with other settings: {'; '.join(changed)}"
+            )
+
+    def _discard_drafts(self) -> None:
+        """Remove what a run that was killed had not written to the end."""
+        own = {file for file in vars(self).values() if file != self.root}
+        for folder in {file.parent for file in own}:
+            for draft in folder.glob(".*"):
+                name = drafted(draft)
+                if name is not None and folder / name in own:  # others may be writing theirs
+                    draft.unlink(missing_ok=True)
+
+    def _move_aside(self) -> None:
+        """Move all that an earlier run left into a folder of its own; links are moved as links."""
+        if not (held := self._held()):
+            return
+        names = (self.root / f"{PREVIOUS}{number}" for number in count(1))
+        aside = next(folder for folder in names if not os.path.lexists(folder))
+        aside.mkdir()
+        # Interrupted between two of them, this leaves a run to move aside or to begin again: it is
+        # one as long as config.json is there, and without the checkpoint it does not go on halfway.
+        first = {self.checkpoint, *self.checkpoint.parents}
+        for each in sorted(held, key=lambda each: (each == self.config, each not in first)):
+            each.rename(aside / each.name)
+        log.warning("the earlier run is now in %s", aside)
 
 
 def check_place(folder: Path, option: str = "--out") -> None:
@@ -113,7 +216,7 @@ def check_place(folder: Path, option: str = "--out") -> None:
 
     Args:
         folder: The folder.
-        option: What the message tells to choose another place with.
+        option: The option that chooses another place, for the message.
 
     Raises:
         ConfigurationError: If it cannot.
@@ -131,38 +234,12 @@ def check_place(folder: Path, option: str = "--out") -> None:
     )
 
 
-def check_settings(root: Path, settings: Mapping[str, Any], ignored: Sequence[str] = ()) -> None:
-    """Refuse to go on with other settings than those in ``config.json``.
-
-    Args:
-        root: The folder.
-        settings: Those of the run that is to go on.
-        ignored: Names of settings that may differ, ``group.name`` if they are in a group.
-
-    Raises:
-        ConfigurationError: If there are others; it says which, and how they differ.
-        InputError: If ``config.json`` is damaged.
-    """
-    before = read_json(root / CONFIG, remedy=f"{AFRESH}, or remove it")
-    now = json.loads(json.dumps(settings))
-    for path in ignored:
-        *groups, name = path.split(".")
-        for values in (before, now):
-            for group in groups:
-                values = values.get(group, {})
-            if isinstance(values, dict):  # old ones had no groups
-                values.pop(name, None)
-    changed = list(differences(before, now))
-    if changed:
-        raise ConfigurationError(f"cannot resume {root} with other settings: {'; '.join(changed)}")
-
-
 def changed_files(before: Mapping[str, str], now: Mapping[str, str]) -> list[str]:
-    """Say which files, known by digests of their content, are others by now.
+    """Say which files, known by digests of their content, have changed.
 
     Args:
-        before: Digests by names.
-        now: Likewise.
+        before: The digests at first, by the names of the files.
+        now: The digests by now.
 
     Example:
         >>> changed_files({"a.wav": "1", "b.wav": "2"}, {"b.wav": "3", "c.wav": "4"})
@@ -177,37 +254,9 @@ def changed_files(before: Mapping[str, str], now: Mapping[str, str]) -> list[str
     )
 
 
-def read_checkpoint(file: Path, *, weights_only: bool = True) -> Any:
-    """What ``torch.save`` put into a file, on the CPU.
-
-    Raises:
-        InputError: If the file is damaged.
-    """
-    with restoring(file):
-        with ZipFile(file) as archive:  # torch would not notice a changed byte
-            if archive.testzip() is not None:
-                raise BadZipFile
-        return torch.load(file, map_location="cpu", weights_only=weights_only)
-
-
-@contextmanager
-def restoring(file: Path) -> Iterator[None]:
-    """Whatever goes wrong with the content of a checkpoint means that it is damaged.
-
-    Raises:
-        InputError: For any error but a missing permission.
-    """
-    try:
-        yield
-    except PermissionError:
-        raise
-    except Exception as error:  # content may be of any kind
-        raise InputError(f"{file} is damaged; {AFRESH}, or remove it") from error
-
-
 @contextmanager
 def folder_lock(root: Path) -> Iterator[None]:
-    """Keep other processes from writing to a folder; a process that dies lets go of it.
+    """Keep other processes from writing to a folder; a process that dies releases it.
 
     Args:
         root: The folder, made if needed.
@@ -223,10 +272,10 @@ def folder_lock(root: Path) -> Iterator[None]:
         lock.acquire()
     except Timeout:
         raise ConfigurationError(
-            f"another process is writing to {root}; let it end, or choose another folder (--out); "
-            f"if there is none, remove {root / '.lock'}"
+            f"another process is writing to {root}; wait for it to finish, or choose another "
+            f"folder (--out); if there is none, remove {root / '.lock'}"
         ) from None
-    except NotImplementedError:  # a file system without locks, as of some clusters
+    except NotImplementedError:  # some clusters have file systems without locks
         yield
         return
     try:
@@ -237,46 +286,3 @@ def folder_lock(root: Path) -> Iterator[None]:
         with suppress(OSError):  # they are not empty, if anything came of it
             for folder in made:
                 folder.rmdir()
-
-
-def discard(root: Path) -> None:
-    """Remove the files of an earlier run but ``config.json``; what else is there stays.
-
-    Args:
-        root: The folder.
-    """
-    discard_drafts(root)
-    for file in _left(root):
-        file.unlink()
-    for name in FOLDERS:
-        with suppress(OSError):  # it is not there, or somebody else's files are in it
-            (root / name).rmdir()
-
-
-def discard_drafts(root: Path) -> None:
-    """Remove what a run that was killed had not written to the end.
-
-    Args:
-        root: The folder; drafts of anything else stay.
-    """
-    for folder in (root, *(root / name for name in FOLDERS)):
-        for draft in folder.glob(".*"):
-            name = drafted(draft)
-            file = (folder / (name or "")).relative_to(root).as_posix()
-            if name and any(fnmatch(file, pattern) for pattern in (CONFIG, *LEFT_BY_A_RUN)):
-                draft.unlink(missing_ok=True)
-
-
-def _left(root: Path) -> list[Path]:
-    return [file for pattern in LEFT_BY_A_RUN for file in sorted(root.glob(pattern))]
-
-
-def _holds_a_run(root: Path) -> bool:
-    """Whether ``config.json`` is ours: other programs have files of that name."""
-    if not (root / CONFIG).is_file():
-        return False
-    try:
-        config = read_json(root / CONFIG)
-    except InputError:  # damaged: whoever goes on with it will be told
-        return True
-    return isinstance(config, Mapping) and "task" in config

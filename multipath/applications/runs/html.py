@@ -11,7 +11,7 @@ from .files import write_text
 
 
 def render_page(file: Path, template: str, **values: Any) -> Path:
-    """Fill one of the package's templates, with text escaped; the page is whole or not there."""
+    """Fill one of the package's templates, escaping text; write the page whole or not at all."""
     loader = PackageLoader("multipath.applications", "templates")
     environment = Environment(loader=loader, autoescape=True, undefined=StrictUndefined)
     environment.filters["number"] = number
@@ -20,7 +20,7 @@ def render_page(file: Path, template: str, **values: Any) -> Path:
 
 
 def number(value: float) -> str:
-    """Three digits, or all before the point.
+    """Write a number with three digits, or all of those before the point.
 
     Example:
         >>> number(0.012345), number(12345.6)

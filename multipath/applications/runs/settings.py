@@ -22,7 +22,7 @@ class Settings:
     """
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values, fit for JSON."""
+        """Convert to plain values, fit for JSON."""
         values = {field.name: getattr(self, field.name) for field in fields(self)}
         return {
             name: value.to_dict() if isinstance(value, Settings) else value
@@ -31,7 +31,7 @@ class Settings:
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Self:
-        """The inverse of :meth:`to_dict`; lists become tuples again.
+        """Invert :meth:`to_dict`; lists become tuples again.
 
         Raises:
             InputError: If a setting is missing or unknown.
@@ -50,7 +50,7 @@ def check_positive(settings: Settings, *names: str) -> None:
     """Refuse counts below 1.
 
     Raises:
-        ConfigurationError: If there is one.
+        ConfigurationError: If one of these settings is below 1.
     """
     for name in names:
         if getattr(settings, name) < 1:

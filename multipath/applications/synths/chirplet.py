@@ -34,12 +34,12 @@ class ChirpletSynth(nn.Module):
 
     Parameters come as :math:`\theta \in [0, 1]^2`, log-uniform in their ranges:
     :math:`\alpha = \alpha_{min} (\alpha_{max} / \alpha_{min})^{\theta_0}`, and :math:`\gamma`
-    likewise from :math:`\theta_1`.
+    follows from :math:`\theta_1` in the same way.
 
     Args:
         ranges: Name of an entry of ``CHIRPLETS``, or ranges of your own.
         n_samples: Length N of the signal.
-        sample_rate: In Hz.
+        sample_rate: Sample rate in Hz.
         f0: Frequency in the middle of the signal, in Hz.
         bandwidth: b, in octaves.
         sigma: Standard deviation of the window as a fraction of the bandwidth.
@@ -59,7 +59,7 @@ class ChirpletSynth(nn.Module):
         torch.Size([3, 32768])
 
     Source: SCRAPL (Mitcheltree et al., ICLR 2026), section on chirplets; the window and the
-    amplitude as in the authors' code.
+    amplitude are those of the authors' code.
     """
 
     parameter_names = PARAMETERS
@@ -108,12 +108,12 @@ class ChirpletSynth(nn.Module):
         self.register_buffer("log_bounds", bounds.log2().to(dtype), persistent=False)
 
     def physical(self, theta: Tensor) -> Tensor:
-        """From theta in [0, 1] to AM in Hz and FM in octaves/s, shape (..., 2)."""
+        """Bring theta in [0, 1] to AM in Hz and FM in octaves/s, shape (..., 2)."""
         low, high = self.log_bounds.unbind(dim=1)
         return torch.exp2(low + theta * (high - low))
 
     def forward(self, theta: Tensor, shift: Tensor | None = None) -> Tensor:
-        """Render.
+        """Render chirplets.
 
         Args:
             theta: Parameters in [0, 1], shape (batch, 2): AM, FM.
@@ -133,7 +133,7 @@ class ChirpletSynth(nn.Module):
         return signal if shift is None else shift_signals(signal, shift)
 
     def render(self, am: Tensor, fm: Tensor) -> Tensor:
-        """Unshifted chirplets from AM in Hz and FM in octaves/s, each of shape (batch,)."""
+        """Render unshifted chirplets from AM in Hz and FM in octaves/s, each of shape (batch,)."""
         am, fm = am[:, None], fm[:, None]
         cycles = self.f0 * torch.expm1(math.log(2) * fm * self.time) / (math.log(2) * fm)
         width = self.sigma * self.bandwidth / (fm.detach() if self.detach_window else fm)

@@ -38,11 +38,11 @@ class GranularSynth(nn.Module):
 
     Args:
         n_samples: Length of the signal.
-        sample_rate: In Hz.
-        n_grains: Their number G.
+        sample_rate: Sample rate in Hz.
+        n_grains: Largest number of grains G.
         grain_samples: Length of a grain in samples.
         f_min: Lowest frequency of a grain's middle, in Hz.
-        f_max: Highest, in Hz.
+        f_max: Highest frequency of a grain's middle, in Hz.
         typical_slope: :math:`\gamma_0` in octaves/s. Default: a twelfth of an octave in 256 samples
             at 8192 Hz.
         steepest: r < 1, the share of the way from level to vertical.
@@ -124,16 +124,16 @@ class GranularSynth(nn.Module):
         self.register_buffer("window", window.to(dtype), persistent=False)
 
     def physical(self, theta: Tensor) -> Tensor:
-        """From theta in [0, 1] to density in grains and slope in octaves/s, shape (..., 2)."""
+        """Bring theta in [0, 1] to density in grains and slope in octaves/s, shape (..., 2)."""
         density, slope = theta.unbind(dim=-1)
         steepness = torch.tan(self.steepest * math.pi / 2 * (2 * slope - 1))
         return torch.stack([self.n_grains * density, self.typical_slope * steepness], dim=-1)
 
     def placement(self, seeds: Tensor) -> tuple[Tensor, Tensor]:
-        """First sample and middle frequency in Hz of every grain, each of shape (batch, G).
+        """Draw the first sample and the middle frequency (Hz) of each grain, both (batch, G).
 
         Args:
-            seeds: One for each texture, integers of shape (batch,).
+            seeds: A seed for each texture, integers of shape (batch,).
         """
         uniform = torch.stack(
             [
@@ -150,7 +150,7 @@ class GranularSynth(nn.Module):
         return (onsets * places).long(), self.f_min * torch.exp2(octaves * heights)
 
     def forward(self, theta: Tensor, seeds: Tensor) -> Tensor:
-        """Render.
+        """Render textures.
 
         Args:
             theta: Parameters in [0, 1], shape (batch, 2): density, slope.

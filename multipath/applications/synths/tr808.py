@@ -33,10 +33,10 @@ RANGES: dict[str, tuple[str, tuple[float, float]]] = {
 """Unit and range of each parameter, in their order."""
 
 ATTACK = 1e-3
-"""Seconds in which every envelope rises."""
+"""Rise time of every envelope in seconds."""
 
 HIGHEST_CUTOFF = 0.45
-"""Times the sample rate: beyond, nothing audible is left and the filter hardly decays."""
+"""As a share of the sample rate; above it nothing audible is left and the filter hardly decays."""
 
 MINUS_60_DB = math.log(1000)
 
@@ -64,7 +64,7 @@ class TR808Synth(nn.Module):
 
     Args:
         n_samples: Length of the signal.
-        sample_rate: In Hz.
+        sample_rate: Sample rate in Hz.
 
     Raises:
         ConfigurationError: If there is no sample, or the highest frequency, 6000 Hz, exceeds half
@@ -125,11 +125,11 @@ class TR808Synth(nn.Module):
             self.register_buffer(name, buffer.to(dtype), persistent=False)
 
     def physical(self, theta: Tensor) -> Tensor:
-        """From theta in [0, 1] to Hz, s, dB and ratios (``parameter_units``), shape (..., 14)."""
+        """Bring theta in [0, 1] to Hz, s, dB and ratios (``parameter_units``), shape (..., 14)."""
         return self.low + theta * self.width
 
     def forward(self, theta: Tensor, nuisance: Tensor | None = None) -> Tensor:
-        """Render.
+        """Render drums.
 
         Args:
             theta: Parameters in [0, 1], shape (batch, 14), in the order of ``parameter_names``.
@@ -160,7 +160,7 @@ class TR808Synth(nn.Module):
         return shift_signals(self.render(self.physical(theta), self.noise(seeds)), shift)
 
     def render(self, parameters: Tensor, noise: Tensor) -> Tensor:
-        """Unshifted drums from parameters in their units and noise.
+        """Render unshifted drums from parameters in their units and noise.
 
         Args:
             parameters: Shape (batch, 14), as from :meth:`physical`.
@@ -182,17 +182,17 @@ class TR808Synth(nn.Module):
         return torch.tanh(amplitude(named["drive"])[:, None] * mix)
 
     def envelope(self, decay: Tensor) -> Tensor:
-        """Up to 1 in 1 ms, then down by 60 dB in ``decay`` seconds (batch,): (batch, n_samples)."""
+        """Rise to 1 in 1 ms, fall by 60 dB in ``decay`` seconds (batch,): (batch, n_samples)."""
         fall = torch.exp(-MINUS_60_DB / decay[:, None] * self.after_rise)
         return self.rise * torch.where(fall > SILENCE, fall, 0.0)
 
     def envelope_integral(self, decay: Tensor) -> Tensor:
-        """Integral of :meth:`envelope` over time from 0, in seconds: (batch, n_samples)."""
+        """Integrate :meth:`envelope` over time from 0, in seconds: (batch, n_samples)."""
         rate = MINUS_60_DB / decay[:, None]
         return self.rise_integral - torch.expm1(-rate * self.after_rise) / rate
 
     def noise(self, seeds: Tensor) -> Tensor:
-        """White noise, uniform in [-1, 1], (batch, n_samples); a seed always gives the same."""
+        """Draw white noise, uniform in [-1, 1], (batch, n_samples), the same for the same seed."""
         drawn = {
             seed: torch.rand(self.n_samples, generator=torch.Generator().manual_seed(seed))
             for seed in set(seeds.tolist())
@@ -206,7 +206,7 @@ class TR808Synth(nn.Module):
 
 
 def amplitude(decibels: Tensor) -> Tensor:
-    """From dB to a factor.
+    """Bring dB to a factor.
 
     Example:
         >>> amplitude(torch.tensor([0.0, -20.0]))

@@ -8,11 +8,9 @@ import numpy as np
 import pytest
 import soundfile
 import torch
-from matplotlib.figure import Figure
 from matplotlib.image import imread
 
-from multipath import Path as LossPath
-from multipath import PathTable, TransformLoss
+from multipath import TransformLoss
 from multipath.applications.audio.files import read_audio, resample, write_audio
 from multipath.applications.cli.main import main
 from multipath.applications.distance.compare import (
@@ -22,7 +20,7 @@ from multipath.applications.distance.compare import (
     default_transform,
     plot,
 )
-from multipath.applications.distance.plot import _draw_plane, _draw_rate_scale, check_plot_file
+from multipath.applications.distance.plot import check_plot_file
 from multipath.errors import InputError
 from multipath.transforms import JTFS, MultiResolutionSTFT, Scattering1D, Transform
 from tests import RECORDINGS
@@ -202,7 +200,7 @@ def test_bad_input(changes, message):
 
 
 @pytest.mark.parametrize("transform", TRANSFORMS)
-def test_picture(tmp_path, transform):
+def test_plot(tmp_path, transform):
     different = compare(noise(0), tremolo(20), RATE, transform)
     plot(different, tmp_path / "different.png")
     pixels = imread(tmp_path / "different.png")
@@ -212,38 +210,13 @@ def test_picture(tmp_path, transform):
     assert not np.array_equal(imread(tmp_path / "same.png"), pixels)
 
 
-def test_plane_puts_each_value_into_its_cell():
-    axes = Figure().subplots()
-    rows = _draw_plane(axes, [4.0, 1.0, 1.0, 4.0], [0.5, 0.5, -2.0, 0.0], np.arange(4.0))
-    assert rows.tolist() == [-2.0, 0.0, 0.5]
-    cells = axes.collections[0].get_array()
-    expected = [[2.0, np.nan], [np.nan, 3.0], [1.0, 0.0]]  # 4 Hz right of 1 Hz, -2 at the bottom
-    np.testing.assert_array_equal(np.ma.filled(cells, np.nan), expected)
-    assert axes.get_xscale() == "log"
-
-
-def test_falling_patterns_are_drawn_below_rising_ones():
-    table = PathTable(
-        LossPath(index, metadata={"rate": rate, "scale": scale, "spin": spin})
-        for index, (rate, scale, spin) in enumerate(
-            [(1.0, 0.0, 0), (1.0, 2.0, 1), (1.0, 2.0, -1), (3.0, 0.0, 0), (3.0, 2.0, 1)]
-        )
-    )
-    figure = Figure()
-    _draw_rate_scale(figure, table, np.arange(5.0))
-    cells = np.ma.filled(figure.axes[0].collections[0].get_array(), np.nan)
-    np.testing.assert_array_equal(cells, [[2.0, np.nan], [0.0, 3.0], [1.0, 4.0]])
-    labels = [label.get_text() for label in figure.axes[0].get_yticklabels()]
-    assert labels == ["-2", "0", "+2"]
-
-
-def test_picture_of_any_other_transform(tmp_path):
+def test_plot_of_any_other_transform(tmp_path):
     plot(compare(noise(0), noise(1), RATE, Halves()), tmp_path / "bars.svg")
     assert "<svg" in (tmp_path / "bars.svg").read_text()
 
 
-def test_picture_that_cannot_be_written(tmp_path):
-    with pytest.raises(InputError, match=r"a\.xyz: expected a picture with one of the suffixes"):
+def test_plot_that_cannot_be_written(tmp_path):
+    with pytest.raises(InputError, match=r"a\.xyz: expected a plot with one of the suffixes"):
         check_plot_file(tmp_path / "a.xyz")
     with pytest.raises(InputError, match=r"a\.png: there is no folder .*none; make it first"):
         check_plot_file(tmp_path / "none" / "a.png")
@@ -355,7 +328,7 @@ def test_command_mixes_down_on_request(files, capsys):
         ("fast.wav", ["--sample-rate", "-1"], "a sample rate must be a whole number of Hz"),
         ("fast.wav", ["--sample-rate", "1999999973"], "from 1 to 1000000, got 1999999973"),
         ("fast.wav", ["--sample-rate", "100"], "100 samples is too short for jtfs"),
-        ("fast.wav", ["--plot", "a.xyz"], "a.xyz: expected a picture with one of the suffixes"),
+        ("fast.wav", ["--plot", "a.xyz"], "a.xyz: expected a plot with one of the suffixes"),
     ],
 )
 def test_command_refuses_bad_input_in_one_line(files, capsys, name, options, message):

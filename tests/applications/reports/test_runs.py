@@ -44,8 +44,8 @@ def make_match(folder, loss="mss", seed=0, errors=(300.0, 200.0), finished=True,
     ]
     write_csv(folder / "metrics.csv", rows)
     if finished:
-        names = ("theta", "AM", "FM")
-        write_json(folder / "summary.json", {"theta_error": dict.fromkeys(names, errors[-1])})
+        found = dict.fromkeys(("theta", "AM", "FM"), errors[-1])
+        write_json(folder / "summary.json", {"errors": "theta_error", "theta_error": found})
     return folder
 
 
@@ -329,7 +329,7 @@ def refuse(tmp_path, change, message):
         ("config.json", "{", "config.json is damaged"),
         ("config.json", '{"loss": "mss"}', "expected a run of match or resynthesize"),
         ("config.json", '{"task": "a"}', "damaged or of another version .KeyError.'seed'"),
-        ("summary.json", '{"a": 1}', "damaged or of another version .KeyError.'theta_error'"),
+        ("summary.json", '{"a": 1}', "damaged or of another version .KeyError.'errors'"),
         ("metrics.csv", "step,theta\n1,many\n", "metrics.csv is damaged .could not convert"),
         ("metrics.csv", "step,loss\n1,2\n", "damaged or of another version .KeyError.'theta'"),
         ("metrics.csv", "step,theta\nnan,2\n9,1\n", "damaged or of another version .ValueError"),

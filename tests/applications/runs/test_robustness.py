@@ -27,14 +27,7 @@ from multipath.applications.reports.runs import read_run
 from multipath.applications.resynthesis.run import run_resynthesis
 from multipath.applications.resynthesis.settings import ResynthesisSettings
 from multipath.applications.runs.files import read_csv, replacing, write_tensors
-from multipath.applications.runs.folders import (
-    check_folder,
-    check_place,
-    check_settings,
-    discard,
-    folder_lock,
-    read_checkpoint,
-)
+from multipath.applications.runs.folders import RunFolder, check_place, folder_lock
 from multipath.errors import ConfigurationError, InputError
 from tests.applications.tiny import TASKS, TINY
 
@@ -160,23 +153,27 @@ def test_a_row_that_was_cut_off_is_left_out(tmp_path, cut):
 
 @pytest.mark.parametrize("part", [0.0, 0.01, 0.3, 0.9, 0.999])
 def test_a_checkpoint_that_was_cut_off_is_damaged(tmp_path, part):
-    file = tmp_path / "a.pt"
-    write_tensors(file, {"weights": torch.randn(2000)})
-    whole = file.read_bytes()
-    file.write_bytes(whole[: int(part * len(whole))])
-    with pytest.raises(InputError, match="is damaged; start again with --overwrite, or remove it"):
-        read_checkpoint(file)
+    files = RunFolder(tmp_path)
+    write_tensors(files.checkpoint, {"weights": torch.randn(2000)})
+    whole = files.checkpoint.read_bytes()
+    files.checkpoint.write_bytes(whole[: int(part * len(whole))])
+    with (
+        pytest.raises(InputError, match="is damaged; start again with --overwrite, or remove it"),
+        files.restoring(),
+    ):
+        pass
 
 
 def test_a_changed_byte_in_a_checkpoint_is_noticed(tmp_path):
-    file = tmp_path / "a.pt"
-    write_tensors(file, torch.zeros(2000))
-    assert read_checkpoint(file).shape == (2000,)
-    whole = bytearray(file.read_bytes())
+    files = RunFolder(tmp_path)
+    write_tensors(files.checkpoint, torch.zeros(2000))
+    with files.restoring() as state:
+        assert state.shape == (2000,)
+    whole = bytearray(files.checkpoint.read_bytes())
     whole[len(whole) // 2] ^= 0xFF
-    file.write_bytes(whole)
-    with pytest.raises(InputError, match="is damaged"):
-        read_checkpoint(file)
+    files.checkpoint.write_bytes(whole)
+    with pytest.raises(InputError, match="is damaged"), files.restoring():
+        pass
 
 
 def test_a_checkpoint_stays_when_its_successor_does_not_fit(tmp_path):
@@ -197,34 +194,31 @@ def test_a_checkpoint_stays_when_its_successor_does_not_fit(tmp_path):
         ((), False, False, None),
         ((), True, False, "nothing to resume: .* holds no run; start one without --resume"),
         ((), False, True, None),
-        (("config.json",), False, False, "unfinished run; go on with --resume, or discard it with"),
+        (("config.json",), False, False, "unfinished run; go on with --resume, or move it aside"),
         (("config.json",), True, False, None),
         (("config.json",), False, True, None),
         (("config.json",), True, True, "exclude each other"),
         (("config.json", "summary.json"), False, False, "holds a finished run; choose another"),
         (("config.json", "summary.json"), True, False, "holds a finished run; choose another"),
         (("config.json", "summary.json"), False, True, None),
-        (("notes.txt",), False, False, None),
-        (("audio/song.wav",), False, False, None),
-        (("audio/0_target.wav",), False, False, r"holds no run, but audio/0_target\.wav, which"),
-        (
-            ("summary.json",),
-            False,
-            True,
-            "holds no run, but summary.json, .*; choose another folder",
-        ),
         (("config.json", "target.wav"), False, True, None),
+        ((".hidden", "previous-1/config.json"), False, False, None),
+        (("previous-1/config.json",), True, False, "nothing to resume"),
+        (("notes.txt",), False, False, r"holds no run, but notes\.txt; a run needs a folder of"),
+        (("audio/song.wav", "summary.json"), False, True, "no run, but audio, summary.json; "),
     ],
 )
 def test_what_a_folder_allows(tmp_path, files, resume, overwrite, message):
+    settings = {"task": "resynthesis"}
     for name in files:
         (tmp_path / name).parent.mkdir(exist_ok=True)
-        (tmp_path / name).write_text('{"task": "resynthesis"}')
+        (tmp_path / name).write_text(json.dumps(settings))
+    folder = RunFolder(tmp_path)
     if message is None:
-        check_folder(tmp_path, resume=resume, overwrite=overwrite)
+        assert not folder.check(settings, resume=resume, overwrite=overwrite)  # no checkpoint
     else:
         with pytest.raises(ConfigurationError, match=message):
-            check_folder(tmp_path, resume=resume, overwrite=overwrite)
+            folder.check(settings, resume=resume, overwrite=overwrite)
 
 
 def test_places_that_cannot_be_written_to(tmp_path, monkeypatch):
@@ -239,23 +233,30 @@ def test_places_that_cannot_be_written_to(tmp_path, monkeypatch):
 
 
 def test_settings_may_differ_where_it_does_not_matter(tmp_path):
-    (tmp_path / "config.json").write_text('{"source": "a", "group": {"x": 1, "y": [2, 3]}}')
-    check_settings(tmp_path, {"source": "b", "group": {"x": 1, "y": (2, 3)}}, ignored=["source"])
-    with pytest.raises(ConfigurationError, match=r"settings: source was a, is b; group\.x was 1"):
-        check_settings(tmp_path, {"source": "b", "group": {"x": 2, "y": (2, 3)}})
+    class Renamed(RunFolder):
+        may_change = ("source", "group.z", "other.x")
+
+    def check(source, **group):
+        now = {"task": "mine", "source": source, "group": group}
+        return Renamed(tmp_path).check(now, resume=True, overwrite=False)
+
+    before = {"task": "mine", "source": "a", "group": {"x": 1, "y": [2, 3], "z": 4}}
+    (tmp_path / "config.json").write_text(json.dumps(before))
+    check("b", x=1, y=(2, 3), z=5)
+    with pytest.raises(ConfigurationError, match=r"with other settings: group\.x was 1, is 2$"):
+        check("b", x=2, y=(2, 3), z=5)
 
 
-def test_discarding_takes_results_and_their_drafts_alone(tmp_path):
-    kept = {"notes.txt", "audio.txt", "sub/.last.7.draft.ckpt", ".notes.7.draft.txt"}
-    kept |= {".summary.draft.json", ".summary.7.draft.json.txt", "audio/song.wav", "config.json"}
-    gone = {"summary.json", "audio/1_target.wav", ".summary.7.draft.json", ".config.12.draft.json"}
-    gone |= {"checkpoints/.last.7.draft.ckpt", "target.wav", "tensorboard/hparams.yaml"}
+def test_drafts_of_the_run_alone_are_discarded(tmp_path):
+    kept = {"sub/.last.7.draft.pt", ".notes.7.draft.txt", ".page.7.draft.html", "config.json"}
+    kept |= {".summary.draft.json", ".summary.7.draft.json.txt", "previous-1/.draws.7.draft.csv"}
+    gone = {".checkpoint.7.draft.pt", ".summary.7.draft.json", ".config.12.draft.json"}
+    settings = {"task": "mine"}
     for name in kept | gone:
         (tmp_path / name).parent.mkdir(exist_ok=True)
-        (tmp_path / name).write_text("")
-    discard(tmp_path)
+        (tmp_path / name).write_text(json.dumps(settings))
+    RunFolder(tmp_path).check(settings, resume=True, overwrite=False)
     assert set(content(tmp_path)) == kept
-    assert {each.name for each in tmp_path.iterdir() if each.is_dir()} == {"audio", "sub"}
 
 
 @pytest.mark.parametrize("name", RUNS)
@@ -265,31 +266,71 @@ def test_files_of_somebody_else_are_refused(name, tmp_path):
         (tmp_path / file).write_bytes(text)
         for overwrite in (False, True):
             with pytest.raises(
-                ConfigurationError, match=r"holds no run, but .*report\.html, which"
+                ConfigurationError, match=r"holds no run, but .*report\.html; a run"
             ):
                 RUNS[name](tmp_path, overwrite=overwrite)
     assert content(tmp_path) == files
 
 
-def test_a_run_of_another_kind_is_discarded_whole(tmp_path):
-    do_match(tmp_path)
-    do_resynthesis(tmp_path, overwrite=True)
-    found = set(content(tmp_path))
-    assert "encoder.pt" not in found
-    assert not any("/" in name for name in found)
-    do_match(tmp_path, overwrite=True)
-    assert not {"target.wav", "descent.png"} & set(content(tmp_path))
-
-
+@pytest.mark.parametrize("other", RUNS)
 @pytest.mark.parametrize("name", RUNS)
-def test_overwriting_leaves_nothing_of_the_earlier_run(name, tmp_path, monkeypatch):
-    RUNS[name](tmp_path)
-    (tmp_path / "notes.txt").write_text("mine")
-    interrupt_at(monkeypatch, 1)
-    with pytest.raises(KeyboardInterrupt):
-        RUNS[name](tmp_path, overwrite=True)
-    left = {file for file in content(tmp_path) if not file.startswith("tensorboard")}
-    assert left == {"config.json", "notes.txt"}
+def test_overwriting_moves_the_earlier_run_aside(name, other, runs, tmp_path, caplog, monkeypatch):
+    without_report(monkeypatch)
+    folder = Path(shutil.copytree(runs / f"{other} finished", tmp_path / "run"))
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere" / "song.wav").write_text("mine")
+    (folder / "link").symlink_to(tmp_path / "elsewhere")
+    (folder / "audio").mkdir(exist_ok=True)
+    (folder / "audio" / "song.wav").write_text("mine, too")
+    earlier = content(folder)
+    RUNS[name](folder, overwrite=True)
+    assert f"the earlier run is now in {folder / 'previous-1'}" in caplog.text
+    assert content(folder / "previous-1") == earlier
+    assert (folder / "previous-1" / "link").is_symlink()
+    assert (tmp_path / "elsewhere" / "song.wav").read_text() == "mine"
+    new = {name for name in content(folder) if not name.startswith("previous-")}
+    RUNS[name](tmp_path / "fresh")
+    assert {name for name in new if "events" not in name} == {
+        name for name in content(tmp_path / "fresh") if "events" not in name
+    }
+    RUNS[other](folder, overwrite=True)
+    assert set(content(folder / "previous-2")) == new
+    assert content(folder / "previous-1") == earlier
+
+
+@pytest.mark.parametrize("state", ["", " finished"])
+@pytest.mark.parametrize("name", RUNS)
+def test_interrupted_while_an_earlier_run_is_moved_nothing_is_lost(
+    name, state, runs, tmp_path, monkeypatch
+):
+    without_report(monkeypatch)
+    earlier = Path(shutil.copytree(runs / f"{name}{state}", tmp_path / "earlier"))
+    (earlier / "a.txt").write_text("mine")
+    entries = len(os.listdir(earlier))
+    expected = RUNS[name](tmp_path / "whole")
+    rename = Path.rename
+    for number in (0, 1, entries - 1, entries):
+        folder = Path(shutil.copytree(earlier, tmp_path / str(number)))
+        moved = []
+
+        def move(file, target, moved=moved, number=number):
+            if len(moved) == number:
+                raise KeyboardInterrupt
+            moved.append(rename(file, target))
+
+        with monkeypatch.context() as patch:
+            patch.setattr(Path, "rename", move)
+            interrupt_at(patch, 0)  # the first file of the new run, where all could be moved
+            with pytest.raises(KeyboardInterrupt):
+                RUNS[name](folder, overwrite=True)
+        assert len(moved) == number
+        assert state or all(file.name.startswith("checkpoint") for file in moved[:1])
+        left = {file.removeprefix("previous-1/"): text for file, text in content(folder).items()}
+        assert left == content(earlier)
+        option = "resume" if RunFolder(folder).unfinished else "overwrite"
+        assert RUNS[name](folder, **{option: True}) == expected
+        if option == "overwrite":
+            assert set(content(earlier).values()) <= set(content(folder).values())
 
 
 # Interruptions

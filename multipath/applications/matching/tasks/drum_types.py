@@ -13,8 +13,9 @@ from torch import Tensor
 
 from multipath.errors import InputError
 
+from .data import SPLITS
+
 UNKNOWN = "unknown"
-SPLITS = {"train": 0.6, "validation": 0.2, "test": 0.2}
 
 
 def read_labels(path: Path) -> dict[str, str]:

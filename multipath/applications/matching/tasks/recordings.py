@@ -14,7 +14,8 @@ from multipath.applications.audio.files import check_rate, check_waveform, read_
 from multipath.applications.synths.tr808 import TR808Synth
 from multipath.errors import ConfigurationError, InputError
 
-from .drum_types import SPLITS, guess_type, read_labels, split_by_type
+from .data import SPLITS
+from .drum_types import guess_type, read_labels, split_by_type
 
 log = logging.getLogger(__name__)
 

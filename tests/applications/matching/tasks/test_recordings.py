@@ -13,7 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from multipath.applications.audio.files import resample
-from multipath.applications.matching.tasks.drum_types import SPLITS, guess_type, split_by_type
+from multipath.applications.matching.tasks.data import SPLITS
+from multipath.applications.matching.tasks.drum_types import guess_type, split_by_type
 from multipath.applications.matching.tasks.recordings import (
     find_recordings,
     load_recordings,

@@ -1,0 +1,78 @@
+"""Plot of one number per path, laid out by what describes the paths."""
+
+from __future__ import annotations
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.colors import Normalize
+from matplotlib.figure import Figure
+
+from multipath.paths import PathTable
+
+from .path_plane import FEW, draw_plane, name_paths, path_plane, spread, tidy
+
+
+def plot_values(paths: PathTable, values: np.ndarray, quantity: str, title: str) -> Figure:
+    """Plot values over rate and scale, over frequency and rate, or path by path.
+
+    Args:
+        paths: The paths.
+        values: One number per path, not negative.
+        quantity: What the values are, for the labels.
+        title: The title of the figure.
+    """
+    figure = Figure(figsize=(7.0, 4.5), layout="constrained")
+    plane = path_plane(paths, values)
+    if plane is not None:
+        _draw_colors(figure, figure.subplots(), *plane, quantity)
+    elif {"order", "frequency", "rate"} <= set(paths.columns):
+        _draw_orders(figure, paths, values, quantity)
+    else:
+        _draw_bars(figure.subplots(), paths, values, quantity)
+    figure.suptitle(title)
+    return figure
+
+
+def _draw_colors(
+    figure: Figure,
+    axes: Axes,
+    plane: np.ndarray,
+    rows: list[float],
+    columns: list[float],
+    quantity: str,
+) -> None:
+    norm = Normalize(0.0, np.nanmax(plane) or 1.0)
+    mesh = draw_plane(axes, plane, rows, columns, cmap="magma_r", norm=norm)
+    figure.colorbar(mesh, ax=axes, label=f"{quantity} of the path")
+
+
+def _draw_orders(figure: Figure, paths: PathTable, values: np.ndarray, quantity: str) -> None:
+    """Draw the first order over frequency, above the second over frequency and rate."""
+    order = np.array(paths.column("order"))
+    frequency = np.array(paths.column("frequency"), dtype=np.float64)
+    rate = np.array(paths.column("rate"), dtype=np.float64)
+    first, second = order == 1, order == 2
+    axes = figure.subplots(1 + bool(second.any()), 1, squeeze=False)[:, 0]
+    tidy(axes[0])
+    axes[0].plot(frequency[first], values[first], color="tab:purple")
+    axes[0].set_xscale("log")
+    axes[0].set_ylim(bottom=0)
+    axes[0].set_xlabel("frequency (Hz)")
+    axes[0].set_ylabel(f"first order: {quantity}")
+    if second.any():
+        plane = spread(values[second], frequency[second].tolist(), rate[second].tolist())
+        _draw_colors(figure, axes[1], *plane, quantity)
+        axes[1].set_xlabel("frequency (Hz)")
+        axes[1].set_ylabel("second order: rate (Hz)")
+
+
+def _draw_bars(axes: Axes, paths: PathTable, values: np.ndarray, quantity: str) -> None:
+    tidy(axes)
+    axes.grid(visible=False, axis="x")
+    if len(values) <= FEW:
+        axes.bar(range(len(values)), values, color="tab:purple", width=0.65)
+    else:
+        axes.fill_between(range(len(values)), values, step="mid", color="tab:purple", linewidth=0)
+    name_paths(axes, paths)
+    axes.set_ylim(bottom=0)
+    axes.set_ylabel(quantity)
