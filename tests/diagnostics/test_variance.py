@@ -157,6 +157,7 @@ def test_all_paths_at_once_have_no_variance():
 
 @settings(max_examples=50)
 @given(seed=st.integers(0, 2**31), n_paths=st.integers(1, 6), n_draws=st.integers(1, 9))
+@pytest.mark.slow
 def test_no_independent_draws_beat_the_optimum(seed, n_paths, n_draws):
     generator = torch.Generator().manual_seed(seed)
     gradients = torch.randn(n_paths, 3, generator=generator, dtype=torch.float64)

@@ -69,6 +69,7 @@ def test_a_torn_last_line_is_dropped(kept):
     assert same(theta_importance(*made.arguments, journal=file), expected)
 
 
+@pytest.mark.slow
 def test_a_damaged_line_is_refused(kept):
     made, file, _ = kept
     lines = file.read_text().splitlines()

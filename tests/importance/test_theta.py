@@ -213,6 +213,7 @@ def test_the_order_of_the_weights_does_not_matter():
     )  # fmt: skip
 
 
+@pytest.mark.slow
 def test_results_do_not_depend_on_how_many_items_are_differentiated_at_once():
     made = problem("spectral", "mlp", 2, (5,))
     one, two = (

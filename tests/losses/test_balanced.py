@@ -199,6 +199,7 @@ def train(parts, steps):
         lambda p, c: PSAGA(p, c, lr=0.05, adaptive=False),
     ],
 )
+@pytest.mark.slow
 def test_restored_weights_reach_all_who_use_them(wrap, optimizer):
     first = in_training(SAVED, LATE[wrap], optimizer, seed=0)
     train(first, 7)

@@ -56,6 +56,7 @@ def test_a_translation_costs_its_length_along_each_direction(shift, p):
 
 
 @given(st.integers(1, 4), st.integers(1, 5), st.integers(0, 99))
+@pytest.mark.slow
 def test_masses_are_repetitions(times, n, seed):
     """A point of mass m is m points; points of mass zero are none; order is nothing."""
     x, y = clouds(1, n, 2, seed=seed), clouds(1, 4, 2, seed=seed + 1)

@@ -29,6 +29,7 @@ def test_reshuffling_deals_each_path_once_an_epoch(n_paths, n_draws):
 
 
 @pytest.mark.parametrize("position", [1, 2, 3])
+@pytest.mark.slow
 def test_every_draw_of_a_reshuffled_stream_is_a_random_subset(position):
     """Also those that reach over the end of an epoch, where the next one is made to fit."""
     generator, counts = torch.Generator().manual_seed(2), Counter()

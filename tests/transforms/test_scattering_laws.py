@@ -126,6 +126,7 @@ def test_the_smaller_the_shift_the_less_it_shows(kind):
         assert size == pytest.approx(shift * change[0], rel=0.05)  # a smooth dependence
 
 
+@pytest.mark.slow
 def test_translation_is_forgotten_up_to_T():
     burst = torch.zeros(4096, dtype=torch.float64)
     burst[1500:1756] = torch.hann_window(256, dtype=torch.float64) * noise(256)

@@ -98,6 +98,7 @@ def test_no_examples_are_refused(settings):
 
 
 @pytest.mark.parametrize("synth", ["slow-slow", "slow-moderate", "fast-moderate", "fast-fast"])
+@pytest.mark.slow
 def test_inside_is_the_rectangle(synth):
     config = preset("paper", synth=synth)
     paths = scattering_loss(config).paths

@@ -56,6 +56,7 @@ def n_paths() -> int:
 
 @pytest.mark.parametrize("task", TASKS)
 @pytest.mark.parametrize("loss", [with_argument(name) for name in LOSSES])
+@pytest.mark.slow
 def test_every_loss_moves_every_weight_of_the_encoder_and_nothing_else(loss, task):
     torch.manual_seed(0)
     model = SoundMatching(TASKS[task].changed(loss=loss, dropout=0.0))
