@@ -44,9 +44,7 @@ def test_channels_of_opposite_phase_cancel_out(tmp_path, left, level):
     sound = level * tone(100, 8000, 500)
     pair = torch.stack([sound + 0.2, (left - 1) * sound], 1).numpy()
     soundfile.write(tmp_path / "s.wav", pair, 8000, "FLOAT")
-    with pytest.raises(
-        InputError, match=r"s\.wav: the 2 channels cancel out: .*; invert one"
-    ):
+    with pytest.raises(InputError, match=r"s\.wav: the 2 channels cancel out: .*; invert one"):
         read_audio(tmp_path / "s.wav", mono=True)
 
 
