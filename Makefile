@@ -9,7 +9,7 @@ CODE := multipath tests docs benchmarks examples
 TEST_ENVIRONMENT := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint format types docs links dist bench clean
+.PHONY: help demo quick test lint format types docs links dist bench clean
 
 help:  ## Show the targets
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 16
@@ -23,6 +23,9 @@ $(STAMP): pyproject.toml constraints.txt
 
 demo: $(STAMP)  ## Train sound matching with four losses and compare them (minutes)
 	$(BIN)/python -m multipath.applications.cli.demo
+
+quick: $(STAMP)  ## The quick tests of the package, without those of the repository around it
+	$(TEST_ENVIRONMENT) $(BIN)/python -m pytest -n 2 -q -m "not project and not slow" tests
 
 test: lint types  ## Lint, types, tests, and the code of docstrings and documentation
 	$(TEST_ENVIRONMENT) $(BIN)/python -m pytest -n 2

@@ -45,6 +45,20 @@ def describe_interpreter(packages: list[str]) -> dict[str, Any]:
     return found
 
 
+def here() -> dict[str, Any]:
+    """The machine and our interpreter, as a report keeps them."""
+    return {"machine": describe_machine(), "ours": describe_interpreter([*OUR_PACKAGES])}
+
+
+def in_words(environment: dict[str, Any]) -> str:
+    """What :func:`here` found, in half a sentence."""
+    machine, torch = environment["machine"], environment["ours"]["torch"]
+    return (
+        f"{machine['processor']}, load {machine['load']:.1f} before, torch {torch}, "
+        f"{machine['system']}"
+    )
+
+
 def processor() -> str:
     """Model of the processor as the system names it."""
     cpuinfo = Path("/proc/cpuinfo")

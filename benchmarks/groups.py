@@ -17,8 +17,7 @@ def one_path(plan: Plan) -> list[Case]:
             f"one-path/{index}",
             f"path {index} of {plan.n_paths}",
             (
-                plan.jtfs(indices=[index]),
-                plan.jtfs("reduced", indices=[index]),
+                *plan.both(indices=[index]),
                 plan.peer_path(indices=[index]),
                 plan.stft("ours"),
                 plan.stft("peers"),
@@ -40,7 +39,7 @@ def k_paths(plan: Plan) -> list[Case]:
         repeats = plan.few if k == plan.n_paths else 2 * plan.repeats - 1
         draws = () if k == plan.n_paths else plan.random_paths(name, k, repeats)
         single = plan.random_paths(f"{name}, one", 1, repeats)
-        contenders = (plan.jtfs(draws=draws), plan.jtfs("reduced", draws), plan.peer_path(single))
+        contenders = (*plan.both(draws=draws), plan.peer_path(single))
         some = "1 random path" if k == 1 else f"{k} random paths"
         what = f"all {k} paths" if k == plan.n_paths else some
         cases.append(
@@ -60,7 +59,7 @@ def per_rate(plan: Plan) -> list[Case]:
             Case(
                 f"per-rate/{n2}",
                 f"all {plan.n_scales} scales of rate {n2}",
-                (plan.jtfs(indices=indices), plan.jtfs("reduced", indices=indices)),
+                plan.both(indices=indices),
                 repeats=plan.few,
                 facts={"n2": n2},
                 seconds=plan.seconds * 3,
@@ -99,7 +98,7 @@ def mrstft(plan: Plan) -> list[Case]:
 
 def set_up(plan: Plan) -> list[Case]:
     """Seconds to construct, in fresh processes: nothing is cached."""
-    transforms = (plan.jtfs(), plan.jtfs("reduced"), plan.peer_path(), plan.full_peer())
+    transforms = (*plan.both(), plan.peer_path(), plan.full_peer())
     over_time = (plan.scattering1d("ours"), plan.scattering1d("peers"))
     every_repeat: dict[str, Any] = {"only_repeat": None, "needs_bytes": 0.0}
     return [
@@ -124,13 +123,10 @@ def memory(plan: Plan) -> list[Case]:
     one: Spec = {"indices": [plan.n_paths // 2]}
     some = plan.random_paths("memory", 16, 1)[0]
 
-    def both(paths: Spec) -> tuple[Contender, Contender]:
-        return plan.jtfs(**paths), plan.jtfs("reduced", **paths)
-
     comparisons = (
-        ("one path", "one path", (*both(one), plan.peer_path(**one))),
-        ("16 paths", "16 random paths", both(some)),
-        ("full", f"all {plan.n_paths} paths", both({})),
+        ("one path", "one path", (*plan.both(**one), plan.peer_path(**one))),
+        ("16 paths", "16 random paths", plan.both(**some)),
+        ("full", f"all {plan.n_paths} paths", plan.both()),
         (
             "scattering1d",
             "Scattering1D, all paths",
@@ -191,7 +187,7 @@ def _grown(
     return Case(
         name,
         f"one path, {name.split('/')[1]}",
-        (plan.jtfs(**arguments), plan.jtfs("reduced", **arguments), plan.peer_path(**arguments)),
+        (*plan.both(**arguments), plan.peer_path(**arguments)),
         repeats=2 * len(draws),
         facts=facts,
         seconds=plan.seconds * 25,
@@ -205,13 +201,10 @@ def floor(plan: Plan) -> list[Case]:
     machine = Contender("torch", "ours", {"small": plan.seconds < 1})
     over_time = plan.scattering1d("ours")
 
-    def both(paths: Spec) -> tuple[Contender, Contender]:
-        return plan.jtfs(**paths), plan.jtfs("reduced", **paths)
-
     counted = (
-        (f"path {slow}", f"one path, rate {plan.slow_rate}", both({"indices": [slow]})),
-        ("16 paths", "16 random paths", both(some)),
-        ("full", f"all {plan.n_paths} paths", both({})),
+        (f"path {slow}", f"one path, rate {plan.slow_rate}", plan.both(indices=[slow])),
+        ("16 paths", "16 random paths", plan.both(**some)),
+        ("full", f"all {plan.n_paths} paths", plan.both()),
         ("scattering1d", "Scattering1D, all paths", (over_time,)),
     )
     return [
@@ -235,7 +228,7 @@ def full(plan: Plan) -> list[Case]:
         Case(
             "full/jtfs",
             f"all {plan.n_paths} paths",
-            (plan.jtfs(), plan.jtfs("reduced"), plan.full_peer()),
+            (*plan.both(), plan.full_peer()),
             repeats=plan.few,
             seconds=plan.seconds * 240,
         )

@@ -3,32 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Any
 
 from .cases import Case, Contender
 from .environment import available_memory
-from .process import NotMeasuredError
+from .process import NotMeasuredError, Workers
 
 Record = dict[str, Any]
 
 
-class Asker(Protocol):
-    """Whatever answers requests: the workers, or a stand-in for them in a test."""
-
-    def ask(
-        self,
-        side: str,
-        request: dict[str, Any],
-        timeout: float | None = None,
-        fresh: bool = False,
-    ) -> dict[str, Any]:
-        """Answer a request to a side, see :class:`benchmarks.process.Workers`."""
-
-    def rest(self) -> None:
-        """End what runs: the next request starts with memory and caches empty."""
-
-
-def measure(case: Case, workers: Asker, announce: Callable[[str], object] = str) -> Record:
+def measure(case: Case, workers: Workers, announce: Callable[[str], object] = str) -> Record:
     """Run a case; what cannot be measured says why under ``skipped``.
 
     Args:
@@ -71,7 +55,7 @@ def _check_memory(contender: Contender) -> None:
         )
 
 
-def _ask(case: Case, contender: Contender, repeat: int, workers: Asker, record: Record) -> None:
+def _ask(case: Case, contender: Contender, repeat: int, workers: Workers, record: Record) -> None:
     if case.kind in ("count", "throughput"):
         record.update(workers.ask(contender.side, {"do": case.kind, **contender.request}))
     elif case.kind == "stages" or contender.fresh:

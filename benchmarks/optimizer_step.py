@@ -9,7 +9,6 @@ in its own environment; the contenders take turns all the same.
 from __future__ import annotations
 
 import argparse
-import json
 import subprocess
 import sys
 import time
@@ -17,11 +16,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from .environment import OUR_PACKAGES, describe_interpreter, describe_machine
-from .peers import FOLDER, PeersUnavailableError, check_python, peers_python
+from .environment import here, in_words
+from .peers import PeersUnavailableError, add_options, find_python
 from .plan import FULL, QUICK
 from .process import ROOT
-from .summary import spread
+from .store import write_report
+from .view import spread
 
 RESULTS = Path(__file__).parent / "results"
 ADAMW = "torch AdamW, foreach"
@@ -196,15 +196,13 @@ def ratio_of(seconds: dict[str, list[float]], name: str, other: str) -> str:
 def as_markdown(report: dict[str, Any]) -> str:
     """The ratio table with its environment."""
     facts, seconds = report["facts"], report["seconds"]
-    machine = report["environment"]["machine"]
     lines = [
         "# Optimizer step",
         "",
         f"{facts['weights']} weights in {facts['tensors']} tensors, {facts['paths']} paths, all "
-        f"visited before; {facts['threads']} thread(s). {machine['processor']}, load "
-        f"{machine['load']:.1f} before, torch {report['environment']['ours']['torch']}, "
-        f"{machine['system']}. Medians and quartiles of {facts['turns']} turns; ratios are medians "
-        "of ratios within a turn.",
+        f"visited before; {facts['threads']} thread(s). {in_words(report['environment'])}. "
+        f"Medians and quartiles of {facts['turns']} turns; ratios are medians of ratios within a "
+        "turn.",
         "",
         "| | ms | quartiles | / AdamW foreach | / scrapl-loss |",
         "|---|---:|---:|---:|---:|",
@@ -220,10 +218,7 @@ def as_markdown(report: dict[str, Any]) -> str:
 
 def start_peer(options: argparse.Namespace, plan: str) -> tuple[Peer, int]:
     """The peers' process, warm, and its P."""
-    if options.peers_python:
-        python = check_python(options.peers_python)
-    else:
-        python = peers_python(FOLDER, print)
+    python = find_python(options, print)
     print("scrapl-loss prepares its state", flush=True)
     peer = Peer(python, plan, options.threads)
     return peer, int(peer.receive())
@@ -235,8 +230,7 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="a small encoder and few paths")
     parser.add_argument("--turns", type=int, help="default: 60, 10 with --quick")
     parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--no-peers", action="store_true", help="without scrapl-loss")
-    parser.add_argument("--peers-python", type=Path, help="interpreter that has the peers already")
+    add_options(parser)
     parser.add_argument("--out", type=Path, default=RESULTS, help="folder of the results")
     parser.add_argument("--serve", choices=CHANNELS, help=argparse.SUPPRESS)
     options = parser.parse_args()
@@ -247,12 +241,9 @@ def main() -> None:
 
     torch.set_num_threads(options.threads)
     plan = "quick" if options.quick else "full"
-    environment = {"machine": describe_machine(), "ours": describe_interpreter([*OUR_PACKAGES])}
-    report: dict[str, Any] = {"environment": environment}
+    report: dict[str, Any] = {"environment": here()}
     peer, n_paths = None, {"full": 315, "quick": 28}[plan]
     try:
-        if options.no_peers:
-            raise PeersUnavailableError("--no-peers")
         peer, n_paths = start_peer(options, plan)
     except PeersUnavailableError as error:
         report["peers"] = str(error)
@@ -267,10 +258,7 @@ def main() -> None:
     counts = {"weights": sum(shapes), "tensors": len(shapes), "paths": n_paths, "turns": turns}
     report["facts"] = counts | {"threads": options.threads, "steps_a_turn": STEPS}
     name = "optimizer_step_quick" if options.quick else "optimizer_step"
-    options.out.mkdir(parents=True, exist_ok=True)
-    (options.out / f"{name}.json").write_text(json.dumps(report, indent=1) + "\n")
-    (options.out / f"{name}.md").write_text(as_markdown(report))
-    print(as_markdown(report))
+    write_report(options.out, name, report, as_markdown(report))
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import subprocess
 import sys
+from argparse import ArgumentParser, Namespace
 from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
@@ -22,6 +23,25 @@ def requirements() -> list[str]:
     torch = version("torch").split("+")[0]
     # the kymatio inside scrapl-loss needs functions that scipy 1.15 dropped
     return [f"torch=={torch}", "scrapl-loss==0.1.0", "auraloss==0.4.0", "scipy<1.15"]
+
+
+def add_options(parser: ArgumentParser) -> None:
+    """Where the peers are, or that they are left out."""
+    parser.add_argument("--peers-python", type=Path, help="interpreter that has the peers already")
+    parser.add_argument("--no-peers", action="store_true", help="measure multipath alone")
+
+
+def find_python(options: Namespace, say: Callable[[str], None]) -> Path:
+    """The interpreter that the options ask for.
+
+    Raises:
+        PeersUnavailableError: If there is none.
+    """
+    if options.no_peers:
+        raise PeersUnavailableError("--no-peers")
+    if options.peers_python:
+        return check_python(options.peers_python)
+    return peers_python(FOLDER, say)
 
 
 def peers_python(folder: Path, say: Callable[[str], None]) -> Path:

@@ -104,6 +104,10 @@ class Plan:
         name = EXACT if sampling == "exact" else REDUCED
         return Contender(name, "ours", whole, tuple(draws), limit)
 
+    def both(self, **spec: Any) -> tuple[Contender, Contender]:
+        """Ours, exact and reduced, on the same paths."""
+        return self.jtfs(**spec), self.jtfs("reduced", **spec)
+
     def peer_path(
         self,
         draws: Sequence[Spec] = (),

@@ -7,9 +7,8 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from .cases import AURALOSS, EXACT, KYMATIO, REDUCED, SCATTERING, SCRAPL, STFT
-from .summary import spread
 from .tables import n_paths, number
-from .view import Record, Results, cases, contenders, path_medians, seconds
+from .view import Record, Results, cases, contenders, path_medians, seconds, spread
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

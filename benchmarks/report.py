@@ -14,7 +14,6 @@ from typing import Any
 
 from .cases import AURALOSS, EXACT, KYMATIO, REDUCED, SCATTERING, SCRAPL, STFT
 from .store import ResultsError, read, write_atomically
-from .summary import spread
 from .tables import SECTIONS, best_of, number, skipped, table
 from .targets import apply_to, target_rows
 from .view import (
@@ -25,6 +24,7 @@ from .view import (
     faster_per_path,
     path_medians,
     peak,
+    spread,
     step_above_filters,
 )
 

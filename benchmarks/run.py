@@ -18,8 +18,8 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 from .cases import Case
 from .environment import OUR_PACKAGES, PEER_PACKAGES, describe_machine
 from .groups import GROUPS, select
-from .measure import Asker, Record, measure
-from .peers import FOLDER, PeersUnavailableError, check_python, peers_python
+from .measure import Record, measure
+from .peers import PeersUnavailableError, add_options, find_python
 from .plan import FULL, QUICK, Plan
 from .process import NotMeasuredError, Workers
 from .report import RESULTS, write_report
@@ -45,8 +45,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--out", type=Path, help="results file (.json); .md and .png beside it")
     parser.add_argument("--threads", type=int, default=2, help="of torch, OpenMP and MKL")
     parser.add_argument("--batch", type=int, default=4)
-    parser.add_argument("--peers-python", type=Path, help="interpreter that has the peers already")
-    parser.add_argument("--no-peers", action="store_true", help="measure multipath alone")
+    add_options(parser)
     parser.add_argument(
         "--reuse", type=Path, help="take kymatio's minutes-long full JTFS from this results file"
     )
@@ -55,12 +54,8 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
 
 def find_peers(options: argparse.Namespace, console: Console) -> Path | str:
     """The peers' interpreter, or the reason why there is none, which is also said."""
-    if options.no_peers:
-        return "left out on request"
     try:
-        if options.peers_python:
-            return check_python(options.peers_python)
-        return peers_python(FOLDER, console.print)
+        return find_python(options, console.print)
     except PeersUnavailableError as error:
         reason = f"the peers are not available ({error})"
         console.print(f"[yellow]{reason}: measuring multipath alone[/]", highlight=False)
@@ -79,7 +74,7 @@ def describe(workers: Workers) -> dict[str, Any]:
     return found
 
 
-def run(cases: Sequence[Case], store: Store, workers: Asker, console: Console) -> int:
+def run(cases: Sequence[Case], store: Store, workers: Workers, console: Console) -> int:
     """Measure all cases that the store lacks; returns how many of ours failed."""
     failures = 0
     columns = (

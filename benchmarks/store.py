@@ -48,6 +48,13 @@ def read(path: Path) -> dict[str, Any]:
     return data
 
 
+def write_report(folder: Path, name: str, report: dict[str, Any], text: str) -> None:
+    """A small report as data and as Markdown, which is printed too."""
+    write_atomically(folder / f"{name}.json", json.dumps(report, indent=1) + "\n")
+    write_atomically(folder / f"{name}.md", text)
+    print(text)
+
+
 class Store:
     """Results that grow case by case.
 

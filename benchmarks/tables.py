@@ -8,7 +8,6 @@ from typing import Any
 
 from .cases import AURALOSS, SCRAPL
 from .stages import above_filters, process_peak
-from .summary import spread
 from .view import (
     Record,
     Results,
@@ -17,6 +16,7 @@ from .view import (
     faster_per_path,
     path_medians,
     seconds,
+    spread,
     stages,
 )
 

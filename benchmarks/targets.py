@@ -9,6 +9,7 @@ from typing import Literal
 from .cases import AURALOSS, EXACT, KYMATIO, REDUCED, SCATTERING, SCRAPL
 from .view import (
     Results,
+    Spread,
     cases,
     construction,
     faster,
@@ -57,40 +58,33 @@ class Target:
         return "-" if value is None else self.text.format(value)
 
 
-def _one_path(contender: str, other: str) -> Callable[[Results], float | None]:
-    def measure(results: Results) -> float | None:
-        found = faster_per_path(results, contender, other)
-        return None if found is None else found.median
-
-    return measure
+def _median(found: Spread | None) -> float | None:
+    return None if found is None else found.median
 
 
-def _time_against_stft(contender: str) -> Callable[[Results], float | None]:
-    def measure(results: Results) -> float | None:
-        found = faster_per_path(results, AURALOSS, contender)  # time of ours over theirs
-        return None if found is None else found.median
-
-    return measure
+def _per_path(contender: str, other: str) -> Callable[[Results], float | None]:
+    return lambda results: _median(faster_per_path(results, contender, other))
 
 
 def _megabytes(value: float | None) -> float | None:
     return None if value is None else value / 1e6
 
 
-def _set_up(results: Results) -> float | None:
-    found = construction(results, "set-up/jtfs", EXACT)
-    return None if found is None else found.median
-
-
 FASTER, TIMES, MEGABYTES, SECONDS = "{:.1f}x faster", "{:.2f}x its time", "{:.0f} MB", "{:.2f} s"
 
 TARGETS = (
-    Target("one path, exact, against scrapl-loss", 6, 10, _one_path(EXACT, SCRAPL), FASTER),
+    Target(
+        "one path, exact, against scrapl-loss",
+        6,
+        10,
+        _per_path(EXACT, SCRAPL),
+        FASTER,
+    ),
     Target(
         "one path, exact, against auraloss's multi-resolution STFT loss",
         1.5,
         1.0,
-        _time_against_stft(EXACT),
+        _per_path(AURALOSS, EXACT),
         TIMES,
         higher=False,
     ),
@@ -98,7 +92,7 @@ TARGETS = (
         "one path, reduced, against the same",
         0.75,
         0.5,
-        _time_against_stft(REDUCED),
+        _per_path(AURALOSS, REDUCED),
         TIMES,
         higher=False,
     ),
@@ -139,7 +133,14 @@ TARGETS = (
         MEGABYTES,
         higher=False,
     ),
-    Target("construction of JTFS", 2, 0.5, _set_up, SECONDS, higher=False),
+    Target(
+        "construction of JTFS",
+        2,
+        0.5,
+        lambda results: _median(construction(results, "set-up/jtfs", EXACT)),
+        SECONDS,
+        higher=False,
+    ),
 )
 
 

@@ -21,11 +21,12 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .environment import OUR_PACKAGES, describe_interpreter, describe_machine
-from .peers import FOLDER, PeersUnavailableError, check_python, peers_python
+from .environment import here, in_words
+from .peers import PeersUnavailableError, add_options, find_python
 from .plan import FULL, QUICK
 from .process import ROOT
-from .summary import spread
+from .store import write_report
+from .view import spread
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -83,7 +84,7 @@ def write_dense(file: Path, quick: bool) -> None:
 
 
 def write_chirplet(file: Path, quick: bool) -> None:
-    """The encoder looks at pictures, so that the peer needs no part of ours but the encoder."""
+    """The encoder looks at features, so that the peer needs no part of ours but the encoder."""
     import torch
 
     from multipath.applications.matching.module import SoundMatching
@@ -98,10 +99,10 @@ def write_chirplet(file: Path, quick: bool) -> None:
     with torch.no_grad():
         batch = next(model.batches.all_of("train", size=BATCH))
         sounds = model.sounds(batch.targets)
-        pictures = model.features(sounds)
+        features = model.features(sounds)
     torch.save(
         {
-            "case": "chirplet", "inputs": pictures, "target": sounds,
+            "case": "chirplet", "inputs": features, "target": sounds,
             "shift": batch.targets.nuisance,
             "settings": {"n_samples": task.n_samples, **settings},
             "states": [model.encoder.state_dict()],
@@ -261,12 +262,10 @@ def rows(case: str, found: dict[str, Any]) -> list[str]:
 
 def as_markdown(report: dict[str, Any]) -> str:
     """The tables with their environment."""
-    machine = report["environment"]["machine"]
     lines = [
         "# theta-importance",
         "",
-        f"{report['threads']} thread(s). {machine['processor']}, load {machine['load']:.1f} "
-        f"before, torch {report['environment']['ours']['torch']}, {machine['system']}.",
+        f"{report['threads']} thread(s). {in_words(report['environment'])}.",
         "",
         "Both sides: float32, the same weights and sounds in one batch, the distance of "
         'scrapl-loss (`distance="l2"`, `unpad=False`). scrapl-loss measures some paths, spread '
@@ -289,8 +288,7 @@ def main() -> None:
     parser.add_argument("--only", choices=TITLES, nargs="+", default=[*TITLES])
     parser.add_argument("--peer-paths", type=int, default=6, help="paths of scrapl-loss; default 6")
     parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--no-peers", action="store_true", help="without scrapl-loss")
-    parser.add_argument("--peers-python", type=Path, help="interpreter that has the peers already")
+    add_options(parser)
     parser.add_argument("--out", type=Path, default=RESULTS, help="folder of the results")
     parser.add_argument("--serve", type=Path, help=argparse.SUPPRESS)
     parser.add_argument("--packages", help=argparse.SUPPRESS)
@@ -303,24 +301,17 @@ def main() -> None:
         answers, sys.stdout = sys.stdout, sys.stderr  # the library prints
         print(json.dumps(peer(options.serve, options.peer_paths)), file=answers)
         return
-    environment = {"machine": describe_machine(), "ours": describe_interpreter([*OUR_PACKAGES])}
-    report: dict[str, Any] = {"environment": environment, "threads": options.threads, "cases": {}}
+    report: dict[str, Any] = {"environment": here(), "threads": options.threads, "cases": {}}
     python = None
     try:
-        if options.no_peers:
-            raise PeersUnavailableError("--no-peers")
-        given = options.peers_python
-        python = check_python(given) if given else peers_python(FOLDER, print)
+        python = find_python(options, print)
     except PeersUnavailableError as error:
         report["peers"] = str(error)
         print(f"multipath alone: {error}")
     for case in options.only:
         report["cases"][case] = measure(case, python, options)
     name = "theta_importance_quick" if options.quick else "theta_importance"
-    options.out.mkdir(parents=True, exist_ok=True)
-    (options.out / f"{name}.json").write_text(json.dumps(report, indent=1) + "\n")
-    (options.out / f"{name}.md").write_text(as_markdown(report))
-    print(as_markdown(report))
+    write_report(options.out, name, report, as_markdown(report))
 
 
 if __name__ == "__main__":

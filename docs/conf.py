@@ -14,19 +14,19 @@ release = version = distribution_version("multipath-loss")
 extensions = [
     "sphinx.ext.autodoc",
     "sphinx.ext.napoleon",  # Google style docstrings
-    "prose_colons",  # and sentences with colons
+    "prose_colons",  # keeps sentences with colons together
     "sphinx.ext.mathjax",
     "sphinx-mathjax-offline",  # MathJax itself, so that formulas need no network
     "sphinx.ext.doctest",
     "myst_parser",  # tables of the README and of results
     "sphinx.ext.viewcode",
-    "sphinx_gallery.gen_gallery",  # runs examples/gallery and shows its pictures
+    "sphinx_gallery.gen_gallery",  # runs examples/gallery and shows its plots
     "public_names",  # fails the build on an undocumented public name
 ]
 exclude_patterns = ["_build"]
 suppress_warnings = ["myst.header"]  # parts of Markdown files begin below their first heading
 html_theme = "furo"
-highlight_language = "none"  # of plain literal blocks, which are mostly command lines
+highlight_language = "none"  # plain literal blocks are mostly command lines
 html_title = f"multipath {release}"
 
 autodoc_member_order = "bysource"
@@ -51,15 +51,15 @@ sphinx_gallery_conf = {
     "thumbnail_size": (400, 280),
 }
 
-# A reference into the package must lead somewhere; those to other projects need the network.
+# References into the package have to resolve; those to other projects would need the network.
 nitpicky = True
 nitpick_ignore_regex = [(r".*", r"(?!multipath(\.|$)).*")]
 
-# `make links`, which needs the network: links that lead nowhere, anchors included.
+# `make links` needs the network and finds broken links, anchors included.
 linkcheck_timeout = 20
 linkcheck_retries = 2
 linkcheck_allow_unauthorized = False
 
-# What the reference has to cover: all modules but those of the command line (docs/commands).
+# The reference has to cover all modules except those of the command line (see docs/commands).
 public_package = "multipath"
 public_package_exceptions = r"multipath\.applications\.(cli\..*|(.*\.)?console)"

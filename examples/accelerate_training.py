@@ -4,8 +4,8 @@
     python examples/accelerate_training.py
     accelerate launch --cpu --num_processes 2 examples/accelerate_training.py
 
-A filter learns to undo another. Comments say all that multipath and Accelerate need to know of one
-another.
+A filter learns to undo another one. The comments say all that multipath and Accelerate need to know
+about each other.
 """
 
 import argparse
@@ -23,10 +23,10 @@ N_SAMPLES = 512
 
 
 def make_optimizer(name, model, criterion):
-    if name == "psaga":  # path-wise optimizers link themselves
+    if name == "psaga":  # path-wise optimizers need no `redraw_after`
         return PSAGA(model.parameters(), criterion, lr=3e-3)
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-2)
-    criterion.redraw_after(optimizer)  # before `prepare`, which wraps the optimizer
+    criterion.redraw_after(optimizer)  # one draw for all micro-batches of a step
     return optimizer
 
 
@@ -46,17 +46,17 @@ def main(arguments=None):
     model = torch.nn.Conv1d(1, 1, 9, padding=4)
 
     loss = TransformLoss(Scattering1D(N_SAMPLES, J=5, Q=(2, 1), T=64))
-    # a seed that does not depend on the rank: all processes draw the same paths
+    # the seed does not depend on the rank, so all processes draw the same paths
     criterion = StochasticLoss.for_training(loss, clean[:16], n_draws=4, generator=0)
     if options.optimizer == "psaga":
         criterion = StochasticLoss(loss, criterion.sampler, generator=0)
     optimizer = make_optimizer(options.optimizer, model, criterion)
     model, optimizer, loader = accelerator.prepare(model, optimizer, loader)
-    criterion.to(accelerator.device)  # no parameters: not wrapped, only moved
-    accelerator.register_for_checkpointing(criterion)  # stream of draws, and a waiting one
+    criterion.to(accelerator.device)  # it has no parameters, so it is moved and not wrapped
+    accelerator.register_for_checkpointing(criterion)  # saves the stream of draws
 
     def error():
-        model.eval(), criterion.eval()  # evaluation: all paths, and no draw is used up
+        model.eval(), criterion.eval()  # evaluates all paths and uses up no draw
         with torch.no_grad():
             x, y = (each.to(accelerator.device) for each in (dull, clean))
             value = criterion(model(x), y)
@@ -66,7 +66,7 @@ def main(arguments=None):
     before, draws = error(), []
     for _ in range(options.epochs):
         for x, y in loader:
-            with accelerator.accumulate(model):  # micro-batches of a step see the same paths
+            with accelerator.accumulate(model):  # micro-batches of a step share their paths
                 accelerator.backward(criterion(model(x), y))
                 optimizer.step()
                 optimizer.zero_grad()

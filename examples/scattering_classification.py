@@ -1,10 +1,10 @@
-"""Rising and falling chirps, told apart by a linear classifier on scattering features.
+"""Distinguish rising from falling chirps with a linear classifier on scattering features.
 
     pip install '.[sklearn]'
     python examples/scattering_classification.py
 
 A chirp and its reversal have the same mean spectrogram; the spin of joint time-frequency scattering
-says in which direction energy moves.
+shows in which direction the energy moves.
 """
 
 import numpy as np
@@ -19,7 +19,7 @@ N_SAMPLES, SAMPLE_RATE = 2048, 2048.0
 
 
 def chirps(n_signals, seed):
-    """Sounds of random pitch, speed, place and loudness, half of them played backwards."""
+    """Make sounds of random pitch, speed, position and loudness, half of them rising."""
     random = np.random.default_rng(seed)
     time = (np.arange(N_SAMPLES) - N_SAMPLES / 2) / SAMPLE_RATE
     signals, rising = [], np.arange(n_signals) % 2

@@ -42,7 +42,7 @@ class Draw:
     def merged(self) -> tuple[Tensor, Tensor]:
         """Distinct indices and the summed weight of each, so that none is evaluated twice."""
         distinct, inverse = self.indices.unique(return_inverse=True)
-        total = torch.zeros(len(distinct), dtype=self.weights.dtype)
+        total = torch.zeros(len(distinct), dtype=self.weights.dtype, device="cpu")
         return distinct, total.index_add(0, inverse, self.weights)
 
     @classmethod
@@ -82,7 +82,7 @@ class DrawCounts:
 
     def __init__(self, paths: PathTable) -> None:
         self.paths = paths
-        self.counts = torch.zeros(len(paths), dtype=torch.int64)
+        self.counts = torch.zeros(len(paths), dtype=torch.int64, device="cpu")
         self._latest: Draw | None = None
 
     def add(self, draw: Draw | None) -> None:

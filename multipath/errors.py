@@ -1,8 +1,8 @@
 """Exceptions of multipath: every message says what was expected, what came and what to do.
 
-``MultipathError`` is the root, so that one ``except`` clause catches them all. The two families
-below also inherit from the built-in exception that fits, so code that knows nothing of multipath
-handles them as usual.
+``MultipathError`` is the root, so that one ``except`` clause catches them all. Each exception below
+also inherits from the built-in one that fits, so that code that knows nothing of multipath handles
+it as usual.
 """
 
 
@@ -20,12 +20,12 @@ class MultipathError(Exception):
 
 
 class ConfigurationError(MultipathError, ValueError):
-    """An object was asked for with settings that cannot work (raised at construction)."""
+    """Settings cannot work; raised at construction wherever they can be checked there."""
 
 
 class InputError(MultipathError, ValueError):
-    """Data that came in at run time (a tensor, a file) is not what the object expects."""
+    """Data that comes in at run time (a tensor, a file) is not what the object expects."""
 
 
 class DrawError(MultipathError, RuntimeError):
-    """A path-wise optimizer was stepped without a draw, or with a draw already used."""
+    """A path-wise optimizer is stepped without a draw, or with one that is already used."""

@@ -4,9 +4,9 @@ The *jet* of a tensor x that depends on U parameters is x with its derivatives,
 
 .. math:: x,\quad \partial_u x \;(u < U),\quad \partial_u \partial_v x \;(v \le u < U),
 
-stacked in this order along a first dimension; of order 1 without the second ones. A linear map acts
-on each component alike, so that pushing a jet once through a long pipeline costs far less than
-differentiating the pipeline for every pair of parameters.
+stacked in this order along a first dimension; a jet of order 1 lacks the second derivatives. A
+linear map acts on each component alike, so that pushing a jet once through a long pipeline costs
+far less than differentiating the pipeline for every pair of parameters.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ class JetOrder:
     """Which derivatives a jet has, and how to make one.
 
     Args:
-        n_parameters: Their number U.
-        order: 1 or 2.
+        n_parameters: Number U of parameters.
+        order: Highest order of the derivatives, 1 or 2.
 
     Example:
         >>> order = JetOrder(n_parameters=2)
@@ -45,7 +45,7 @@ class JetOrder:
 
     @property
     def pairs(self) -> list[tuple[int, int]]:
-        """The second derivatives, in order."""
+        """The pairs (u, v) of the second derivatives, in the order of the components."""
         each = range(self.n_parameters) if self.order == 2 else range(0)
         return [(u, v) for u in each for v in range(u + 1)]
 
@@ -57,11 +57,13 @@ class JetOrder:
         """The jet of a function's result with respect to theta, shape (components, batch, ...).
 
         Args:
-            function: From theta (batch, U) to (batch, ...), item by item; plain operations.
-            theta: Where.
+            function: Maps theta (batch, U) to (batch, ...), item by item, in operations that
+                ``torch.func`` can differentiate.
+            theta: Where to differentiate, shape (batch, U).
         """
-        # the same parameter of all items at once: they do not meet
-        towards = torch.eye(self.n_parameters).to(theta)[:, None].expand(-1, len(theta), -1)
+        # one direction moves the same parameter of all items: items do not mix
+        towards = torch.eye(self.n_parameters, dtype=theta.dtype, device=theta.device)
+        towards = towards[:, None].expand(-1, len(theta), -1)
         return self._collect(
             lambda u: jvp(function, (theta,), (towards[u],))[1],
             lambda u, v, k: jvp(
@@ -74,8 +76,9 @@ class JetOrder:
         """The jet of a function of tensors whose jets are known.
 
         Args:
-            function: From a list of tensors to one; plain operations.
-            jets: One for each tensor, components first.
+            function: Maps a list of tensors to one, in operations that ``torch.func`` can
+                differentiate.
+            jets: The jet of each tensor, components first.
         """
         values = [jet[0] for jet in jets]
         zero = values[0].new_zeros(())
@@ -89,7 +92,8 @@ class JetOrder:
             parts = [(jet[0], jet[1 + u], jet[1 + v], jet[k]) for jet in jets]
 
             def along_v(a: Tensor) -> Tensor:
-                # on x + a x_u + b x_v + a b x_uv, in the direction of b
+                # d/db at b = 0 of the function along x + a x_u + b x_v + a b x_uv, whose mixed
+                # derivative in a and b is the second derivative of the whole
                 points = [x + a * xu for x, xu, _, _ in parts]
                 towards = [xv + a * xuv for _, _, xv, xuv in parts]
                 found: Tensor = jvp(function, (points,), (towards,))[1]
@@ -115,7 +119,7 @@ class JetOrder:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """At its first forward mode torch compiles some formulas, and deprecates how it does so."""
+    """Silence a deprecation of torch's own, whose first forward mode compiles some formulas."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", ".*torch.jit.*deprecated", DeprecationWarning)
         yield

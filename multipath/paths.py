@@ -147,8 +147,8 @@ class PathTable(Sequence[Path]):
     def costs(self) -> Tensor:
         """Relative cost of each path, float64 of shape (P,)."""
         if self.anonymous:
-            return torch.ones(len(self), dtype=torch.float64)
-        return torch.tensor([path.cost for path in self._paths], dtype=torch.float64)
+            return torch.ones(len(self), dtype=torch.float64, device="cpu")
+        return torch.tensor([path.cost for path in self._paths], dtype=torch.float64, device="cpu")
 
     def column(self, name: str) -> list[Any]:
         """One metadata column (or ``"index"``, ``"key"``, ``"cost"``); ``None`` where absent.

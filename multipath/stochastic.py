@@ -16,6 +16,7 @@ from torch.optim import Optimizer
 
 from ._internal.ranks import check_agreement, several_ranks
 from ._internal.recomputation import backward_number, in_checkpoint
+from ._internal.state import loading_strictly, pack, unpack
 from ._internal.wrappers import innermost_optimizer
 from .draws import Draw
 from .errors import ConfigurationError, DrawError
@@ -29,6 +30,12 @@ from .samplers._observation import measure
 from .transforms._numerics.tracing import is_traced
 
 logger = logging.getLogger(__name__)
+
+STATE = {
+    *("generator", "evaluation_generator", "sampler", "pending", "last"),
+    *("kind", "n_paths", "n_draws", "reweight"),
+}
+"""What the extra state of a criterion holds."""
 
 
 class StochasticLoss(nn.Module):
@@ -368,7 +375,7 @@ class StochasticLoss(nn.Module):
         Raises:
             InputError: If an index is out of range.
         """
-        chosen = torch.tensor(check_indices(indices, len(self.loss.paths)))
+        chosen = torch.tensor(check_indices(indices, len(self.loss.paths)), device="cpu")
         return self._weigh(chosen, self.sampler.shares(chosen, len(chosen)))
 
     def _weigh(self, indices: Tensor, probabilities: Tensor) -> Draw:
@@ -499,9 +506,9 @@ class StochasticLoss(nn.Module):
     def _linked(self) -> Optimizer | None:
         return None if self._optimizer is None else self._optimizer()
 
-    def get_extra_state(self) -> dict[str, Any]:
-        """Generator, sampler and pending draw, for ``state_dict()``; loads with weights_only."""
-        return {
+    def get_extra_state(self) -> Tensor:
+        """Generator, sampler and pending draw as bytes, for ``state_dict()``."""
+        state = {
             "generator": self.generator.get_state(),
             "evaluation_generator": self._evaluation_generator.get_state(),
             "kind": type(self.sampler).__name__,
@@ -512,8 +519,9 @@ class StochasticLoss(nn.Module):
             "pending": None if self._pending is None else self._pending.state_dict(),
             "last": None if self.last_draw is None else self.last_draw.state_dict(),
         }
+        return pack(state)
 
-    def set_extra_state(self, state: dict[str, Any]) -> None:
+    def set_extra_state(self, packed: Tensor) -> None:
         """Continue the training stream where the saved criterion was.
 
         A draw that waited for its step is dropped, with a warning, if this criterion makes draws
@@ -521,7 +529,10 @@ class StochasticLoss(nn.Module):
 
         Raises:
             ConfigurationError: If it was saved with another kind of sampler or number of paths.
+                ``load_state_dict(..., strict=False)`` warns instead, and loads the rest.
+            InputError: If the state is damaged.
         """
+        state = unpack(packed, self, STATE)
         kind, n_paths = type(self.sampler).__name__, len(self.loss.paths)
         if (state["kind"], state["n_paths"]) != (kind, n_paths):
             raise ConfigurationError(
@@ -542,6 +553,17 @@ class StochasticLoss(nn.Module):
                 *own,
             )
         self.last_draw = None if state["last"] is None else Draw.from_state(state["last"])
+
+    def _load_from_state_dict(self, state: dict[str, Any], prefix: str, *arguments: Any) -> None:
+        try:
+            super()._load_from_state_dict(state, prefix, *arguments)
+        except ConfigurationError as error:
+            if loading_strictly():
+                raise ConfigurationError(
+                    f"{error}; to load everything else, drop {prefix}_extra_state from the state, "
+                    "or load with strict=False"
+                ) from None
+            logger.warning("%s: it is left out, and everything else is loaded", error)
 
     def __getstate__(self) -> dict[str, Any]:
         """Copies and pickles keep the stream but not the link to an optimizer."""
@@ -574,7 +596,7 @@ def _make_generator(generator: int | torch.Generator | None) -> torch.Generator:
             )
         return generator
     if generator is None:
-        generator = int(torch.empty((), dtype=torch.int64).random_().item())
+        generator = int(torch.empty((), dtype=torch.int64, device="cpu").random_().item())
     if not _is_whole(generator):
         raise ConfigurationError(
             f"generator must be a seed, a torch.Generator or None, got {generator!r}"

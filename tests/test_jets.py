@@ -69,6 +69,7 @@ def close(found, wanted, tolerance):
 
 
 @pytest.mark.parametrize("name", LOSSES)
+@pytest.mark.slow
 def test_jets_of_losses_are_their_derivatives(name):
     loss = LOSSES[name]()
     shape = (16, 16) if name == "images" else (N,)

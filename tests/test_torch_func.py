@@ -5,40 +5,16 @@ import torch
 from torch.func import grad, jvp
 
 from multipath import TargetCache, TransformLoss
-from multipath.transforms import (
-    JTFS,
-    MultiResolutionSTFT,
-    Scattering1D,
-    Scattering2D,
-    WaveletPacket,
-    WaveletTransform,
-)
 
-DTYPE = torch.float64
-SHAPES = {"scattering2d": (8, 8)}
-TRANSFORMS = {
-    "jtfs": lambda: JTFS(n_samples=128, J=3, Q=(2, 1), J_fr=1, Q_fr=1, T=16, F=2),
-    "jtfs, reduced": lambda: JTFS(
-        n_samples=128, J=3, Q=(2, 1), J_fr=1, Q_fr=1, T=16, F=2, sampling="reduced"
-    ),
-    "scattering1d": lambda: Scattering1D(n_samples=128, J=3, Q=(2, 1), T=8),
-    "scattering2d": lambda: Scattering2D((8, 8), J=1, L=2),
-    "stft": lambda: MultiResolutionSTFT([16, 32], [8, 16], [16, 32]),
-    "wavelet packet": lambda: WaveletPacket("db2", level=2),
-    "wavelet": lambda: WaveletTransform("db2", level=2),
-}
+from .transforms.cases import SMALL, small_signal
 
 
-def signal(name, seed, items=2):
-    generator = torch.Generator().manual_seed(seed)
-    return torch.randn(items, *SHAPES.get(name, (128,)), generator=generator, dtype=DTYPE)
-
-
-@pytest.mark.parametrize("name", TRANSFORMS)
+@pytest.mark.parametrize("name", SMALL)
 @pytest.mark.parametrize("silent", [False, True])
+@pytest.mark.slow
 def test_directional_derivatives(name, silent):
-    loss = TransformLoss(TRANSFORMS[name]())
-    x, y, v, w = (signal(name, seed) for seed in range(4))
+    loss = TransformLoss(SMALL[name]())
+    x, y, v, w = (small_signal(name, seed) for seed in range(4))
     if silent:
         x = torch.zeros_like(x)
 
@@ -63,12 +39,12 @@ def test_directional_derivatives(name, silent):
     )  # fmt: skip
 
 
-@pytest.mark.parametrize("name", TRANSFORMS)
+@pytest.mark.parametrize("name", SMALL)
 def test_what_is_kept_under_torch_func_stays_usable(name):
     """Filters, plans and targets that a transform computes at its first call are plain tensors."""
-    x, y, v = (signal(name, seed) for seed in range(3))
-    plain = TransformLoss(TRANSFORMS[name]())
-    used = TransformLoss(TRANSFORMS[name](), cache=TargetCache(max_bytes=2**20))
+    x, y, v = (small_signal(name, seed) for seed in range(3))
+    plain = TransformLoss(SMALL[name]())
+    used = TransformLoss(SMALL[name](), cache=TargetCache(max_bytes=2**20))
     keys = range(len(x))
     with used.cache.keyed(keys):
         jvp(lambda x: jvp(lambda x: used(x, y), (x,), (v,))[1], (x,), (v,))

@@ -7,20 +7,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from multipath import Path, PathDecomposedLoss, PathTable, StochasticLoss
+from multipath import Path, PathTable, StochasticLoss
 from multipath.samplers import Energy, Importance, Uniform
 
-from .samplers.cases import CASES, UNBIASED, possible_draws, season, skewed
-
-GROUPS = {1: [[0]], 2: [[1], [0]], 3: [[0, 2], [1]], 7: [[0, 3, 4], [1], [2, 5, 6]]}
-
-
-class Bumps(PathDecomposedLoss):
-    """Paths whose losses and gradients have nothing in common: L_p = |sin((p + 1) x) - y|^2."""
-
-    def path_losses(self, input, target, indices):
-        p = torch.as_tensor(indices, dtype=input.dtype)[:, None, None]
-        return (torch.sin((p + 1) * input) - target).square().sum(dim=-1)
+from .samplers.cases import CASES, GROUPS, UNBIASED, Bumps, possible_draws, season, skewed
 
 
 def batch():
@@ -57,6 +47,7 @@ def assert_equal(actual, expected):
 @pytest.mark.parametrize("name", CASES)
 @settings(max_examples=25)
 @given(data=st.data())
+@pytest.mark.slow
 def test_reweighted_estimates_are_unbiased(name, data):
     """Every sampler, number of draws, grouping and weights, before and after it has learned."""
     n_paths = data.draw(st.sampled_from(list(GROUPS)), label="P")
@@ -152,6 +143,7 @@ def test_a_path_that_is_never_drawn_is_a_bias(sampler):
 
 @pytest.mark.parametrize("name", CASES)
 @pytest.mark.parametrize("reweight", [True, False])
+@pytest.mark.slow
 def test_training_makes_the_draws_that_were_enumerated(name, reweight, monkeypatch):
     """Ties the proofs above to what a forward pass does: same weights, same value, same law."""
     n_paths, n_draws, n_forwards = 3, 2, 1500

@@ -49,7 +49,7 @@ class Problem:
         return task.scattering.build(task.n_samples, task.sample_rate, sampling=sampling)
 
     def encoder(self, seed: int) -> nn.Module:
-        """A fresh encoder with its picture in front."""
+        """A fresh encoder behind the features that it looks at."""
         settings = self.config.encoder
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seeded(seed, "weights").initial_seed())
@@ -61,11 +61,11 @@ class Problem:
                 initialization=settings.initialization,
             )
         rate = self.config.task.sample_rate
-        picture = LogCQT(rate, settings.cqt_octaves, hop=settings.cqt_hop)
-        return nn.Sequential(picture, encoder)
+        features = LogCQT(rate, settings.cqt_octaves, hop=settings.cqt_hop)
+        return nn.Sequential(features, encoder)
 
     def split(self, seed: int, name: str) -> tuple[Tensor, Tensor]:
-        """Parameters and chances of all sounds of a split; other seeds have other sounds."""
+        """Parameters and nuisances of all sounds of a split; other seeds have other sounds."""
         generator = seeded(seed, "split", name)
         theta = torch.rand(SPLITS[name], len(self.parameters), generator=generator)
         return theta, self.nuisance(SPLITS[name], generator)

@@ -2,7 +2,7 @@
 
 
 def restore(app, what, name, obj, options, lines):
-    """Put the sentence together again that napoleon took apart."""
+    """Restore the sentence that napoleon split at its first colon."""
     types = [line for line in lines if line.startswith(":type: ")]
     if what in ("attribute", "data", "property") and types:
         lines.remove(types[0])
@@ -10,6 +10,6 @@ def restore(app, what, name, obj, options, lines):
 
 
 def setup(app):
-    """Called by Sphinx."""
+    """Register the extension with Sphinx."""
     app.connect("autodoc-process-docstring", restore, priority=900)  # after napoleon
     return {"parallel_read_safe": True}

@@ -1,13 +1,15 @@
-"""Sphinx extension: every public name is documented, and references to it find it.
+"""Check that every public name is documented, and resolve references to it.
 
-The package is walked, so that a new module counts from its first day. A name is public
+The extension walks the whole package, so a new module is covered as soon as it exists. A name is
+public
 
 - if it is in the ``__all__`` of a module, or
-- if a module without ``__all__`` defines it and it does not start with an underscore; unless the
-  package of the module has an ``__all__`` without it, which then says what of it is public.
+- if a module without ``__all__`` defines it and it does not start with an underscore, unless the
+  ``__all__`` of the package around that module leaves the module out.
 
-So are the methods and properties of public classes, those inherited from a private class included.
-An override is documented where its base is: by a public class, or outside of the package.
+The methods and properties of public classes are public too, including those inherited from a
+private class. An override counts as documented if a public base class, or one outside the package,
+documents it.
 """
 
 import importlib
@@ -25,7 +27,7 @@ MEMBERS = (FunctionType, classmethod, staticmethod, property, cached_property)
 
 
 def module_names(package):
-    """The package and everything in it whose name has no part with an underscore in front."""
+    """List the package and every module in it of which no part begins with an underscore."""
     path = importlib.import_module(package).__path__
     found = [package, *(module.name for module in pkgutil.walk_packages(path, f"{package}."))]
     return [name for name in found if not re.search(r"\._", name)]
@@ -46,14 +48,14 @@ def names_in(module_name):
 
 @cache
 def public_names(package, exceptions):
-    """{name where it is defined: [names under which it is public]}."""
+    """Map each name, as the place where it is defined, to the names under which it is public."""
     found = {}
     for module_name in module_names(package):
         if re.fullmatch(exceptions, module_name):
             continue
         for name in names_in(module_name):
             item = getattr(importlib.import_module(module_name), name)
-            if not inspect.ismodule(item):  # those are walked themselves
+            if not inspect.ismodule(item):  # modules are walked themselves
                 home = getattr(item, "__module__", None) or module_name
                 places = found.setdefault(f"{home}.{getattr(item, '__qualname__', name)}", [])
                 places.append(f"{module_name}.{name}")
@@ -61,10 +63,10 @@ def public_names(package, exceptions):
 
 
 def members(cls, package, public):
-    """Yield the (name, owners) of each public member: the classes whose documentation will do."""
+    """Yield each public member with the classes that may document it, as (name, owners)."""
     for base in cls.__mro__:
         if base is not cls and (home(base) in public or not in_package(base, package)):
-            continue  # looked at on its own, or not ours
+            continue  # it is checked on its own, or is not part of the package
         for name, item in vars(base).items():
             if name[0] != "_" and isinstance(item, MEMBERS):
                 yield name, [owner for owner in cls.__mro__ if hasattr(owner, name)]
@@ -101,7 +103,7 @@ def check_all_documented(app, env):
 
 
 def resolve_where_documented(app, env, node, contnode):
-    """Type hints name the module a class is defined in: lead them to where it is documented."""
+    """Resolve a type hint, which names the defining module, to where the class is documented."""
     target = node.get("reftarget", "")
     if node.get("refdomain") != "py":
         return None

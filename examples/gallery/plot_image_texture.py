@@ -1,9 +1,9 @@
 """
-Image texture out of noise
-==========================
+An image texture from noise
+===========================
 
-Two images have the same texture if their scattering coefficients have the same means. So we start
-from noise, and move its pixels until the means agree, looking at a few of several hundred paths a
+Two images have the same texture if their scattering coefficients have the same means. We start from
+noise and change its pixels until the means agree, evaluating a few of several hundred paths per
 step.
 """
 
@@ -29,9 +29,9 @@ discs = torch.tanh(4.0 - distances.amin(dim=0))
 target = torch.stack([stripes, discs])
 
 # %%
-# A path of ``Scattering2D`` keeps one coefficient in 16 x 16 pixels. Comparing their mean over the
-# image, and not each at its place, makes the loss blind to position: that is what a texture is.
-# With ``power=0.5`` quiet paths have more of a say, which fine detail needs.
+# A path of ``Scattering2D`` has one coefficient for every 16 x 16 pixels. Comparing their means
+# over the image, instead of each coefficient in its place, makes the loss blind to position, which
+# is what defines a texture. ``power=0.5`` gives quiet paths more of a say, which fine detail needs.
 
 
 def of_means(difference):
@@ -42,16 +42,15 @@ loss = TransformLoss(Scattering2D((size, size), J=4, L=6), distance=of_means)
 criterion = StochasticLoss.for_training(
     loss, target, n_draws=24, power=0.5, generator=0
 )
-print(f"{criterion.n_draws} of {len(loss.paths)} paths a step")
+print(f"{criterion.n_draws} of {len(loss.paths)} paths per step")
 
 # %%
-# Gradient descent on the pixels, which tanh keeps between black and white.
+# Adam changes the pixels, which tanh keeps between black and white.
 
 noise = 0.5 * torch.randn(target.shape, generator=generator)
 pixels = noise.clone().requires_grad_()
 optimizer = torch.optim.Adam([pixels], lr=0.05)
 schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, n_steps)
-criterion.redraw_after(optimizer)
 losses = []
 for _ in range(n_steps):
     optimizer.zero_grad()
@@ -61,27 +60,27 @@ for _ in range(n_steps):
     schedule.step()
     losses.append(value.item())
 
-criterion.eval()  # now it computes all paths
+criterion.eval()  # from here on it computes all paths
 with torch.no_grad():
     start, found = noise.tanh(), pixels.tanh()
     before, after = criterion(start, target).item(), criterion(found, target).item()
 print(f"full loss: {before:.2e} at the start, {after:.2e} at the end")
 
 # %%
-# The results resemble the originals everywhere and equal them nowhere.
+# The results resemble the originals everywhere and are equal to them nowhere.
 
 figure, axes = plt.subplots(2, 3, figsize=(9, 6.2), layout="constrained")
 for images, title, column in zip(
     (target, start, found), ("texture", "start", "found"), axes.T, strict=True
 ):
-    for picture, axis in zip(images, column, strict=True):
-        axis.imshow(picture.numpy(), cmap="gray", vmin=-1, vmax=1)
+    for image, axis in zip(images, column, strict=True):
+        axis.imshow(image.numpy(), cmap="gray", vmin=-1, vmax=1)
         axis.set_axis_off()
     column[0].set_title(title)
 plt.show()
 
 # %%
-# The loss of 24 random paths, step by step, and where the full loss began and ended.
+# The loss of 24 random paths at each step, and the full loss at the beginning and at the end.
 
 figure, axis = plt.subplots(figsize=(7, 3), layout="constrained")
 axis.semilogy(losses, color="tab:blue", linewidth=1, label="24 paths")

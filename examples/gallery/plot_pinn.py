@@ -2,9 +2,9 @@ r"""
 A physics-informed network, one term at a time
 ==============================================
 
-A network should solve :math:`-u'' = f` on the unit interval. We know :math:`u(0) = 0` and eight
-noisy measurements. The loss is a sum of three terms of unequal price: the residual of the equation
-needs second derivatives, the others do not. ``TermLoss`` makes each of them a path.
+A network is trained to solve :math:`-u'' = f` on the unit interval, where we know :math:`u(0) = 0`
+and eight noisy measurements. The loss is a sum of three terms of unequal cost: the residual of the
+equation needs second derivatives, and the others do not. ``TermLoss`` makes each of them a path.
 """
 
 import matplotlib.pyplot as plt
@@ -31,9 +31,9 @@ sensors = torch.linspace(0.1, 1.0, 8)
 measured = exact(sensors) + 0.02 * torch.randn(8, generator=generator)
 
 # %%
-# The network has one hidden layer, and its parameters are one row. That row is the *input* of the
-# loss, so that samplers can measure the gradients that matter, those of the parameters. The
-# *target* is a row of points where the equation should hold.
+# The network has one hidden layer, and all its parameters form one row. That row is the *input* of
+# the loss, so that samplers can measure the gradients that matter, those with respect to the
+# parameters. The *target* is a row of points at which the equation should hold.
 
 n_hidden = 32
 
@@ -66,8 +66,8 @@ loss = TermLoss(
 print(loss.paths)
 
 # %%
-# Three ways to spend the same budget: all terms at every step, one at random, or one chosen by the
-# size of its gradient and its price.
+# We spend the same budget in three ways: on all terms at every step, on one term at random, or on
+# one term chosen by the size of its gradient and its cost.
 
 start = torch.stack(
     [
@@ -77,11 +77,11 @@ start = torch.stack(
     ]
 ).view(1, -1)
 grid = torch.linspace(0, 1, 201)
-prices = loss.paths.costs
+costs = loss.paths.costs
 
 
 def train(criterion):
-    """What was spent, the error of u after it, and the parameters."""
+    """Return what was spent and the error of u after each step, and the parameters."""
     parameters = start.clone().requires_grad_()
     optimizer = torch.optim.Adam([parameters], lr=0.01)
     points = torch.Generator().manual_seed(1)
@@ -93,7 +93,7 @@ def train(criterion):
         criterion(parameters, torch.rand(1, 32, generator=points)).backward()
         optimizer.step()
         drawn = criterion.last_draw.indices if criterion is not loss else [0, 1, 2]
-        spent += float(prices[drawn].sum())
+        spent += float(costs[drawn].sum())
         with torch.no_grad():
             error = (u(parameters, grid) - exact(grid)).square().mean().sqrt()
         history.append((spent, error.item()))
@@ -104,7 +104,7 @@ adaptive = StochasticLoss(loss, AdaptiveImportance(cost_aware=True), generator=0
 runs = {
     "all terms": train(loss),
     "one term, uniform": train(StochasticLoss(loss, Uniform(), generator=0)),
-    "one term, by gradient and price": train(adaptive),
+    "one term, by gradient and cost": train(adaptive),
 }
 for name, (history, _) in runs.items():
     print(f"{name:32} {len(history):5} steps, error {history[-1, 1]:.4f}")
@@ -112,17 +112,17 @@ shares = zip(loss.paths.keys, adaptive.sampler.probabilities.tolist(), strict=Tr
 print("learned:", ", ".join(f"{name} {share:.2f}" for name, share in shares))
 
 # %%
-# How noisy a step of one term is can be computed exactly. At the end of the last run:
+# The noise of a step with one term can be computed exactly, here at the end of the last run:
 
 points = torch.rand(1, 32, generator=generator)
-trained = runs["one term, by gradient and price"][1].requires_grad_()
-samplers = {"uniform": Uniform(), "by gradient and price": adaptive.sampler}
+trained = runs["one term, by gradient and cost"][1].requires_grad_()
+samplers = {"uniform": Uniform(), "by gradient and cost": adaptive.sampler}
 print(estimate_variance(loss, trained, points, samplers))
 
 # %%
-# The solutions, and what they cost (the error as a median over 2% of the budget). One term at a
-# time gets there sooner. In the end all are as good as the measurements: 0.02 of noise in eight of
-# them is :math:`0.02 / \sqrt 8 = 0.007` in their mean.
+# On the left are the solutions, and on the right what they cost (each error is a median over 2% of
+# the budget). One term at a time gets there sooner. In the end all are as good as the measurements
+# allow: noise of 0.02 in eight of them is :math:`0.02 / \sqrt 8 = 0.007` in their mean.
 
 figure, (left, right) = plt.subplots(1, 2, figsize=(11, 4), layout="constrained")
 left.plot(grid, exact(grid), color="0.75", linewidth=6, label="exact")

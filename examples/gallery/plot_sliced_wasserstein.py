@@ -1,9 +1,9 @@
 """
-A cloud of points becomes a word
-================================
+A point cloud turns into a word
+===============================
 
-The sliced Wasserstein distance is a mean over directions: project two clouds on a line, sort, and
-compare. A path is a direction, and five of two hundred are enough for a step.
+The sliced Wasserstein distance is a mean over directions: for each, project two clouds onto a line,
+sort and compare. A path is a direction, and five of two hundred are enough for a step.
 """
 
 import matplotlib.pyplot as plt
@@ -18,8 +18,8 @@ n_steps = 500
 n_points = 2000
 
 # %%
-# The target: points in the letters of a word, that is, within an odd number of outlines, since some
-# letters have holes. The start: a blob.
+# The target consists of points inside the letters of a word, that is, within an odd number of
+# outlines, since some letters have holes. The start is a blob.
 
 letters = TextPath((0, 0), "paths", size=1)
 corner, extent = letters.get_extents().min, letters.get_extents().size
@@ -33,14 +33,14 @@ target = torch.tensor(
 start = 0.5 * torch.randn(target.shape, generator=torch.Generator().manual_seed(0))
 
 # %%
-# Five random directions a step. The gradient on a point is 1/n of its way, hence the rate.
+# Each step uses five random directions. The gradient at each of the n points is 1/n of the way that
+# it has to go, hence the learning rate.
 
 loss = SlicedWasserstein(dim=2, n_projections=200, generator=0)
 criterion = StochasticLoss(loss, n_draws=5, generator=0)
 cloud = start.clone().requires_grad_()
 optimizer = torch.optim.SGD([cloud], lr=0.5 * n_points)
 schedule = torch.optim.lr_scheduler.LinearLR(optimizer, 1.0, 0.05, total_iters=n_steps)
-criterion.redraw_after(optimizer)
 snapshots = {0: start}
 for step in range(1, n_steps + 1):
     optimizer.zero_grad()
@@ -55,7 +55,7 @@ for step, points in snapshots.items():
     print(f"step {step:3}: distance over all directions {distance:.4f}")
 
 # %%
-# Colours tell where a point began, from left to right: neighbours stay neighbours.
+# Colours show where each point began, from left to right. Neighbours stay neighbours.
 
 origin = start[0, :, 0].argsort().argsort()
 panels = [

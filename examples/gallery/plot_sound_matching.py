@@ -1,10 +1,10 @@
 """
-Sound matching: how fast does it tremble, how fast does it rise?
-================================================================
+Sound matching: how fast does a chirplet beat and rise?
+=======================================================
 
-A chirplet glides upwards while its loudness beats. We look for its two parameters, AM (Hz) and FM
-(octaves/s), by gradient descent through the synthesizer. The catch: nobody tells us *when* it
-sounds. A spectrogram distance compares frame by frame and is lost; the joint time-frequency
+The pitch of a chirplet rises while its loudness beats. We look for its two parameters, AM (Hz) and
+FM (octaves/s), by gradient descent through the synthesizer. The catch is that we do not know *when*
+it sounds. A spectrogram distance compares frame by frame and fails; the joint time-frequency
 scattering transform (JTFS) measures modulations wherever they are.
 """
 
@@ -22,8 +22,8 @@ n_samples = 2048  # two seconds
 # sphinx_gallery_thumbnail_number = 2
 
 # %%
-# The target, 0.15 s late, and six guesses to start from. The synthesizer takes parameters between 0
-# and 1 and spreads them logarithmically over these ranges.
+# The target is 0.15 s late, and we start from six guesses. The synthesizer takes parameters between
+# 0 and 1 and maps them logarithmically to these ranges.
 
 ranges = ChirpletRanges(am=(4.0, 16.0), fm=(1.0, 4.0))
 synth = ChirpletSynth(ranges, n_samples=n_samples, sample_rate=sample_rate, f0=128.0)
@@ -32,8 +32,8 @@ target = synth(truth, shift=torch.tensor([int(0.15 * sample_rate)])).expand(6, -
 guesses = torch.cartesian_prod(torch.tensor([0.1, 0.9]), torch.tensor([0.1, 0.5, 0.9]))
 
 # %%
-# Two losses. The spectrogram has three paths, its resolutions, and computes them all. JTFS has
-# dozens, of which four are drawn for each step, loud ones more often.
+# We compare two losses. The spectrogram has three paths, its resolutions, and computes them all.
+# JTFS has dozens, of which each step draws four, loud ones more often.
 
 resolutions = MultiResolutionSTFT([64, 128, 256], [16, 32, 64], [64, 128, 256])
 spectrogram = TransformLoss(resolutions, distance="l1")
@@ -41,19 +41,17 @@ jtfs = TransformLoss(
     JTFS(n_samples, J=8, Q=(8, 1), J_fr=3, Q_fr=1, T=1024, F=8, sample_rate=sample_rate)
 )
 draws = StochasticLoss.for_training(jtfs, target[:1], n_draws=4, generator=0)
-print(f"{draws.n_draws} of {len(jtfs.paths)} JTFS paths a step")
+print(f"{draws.n_draws} of {len(jtfs.paths)} JTFS paths per step")
 
 # %%
-# The same descent for both.
+# Both losses are minimised in the same way.
 
 
 def descend(criterion):
-    """Parameters of every step (Hz, octaves/s), the last (0 to 1), and the losses."""
+    """Return the parameters at every step (Hz, octaves/s), the last (0 to 1) and the losses."""
     theta = guesses.clone().requires_grad_()
     optimizer = torch.optim.Adam([theta], lr=0.03)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, n_steps)
-    if isinstance(criterion, StochasticLoss):
-        criterion.redraw_after(optimizer)
     history, losses = [guesses], []
     for _ in range(n_steps):
         optimizer.zero_grad()
@@ -70,11 +68,11 @@ def descend(criterion):
 
 runs = {
     "spectrogram, all paths": descend(spectrogram),
-    "JTFS, 4 paths a step": descend(draws),
+    "JTFS, 4 paths per step": descend(draws),
 }
 
 # %%
-# What they found, in physical units:
+# The parameters found, in physical units:
 
 am, fm = synth.physical(truth)[0].tolist()
 print(f"{'':24}AM (Hz)      FM (octaves/s)")
@@ -84,8 +82,8 @@ for name, (history, *_) in runs.items():
         print(f"{name:24}{am_found:<13.2f}{fm_found:.2f}")
 
 # %%
-# One guess, and what became of it. That the target is late does not disturb JTFS; the spectrogram
-# fitted what happened to overlap.
+# This is what became of one of the guesses. JTFS is not disturbed by the delay of the target,
+# whereas the spectrogram fitted whatever happened to overlap.
 
 
 def show(axis, theta, title, delay=0):
@@ -106,9 +104,10 @@ axes[0].set_ylabel("frequency (Hz)")
 plt.show()
 
 # %%
-# Left, the way from each guess (dots) to where it ended (crosses). On the right the losses,
-# relative to the first: that of random paths is noisy, and still leads home. Not from everywhere:
-# JTFS has local minima too, and the guess with slow AM and fast FM stays in one.
+# On the left is the way from each guess (dots) to where it ended (crosses). On the right are the
+# losses, relative to the first: that of random paths is noisy, and still leads to the target. It
+# does not do so from everywhere: JTFS has local minima too, and the guess with slow AM and fast FM
+# stays in one.
 
 colors = dict(zip(runs, ("tab:orange", "tab:blue"), strict=True))
 figure, (plane, errors, curves) = plt.subplots(

@@ -1,4 +1,4 @@
-"""Differences of signals at several scales, each a path; and the tests of that."""
+"""A loss whose paths are differences of signals at several scales, with its tests."""
 
 import torch
 from torch.nn.functional import adaptive_avg_pool1d

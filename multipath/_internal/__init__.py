@@ -1,1 +1,1 @@
-"""Helpers that several parts of multipath share; they import nothing above them."""
+"""Helpers that several parts of multipath share."""

@@ -1,4 +1,4 @@
-"""Packages that an extra brings: what to install where one is missing."""
+"""What to install where an optional package is missing."""
 
 from __future__ import annotations
 
@@ -8,7 +8,11 @@ from contextlib import contextmanager
 
 @contextmanager
 def extra() -> Iterator[None]:
-    """What pictures and progress bars need comes with an extra."""
+    """Make a failing import of an optional package say which extra to install.
+
+    Raises:
+        ModuleNotFoundError: If the package imported inside is missing.
+    """
     try:
         yield
     except ModuleNotFoundError as error:

@@ -1,4 +1,4 @@
-"""Files that are whole or not there: an interruption or a full disk leaves the old one."""
+"""Atomic writing of files: an interruption or a full disk leaves the old file as it was."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ import torch
 
 @contextmanager
 def replacing(file: Path) -> Iterator[Path]:
-    """Write to a file beside it, which takes its place when all is written.
+    """Write to a draft beside a file, which takes the file's place once all is written.
 
     Args:
         file: The file to make or to replace.
 
     Yields:
-        Where to write; the suffix is that of ``file``. Left behind by no error.
+        Where to write the draft; it has the suffix of ``file`` and is removed if an error occurs.
 
     Raises:
-        OSError: If it cannot be written; its ``filename`` is ``file``.
+        OSError: If the draft cannot be written; its ``filename`` is ``file``.
 
     Example:
         >>> from tempfile import TemporaryDirectory
@@ -46,10 +46,10 @@ def replacing(file: Path) -> Iterator[Path]:
 
 
 def drafted(file: Path) -> str | None:
-    """Name of the file that this one is a draft of, left by a process that was killed.
+    """Name of the file that this one is a draft of, left behind by a process that was killed.
 
     Returns:
-        None if it is no draft. What is longer than 32 characters is cut off from the stem.
+        The name, its stem cut off after 32 characters; None if the file is no draft.
 
     Example:
         >>> drafted(Path("runs/.summary.4711.draft.json")), drafted(Path("runs/summary.json"))
@@ -61,7 +61,7 @@ def drafted(file: Path) -> str | None:
 
 @contextmanager
 def naming(file: Path, instead_of: Path | None = None) -> Iterator[None]:
-    """Errors of the system name this file: that of a full disk names none."""
+    """Make errors of the system name this file, since that of a full disk names none."""
     try:
         yield
     except OSError as error:

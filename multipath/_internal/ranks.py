@@ -11,9 +11,10 @@ from torch import distributed as dist
 from multipath.errors import ConfigurationError
 
 if dist.is_available():
-    # Torch imports this module when it first needs it, and its functions then keep the group of
-    # that moment as a default argument: no longer destroyed with destroy_process_group, the threads
-    # of gloo can abort an interpreter that winds down. Imported early, there is no group to keep.
+    # Torch imports this module when it first needs it, and its functions then keep the process
+    # group of that moment as a default argument. destroy_process_group no longer frees that group,
+    # and the threads of gloo can abort an interpreter that shuts down. Imported early, the module
+    # finds no group to keep.
     import torch.distributed.nn
 
 
@@ -22,16 +23,17 @@ def several_ranks() -> bool:
     return dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1
 
 
-def average_over_ranks(values: Tensor) -> Tensor:
-    """The mean of what the ranks measured, float64 on the CPU."""
-    if several_ranks():
-        dist.all_reduce(values)
-        values = values / dist.get_world_size()
-    return values.double().cpu()
+def average_over_ranks(values: Tensor, device: torch.device) -> Tensor:
+    """The mean over ranks of what each has measured; on the device that the backend needs."""
+    if not several_ranks():
+        return values
+    total = values.to(device)
+    dist.all_reduce(total)
+    return total.cpu() / dist.get_world_size()
 
 
 def check_agreement(generator: torch.Generator) -> None:
-    """Compare generators over all ranks, once; all of them have to come here.
+    """Check that all ranks have equal generators; every rank must call this.
 
     Raises:
         ConfigurationError: On every rank, if the states differ.
@@ -39,9 +41,9 @@ def check_agreement(generator: torch.Generator) -> None:
     digest = sha256(generator.get_state().numpy().tobytes()).digest()
     own = int.from_bytes(digest[:8], "little", signed=True)
     found: list[int] = [0] * dist.get_world_size()
-    dist.all_gather_object(found, own)  # takes care of the device that the backend wants
+    dist.all_gather_object(found, own)  # moves its tensors to the device that the backend wants
     if len(set(found)) > 1:
         raise ConfigurationError(
             "ranks disagree about the draws: give StochasticLoss the same generator=... on every "
-            "rank, a seed that does not depend on it"
+            "rank, such as a seed that does not depend on the rank"
         )

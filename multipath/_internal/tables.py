@@ -1,4 +1,4 @@
-"""Tables as aligned text."""
+"""Tables printed as aligned text."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ from collections.abc import Sequence
 
 
 def aligned(rows: Sequence[Sequence[str]], left: int = 0) -> str:
-    """Cells to the right of their columns, those of one column to the left.
+    """Lay out a table with all columns right-aligned but one.
 
     Args:
-        rows: The cells, the heading first.
-        left: That column.
+        rows: The cells of each row, the heading first.
+        left: Which column to align to the left.
     """
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     return "\n".join(

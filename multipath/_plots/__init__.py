@@ -1,1 +1,1 @@
-"""Drawing: each function takes arrays and returns a figure or writes it to a file."""
+"""Drawing: functions that take arrays and path tables and return figures."""

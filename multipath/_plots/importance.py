@@ -1,61 +1,49 @@
-"""Picture of probabilities: how much more often than uniformly each path is drawn."""
+"""Plot of probabilities: how much more often than uniformly each path is drawn."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
 from os import PathLike
-from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 from matplotlib.axes import Axes
 from matplotlib.collections import QuadMesh
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
-from torch import Tensor
 
-from multipath._plots.path_plane import (
-    FAINT,
-    FEW,
-    INK,
-    draw_plane,
-    name_paths,
-    outline,
-    path_plane,
-    tidy,
-)
-from multipath.errors import InputError
 from multipath.paths import PathTable
 
-if TYPE_CHECKING:
-    from multipath.importance.result import ThetaImportance
+from .path_plane import FAINT, FEW, INK, draw_plane, name_paths, outline, path_plane, tidy
 
 LABEL = "probability / uniform probability"
 MORE, LESS = "tab:red", "tab:blue"
 LEAST = 1 / 64
-"""A bar of a path that is drawn even less often ends here."""
+"""Bars of paths that are drawn even less often end here: a logarithmic axis has no zero."""
 
 
 def plot_probabilities(
-    result: ThetaImportance,
+    paths: PathTable,
+    probabilities: np.ndarray,
     file: str | PathLike[str] | None,
-    inside: Sequence[bool] | Tensor | None,
+    inside: np.ndarray | None,
     title: str,
 ) -> Figure:
-    """See :meth:`multipath.importance.ThetaImportance.plot`."""
-    ratios = (len(result.paths) * result.probabilities()).numpy()
-    chosen = None if inside is None else torch.as_tensor(inside, dtype=torch.bool).numpy()
-    if chosen is not None and chosen.shape != ratios.shape:
-        raise InputError(
-            f"inside must hold one truth value for each of the {len(ratios)} paths, got shape "
-            f"{chosen.shape}"
-        )
+    """Plot how much more often than uniformly each path is drawn.
+
+    Args:
+        paths: The paths.
+        probabilities: The probability of each path, shape (P,).
+        file: Where to save the plot, if anywhere.
+        inside: Which paths to outline, booleans of shape (P,).
+        title: Text above the plot.
+    """
+    ratios = len(paths) * probabilities
     figure = Figure(figsize=(6.4, 4.4), layout="constrained")
     axes = figure.add_subplot()
     limit = octave_limit(ratios)
-    mesh = draw_ratios(axes, result.paths, ratios, chosen, limit)
+    mesh = draw_ratios(axes, paths, ratios, inside, limit)
     if mesh is not None:
         label_colors(figure, [axes], mesh, limit)
     if title:
@@ -72,17 +60,17 @@ def draw_ratios(
     inside: np.ndarray | None,
     limit: float,
 ) -> QuadMesh | None:
-    """Draw ratios as colours of a plane, or else as bars around 1.
+    """Draw ratios as colours of a plane if the paths have rates and scales, or else as bars.
 
     Args:
-        axes: Where.
+        axes: The axes to draw into.
         paths: The paths.
-        ratios: One number each, 1 where a path is drawn as often as uniformly.
-        inside: Which ones to outline.
+        ratios: The ratio of each path, 1 where it is drawn as often as uniformly.
+        inside: Which paths to outline.
         limit: Octaves on either side of 1 that the colours tell apart.
 
     Returns:
-        The colours, if there is a plane.
+        The coloured mesh, or None if bars were drawn.
     """
     found = path_plane(paths, ratios)
     if found is None:
@@ -92,7 +80,7 @@ def draw_ratios(
     with np.errstate(divide="ignore"):
         octaves = np.log2(plane)
     norm = Normalize(-limit, limit)
-    # log2(0) has the colour of the bottom; cells without a path have none
+    # log2(0) = -inf would be drawn as missing: it gets the bottom colour, unlike cells of no path
     mesh = draw_plane(
         axes, np.maximum(octaves, -2 * limit), scales, rates, cmap="RdBu_r", norm=norm
     )
@@ -103,12 +91,12 @@ def draw_ratios(
 
 
 def octave_limit(ratios: np.ndarray) -> float:
-    """Octaves up to the largest ratio, at least one."""
+    """Octaves from 1 to the largest ratio, at least one."""
     return max(1.0, math.log2(ratios.max()))
 
 
 def label_colors(figure: Figure, axes: Sequence[Axes], mesh: QuadMesh, limit: float) -> None:
-    """A bar whose ticks are ratios."""
+    """Add a colour bar whose ticks are ratios."""
     values = mesh.get_array()
     below = values is not None and bool(np.nanmin(values) < -limit)
     bar = figure.colorbar(mesh, ax=axes, extend="min" if below else "neither")

@@ -1,4 +1,4 @@
-"""What pictures of one number for each path share: the plane of rates and scales, or indices."""
+"""What plots of one number per path share: the plane of rates and scales, or path indices."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from multipath.paths import PathTable
 
 INK, FAINT = "#333333", "#9a9a9a"
 FEW = 32
-"""Up to so many paths each have a name below the axis."""
+"""At most so many paths are named below the axis."""
 
 
 def path_plane(
@@ -21,7 +21,10 @@ def path_plane(
 ) -> tuple[np.ndarray, list[float], list[float]] | None:
     """Values over signed scale (rows) and rate (columns), if the paths have such numbers.
 
-    Of several paths in one place, the largest counts; places without a path are NaN.
+    Where several paths share a cell, the largest value counts; cells without a path are NaN.
+
+    Returns:
+        The plane, its scales and its rates; None if the paths have no rates and scales.
     """
     if not {"rate", "scale"} <= set(paths.columns):
         return None
@@ -54,7 +57,7 @@ def draw_plane(
     cmap: str,
     norm: Normalize | None,
 ) -> QuadMesh:
-    """Evenly spaced cells whose ticks name rates and scales."""
+    """Draw evenly spaced cells whose ticks name rates and scales."""
     mesh = axes.pcolormesh(plane, cmap=cmap, norm=norm)
     shown = range(0, len(rates), len(rates) // 10 + 1)
     axes.set_xticks([i + 0.5 for i in shown], [short(rates[i]) for i in shown])
@@ -91,14 +94,14 @@ def name_paths(axes: Axes, paths: PathTable) -> None:
 
 
 def short(value: Any) -> str:
-    """A number with two digits or without decimals; anything else as it is."""
+    """Text of a value: floats with two significant digits, or without decimals from 100 on."""
     if isinstance(value, float):
         return f"{value:.0f}" if value >= 100 else f"{value:.2g}"
     return str(value)
 
 
 def tidy(axes: Axes) -> None:
-    """Few lines, all of them faint."""
+    """Leave few lines on the axes, all of them faint."""
     for side in ("top", "right"):
         axes.spines[side].set_visible(False)
     axes.grid(color="#eeeeee", linewidth=0.8)

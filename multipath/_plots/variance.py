@@ -1,9 +1,10 @@
-"""Picture of a variance report: what each sampler's noise costs, and where the gradients are."""
+"""Plot of a variance report: what each sampler's noise costs, and where the gradients are."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from os import PathLike
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -15,22 +16,31 @@ from multipath.paths import PathTable
 
 from .path_plane import FAINT, FEW, INK, draw_plane, name_paths, path_plane, tidy
 
-if TYPE_CHECKING:
-    from multipath.diagnostics import VarianceReport
-
 DECADES = 4
-"""Gradients further below the largest than this share the colour of the bottom."""
+"""Gradients more than so many decades below the largest share the bottom colour."""
 
 
-def plot_report(report: VarianceReport, path: str | PathLike[str] | None) -> Figure:
-    """See :meth:`VarianceReport.plot <multipath.diagnostics.VarianceReport.plot>`."""
+def plot_report(
+    rows: Sequence[tuple[str, int, float]],
+    paths: PathTable,
+    sizes: np.ndarray,
+    path: str | PathLike[str] | None,
+) -> Figure:
+    """Plot the error of each sampler per unit of cost beside the gradients of the paths.
+
+    Args:
+        rows: Name of a sampler, number of draws, and mean square error times cost over the power
+            of the gradient.
+        paths: The paths.
+        sizes: Weight times gradient norm of each path, shape (P,).
+        path: Where to save the plot, if anywhere.
+    """
     figure = Figure(figsize=(11.0, 4.4), layout="constrained")
     left, right = figure.subplots(1, 2, width_ratios=(1.0, 1.1))
-    _draw_work(left, report)
-    sizes = (report.weights * report.gradient_norms).numpy()
-    plane = path_plane(report.paths, sizes)
+    _draw_work(left, rows)
+    plane = path_plane(paths, sizes)
     if plane is None:
-        _draw_sizes(right, report.paths, sizes)
+        _draw_sizes(right, paths, sizes)
     else:
         _draw_gradients(figure, right, *plane)
     if path is not None:
@@ -38,13 +48,12 @@ def plot_report(report: VarianceReport, path: str | PathLike[str] | None) -> Fig
     return figure
 
 
-def _draw_work(axes: Axes, report: VarianceReport) -> None:
-    """Over k, or with one k as bars."""
-    draws = sorted({row.n_draws for row in report.rows})
-    power = report.gradient_norm**2 or 1.0
+def _draw_work(axes: Axes, rows: Sequence[tuple[str, int, float]]) -> None:
+    """Draw curves over the number of draws, or bars if there is only one such number."""
+    draws = sorted({n_draws for _, n_draws, _ in rows})
     curves: dict[str, list[float]] = {}
-    for row in sorted(report.rows, key=lambda row: row.n_draws):
-        curves.setdefault(row.name, []).append(row.work / power)
+    for name, _, work in sorted(rows, key=lambda row: row[1]):
+        curves.setdefault(name, []).append(work)
     tidy(axes)
     axes.set_title("error of the gradient per unit of cost", fontsize=10, color=INK)
     label = "mean square error × cost / power of the gradient"
@@ -56,7 +65,7 @@ def _draw_work(axes: Axes, report: VarianceReport) -> None:
         axes.bar_label(bars, [f"{work:.3g}" for work in works], padding=4, color=INK, fontsize=9)
         axes.margins(x=0.12)
         axes.grid(visible=False, axis="y")
-        axes.set_xlabel(f"{label}, {draws[0]} draws a step" if draws[0] > 1 else label)
+        axes.set_xlabel(f"{label}, {draws[0]} draws per step" if draws[0] > 1 else label)
         return
     for number, (name, works) in enumerate(curves.items()):
         style: dict[str, Any] = {"color": f"C{number}", "marker": "o"}
@@ -73,7 +82,7 @@ def _draw_work(axes: Axes, report: VarianceReport) -> None:
         axes.yaxis.set_minor_locator(NullLocator())
     else:
         axes.set_ylim(bottom=0)
-    axes.set_xlabel("draws a step")
+    axes.set_xlabel("draws per step")
     axes.set_ylabel(label)
     axes.legend(frameon=False, fontsize=9)
 

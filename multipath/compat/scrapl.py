@@ -1,4 +1,4 @@
-"""For users of scrapl-loss: the same constructor and loss values, made of multipath's parts."""
+"""For users of scrapl-loss: the same constructor and loss values, built from multipath's parts."""
 
 from __future__ import annotations
 
@@ -23,48 +23,48 @@ from multipath.transforms import JTFS
 class SCRAPLLoss(StochasticLoss):
     r"""A :class:`~multipath.StochasticLoss` with the signature and the settings of scrapl-loss 0.1.
 
-    On the path p of a joint time-frequency scattering transform, of which one is drawn a step,
+    One path p of a joint time-frequency scattering transform is drawn per step, with the loss
 
     .. math:: L_p(x, y) = \lVert \rho(\phi_p(x)) - \rho(\phi_p(y)) \rVert
 
-    not squared and not times P, with padding (``unpad=False``), and the mean over batch and
-    channels. Probabilities are not corrected for (``reweight=False``). The values are those of
-    scrapl-loss on every path.
+    It is neither squared nor multiplied by P, keeps the padding (``unpad=False``) and is averaged
+    over batch and channels. Probabilities are not corrected for (``reweight=False``). The values
+    are those of scrapl-loss on every path.
 
-    What differs: the optimizer holds the moments, see :meth:`make_optimizer`, in place of
-    ``attach_params``; in evaluation mode the mean over all paths is computed, in place of one path;
-    draws come from ``generator``, in place of a seed for each call.
+    What differs is that the optimizer holds the moments (see :meth:`make_optimizer`), which
+    replaces ``attach_params``; that evaluation mode computes the mean over all paths instead of one
+    path; and that draws come from ``generator`` instead of a seed for each call.
 
     Args:
-        shape: Number of samples.
+        shape: Number of samples of the signals.
         J: Octaves of the temporal filters.
         Q1: Wavelets per octave, first order.
         Q2: Wavelets per octave, second order.
         J_fr: Octaves of the filters along log-frequency.
-        Q_fr: Wavelets per octave of those.
+        Q_fr: Wavelets per octave of the filters along log-frequency.
         T: Temporal averaging in samples. Default 2^J.
         F: Averaging over log-frequency in wavelets. Default 2^J_fr.
         p: Order of the norm.
-        use_rho_log1p: Compress, :math:`\rho(S) = \log(1 + S / \varepsilon)`.
-        log1p_eps: :math:`\varepsilon`.
-        grad_mult: Changes nothing for P-Adam, which needs no larger gradients here. Without it,
-            :meth:`make_optimizer` multiplies the learning rate.
-        use_p_adam: For :meth:`make_optimizer`.
-        use_p_saga: Likewise.
-        sample_all_paths_first: Not supported; see Raises.
-        n_theta: Accepted and not used: it served the warm-up of theta-importance.
-        min_prob_frac: Likewise.
+        use_rho_log1p: Whether to compress, :math:`\rho(S) = \log(1 + S / \varepsilon)`.
+        log1p_eps: The :math:`\varepsilon` of the compression.
+        grad_mult: Without P-Adam, :meth:`make_optimizer` multiplies the learning rate by it.
+            P-Adam needs no larger gradients here, so that it changes nothing there.
+        use_p_adam: Whether :meth:`make_optimizer` returns P-Adam.
+        use_p_saga: Whether :meth:`make_optimizer` applies SAGA, with P-Adam or without.
+        sample_all_paths_first: Not supported; :class:`~multipath.samplers.Reshuffle` goes through
+            all paths, epoch after epoch.
+        n_theta: Accepted but not used: it served the warm-up of theta-importance.
+        min_prob_frac: Accepted but not used, for the same reason.
         probs_path: File with a tensor of P probabilities. Default: uniform.
-        eps: Accepted and not used.
-        p_adam_b1: :math:`\beta_1`, for :meth:`make_optimizer`.
-        p_adam_b2: :math:`\beta_2`, likewise.
-        p_adam_eps: :math:`\varepsilon` of P-Adam, likewise.
+        eps: Accepted but not used.
+        p_adam_b1: The :math:`\beta_1` of P-Adam.
+        p_adam_b2: The :math:`\beta_2` of P-Adam.
+        p_adam_eps: The :math:`\varepsilon` of P-Adam.
         generator: Seed or generator of the draws, see :class:`~multipath.StochasticLoss`.
 
     Raises:
         ConfigurationError: If the transform cannot be built (``"global"`` averaging is not
-            supported), grad_mult is not positive, or with ``sample_all_paths_first``, for which
-            :class:`~multipath.samplers.Reshuffle` goes through all paths epoch after epoch.
+            supported), grad_mult is not positive, or ``sample_all_paths_first`` is set.
         InputError: If the file of probabilities holds no tensor.
 
     Example:
@@ -129,7 +129,7 @@ class SCRAPLLoss(StochasticLoss):
         super().__init__(loss, sampler, n_draws=1, reweight=False, generator=generator)
         self._adaptive, self._saga = use_p_adam, use_p_saga
         self._grad_mult = grad_mult
-        # eps stands inside the root here and outside of it there, beside larger gradients
+        # here eps stands inside the root; there it is added to the root of larger gradients
         self._betas, self._eps = (p_adam_b1, p_adam_b2), (p_adam_eps / grad_mult) ** 2
 
     @property
@@ -146,7 +146,7 @@ class SCRAPLLoss(StochasticLoss):
         """Not supported.
 
         Raises:
-            ConfigurationError: Always; :meth:`make_optimizer` takes its place.
+            ConfigurationError: Always; use :meth:`make_optimizer` instead.
         """
         raise ConfigurationError(
             "attach_params is not supported: the optimizer holds the moments; use "
@@ -161,19 +161,20 @@ class SCRAPLLoss(StochasticLoss):
         seed: int | None = None,
         path_idx: int | None = None,
     ) -> Tensor:
-        """The loss of the path drawn, of all paths in evaluation mode, or of a path given.
+        """The loss of the path drawn, of all paths in evaluation mode, or of the path given.
 
         Args:
             x: Signals of shape (batch, channels, samples), or any other (..., samples).
-            x_target: The same shape.
-            seed: Not supported; see Raises.
-            path_idx: Evaluate this path; no draw, so that no path-wise optimizer can step on it.
+            x_target: Target signals of the same shape.
+            seed: Not supported; draws come from ``generator``.
+            path_idx: Evaluate this path instead of drawing one. A path-wise optimizer cannot step
+                on the result, since there is no draw.
 
         Returns:
             A scalar.
 
         Raises:
-            ConfigurationError: If a seed is given: draws come from ``generator``.
+            ConfigurationError: If a seed is given.
         """
         if seed is not None:
             raise ConfigurationError(
@@ -187,10 +188,10 @@ class SCRAPLLoss(StochasticLoss):
     def make_optimizer(
         self, params: Iterable[Any], lr: float, weight_decay: float = 0.0
     ) -> Optimizer:
-        """What ``attach_params`` and ``torch.optim.SGD(params, lr, weight_decay)`` were together.
+        """Make the optimizer that replaces ``attach_params`` and ``torch.optim.SGD`` together.
 
-        :class:`~multipath.optim.PSAGA`, :class:`~multipath.optim.PAdam`, SAGA on gradients, or SGD,
-        as ``use_p_adam`` and ``use_p_saga`` say.
+        It is :class:`~multipath.optim.PSAGA`, :class:`~multipath.optim.PAdam`, SAGA on gradients,
+        or SGD, as ``use_p_adam`` and ``use_p_saga`` say.
 
         Args:
             params: Parameters or parameter groups.
@@ -200,7 +201,7 @@ class SCRAPLLoss(StochasticLoss):
         if self._adaptive:
             kind = PSAGA if self._saga else PAdam
             return kind(params, self, lr, self._betas, self._eps, weight_decay)
-        # gradients came multiplied, weights did not
+        # there, gradients are multiplied but weights are not
         lr, weight_decay = lr * self._grad_mult, weight_decay / self._grad_mult
         if self._saga:
             return PSAGA(params, self, lr, weight_decay=weight_decay, adaptive=False)

@@ -1,4 +1,4 @@
-"""The gradients of all paths with respect to the reconstruction, leaving no trace."""
+"""Gradients of all paths with respect to the reconstruction, computed without side effects."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from multipath.losses import PathDecomposedLoss
 from multipath.losses.base import reduce_batch
 
 MAX_BYTES = 2**31
-"""Most memory that the gradients of all paths and their inner products may take."""
+"""Most memory, in bytes, that the gradients of all paths and their inner products may take."""
 
 
 def path_gradients(
@@ -31,7 +31,7 @@ def path_gradients(
             f"inner products, need {needed / 2**30:.1f} GiB; at most {MAX_BYTES / 2**30:g} GiB are "
             "allowed: pass fewer or shorter items, or group the paths with loss.grouped(by=...)"
         )
-    gradients = torch.zeros(n_paths, x.numel(), dtype=dtype)
+    gradients = torch.zeros(n_paths, x.numel(), dtype=dtype, device="cpu")
     reduction = "mean" if loss.reduction == "none" else loss.reduction
     connected = False
     for p in _tracked(n_paths) if progress else range(n_paths):
@@ -54,9 +54,9 @@ def path_gradients(
 
 
 def inner_products(gradients: Tensor) -> Tensor:
-    """The P x P inner products, in float64, a few columns at a time."""
+    """The P x P inner products in float64, by blocks of columns to bound the memory."""
     n_paths = len(gradients)
-    gram = torch.zeros(n_paths, n_paths, dtype=torch.float64)
+    gram = torch.zeros(n_paths, n_paths, dtype=torch.float64, device="cpu")
     for columns in gradients.split(2**22 // n_paths + 1, dim=1):
         precise = columns.double()
         gram += precise @ precise.T
@@ -65,7 +65,7 @@ def inner_products(gradients: Tensor) -> Tensor:
 
 @contextmanager
 def undisturbed(loss: PathDecomposedLoss, input: Tensor, target: Tensor) -> Iterator[None]:
-    """Gradients on, evaluation mode, and afterwards everything as it was, random streams too."""
+    """Enable gradients and evaluation mode; restore modes and random streams afterwards."""
     for name, x in {"input": input, "target": target}.items():
         if not isinstance(x, Tensor):
             raise InputError(f"{name} must be a tensor, got {type(x).__name__}")

@@ -7,9 +7,9 @@ path p appears in a draw of k. A :class:`~multipath.StochasticLoss` estimates G 
 .. math:: \hat G = \sum_p n_p c_p g_p, \qquad
     c_p = \frac{w_p}{k \pi_p} \; (\text{reweight=True}) \quad\text{or}\quad \frac{P w_p}{k},
 
-where :math:`k \pi_p` is the expected value of :math:`n_p`. Variance and bias of that are sums over
-pairs of paths, so that the P x P inner products of the gradients say them exactly, for any sampler
-and any k, without a single random draw:
+where :math:`k \pi_p` is the expected value of :math:`n_p`. Variance and bias of this estimate are
+sums over pairs of paths, so that the P x P inner products of the gradients give them exactly, for
+any sampler and any k, without a single random draw:
 
 .. math::
     \mathbb E \lVert \hat G - \mathbb E \hat G \rVert^2
@@ -34,6 +34,7 @@ from typing import TYPE_CHECKING, Literal
 import torch
 from torch import Tensor
 
+from multipath._internal.bookkeeping import bookkept
 from multipath._internal.extras import extra
 from multipath._internal.tables import aligned
 from multipath.errors import ConfigurationError
@@ -56,19 +57,20 @@ Samplers = Sampler | Sequence[Sampler] | Mapping[str, Sampler]
 
 @dataclass(frozen=True)
 class EstimatorRow:
-    r"""What one sampler makes of k draws.
+    r"""The quality of one sampler's estimates from k draws.
 
     Attributes:
-        name: Of the sampler.
-        n_draws: k.
+        name: Name of the sampler.
+        n_draws: Number of draws k.
         variance: :math:`\mathbb E \lVert \hat G - \mathbb E \hat G \rVert^2`.
         bias: :math:`\lVert \mathbb E \hat G - G \rVert`.
         relative_variance: Variance over :math:`\lVert G \rVert^2`: noise over signal power.
         cost: Expected cost of a step: that of the distinct paths drawn, and of the step itself.
-            Work that paths share is counted for each, so for such losses it is an upper bound.
-        efficiency: Variance of the optimal independent draws, as many, over the mean square error.
-            Above 1 where draws that depend on each other, or a bias, beat all independent ones.
-        unbiased: Whether the bias is zero whatever the gradients are (for "optimal": these are).
+            Work that paths share is counted for each of them, which makes this an upper bound.
+        efficiency: Variance of k optimal independent draws over the mean square error. It exceeds 1
+            where dependent draws, or a bias, beat all independent ones.
+        unbiased: Whether the bias is zero whatever the gradients are; for "optimal", whether it is
+            for these gradients, as is always the case.
     """
 
     name: str
@@ -92,7 +94,7 @@ class EstimatorRow:
 
     @property
     def work(self) -> float:
-        """Mean square error times cost; without bias, the variance that one unit of cost buys."""
+        """Mean square error times cost; for unbiased estimates, the variance per unit of cost."""
         return self.mean_square_error * self.cost
 
 
@@ -102,7 +104,7 @@ class VarianceReport:
 
     Attributes:
         paths: The paths of the loss.
-        weights: :math:`w_p` of each, float64 of shape (P,).
+        weights: :math:`w_p` of each path, float64 of shape (P,).
         gradient_norms: :math:`\lVert g_p \rVert`, float64 of shape (P,).
         gradient_norm: :math:`\lVert G \rVert`.
         optimal_probabilities: :math:`\pi_p \propto w_p \lVert g_p \rVert`, float64 of shape (P,).
@@ -119,12 +121,12 @@ class VarianceReport:
     def best(
         self, by: Literal["variance", "work"] = "work", n_draws: int | None = None
     ) -> EstimatorRow:
-        """The row of least error, among the samplers given ("optimal" is for reference only).
+        """The row of least error among the samplers given ("optimal" is for reference only).
 
         Args:
-            by: ``"variance"``: of one step; ``"work"``: per unit of cost. A bias counts too, by its
-                square.
-            n_draws: Look at rows of that many draws only.
+            by: ``"variance"`` compares the mean square error of one step, squared bias included;
+                ``"work"`` compares it per unit of cost.
+            n_draws: Consider rows of that many draws only.
 
         Raises:
             ConfigurationError: If ``by`` is neither, or there is no row of that many draws.
@@ -139,20 +141,26 @@ class VarianceReport:
         return min(rows, key=lambda row: row.work if by == "work" else row.mean_square_error)
 
     def plot(self, path: str | PathLike[str] | None = None) -> Figure:
-        """Error per unit of cost of each sampler, and the gradient norms of the paths.
+        """Plot the error of each sampler per unit of cost, and the gradient norms of the paths.
 
-        The norms, times the weights of the paths, stand in the plane of rate and scale if the paths
-        have such columns, else in the order of the table. Needs matplotlib.
+        The norms, times the weights of the paths, are shown in the plane of rate and scale if the
+        paths have such columns, and otherwise in the order of the table. Needs matplotlib.
 
         Args:
-            path: Where to save the picture, if anywhere; the suffix says in which format.
+            path: Where to save the plot, if anywhere; the suffix says in which format.
 
         Returns:
             A ``matplotlib.figure.Figure``.
         """
         with extra():
             from multipath._plots.variance import plot_report
-        return plot_report(self, path)
+        power = self.gradient_norm**2 or 1.0  # works are zero too where the gradient is
+        return plot_report(
+            [(row.name, row.n_draws, row.work / power) for row in self.rows],
+            self.paths,
+            (self.weights * self.gradient_norms).numpy(),
+            path,
+        )
 
     def __str__(self) -> str:
         """The rows as aligned text."""
@@ -178,16 +186,17 @@ def estimate_variance(
 ) -> VarianceReport:
     r"""Exact variance and bias of the gradient that each sampler estimates, on one batch.
 
-    Gradients are those with respect to ``input``, where a loss ends and a model begins: one of all
-    paths, P evaluations of one path, forward and backward. The full loss is reduced over the batch
-    as it says (the mean for ``"none"``). They are kept in memory on the CPU, in float32 (float64 if
-    ``input`` is), with their inner products in float64: at most 2 GiB.
+    Gradients are those with respect to ``input``, where a loss ends and a model begins. They take P
+    evaluations of one path, forward and backward. The loss is reduced over the batch as its
+    ``reduction`` says (by the mean for ``"none"``). The gradients are kept in memory on the CPU, in
+    float32 (float64 if ``input`` is), with their inner products in float64: at most 2 GiB.
 
-    Nothing is left changed: samplers are copied (one that has learned is evaluated at its present
-    law), the loss is put in evaluation mode and back, no random number is drawn from any stream.
+    Nothing is changed for good: samplers are copied (one that has learned is evaluated with its
+    present probabilities), the loss is put in evaluation mode and back, and no random number is
+    drawn from any stream.
 
     With ``costs`` alone, independent draws are worth the same per unit of cost however many are
-    made in a step; it is the fixed price of a step that decides how many it pays to make.
+    made per step; it is the fixed cost of a step that decides how many draws pay off.
 
     Args:
         loss: The loss to estimate.
@@ -196,9 +205,9 @@ def estimate_variance(
         samplers: One sampler, several, or a dictionary of named ones. Default: uniform, uniform
             without replacement, by energy of the target, by gradient norms (adaptive importance
             that has just seen every path), and stratified if the paths have a column ``"rate"``.
-        n_draws: k, or several of them.
+        n_draws: The number of draws k, or several such numbers.
         reweight: As in :class:`~multipath.StochasticLoss`; the reference is always reweighted.
-        costs: Of each path, shape (P,), in any unit, e.g. measured milliseconds. Default: the
+        costs: Cost of each path, shape (P,), in any unit, e.g. measured milliseconds. Default: the
             relative costs of the path table.
         step_cost: Cost of a step besides its paths (the model, the optimizer), in the same unit.
         progress: Show a progress bar on standard error; needs rich.
@@ -271,7 +280,7 @@ def estimate_variance(
 def _criteria(
     loss: PathDecomposedLoss, samplers: Mapping[str, Sampler], draws: list[int], reweight: bool
 ) -> list[tuple[str, StochasticLoss]]:
-    """An estimator for each sampler, of which it takes a copy, and number of draws."""
+    """An estimator for each sampler, which is copied, and each number of draws."""
     return [
         (name, StochasticLoss(loss, deepcopy(sampler), k, reweight, generator=0))
         for name, sampler in samplers.items()
@@ -280,7 +289,7 @@ def _criteria(
 
 
 def _moments(criterion: StochasticLoss, gram: Tensor, prices: Tensor) -> tuple[float, float, float]:
-    """Variance and bias, see the module, and the expected cost of the paths drawn."""
+    """Variance and bias by the formulas above, and the expected cost of the paths drawn."""
     k, weights = criterion.n_draws, criterion.loss.path_weights
     counts = k * criterion.sampler.inclusion(k)
     if criterion.reweight:
@@ -295,7 +304,7 @@ def _moments(criterion: StochasticLoss, gram: Tensor, prices: Tensor) -> tuple[f
             f"{error}; define its count_covariance and coverage, or enumerate"
         ) from error
     terms = covariance * factors * factors[:, None] * gram
-    # what is left of terms that cancel, as those of equal gradients do, is rounding
+    # where terms cancel, as those of equal gradients do, all that is left is rounding
     variance, rounding = float(terms.sum()), 1e-14 * float(terms.abs().sum())
     variance = variance if variance > rounding else 0.0
     excess = counts * factors - weights
@@ -309,10 +318,10 @@ def _moments(criterion: StochasticLoss, gram: Tensor, prices: Tensor) -> tuple[f
 def _default_samplers(
     loss: PathDecomposedLoss, target: Tensor, norms: Tensor, most: int
 ) -> dict[str, Sampler]:
-    """A sensible family, see :func:`estimate_variance`."""
+    """The samplers that are compared unless others are given."""
     adaptive = AdaptiveImportance()
     adaptive.bind(loss.paths, loss.path_weights)
-    adaptive.observe(torch.arange(len(norms)), norms)
+    adaptive.observe(torch.arange(len(norms), device="cpu"), norms)
     loudness = loss.target_norms(target, range(len(norms))).cpu().double().mean(dim=1)
     family: dict[str, Sampler] = {"uniform": Uniform()}
     if most <= int((loss.path_weights > 0).sum()):
@@ -326,7 +335,7 @@ def _default_samplers(
 
 
 def _named(samplers: Samplers) -> dict[str, Sampler]:
-    """Samplers by name; several of a class are numbered."""
+    """Samplers by name; from the second of a class on, they are numbered."""
     if isinstance(samplers, Mapping):
         named = dict(samplers)
     else:
@@ -356,7 +365,7 @@ def _check_costs(
         raise ConfigurationError(f"step_cost must be finite and not negative, got {step_cost}")
     if costs is None:
         return loss.paths.costs
-    values = torch.as_tensor(costs, dtype=torch.float64).detach().cpu()
+    values = bookkept(costs)
     if values.shape != (len(loss.paths),):
         raise ConfigurationError(
             f"costs must have one entry per path, shape ({len(loss.paths)},), got "
@@ -368,12 +377,12 @@ def _check_costs(
 
 
 def _shares(sizes: Tensor) -> Tensor:
-    """In proportion; all alike where all are zero."""
+    """Probabilities in proportion to sizes, equal where all sizes are zero."""
     return sizes / sizes.sum() if sizes.any() else torch.full_like(sizes, 1 / len(sizes))
 
 
 def _ratio(a: float, b: float, alike: float) -> float:
-    """Quotient; where both are zero, what is given."""
+    """The quotient a / b, or ``alike`` where both are zero."""
     if b > 0:
         return a / b
     return float("inf") if a > 0 else alike

@@ -11,21 +11,21 @@ all paths are combinations of the same few. So one subspace, with orthonormal ba
 of them: :math:`V^T A_{b,u} V` and :math:`V^T g_{b,u}` are computed once, and
 :math:`V^T M_{u,p} V` follows for every path by small sums. Its eigenvalue of largest magnitude
 (Rayleigh-Ritz) is tested by its residual; the residuals of the paths where it is largest extend the
-subspace, until all are small. Where a Krylov method for each path would take its products apart,
-here a hundred products or so serve all paths.
+subspace, until all are small. A Krylov method would need products of its own for each path; here a
+hundred products or so serve all paths.
 
-The subspace starts with the gradients, from where the residuals can never leave what the matrices
-make of them: a part of the encoder whose gradient happens to vanish, or nearly so, would stay
-unseen, whatever its curvature. So when all residuals are small, a search from random directions
-follows, and the paths are tested once more.
+The subspace starts with the gradients, and residuals never leave the space that the matrices span
+from there: a part of the encoder whose gradient vanishes, or nearly so, would stay unseen, whatever
+its curvature. So when all residuals are small, a search from random directions follows, and the
+paths are tested once more.
 
 M is not symmetric when U > 1, so its eigenvalues may be complex, and pairs of them then share the
-largest magnitude, which is what is reported. A residual then says that the value is an eigenvalue
-of a matrix which differs from M by so much: where M is far from normal, its own may differ by more.
+largest magnitude, which is what is reported. The residual then says that the value is an eigenvalue
+of a matrix which differs from M by that much; where M is far from normal, the eigenvalues of M
+itself may differ by more.
 
-Residuals are measured on a sketch of a few hundred
-numbers in place of W (Nakatsukasa and Tropp, SIAM J. Matrix Anal. Appl. 45(2), 2024): norms come
-out right within a few per cent.
+Residuals are measured on a sketch of a few hundred numbers in place of W (Nakatsukasa and Tropp,
+SIAM J. Matrix Anal. Appl. 45(2), 2024), which preserves norms within a few per cent.
 """
 
 from __future__ import annotations
@@ -38,25 +38,24 @@ import torch
 from torch import Tensor
 
 from ._derivatives import EncoderDerivatives, ThetaDerivatives
-from ._subspace import SMALLEST, Family, pivots
+from ._subspace import SMALLEST, Subspace, pivots
 
 logger = logging.getLogger(__name__)
 
 BLOCK = 8
-"""Directions that a round adds at most."""
-
+"""Most directions that one round adds to the subspace."""
 
 DECAY = 0.9
-"""Of the moving average."""
+"""Decay of the moving average of gradient norms."""
 
 
 class Eigenvalues(NamedTuple):
-    """What is known of the matrices of one parameter.
+    """The dominant eigenvalues of the matrices of one parameter.
 
     Attributes:
         magnitudes: Largest |eigenvalue| of each path, shape (P,).
-        residuals: Of each, relative to it: ``|M y - λ y| / |λ|`` with a unit vector y.
-        products: Hessian-vector products with the whole batch that it took.
+        residuals: Relative residual of each, ``|M y - λ y| / |λ|`` with a unit vector y.
+        products: How many Hessian-vector products with the whole batch were taken.
     """
 
     magnitudes: Tensor
@@ -80,55 +79,55 @@ def dominant_eigenvalues(
 
     Args:
         encoder: Gives Hessian-vector products.
-        gradients: Its gradients, shape (batch, U, W).
-        derivatives: s and H.
-        u: Which parameter.
-        weight: What the reduction over the batch multiplies each item with.
+        gradients: Gradients of the encoder, shape (batch, U, W).
+        derivatives: The derivatives s and H of the losses.
+        u: Index of the parameter.
+        weight: What the reduction over the batch multiplies each item by.
         tolerance: Relative residual at which an eigenvalue is good enough.
         max_products: Largest dimension of the subspace.
-        generator: Draws the sketch and where the search starts.
+        generator: Draws the sketch and the directions that the search starts from.
         report: Called after each round with the number of paths that are done.
     """
-    family = Family(encoder, gradients, derivatives, u, weight, generator)
-    family.extend(gradients[:max_products, u])
-    n_paths = len(family.scale)
+    subspace = Subspace(encoder, gradients, derivatives, u, weight, generator)
+    subspace.extend(gradients[:max_products, u])
+    n_paths = len(subspace.scale)
     values = torch.zeros(n_paths, dtype=torch.float64)
     residuals = torch.zeros(n_paths, dtype=torch.float64)
     # a path whose derivatives are all zero has the eigenvalue zero
-    alive = family.alive.nonzero().flatten()
+    alive = subspace.alive.nonzero().flatten()
     for searched in (False, True):
         open_ = alive
-        while len(open_) and family.dimension:
-            found, vectors = family.eigenpairs(open_)
-            sketches = family.residual_sketches(open_, found, vectors)
+        while len(open_) and subspace.dimension:
+            found, vectors = subspace.eigenpairs(open_)
+            sketches = subspace.residual_sketches(open_, found, vectors)
             lengths = torch.linalg.vector_norm(sketches, dim=1)
             sizes = torch.maximum(found.abs(), 1e-16 * lengths).clamp_min(SMALLEST)
             relative = lengths / sizes
             values[open_], residuals[open_] = found.abs(), relative
             left = relative > tolerance
             report(n_paths - int(left.sum()))
-            if not left.any() or family.dimension >= max_products:
+            if not left.any() or subspace.dimension >= max_products:
                 break
             open_, found, vectors = open_[left], found[left], vectors[left]
             worst = pivots(sketches[left] / sizes[left, None], tolerance, BLOCK)
-            room = max_products - family.dimension
-            before = family.dimension
-            family.extend(
-                family.residual_vectors(open_[worst], found[worst], vectors[worst])[:room]
+            room = max_products - subspace.dimension
+            before = subspace.dimension
+            subspace.extend(
+                subspace.residual_vectors(open_[worst], found[worst], vectors[worst])[:room]
             )
-            if family.dimension == before:  # the subspace is invariant: nothing is missing
+            if subspace.dimension == before:  # the subspace is invariant: nothing is missing
                 break
         if not searched:
-            family.search(max_products)
+            subspace.search(max_products)
     report(n_paths)
     short = int((residuals > tolerance).sum())
     if short:
         logger.warning(
             "theta[:, %d]: the eigenvalues of %d of %d paths have residuals above %g, at most "
             "%.2g, with a subspace of %d dimensions; raise max_products or the tolerance",
-            *(u, short, n_paths, tolerance, float(residuals.max()), family.dimension),
+            *(u, short, n_paths, tolerance, float(residuals.max()), subspace.dimension),
         )
-    return Eigenvalues(values * family.scale, residuals, family.products)
+    return Eigenvalues(values * subspace.scale, residuals, subspace.products)
 
 
 def gradient_norms(derivatives: ThetaDerivatives, weight: float) -> Tensor:
@@ -138,7 +137,7 @@ def gradient_norms(derivatives: ThetaDerivatives, weight: float) -> Tensor:
 
 
 def gradient_average(norms: Sequence[Tensor]) -> Tensor:
-    """Exponential moving average, corrected for its start at zero."""
+    """Exponential moving average over batches, corrected for its start at zero."""
     average = torch.zeros_like(norms[0])
     for values in norms:
         average = DECAY * average + (1 - DECAY) * values

@@ -1,13 +1,13 @@
 r"""First and second derivatives of every path's loss with respect to theta.
 
-theta-importance needs of the decoder and of the loss only, for each item of a batch,
+All that theta-importance needs to know of the decoder and the loss is, for each item of a batch,
 
 .. math:: s_{u,p} = \frac{\partial L_p}{\partial \theta_u}, \qquad
     H_{u,u',p} = \frac{\partial^2 L_p}{\partial \theta_u \partial \theta_{u'}} .
 
-There are few parameters and many paths: forward differentiation gives all paths at once, and what
-they share is computed once (:mod:`multipath.jets`). A loss or a decoder that ``torch.func`` cannot
-see through is differentiated backwards, path by path.
+There are few parameters and many paths: forward differentiation (:mod:`multipath.jets`) gives all
+paths at once and computes what they share only once. A loss or a decoder that ``torch.func`` cannot
+see through is differentiated in reverse, path by path.
 """
 
 from __future__ import annotations
@@ -44,11 +44,11 @@ def theta_derivatives(
     """Derivatives at the theta that the encoder gives.
 
     Args:
-        problem: Decoder and loss.
-        batch: Some items.
+        problem: Encoder, decoder and loss.
+        batch: The items.
         indices: Which paths.
-        mode: See the module.
-        order: 1 leaves out the second ones, which are then empty.
+        mode: ``"forward"`` for all paths at once, ``"reverse"`` for path by path.
+        order: With 1, the second derivatives are left out and returned as an empty tensor.
 
     Raises:
         InputError: If a derivative is not finite.
@@ -56,7 +56,7 @@ def theta_derivatives(
     with torch.no_grad():
         theta = problem.encode(batch).detach()
     if mode == "forward":
-        with torch.no_grad():  # a decoder's own weights would have graphs made
+        with torch.no_grad():  # the decoder's own weights would make torch record graphs
             found = _forward(problem, theta, batch, indices, JetOrder(theta.shape[1], order))
     else:
         found = _reverse(lambda t, p: problem.path_losses(t, batch, [p]), theta, indices, order)
@@ -98,7 +98,7 @@ def _reverse(
     losses: Callable[[Tensor, int], Tensor], theta: Tensor, indices: Sequence[int], order: int
 ) -> tuple[Tensor, Tensor]:
     first, second = [], []
-    for index in indices:  # one at a time: a graph of several would be walked as a whole
+    for index in indices:  # one at a time: each backward would walk the graph of several in full
         leaf = theta.clone().requires_grad_()
         slope = _gradient(losses(leaf, index).sum(), leaf, again=order == 2)
         first.append(slope.detach())
@@ -111,7 +111,7 @@ def _reverse(
 
 
 def _gradient(value: Tensor, leaf: Tensor, *, again: bool = False, keep: bool = False) -> Tensor:
-    """Zero where the value does not depend on the leaf."""
+    """Gradient of a value, zero where the value does not depend on the leaf."""
     if not value.requires_grad:
         return torch.zeros_like(leaf)
     (found,) = torch.autograd.grad(
@@ -129,7 +129,7 @@ class EncoderDerivatives:
     r"""Gradients and Hessian-vector products of :math:`\theta_u = E_u(x; w)`, item by item.
 
     Args:
-        problem: Encoder and weights, of W numbers in all.
+        problem: Encoder and weights, W numbers in all.
         batch: The items.
     """
 

@@ -1,4 +1,4 @@
-"""Results kept in a file as they come, so that interrupted work goes on where it stopped."""
+"""Results kept in a file as they come, so that interrupted work resumes where it stopped."""
 
 from __future__ import annotations
 
@@ -23,27 +23,26 @@ from ._problem import Batch, Problem
 
 FORMAT = "multipath theta-importance, 1"
 START = json.dumps({"format": FORMAT})[:-1].encode()
+ADDRESS = re.compile(r" at 0x[0-9a-f]+")
+"""The address in the ``repr`` of a function, which differs from process to process."""
+
 Record = tuple[Tensor, ...]
 
 
-ADDRESS = re.compile(r" at 0x[0-9a-f]+")
-"""Of functions, other in each process."""
-
-
 class Journal:
-    """An append-only file with one line a result; several processes write one file each.
+    """An append-only file with one line per result; each of several processes has its own file.
 
-    A line is written at once and flushed to the disk: a torn last line, which an interruption may
-    leave, is dropped when the work goes on.
+    A line is written in one go and flushed to disk. An interruption may leave a torn last line,
+    which is dropped when the work resumes.
 
     Args:
         path: The file of rank 0; rank r > 0 appends ``.r`` to the name.
-        fingerprint: Of all that the results depend on.
-        rank: Of this process.
+        fingerprint: Identifies everything that the results depend on, see :func:`fingerprint`.
+        rank: Rank of this process.
 
     Raises:
         ConfigurationError: If the file belongs to other work.
-        InputError: If it is no such file, or damaged before its last line.
+        InputError: If the file is no journal, or is damaged before its last line.
     """
 
     def __init__(self, path: Path, fingerprint: str, rank: int = 0) -> None:
@@ -54,7 +53,7 @@ class Journal:
             self._read(file, repair=file == self.own)
 
     def append(self, unit: str, record: Sequence[Tensor]) -> None:
-        """Add a result."""
+        """Add the result of a unit."""
         buffer = io.BytesIO()
         torch.save(tuple(record), buffer)
         entry = {"unit": unit, "data": base64.b64encode(buffer.getvalue()).decode()}
@@ -93,10 +92,10 @@ class Journal:
 
 
 def discard(path: Path) -> None:
-    """Remove a journal with the files of all ranks.
+    """Remove a journal, the files of all ranks included.
 
     Raises:
-        ConfigurationError: If it is a folder.
+        ConfigurationError: If the path is a folder.
         InputError: If one of these files is no journal; then none is removed.
     """
     files = _files(path)
@@ -107,7 +106,7 @@ def discard(path: Path) -> None:
 
 
 def _files(path: Path) -> list[Path]:
-    """Those that are there, of whichever ranks."""
+    """The existing files of a journal, whichever ranks they belong to."""
     if path.is_dir():
         raise ConfigurationError(f"the journal {path} is a folder; give a file")
     beside = path.parent.iterdir() if path.parent.exists() else []
@@ -116,7 +115,7 @@ def _files(path: Path) -> list[Path]:
 
 
 def _fingerprint(file: Path, content: bytes) -> str | None:
-    """What the header says; None if an interruption has left less than a header."""
+    """The fingerprint in the header; None if an interruption has left less than a header."""
     header, end, _ = content.partition(b"\n")
     try:
         if not end and START.startswith(header[: len(START)]):
@@ -125,17 +124,17 @@ def _fingerprint(file: Path, content: bytes) -> str | None:
         if entry["format"] == FORMAT:
             return str(entry["fingerprint"])
     except (ValueError, KeyError, TypeError):
-        pass  # refused, as one of another format
+        pass  # refused below, like files of another format
     raise InputError(f"{file} is no journal of theta-importance; choose another file")
 
 
 def fingerprint(problem: Problem, batches: Sequence[Batch], *settings: Any) -> str:
-    """Of all that derivatives depend on, as far as it can be seen: not of the code of functions.
+    """Digest of all that derivatives depend on and that can be seen: not the code of functions.
 
     Args:
         problem: Loss, encoder, decoder and weights.
         batches: The examples.
-        *settings: Anything whose ``repr`` matters.
+        *settings: Further settings, compared by their ``repr``.
     """
     loss = problem.loss
     described = [repr(settings), repr(loss), str(loss.paths.keys), loss.reduction]
@@ -160,7 +159,7 @@ def fingerprint(problem: Problem, batches: Sequence[Batch], *settings: Any) -> s
 
 
 def _settings(module: nn.Module) -> Iterator[str]:
-    """What a module and its parts keep as plain numbers and words: ``repr`` may not show it."""
+    """Plain numbers and strings that a module and its parts keep; ``repr`` may not show them."""
     for name, part in module.named_modules():
         for key, value in sorted(vars(part).items()):
             if isinstance(value, bool | int | float | str):

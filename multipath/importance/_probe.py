@@ -1,4 +1,4 @@
-"""What is tried before the long work: that encoder and decoder are functions, item by item."""
+"""Checks made before the long work: that encoder and decoder are functions, item by item."""
 
 from __future__ import annotations
 
@@ -15,10 +15,11 @@ from multipath.errors import ConfigurationError, InputError
 from ._problem import Batch, Problem
 
 REPEATS = 3
+"""How often a function is called on the same input to see whether it is deterministic."""
 
 
 def probe(problem: Problem, batch: Batch) -> int:
-    """Refuse what theta-importance would give a wrong number for, and return U.
+    """Refuse what theta-importance would give wrong numbers for, and return U.
 
     Raises:
         ConfigurationError: If the encoder or the decoder is random, treats the items of a batch
@@ -39,8 +40,8 @@ def probe(problem: Problem, batch: Batch) -> int:
 def mixes_items(problem: Problem, batches: Sequence[Batch]) -> bool:
     """Whether the loss of an item depends on the other items of its batch.
 
-    That of a term that is one number for the whole batch does. Differentiated forwards, an item
-    would get the derivatives of all items; evaluated in parts, a batch would give other losses.
+    It does where a term is one number for the whole batch. Differentiated forwards, an item would
+    then get the derivatives of all items; evaluated in parts, a batch would give other losses.
     """
     pair = next((batch.items(slice(0, 2)) for batch in batches if len(batch) > 1), None)
     if pair is None:
@@ -55,7 +56,7 @@ def mixes_items(problem: Problem, batches: Sequence[Batch]) -> bool:
 
 
 def _refuse_layers(module: Any, role: str) -> None:
-    """Layers that are known to be random or joint get a message that names them."""
+    """Refuse layers that are known to be random or joint, with a message that names them."""
     if not isinstance(module, nn.Module):
         return
     for name, layer in module.named_modules():
@@ -81,7 +82,7 @@ def _refuse_layers(module: Any, role: str) -> None:
 
 def _try(role: str, module: Any, call: Any, batch: Batch) -> Tensor:
     before = _buffers(module)
-    dim = (0,) if role == "encoder" else ()  # parameters may be of different sizes: Hz, shares
+    dim = (0,) if role == "encoder" else ()  # parameters may differ in magnitude: Hz, ratios
     first: Tensor = call(batch)
     if not isinstance(first, Tensor) or first.ndim < 1 or len(first) != len(batch):
         got = tuple(first.shape) if isinstance(first, Tensor) else type(first).__name__
@@ -118,9 +119,9 @@ def _buffers(module: Any) -> dict[str, Tensor]:
 
 
 def _same(a: Tensor, b: Tensor, single: float, dim: tuple[int, ...]) -> bool:
-    """Up to what another order of summation may do; ``single`` holds in single precision.
+    """Whether two tensors agree but for rounding; ``single`` is the tolerance in single precision.
 
-    Sizes are compared over the dimensions given, or over all.
+    Differences are relative to the largest number over the dimensions given, or over all.
     """
     tolerance = single if torch.finfo(a.dtype).eps > 1e-10 else 1e-9
     if a.shape != b.shape:

@@ -21,12 +21,12 @@ Parameters = Iterable[nn.Parameter] | Iterable[tuple[str, nn.Parameter]] | Mappi
 
 @dataclass(frozen=True)
 class Batch:
-    """One batch.
+    """One batch of examples.
 
     Attributes:
-        inputs: What the encoder sees, batch first.
-        target: What the loss compares with, batch first.
-        context: What the decoder is given besides theta, each batch first.
+        inputs: Inputs of the encoder, batch first.
+        target: Targets of the loss, batch first.
+        context: Inputs of the decoder besides theta, each with the batch first.
     """
 
     inputs: Tensor
@@ -52,12 +52,12 @@ class Problem:
 
     @property
     def n_weights(self) -> int:
-        """Length of the vector w."""
+        """Number W of weights."""
         return sum(weight.numel() for weight in self.weights.values())
 
     @property
     def eps(self) -> float:
-        """Of the weights' precision."""
+        """Machine epsilon of the weights, the coarsest if they differ in precision."""
         return max(torch.finfo(weight.dtype).eps for weight in self.weights.values())
 
     def encode(self, batch: Batch) -> Tensor:
@@ -73,7 +73,7 @@ class Problem:
         return checked
 
     def path_losses(self, theta: Tensor, batch: Batch, indices: Sequence[int]) -> Tensor:
-        """L_p of each item, shape (paths, batch); of all its channels, reduced as items are.
+        """L_p of each item, shape (paths, batch); channels are reduced as items are.
 
         Raises:
             InputError: If the loss returns something else.
@@ -85,7 +85,7 @@ class Problem:
     def path_loss_jets(
         self, theta: Tensor, batch: Batch, indices: Sequence[int], order: JetOrder
     ) -> Tensor:
-        """The same with derivatives in theta, shape (components, paths, batch)."""
+        """Jets of :meth:`path_losses` in theta, shape (components, paths, batch)."""
         jets = order.of(lambda t: self.decode(t, batch), theta)
         losses = self.loss.path_loss_jets(jets, batch.target, indices, order)
         return torch.stack([self._by_item(values, batch) for values in losses])
@@ -100,16 +100,16 @@ class Problem:
         return channels.sum(dim=2) if self.loss.reduction == "sum" else channels.mean(dim=2)
 
     def decode(self, theta: Tensor, batch: Batch) -> Tensor:
-        """What the loss compares with the target."""
+        """The decoder's output, which the loss compares with the target."""
         return self.decoder(theta, *batch.context)
 
     def item_weight(self, batch: Batch) -> float:
-        """What the loss's reduction multiplies each item with; the mean where it has none."""
+        """What the loss's reduction multiplies each item by; as in a mean if it has none."""
         return 1.0 if self.loss.reduction == "sum" else 1 / len(batch)
 
 
 def as_batches(batches: Iterable[Any]) -> list[Batch]:
-    """Batches from tensors or tuples, see :func:`multipath.importance.theta_importance`."""
+    """Batches from the tensors or tuples given to ``theta_importance``."""
     if isinstance(batches, Tensor):
         raise ConfigurationError(
             "batches must be an iterable of batches, got one tensor; pass [x] for a single batch"
@@ -122,7 +122,7 @@ def as_batches(batches: Iterable[Any]) -> list[Batch]:
                 f"batch {number} must be a tensor or a tuple (inputs, target, *context) of "
                 f"tensors, all with the batch first, got {type(given).__name__}"
             )
-        # made under inference mode they could not be saved for a gradient
+        # tensors made under inference mode cannot be saved for a gradient: copies can
         parts = [part.clone() if part.is_inference() else part.detach() for part in parts]
         inputs, target, *context = parts if len(parts) > 1 else (parts[0], parts[0])
         sizes = {len(part) for part in (inputs, target, *context)}
@@ -138,7 +138,7 @@ def as_batches(batches: Iterable[Any]) -> list[Batch]:
 
 
 def named_weights(encoder: Module, params: Parameters | None) -> dict[str, Tensor]:
-    """The weights by name: of the encoder, or those given."""
+    """The weights by name: those given, or those of the encoder that require a gradient."""
     named: dict[str, Any]
     if params is None:
         if not isinstance(encoder, nn.Module):
@@ -187,7 +187,7 @@ def named_weights(encoder: Module, params: Parameters | None) -> dict[str, Tenso
 
 @contextmanager
 def undisturbed(*modules: Any) -> Iterator[None]:
-    """Afterwards modes, buffers and random streams are as they were; no ``.grad`` is touched."""
+    """Restore buffers and random streams afterwards; ``.grad`` is never touched."""
     buffers = [
         (buffer, buffer.detach().clone())
         for module in modules

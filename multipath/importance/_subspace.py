@@ -1,4 +1,4 @@
-"""The curvature matrices of one parameter and all paths, seen from one growing subspace."""
+"""A growing subspace of weight space, and the curvature matrices of all paths projected on it."""
 
 from __future__ import annotations
 
@@ -10,24 +10,27 @@ from torch import Tensor
 from ._derivatives import EncoderDerivatives, ThetaDerivatives
 
 SMALLEST = 1e-300
+"""Lower bound of what is divided by."""
+
 SEARCH_ROUNDS = 8
 """How often a search multiplies its random directions."""
 
-
 WIDTH = 512
-"""Numbers that a vector is reduced to."""
+"""Numbers that a sketch reduces a vector to."""
 
 
-class Family:
-    """The matrices M of one parameter, see :mod:`multipath.importance._curvature`.
+class Subspace:
+    """A subspace of weight space and what the matrices M of one parameter do in it.
+
+    The matrices are those of :mod:`multipath.importance._curvature`, one for each path.
 
     Args:
         encoder: Gives Hessian-vector products.
-        gradients: Its gradients, shape (batch, U, W).
-        derivatives: s and H.
-        u: Which parameter.
-        weight: What the reduction over the batch multiplies each item with.
-        generator: Draws the sketch and where a search starts.
+        gradients: Gradients of the encoder, shape (batch, U, W).
+        derivatives: The derivatives s and H of the losses.
+        u: Index of the parameter.
+        weight: What the reduction over the batch multiplies each item by.
+        generator: Draws the sketch and the directions that a search starts from.
     """
 
     def __init__(
@@ -40,10 +43,10 @@ class Family:
         generator: torch.Generator,
     ) -> None:
         self.encoder, self.gradients, self.u, self.generator = encoder, gradients, u, generator
-        # small matrices are kept in double precision on the processor
+        # what is small is kept in float64 on the CPU: only products with W weights are expensive
         first = derivatives.first[..., u].double() * weight
         second = derivatives.second[..., u, :].double() * weight
-        # losses may be so small that single precision would lose their products with vectors
+        # losses may be so small that products with vectors would underflow in single precision
         sizes = torch.maximum(first.abs().amax(dim=1), second.abs().amax(dim=(1, 2)))
         self.scale = torch.where(sizes > 0, sizes, 1.0)
         self.alive = sizes > 0
@@ -60,18 +63,18 @@ class Family:
 
     @property
     def dimension(self) -> int:
-        """Of the subspace."""
+        """Dimension of the subspace."""
         return len(self.basis)
 
     def extend(self, directions: Tensor, mix: Tensor | None = None) -> Tensor:
-        """Add directions to the subspace, and what the matrices do to them.
+        """Add directions to the subspace, and what the matrices make of them.
 
         Args:
             directions: Shape (n, W).
-            mix: Shape (n, batch); asks for what a mixture of the A_b makes of each new direction.
+            mix: Weights of the A_b in the mixture that multiplies each direction, shape (n, batch).
 
         Returns:
-            That, shape (up to n, W); zeros without a mix.
+            The mixtures times the new basis vectors, shape (up to n, W); zeros without a mix.
         """
         old = self.dimension
         for direction in directions:
@@ -86,7 +89,7 @@ class Family:
             sketches.append(self.sketch(images))
             if mix is not None:
                 mixed += mix[: len(new), b, None].to(images) * images
-        # symmetric: what old directions see of new images is what new ones see of old images
+        # A_b is symmetric: the products of old directions with new images fill both corners
         columns = torch.stack(forms)  # (items, dimension, new)
         grown = torch.zeros(len(columns), self.dimension, self.dimension, dtype=torch.float64)
         grown[:, :old, :old] = self.forms
@@ -102,11 +105,14 @@ class Family:
         return mixed
 
     def search(self, most: int) -> None:
-        """Extend the subspace from random directions, which anything dominant shows up in.
+        """Extend the subspace from two random directions, as a power iteration would.
 
-        One is multiplied with the mixture of the A_b that the slopes of the paths have most in
-        common, the other with one in which no item cancels another. As the subspace is left out, a
-        few steps lead to what is large outside of it.
+        One is multiplied by the mixture of the A_b that the slopes of the paths have most in
+        common, the other by one of random signs, in which items do not cancel systematically. What
+        lies in the subspace is projected out, so that a few rounds find what is large outside.
+
+        Args:
+            most: Largest dimension of the subspace.
         """
         lengths = torch.linalg.vector_norm(self.slopes, dim=1, keepdim=True).clamp_min(SMALLEST)
         shares = self.slopes / lengths
@@ -127,11 +133,11 @@ class Family:
         if not size > 0:
             return
         rest = direction / size
-        for _ in range(2):  # once more removes what rounding has left
+        for _ in range(2):  # the second pass removes what rounding has left
             rest = rest - (self.basis @ rest) @ self.basis
         size = torch.linalg.vector_norm(rest)
         if size > 100 * torch.finfo(rest.dtype).eps:
-            rest = rest / size
+            rest = rest / size  # a small rest is mostly rounding: normalised, it needs another pass
             rest = rest - (self.basis @ rest) @ self.basis
             rest = rest / torch.linalg.vector_norm(rest)
             self.basis = torch.cat([self.basis, rest[None]])
@@ -143,7 +149,7 @@ class Family:
         small += torch.einsum("bi,pbj->pij", self.projected[:, self.u], column)
         scale = small.abs().amax(dim=(1, 2)).clamp_min(SMALLEST)
         values, vectors = torch.linalg.eig(small / scale[:, None, None])
-        # of a complex pair, always the same one
+        # both of a complex pair have one magnitude: always take the same one
         order = values.abs() * (1 + 1e-12 * (values.imag >= 0))
         rows = torch.arange(len(paths))
         largest = order.argmax(dim=1)
@@ -163,7 +169,10 @@ class Family:
         return images - values[:, None] * (vectors @ self.basis_sketches.to(vectors))
 
     def residual_vectors(self, paths: Tensor, values: Tensor, vectors: Tensor) -> Tensor:
-        """M y - λ y in full, real parts and then imaginary parts where there are any."""
+        """M y - λ y in full: all real parts, then the imaginary parts of complex pairs.
+
+        The encoder multiplies real vectors only, so that a complex y takes two products.
+        """
         turning = vectors.imag.abs().amax(dim=1) > 0
         like = self.basis
         real, imaginary = vectors.real.to(like) @ like, vectors.imag[turning].to(like) @ like
@@ -183,12 +192,12 @@ class Family:
 
 
 class Sketch:
-    """Random signs and sums of random groups of numbers: keeps norms within a few per cent.
+    """Sums of random groups of numbers with random signs: keeps norms within a few per cent.
 
     Args:
-        size: Of the vectors; up to ``WIDTH`` they are kept as they are.
+        size: Length of the vectors; those of at most ``WIDTH`` numbers are kept as they are.
         generator: Draws signs and groups.
-        like: Says on which device and in which precision.
+        like: A tensor of the device and precision wanted.
     """
 
     def __init__(self, size: int, generator: torch.Generator, like: Tensor) -> None:
@@ -199,7 +208,7 @@ class Sketch:
             self.signs = (2 * torch.randint(2, (size,), generator=generator) - 1).to(like)
 
     def __call__(self, rows: Tensor) -> Tensor:
-        """Shape (n, size) to (n, width), in double precision on the CPU."""
+        """Sketch vectors of shape (n, size), giving (n, width) in float64 on the CPU."""
         if self.signs is not None:
             rows = rows.new_zeros(len(rows), self.width).index_add_(
                 1, self.groups, rows * self.signs
@@ -208,7 +217,13 @@ class Sketch:
 
 
 def pivots(rows: Tensor, least: float, most: int) -> Tensor:
-    """Rows that span the others best: the longest, then what is longest of the rest of each."""
+    """Indices of rows that span the others best, by Gram-Schmidt with pivoting.
+
+    Args:
+        rows: Vectors, shape (n, width).
+        least: Stop once what is left of every row is at most this long.
+        most: How many rows to choose at most.
+    """
     chosen: list[int] = []
     rest = rows.clone()
     while len(chosen) < most:

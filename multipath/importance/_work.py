@@ -1,4 +1,4 @@
-"""The two stages of theta-importance, cut into units that any process can do."""
+"""The two stages of theta-importance, split into units that any process can do."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from ._workers import Workers
 
 
 class Work:
-    """Both stages.
+    """Both stages: derivatives of the loss, and curvature of the encoder.
 
     Args:
         problem: Loss, encoder, decoder and weights.
         batches: The examples.
-        workers: The processes.
+        workers: The processes that share the work.
         journal: Where results are kept, if anywhere.
         bar: Progress bars, if any.
     """
@@ -89,7 +89,7 @@ class Work:
             number, u = units[unit]
             encoder = EncoderDerivatives(self.problem, self.batches[number])
             if number not in gradients:
-                gradients.clear()  # of one batch at a time: they are as many numbers as B U W
+                gradients.clear()  # keep those of one batch only: they take B U W numbers
                 gradients[number] = encoder.gradients()
             arguments = (encoder, gradients[number], derivatives[number], u)
             generator = torch.Generator().manual_seed(seed * 1009 + number * 131 + u)
@@ -102,7 +102,7 @@ class Work:
 
             def report(n_paths: int) -> None:
                 nonlocal done
-                stage.advance(max(0, n_paths - done))  # the last look may find some open again
+                stage.advance(max(0, n_paths - done))  # after a search some may be open again
                 done = max(done, n_paths)
 
             found = dominant_eigenvalues(
@@ -130,19 +130,19 @@ class Work:
         work: Callable[[str], Record],
         elsewhere: Callable[[Record], None],
     ) -> dict[str, Record]:
-        """Results of all units; ``elsewhere`` hears of those that this process did not compute."""
+        """Results of all units; ``elsewhere`` is called with those computed by other processes."""
         done = self.journal.records if self.journal else {}
         keep = self.journal.append if self.journal else lambda unit, record: None
         return self.workers.run(units, done, work, keep, elsewhere)
 
 
 class Stage:
-    """One bar, or none.
+    """The progress bar of one stage, or none.
 
     Args:
         bar: A ``rich.progress.Progress``, if there is one.
-        name: What is being done.
-        total: How much of it there is.
+        name: Text before the bar.
+        total: Amount of work in the stage.
     """
 
     def __init__(self, bar: Any, name: str, total: int) -> None:
@@ -150,14 +150,14 @@ class Stage:
         self.task = None if bar is None else bar.add_task(name, total=total)
 
     def advance(self, amount: int) -> None:
-        """So much more is done."""
+        """Show that so much more is done."""
         if self.bar is not None:
             self.bar.advance(self.task, amount)
 
 
 @contextmanager
 def progress_bars(wanted: bool) -> Iterator[Any]:
-    """Bars on standard error with the time that is left; None where they are not wanted."""
+    """Progress bars on standard error with the time that is left, or None if not wanted."""
     if not wanted:
         yield None
         return

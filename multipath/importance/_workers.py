@@ -1,4 +1,4 @@
-"""Units of work shared between the processes of a distributed job."""
+"""Units of work shared among the processes of a distributed job."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ _rounds = count()
 class Workers:
     """The processes of ``torchrun``, or this one alone.
 
-    Each takes the next unit when it is done with one, so that quick processes do more. What a unit
-    gives does not depend on who computes it.
+    Each takes the next unit when it has finished one, so that fast processes do more. The result of
+    a unit does not depend on which process computes it.
     """
 
     def __init__(self) -> None:
@@ -52,17 +52,17 @@ class Workers:
     ) -> dict[str, Record]:
         """Results of all units, on every rank.
 
-        A rank that fails stops the others after the unit they are at.
+        A rank that fails stops the others once they have finished their present unit.
 
         Args:
-            units: Their names, the costliest first; the same on every rank.
-            done: Results that are there already.
+            units: Names of the units, the costliest first; the same on every rank.
+            done: Results that are known already.
             work: Computes a unit.
-            keep: Told of each result as it comes.
-            elsewhere: Told of each result that is there already, or comes from another rank.
+            keep: Called with each result computed here, as soon as it is known.
+            elsewhere: Called with each result that was known already or comes from another rank.
 
         Raises:
-            InputError: If another rank failed; that one raises its own error.
+            InputError: If another rank failed; that rank raises its own error.
         """
         known: dict[str, Record] = {}
         for part in self._gather({unit: done[unit] for unit in units if unit in done}):
@@ -82,7 +82,7 @@ class Workers:
             if self.size == 1:
                 raise
             failure = error
-            claim(len(left))  # nothing is left for the others
+            claim(len(left))  # leaves nothing for the others to claim
         failures = self._gather(None if failure is None else str(failure))
         if failure is not None:
             raise failure
@@ -96,7 +96,7 @@ class Workers:
         return known
 
     def _claim(self) -> Callable[[int], int]:
-        """Takes so many units: a function that returns the number of the first of them."""
+        """A function that takes so many units and returns the number of the first of them."""
         if self.size == 1:
             numbers = count()
             return lambda amount: next(numbers)

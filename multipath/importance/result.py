@@ -1,4 +1,4 @@
-"""What theta-importance has found: a matrix, probabilities, a table and a picture."""
+"""What theta-importance has found: a matrix, probabilities, a table and a plot."""
 
 from __future__ import annotations
 
@@ -34,9 +34,9 @@ class ThetaImportance:
         parameters: Names of the U parameters.
         curvature: :math:`C_{u,p}`, float64 of shape (U, P).
         residuals: How well the eigenvalues have converged, shape (U, P): the largest over the
-            batches of :math:`|M y - \lambda y| / |\lambda|`, y being the unit vector found. None
-            for a proxy.
-        settings: How it was measured.
+            batches of :math:`|M y - \lambda y| / |\lambda|`, where y is the unit vector found.
+            None for a proxy.
+        settings: How the curvature was measured.
 
     Example:
         >>> result = ThetaImportance(
@@ -59,7 +59,7 @@ class ThetaImportance:
     settings: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        """Check the matrix."""
+        """Check the curvature."""
         values = self.curvature.detach().double().cpu()
         if values.shape != (len(self.parameters), len(self.paths)):
             raise InputError(
@@ -86,16 +86,17 @@ class ThetaImportance:
         r"""Equation 10: :math:`\pi_p = \frac{1}{U} \sum_u C_{u,p} / \sum_{p'} C_{u,p'}`.
 
         Args:
-            floor: The share of the draws that is spread evenly over all paths,
+            floor: The share f of the draws that is spread evenly over all paths,
                 :math:`(1 - f) \pi_p + f / P`. Default 0, as published.
-            reweight: Whether they are meant for an estimator of the mean loss
+            reweight: Whether the probabilities are meant for an estimator of the mean loss
                 (``StochasticLoss(reweight=True)``), which must be able to draw every path.
 
         Returns:
-            float64 of shape (P,); they add up to 1.
+            Probabilities that sum to 1, float64 of shape (P,).
 
         Raises:
-            ConfigurationError: If floor is not in [0, 1], or with ``reweight`` one is zero.
+            ConfigurationError: If floor is not in [0, 1], or if ``reweight`` is set and a
+                probability is zero.
         """
         if not 0 <= floor <= 1:
             raise ConfigurationError(f"floor must lie in [0, 1], got {floor}")
@@ -116,19 +117,13 @@ class ThetaImportance:
         """Share of the probability that falls on some of the paths.
 
         Args:
-            inside: Which paths, one truth value each.
+            inside: Which paths, one boolean each.
             floor: As in :meth:`probabilities`.
         """
-        chosen = torch.as_tensor(inside, dtype=torch.bool)
-        if chosen.shape != (len(self.paths),):
-            raise InputError(
-                f"inside must hold one truth value for each of the {len(self.paths)} paths, got "
-                f"shape {tuple(chosen.shape)}"
-            )
-        return float(self.probabilities(floor)[chosen].sum())
+        return float(self.probabilities(floor)[self._chosen(inside)].sum())
 
     def save(self, file: str | PathLike[str]) -> None:
-        """Write everything to a file, at once or not at all."""
+        """Write everything to a file, whole or not at all."""
         target = FilePath(file)
         target.parent.mkdir(parents=True, exist_ok=True)
         content = {
@@ -172,22 +167,32 @@ class ThetaImportance:
         inside: Sequence[bool] | Tensor | None = None,
         title: str = "",
     ) -> Figure:
-        r"""Picture of :math:`P \pi_p`, how much more often than uniformly each path is drawn.
+        r"""Plot :math:`P \pi_p`, how much more often than uniformly each path is drawn.
 
-        Over the plane of rates and scales where the paths have such numbers, as in figure 6 of the
-        paper; otherwise over their indices.
+        The plot is over the plane of rates and scales if the paths have such columns, as in figure
+        6 of the paper, and otherwise over the indices of the paths.
 
         Args:
-            file: Where to save it, if anywhere; the ending decides the format.
-            inside: Paths to outline.
-            title: Above the picture.
+            file: Where to save the plot, if anywhere; the suffix says in which format.
+            inside: Which paths to outline, one boolean each.
+            title: Text above the plot.
 
         Raises:
-            ModuleNotFoundError: Without matplotlib, which an extra brings.
+            ModuleNotFoundError: If matplotlib is not installed; the message names the extra.
         """
         with extra():
             from multipath._plots.importance import plot_probabilities
-        return plot_probabilities(self, file, inside, title)
+        chosen = None if inside is None else self._chosen(inside).numpy()
+        return plot_probabilities(self.paths, self.probabilities().numpy(), file, chosen, title)
+
+    def _chosen(self, inside: Sequence[bool] | Tensor) -> Tensor:
+        chosen = torch.as_tensor(inside, dtype=torch.bool)
+        if chosen.shape != (len(self.paths),):
+            raise InputError(
+                f"inside must hold one truth value for each of the {len(self.paths)} paths, got "
+                f"shape {tuple(chosen.shape)}"
+            )
+        return chosen
 
     def __str__(self) -> str:
         """A table with a row for each parameter."""
@@ -231,7 +236,7 @@ def _read(file: str | PathLike[str]) -> Any:
         return torch.load(file, weights_only=True)
     except FileNotFoundError:
         raise InputError(f"there is no file {file}; make one with `multipath importance`") from None
-    except Exception as error:  # whatever unpickling a damaged file may raise
+    except Exception as error:  # unpickling a damaged file may raise anything
         raise InputError(
             f"{file} cannot be read ({type(error).__name__}); make it again"
         ) from error
@@ -242,7 +247,7 @@ def _hashable(value: Any) -> Any:
 
 
 def _plain(value: Any) -> Any:
-    """Without the scalars of numpy, which a safe reader refuses."""
+    """Replace numpy's scalars by Python's, since ``torch.load(weights_only=True)`` refuses them."""
     if isinstance(value, dict):
         return {_plain(key): _plain(entry) for key, entry in value.items()}
     if isinstance(value, list | tuple):

@@ -63,14 +63,14 @@ def theta_importance(
     paths. The loss is therefore evaluated once, not at each step of an eigensolver, and one small
     subspace of weight space, extended until every residual is small, serves all paths.
 
-    With W weights, B examples in a batch and a subspace of d dimensions (from a few tens to some
-    hundred), B U W + d W numbers are held: for a million weights and
-    32 examples of two parameters, less than a gigabyte in single precision.
+    With W weights, B examples in a batch and a subspace of d dimensions (a few tens to a few
+    hundred), B U W + d W numbers are held in memory: for a million weights and 32 examples of two
+    parameters, less than a gigabyte in single precision.
 
-    Under ``torchrun`` the work is shared between the processes: initialise ``torch.distributed``
-    (gloo will do) and call this on every rank with the same arguments. Every rank returns the same
-    result as a single process would. Modes, gradients, buffers and random streams are left as they
-    were found.
+    Under ``torchrun`` the work is shared among the processes: initialise ``torch.distributed``
+    (gloo will do) and call this on every rank with the same arguments. Every rank returns the
+    result that a single process would. Modes, gradients, buffers and random streams are left as
+    they were found.
 
     Args:
         loss: Any loss with P paths, or groups.
@@ -80,8 +80,9 @@ def theta_importance(
             called as ``decoder(theta, *context)``, must be deterministic, and differentiable twice.
         batches: Tensors x, which are inputs and targets alike, or tuples ``(inputs, target,
             *context)`` of tensors, all batch first; context is what the decoder needs besides
-            theta, such as time shifts or seeds. 32 examples do (as published for two parameters).
-            All are held at once, and must be the same when the work goes on: list them once.
+            theta, such as time shifts or seeds. 32 examples suffice (as published for two
+            parameters). All are held in memory at once, and interrupted work must be resumed with
+            the same ones.
         params: The weights w: tensors, ``(name, tensor)`` pairs or a mapping. Default: those of the
             encoder that require a gradient.
         method: ``"eigenvalue"`` as above, or a cheaper proxy for it: ``"hutchinson"`` takes the
@@ -90,27 +91,27 @@ def theta_importance(
             the batches in their order (decay 0.9).
         tolerance: Largest relative residual :math:`|M y - \lambda y| / |\lambda|` of an eigenvector
             y. The error of the eigenvalue is most often a tenth of that, or less. Default: 0.02 in
-            single precision, ample for probabilities, and 1e-8 in double.
+            single precision, ample for probabilities, and 1e-8 in double precision.
         max_products: Largest dimension of the subspace for one batch and parameter. Where it does
-            not suffice, a warning is logged, and the residuals say how far it went.
+            not suffice, a warning is logged, and the residuals say how accurate the result is.
         derivatives: ``"forward"`` differentiates the loss with ``torch.func``, for all paths at
-            once; ``"reverse"`` path by path, for losses that it cannot see through. ``"auto"``
-            tries.
-        items_at_once: Items that the loss is differentiated with at once; bounds its memory. A loss
-            that mixes items, as a term does that is one number for a batch, needs whole batches,
-            and is differentiated in reverse.
-        names: Of the parameters. Default: ``decoder.parameter_names`` if it has any.
-        seed: Of the random numbers used.
-        journal: A file to which results are added as they come. The same call goes on from there
-            after an interruption.
+            once; ``"reverse"`` does so path by path, for losses that ``torch.func`` cannot see
+            through; ``"auto"`` tries the first and falls back on the second.
+        items_at_once: How many items the loss is differentiated for at once; bounds its memory. A
+            loss that mixes items, as a term does that is one number for a batch, needs whole
+            batches and is differentiated in reverse.
+        names: Names of the parameters. Default: ``decoder.parameter_names`` if it has any.
+        seed: Seed of the random numbers used.
+        journal: A file to which results are added as they come; after an interruption, the same
+            call resumes from there.
         progress: Show progress bars on standard error; needs rich.
 
     Returns:
-        The matrix C and what follows from it.
+        The matrix C and the probabilities that follow from it.
 
     Raises:
         ConfigurationError: If an argument does not fit, the encoder or the decoder is random or
-            mixes items, a loss that does is to be differentiated forwards, weights have no
+            mixes items, a loss that mixes items is to be differentiated forwards, weights have no
             gradient, or the journal belongs to other work.
         InputError: If theta does not reach the loss, or a derivative is not finite.
 
@@ -225,7 +226,7 @@ def _names(names: Sequence[str] | None, decoder: Any, n_parameters: int) -> tupl
 
 
 def _check_reach(derivatives: list[ThetaDerivatives], names: Sequence[str]) -> None:
-    # at the very minimum the first ones are zero, and the second ones are not
+    # at a minimum the first derivatives are zero, and the second ones are not
     both = [torch.cat([d.first[..., None], d.second], dim=3) for d in derivatives]
     reached = torch.stack([d.any(dim=3).flatten(0, 1).any(dim=0) for d in both]).any(dim=0)
     for name, yes in zip(names, reached.tolist(), strict=True):

@@ -1,4 +1,4 @@
-"""Draws, path histograms and the estimator's variance, in the logger of a Lightning trainer."""
+"""Draws, path histograms and the estimator's variance in the loggers of a Lightning trainer."""
 
 from __future__ import annotations
 
@@ -32,15 +32,14 @@ class DrawCounter(Callback):
     """Counts how often each path is drawn.
 
     It looks at one attribute of the module; unless that is a :class:`~multipath.StochasticLoss`,
-    nothing is counted. Draws count once a step, however many micro-batches share them. Part of the
-    checkpoint: a resumed run counts on.
+    nothing is counted. A draw counts once, however many micro-batches share it. The counts are part
+    of the checkpoint, so that a resumed run goes on counting from there.
 
     Args:
-        criterion: The attribute.
+        criterion: Name of the attribute.
 
     Attributes:
-        draws: The counts, a :class:`~multipath.draws.DrawCounts`, once the training has
-            started.
+        draws: The counts, a :class:`~multipath.draws.DrawCounts`; None before training starts.
     """
 
     def __init__(self, criterion: str = "criterion") -> None:
@@ -49,12 +48,12 @@ class DrawCounter(Callback):
         self._state: dict[str, Any] = {}
 
     def find(self, pl_module: LightningModule) -> StochasticLoss | None:
-        """The criterion of a module, if it draws."""
+        """The criterion of a module, or None if the attribute is no StochasticLoss."""
         found = getattr(pl_module, self.criterion, None)
         return found if isinstance(found, StochasticLoss) else None
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Find the paths."""
+        """Start to count the paths of the criterion, from the counts of a checkpoint if any."""
         criterion = self.find(pl_module)
         if criterion is not None:
             self.draws = DrawCounts(criterion.loss.paths)
@@ -64,53 +63,54 @@ class DrawCounter(Callback):
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, *_: Any, **__: Any
     ) -> None:
-        """Count."""
+        """Count the draw of the batch."""
         criterion = self.find(pl_module)
         if self.draws is not None and criterion is not None:
             self.draws.add(criterion.last_draw)
 
     def state_dict(self) -> dict[str, Any]:
-        """Counts so far."""
+        """The counts so far."""
         return {} if self.draws is None else self.draws.state_dict()
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Carry on; the paths are known once the training starts."""
+        """Keep the counts of a checkpoint until training starts, when the paths become known."""
         self._state = state_dict
 
 
 class DrawLogger(DrawCounter):
     r"""Logs what a :class:`~multipath.StochasticLoss` draws, to every logger of the trainer.
 
-    Each ``every`` optimizer steps, with :math:`c_p` the number of times that path p was drawn so
-    far and :math:`q_p = c_p / \sum c` its share:
+    Every ``every`` optimizer steps, it logs the following, where :math:`c_p` is the number of times
+    that path p was drawn so far and :math:`q_p = c_p / \sum c` is its share:
 
-    - ``draws/coverage``: the part of the paths drawn at least once;
+    - ``draws/coverage``: the fraction of the paths drawn at least once;
     - ``draws/effective_paths``: :math:`\exp(-\sum_p q_p \log q_p)`, P if all were drawn equally
       often;
     - ``draws/largest_weight``: the largest weight of the latest draw over the mean weight of all
       paths; a large one means a noisy step, see ``floor`` of :class:`~multipath.samplers.Energy`;
-    - ``draws/share/COLUMN=VALUE``: the shares summed over paths alike in the column ``by``;
-    - ``draws/paths``: a histogram over the path indices, where the logger takes histograms (as
+    - ``draws/share/COLUMN=VALUE``: the shares summed over paths with equal values in column ``by``;
+    - ``draws/paths``: a histogram over the path indices, if the logger supports histograms (as
       TensorBoard's does).
 
-    Each ``variance_every`` optimizer steps, from the batch just trained on, what
-    :func:`~multipath.diagnostics.estimate_variance` says of the present sampler:
-    ``estimator/relative_variance`` (noise over signal power), ``estimator/bias`` and
-    ``estimator/efficiency`` (1 for the best independent draws). It evaluates every path once,
-    forward and backward, on rank zero while the others wait: as dear as the loss unsampled.
+    Every ``variance_every`` optimizer steps, it logs what
+    :func:`~multipath.diagnostics.estimate_variance` finds for the present sampler on the batch just
+    trained on: ``estimator/relative_variance`` (noise over signal power), ``estimator/bias`` and
+    ``estimator/efficiency`` (1 for the best independent draws). This evaluates every path once,
+    forward and backward, on rank zero while the others wait: it is as expensive as a step with all
+    paths.
 
-    The counts are part of the checkpoint. Of several ranks, rank zero is logged.
+    The counts are part of the checkpoint. Only rank zero logs.
 
     Args:
         every: Optimizer steps between two logs of the draws.
         variance_every: Optimizer steps between two estimates of the variance. Default: none.
-        items: How many items of the batch they are made on.
-        by: A column of the path table, such as ``"rate"``. Default: no shares.
+        items: How many items of the batch the estimates are made on.
+        by: A column of the path table to sum shares by, such as ``"rate"``. Default: none.
         criterion: Attribute of the module that is the :class:`~multipath.StochasticLoss`.
 
     Raises:
-        ConfigurationError: If a number is not positive; when the training starts, if the module
-            has no such criterion, or its paths no such column.
+        ConfigurationError: If a number is not positive; when training starts, if the module has
+            no such criterion, or its paths have no such column.
 
     Example:
         >>> from multipath.testing import QuadraticLoss
@@ -139,7 +139,7 @@ class DrawLogger(DrawCounter):
         self._handle: Any = None
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Find the paths, and listen to the criterion."""
+        """Check the criterion and its paths, and listen to the batches that it is given."""
         criterion = self.find(pl_module)
         if criterion is None:
             got = type(getattr(pl_module, self.criterion, None)).__name__
@@ -160,7 +160,7 @@ class DrawLogger(DrawCounter):
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, *_: Any, **__: Any
     ) -> None:
-        """Count, and log if it is time."""
+        """Count the draw, and log if a log is due."""
         super().on_train_batch_end(trainer, pl_module)
         step, criterion = trainer.global_step, self.find(pl_module)
         if step == self._step or criterion is None:  # a micro-batch: the step is still to come
@@ -175,22 +175,22 @@ class DrawLogger(DrawCounter):
         if self.variance_every in due and self._batch is not None:
             try:
                 self._log(trainer, self.variance_metrics(criterion, *self._batch), step)
-            except InputError as error:  # a batch that cannot be measured need not end a training
+            except InputError as error:  # a batch that cannot be measured should not end training
                 logger.warning("no variance of the estimator at step %d: %s", step, error)
         self._batch = None
 
     def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Listen no more."""
+        """Stop listening to the criterion."""
         self._leave()
 
     def on_exception(
         self, trainer: Trainer, pl_module: LightningModule, exception: BaseException
     ) -> None:
-        """Listen no more."""
+        """Stop listening to the criterion."""
         self._leave()
 
     def draw_metrics(self, criterion: StochasticLoss) -> dict[str, float]:
-        """What is logged of the draws so far."""
+        """The metrics of the draws so far."""
         draw = criterion.last_draw
         if self.draws is None or draw is None or not self.draws.counts.any():
             return {}
@@ -212,7 +212,7 @@ class DrawLogger(DrawCounter):
     def variance_metrics(
         self, criterion: StochasticLoss, input: Tensor, target: Tensor
     ) -> dict[str, float]:
-        """What is logged of the estimator, on one batch."""
+        """The metrics of the estimator on one batch."""
         report = estimate_variance(
             criterion.loss,
             input[: self.items],
@@ -229,9 +229,9 @@ class DrawLogger(DrawCounter):
         }
 
     def _keep(self, criterion: Any, arguments: tuple[Any, ...], named: dict[str, Any]) -> None:
-        """Remember the batch of a training forward; without its graph."""
+        """Remember the batch of a training forward, without its graph."""
         if criterion.training and torch.is_grad_enabled():
-            # the first two, whatever a subclass calls them
+            # the first two arguments, whatever names a subclass gives them
             bound = signature(criterion.forward).bind(*arguments, **named)
             given = [*bound.args, *bound.kwargs.values()][:2]
             if len(given) == 2 and all(isinstance(each, Tensor) for each in given):
@@ -244,7 +244,8 @@ class DrawLogger(DrawCounter):
     def _log_histogram(self, trainer: Trainer, step: int) -> None:
         if self.draws is None:
             return
-        indices = torch.arange(len(self.draws.counts)).repeat_interleave(self.draws.counts)
+        paths = torch.arange(len(self.draws.counts), device="cpu")
+        indices = paths.repeat_interleave(self.draws.counts)
         for each in trainer.loggers:
             add = getattr(getattr(each, "experiment", None), "add_histogram", None)
             if add is not None and len(indices):
@@ -257,7 +258,7 @@ class DrawLogger(DrawCounter):
 
 
 def _check_positive(**settings: Any) -> None:
-    """Refuse what is no positive integer."""
+    """Refuse settings that are not positive integers."""
     for name, value in settings.items():
         if not isinstance(value, int) or value < 1:
             raise ConfigurationError(f"{name} must be a positive integer, got {value!r}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from numbers import Integral
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -15,28 +15,20 @@ from multipath.losses.transform import Rho, resolve_rho
 from multipath.paths import Path, check_indices
 from multipath.transforms import Transform
 
-if TYPE_CHECKING:
+try:
+    from sklearn.base import BaseEstimator, TransformerMixin
+except ModuleNotFoundError:  # features need no scikit-learn, only pipelines do
 
-    class BaseEstimator:
-        """Parameters are those of the constructor."""
+    class BaseEstimator:  # type: ignore[no-redef]
+        """Stands for scikit-learn's class where that is not installed."""
 
-    class TransformerMixin:
-        """Fits and transforms at once."""
+    class TransformerMixin:  # type: ignore[no-redef]
+        """Stands for scikit-learn's class where that is not installed."""
 
-else:
-    try:
-        from sklearn.base import BaseEstimator, TransformerMixin
-    except ModuleNotFoundError:  # features need no scikit-learn, only pipelines do
-
-        class BaseEstimator:
-            """Parameters are those of the constructor."""
-
-        class TransformerMixin:
-            """Fits and transforms at once."""
-
-            def fit_transform(self, X, y=None):
-                """Fit, then transform."""
-                return self.fit(X, y).transform(X)
+        def fit_transform(self, X: Any, y: Any = None) -> Any:
+            """Fit, then transform."""
+            features: Any = self
+            return features.fit(X, y).transform(X)
 
 
 __all__ = ["ScatteringFeatures"]
@@ -44,22 +36,23 @@ __all__ = ["ScatteringFeatures"]
 Pooling = Literal["mean", "time"] | None | Callable[[Tensor], Tensor]
 
 
-class ScatteringFeatures(TransformerMixin, BaseEstimator):
+class ScatteringFeatures(TransformerMixin, BaseEstimator):  # type: ignore[misc]
     r"""Features :math:`\operatorname{pool}(\rho(\phi_p(x)))` of signals, for pipelines.
 
     Nothing is learned: ``fit`` checks the settings and names the features.
 
     Args:
-        scattering: Any :class:`~multipath.transforms.Transform`. It computes where it is: on a GPU,
-            once it has been moved there.
-        pooling: Over the coefficients of a path: ``"mean"``, over all of them (one feature a path:
-            where in time, and for ``JTFS`` at which pitch, plays no part); ``"time"``, over the
-            last dimension; None, not at all; or a function from (signals, ...) to (signals, ...).
-        rho: Before pooling, as in :class:`~multipath.TransformLoss`: ``"log1p"`` (the default,
-            linear classifiers like it), None, or a function.
+        scattering: Any :class:`~multipath.transforms.Transform`. Features are computed on its
+            device: move it to a GPU to use that.
+        pooling: How the coefficients of a path are pooled. ``"mean"`` averages all of them to one
+            feature per path, in which position in time, and pitch for ``JTFS``, play no part;
+            ``"time"`` averages over the last dimension; None keeps all coefficients; a function
+            maps (signals, ...) to (signals, ...).
+        rho: Nonlinearity before pooling, as in :class:`~multipath.TransformLoss`: ``"log1p"`` (the
+            default, which suits linear classifiers), None, or a function.
         eps: The :math:`\varepsilon` of ``rho="log1p"``.
         paths: Which paths, as indices (``transform.paths.filter(order=2).indices``). Default: all.
-        batch_size: Signals at once; bounds the memory.
+        batch_size: How many signals are transformed at once; bounds the memory.
 
     Raises:
         ConfigurationError: From ``fit`` and ``transform``, if a setting is unknown or of the wrong
@@ -127,7 +120,7 @@ class ScatteringFeatures(TransformerMixin, BaseEstimator):
         return torch.cat([row.cpu() for row in rows]).numpy()
 
     def get_feature_names_out(self, input_features: Any = None) -> np.ndarray[Any, Any]:
-        """A name for each feature: the key of its path, and its place if there are several.
+        """Name of each feature: the key of its path, with its position if the path has several.
 
         Args:
             input_features: Ignored: samples have no names.
@@ -140,7 +133,7 @@ class ScatteringFeatures(TransformerMixin, BaseEstimator):
         return np.asarray(self._feature_names, dtype=object)
 
     def __sklearn_is_fitted__(self) -> bool:
-        """Whether the features have names; there is nothing else to fit."""
+        """Whether ``fit`` has named the features; there is nothing else to fit."""
         return hasattr(self, "_feature_names")
 
     @torch.no_grad()
@@ -171,7 +164,7 @@ class ScatteringFeatures(TransformerMixin, BaseEstimator):
         return check_indices(range(n_paths) if self.paths is None else self.paths, n_paths)
 
     def _signals(self, X: Any) -> Tensor:
-        """Finite floating-point signals, once the settings are known to be right."""
+        """Check the settings, then return X as finite floating-point signals."""
         if not isinstance(self.scattering, Transform):
             raise ConfigurationError(
                 "scattering must be a multipath.transforms.Transform, got "

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable
 import torch
 from torch import Tensor
 
+from multipath._internal.bookkeeping import bookkept
 from multipath.errors import InputError
 
 
@@ -35,7 +36,7 @@ def average_over_targets(
             )
         with torch.no_grad():
             values = measure(batch)
-        found = values.double().sum(dim=1).cpu()
+        found = bookkept(values).sum(dim=1)
         total = found if total is None else total + found
         count += values.shape[1]
     if total is None or not count:

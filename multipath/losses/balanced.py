@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from functools import partial
-from typing import Any
 
 import torch
 from torch import Tensor
 
+from multipath._internal.bookkeeping import bookkept
+from multipath._internal.state import pack, unpack
 from multipath.errors import ConfigurationError
 from multipath.paths import check_indices
 
@@ -66,7 +67,7 @@ class BalancedLoss(PathDecomposedLoss):
             raise ConfigurationError(
                 f"floor must be positive, so that silent paths keep a finite weight, got {floor}"
             )
-        values = torch.as_tensor(sizes, dtype=torch.float64).detach().cpu()
+        values = bookkept(sizes)
         n_paths = len(loss.paths)
         if values.shape != (n_paths,):
             raise ConfigurationError(
@@ -121,17 +122,17 @@ class BalancedLoss(PathDecomposedLoss):
         """The target norms of the original loss."""
         return self.loss.target_norms(target, indices)
 
-    def get_extra_state(self) -> dict[str, Any]:
-        """The weights: an objective must be the same after a restart."""
-        return {"path_weights": self.path_weights.clone()}
+    def get_extra_state(self) -> Tensor:
+        """The weights as bytes: an objective must be the same after a restart."""
+        return pack({"path_weights": self.path_weights.clone()})
 
-    def set_extra_state(self, state: dict[str, Any]) -> None:
-        """Restore the weights to the last bit.
+    def set_extra_state(self, state: Tensor) -> None:
+        """Restore the weights, bit for bit.
 
         Raises:
             ConfigurationError: If they were saved for another number of paths.
         """
-        weights = state["path_weights"].cpu()
+        weights = unpack(state, self, {"path_weights"})["path_weights"]
         if weights.shape != self.path_weights.shape:
             raise ConfigurationError(
                 f"this state balances {len(weights)} paths and the loss has {len(self.paths)}"

@@ -16,6 +16,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
+from multipath._internal.bookkeeping import bookkept
 from multipath.errors import ConfigurationError, InputError
 from multipath.jets import JetOrder
 from multipath.paths import GroupBy, Path, PathIndices, PathTable, check_indices, complete_table
@@ -380,8 +381,8 @@ def check_reduction(reduction: Any) -> Reduction:
 def _check_weights(weights: Sequence[float] | Tensor | None, n_paths: int) -> Tensor:
     """Weights in float64 on the CPU: a float32 1/P would cost the estimators their exactness."""
     if weights is None:
-        return torch.full((n_paths,), 1 / n_paths, dtype=torch.float64)
-    values = torch.as_tensor(weights, dtype=torch.float64).detach().cpu().clone()
+        return torch.full((n_paths,), 1 / n_paths, dtype=torch.float64, device="cpu")
+    values = bookkept(weights)
     if values.shape != (n_paths,):
         raise ConfigurationError(
             f"weights must have one entry per path, shape ({n_paths},), got {tuple(values.shape)}"

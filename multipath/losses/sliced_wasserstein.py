@@ -80,10 +80,13 @@ class SlicedWasserstein(PathDecomposedLoss):
         self.dim, self.p, self.masses = dim, p, masses
         if not isinstance(generator, torch.Generator):
             generator = torch.Generator().manual_seed(generator)
-        normal = torch.randn(n_projections, dim, generator=generator, dtype=torch.float64)
+        normal = torch.randn(
+            n_projections, dim, generator=generator, dtype=torch.float64, device="cpu"
+        )
         unit = normal / torch.linalg.vector_norm(normal, dim=1, keepdim=True)
         # persistent: a checkpoint goes on with its own directions, whatever the seed
-        self.register_buffer("projections", unit.to(torch.get_default_dtype()))
+        unit = unit.to(torch.get_default_device(), torch.get_default_dtype())
+        self.register_buffer("projections", unit)
 
     def path_losses(self, input: Tensor, target: Tensor, indices: Indices) -> Tensor:
         """Transport cost along each chosen direction.

@@ -80,7 +80,7 @@ class Scratch:
         if device.type != "cpu":
             return torch.empty(size, dtype=key[1], device=device)
         if key not in self._memory or self._memory[key].numel() < size:
-            self._memory[key] = torch.empty(size, dtype=key[1])
+            self._memory[key] = torch.empty(size, dtype=key[1], device="cpu")
             for views in self._views.values():
                 views.pop(key, None)  # a smaller buffer is dropped
         return self._memory[key]

@@ -168,7 +168,7 @@ def _denominators(visit: Visit, roots: list[Tensor], floor: float) -> list[Tenso
         return roots
     floored = visit.copy("denominator", roots)
     for root in floored:
-        torch.hypot(root, torch.tensor(floor, dtype=root.dtype), out=root)
+        torch.hypot(root, torch.tensor(floor, dtype=root.dtype, device="cpu"), out=root)
     return floored
 
 

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from multipath._internal.bookkeeping import bookkept
 from multipath.errors import ConfigurationError
 from multipath.paths import PathTable
 
@@ -71,7 +72,7 @@ class LearnedSampler(Categorical):
         self.floor, self.power, self.threshold = float(floor), float(power), float(threshold)
         self.decay, self.every, self.replacement = float(decay), every, bool(replacement)
         self._steps = 0
-        self._factors = self._estimates = torch.empty(0, dtype=torch.float64)
+        self._factors = self._estimates = torch.empty(0, dtype=torch.float64, device="cpu")
         self._tree: SumTree | None = None
         self._dense: Tensor | None = None
 
@@ -83,7 +84,7 @@ class LearnedSampler(Categorical):
         """Fit the sampler to a loss and compute the scores of its paths."""
         super().bind(paths, weights)
         if not len(self._estimates):
-            self._estimates = torch.full((len(paths),), torch.nan, dtype=torch.float64)
+            self._estimates = bookkept([torch.nan]).repeat(len(paths))
         if self.weights is not None:
             self._factors = self.factors(paths, self.weights).double()
         self._build()
@@ -110,7 +111,7 @@ class LearnedSampler(Categorical):
         r"""Draw k paths, independent or distinct, in :math:`O(k \log P)`."""
         tree, mix = self._grown(), self._mix()
         if self.replacement:
-            points = torch.rand(n_draws, generator=generator, dtype=torch.float64)
+            points = torch.rand(n_draws, generator=generator, dtype=torch.float64, device="cpu")
             indices = tree.find(points.numpy(), mix)
             return torch.from_numpy(indices), torch.from_numpy(mass(tree.leaves(indices), mix))
         certain, rest = self._certain(n_draws)
@@ -166,7 +167,7 @@ class LearnedSampler(Categorical):
 
     def _build(self) -> None:
         """Build the tree from the leaves of all paths."""
-        self._tree = SumTree(self._leaves(torch.arange(len(self._estimates))))
+        self._tree = SumTree(self._leaves(torch.arange(len(self._estimates), device="cpu")))
         self._dense = None
 
     def _grown(self) -> SumTree:

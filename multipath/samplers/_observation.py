@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from multipath._internal.bookkeeping import bookkept
 from multipath._internal.ranks import average_over_ranks
 from multipath.losses import PathDecomposedLoss
 
@@ -40,7 +41,9 @@ def measure(
         Float64 of shape (len(indices),) on the CPU, or None if there is no gradient to measure.
     """
     if kind == "target_norms":
-        return average_over_ranks(_precise(loss.target_norms(target, indices)).mean(dim=1))
+        return average_over_ranks(
+            bookkept(loss.target_norms(target, indices)).mean(dim=1), target.device
+        )
     if not (input.requires_grad and values.requires_grad):
         return None
     squares = []
@@ -48,11 +51,16 @@ def measure(
         (gradient,) = torch.autograd.grad(
             path_values.sum(), input, retain_graph=True, allow_unused=True
         )
-        square = values.new_zeros(()) if gradient is None else _precise(gradient).norm().square()
-        squares.append(_precise(square) / len(path_values))
-    return average_over_ranks(torch.stack(squares)).sqrt()
+        norm = bookkept([0.0])[0] if gradient is None else _norm(gradient)
+        squares.append(norm.square() / len(path_values))
+    return average_over_ranks(torch.stack(squares), input.device).sqrt()
 
 
-def _precise(x: Tensor) -> Tensor:
-    """Float64 where the device has it: squares of small gradients underflow in float32."""
-    return x.detach().to(torch.float32 if x.device.type == "mps" else torch.float64)
+def _norm(gradient: Tensor) -> Tensor:
+    """The norm in float64, relative to the largest entry: squares of small ones underflow."""
+    wide = gradient.detach().to(torch.promote_types(gradient.dtype, torch.float32))
+    largest = wide.abs().max()
+    if not bool(torch.isfinite(largest)):
+        return bookkept(largest)
+    scaled = torch.linalg.vector_norm(wide / largest.clamp_min(torch.finfo(wide.dtype).tiny))
+    return bookkept(largest) * bookkept(scaled)

@@ -19,14 +19,14 @@ def draw_subset(n_paths: int, n_draws: int, generator: torch.Generator) -> Tenso
     the ACM 30 (1987).
     """
     if 8 * n_draws > n_paths:
-        chosen = torch.randperm(n_paths, generator=generator)[:n_draws]
+        chosen = torch.randperm(n_paths, generator=generator, device="cpu")[:n_draws]
         return chosen.sort().values
-    last = torch.arange(n_paths - n_draws, n_paths)
-    uniform = torch.rand(n_draws, generator=generator, dtype=torch.float64)
+    last = torch.arange(n_paths - n_draws, n_paths, device="cpu")
+    uniform = torch.rand(n_draws, generator=generator, dtype=torch.float64, device="cpu")
     subset: set[int] = set()
     for path, top in zip((uniform * (last + 1)).long().tolist(), last.tolist(), strict=True):
         subset.add(top if path in subset else path)
-    return torch.tensor(sorted(subset))
+    return torch.tensor(sorted(subset), device="cpu")
 
 
 def enumerate_subsets(paths: Tensor, n_draws: int) -> Iterator[tuple[tuple[int, ...], float]]:

@@ -40,7 +40,7 @@ def expected_counts(probabilities: Tensor, n_draws: int) -> Tensor:
         return probabilities
     falling, order = probabilities.sort(descending=True, stable=True)
     rest = falling.flip(0).cumsum(0).flip(0)  # mass of this path and all lighter ones
-    left = n_draws - torch.arange(len(falling), dtype=torch.float64)
+    left = n_draws - torch.arange(len(falling), dtype=torch.float64, device="cpu")
     fits = left * falling < CERTAIN * rest
     n_certain = int(fits.int().argmax()) if bool(fits.any()) else n_draws
     n_certain = min(n_certain, n_draws - 1)
@@ -52,8 +52,8 @@ def expected_counts(probabilities: Tensor, n_draws: int) -> Tensor:
 
 def systematic_points(n_points: int, generator: torch.Generator) -> Tensor:
     """Equally spaced points in [0, 1) behind one uniform number."""
-    uniform = torch.rand(1, generator=generator, dtype=torch.float64)
-    return (uniform + torch.arange(n_points)) / max(n_points, 1)
+    uniform = torch.rand(1, generator=generator, dtype=torch.float64, device="cpu")
+    return (uniform + torch.arange(n_points, device="cpu")) / max(n_points, 1)
 
 
 def look_up(cumulative: Tensor, points: Tensor) -> Tensor:

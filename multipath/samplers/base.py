@@ -9,6 +9,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
+from multipath._internal.bookkeeping import bookkept
 from multipath.errors import ConfigurationError
 from multipath.paths import PathTable
 
@@ -66,7 +67,7 @@ class Sampler(ABC):
             )
         self.n_paths = n_paths
         if weights is None:
-            weights = torch.full((n_paths,), 1 / n_paths, dtype=torch.float64)
+            weights = torch.full((n_paths,), 1 / n_paths, dtype=torch.float64, device="cpu")
         if self._paths is not None and not _alike(self._paths, paths):
             raise self._serves_another("another table of paths")
         if self.weights is not None and not torch.allclose(
@@ -168,11 +169,11 @@ class Sampler(ABC):
             Float64 of shape (P, P).
         """
         n_paths = len(self.probabilities)
-        mean = torch.zeros(n_paths, dtype=torch.float64)
-        second = torch.zeros(n_paths, n_paths, dtype=torch.float64)
+        mean = torch.zeros(n_paths, dtype=torch.float64, device="cpu")
+        second = torch.zeros(n_paths, n_paths, dtype=torch.float64, device="cpu")
         for indices, probability in self.enumerate(n_draws):
-            drawn = torch.tensor(indices)
-            share = torch.full((n_draws,), probability, dtype=torch.float64)
+            drawn = torch.tensor(indices, device="cpu")
+            share = torch.full((n_draws,), probability, dtype=torch.float64, device="cpu")
             mean.index_add_(0, drawn, share)
             rows, columns = drawn.repeat_interleave(n_draws), drawn.repeat(n_draws)
             second.index_put_((rows, columns), share.repeat(n_draws), accumulate=True)
@@ -186,7 +187,7 @@ class Sampler(ABC):
         Returns:
             Float64 of shape (P,).
         """
-        covered = torch.zeros(len(self.probabilities), dtype=torch.float64)
+        covered = torch.zeros(len(self.probabilities), dtype=torch.float64, device="cpu")
         for indices, probability in self.enumerate(n_draws):
             covered[list(set(indices))] += probability
         return covered
@@ -207,8 +208,8 @@ class Sampler(ABC):
     def _uniform(self, n_paths: int) -> Tensor:
         """1/N for each of the N paths of positive weight, 0 for the others."""
         if self._active is None:
-            return torch.full((n_paths,), 1 / n_paths, dtype=torch.float64)
-        law = torch.zeros(n_paths, dtype=torch.float64)
+            return torch.full((n_paths,), 1 / n_paths, dtype=torch.float64, device="cpu")
+        law = torch.zeros(n_paths, dtype=torch.float64, device="cpu")
         law[self._active] = 1 / len(self._active)
         return law
 
@@ -281,7 +282,7 @@ def as_probabilities(values: Any, name: str = "probabilities") -> Tensor:
             to 1 within 1e-5.
     """
     try:
-        probabilities = torch.as_tensor(values, dtype=torch.float64).detach().cpu().clone()
+        probabilities = bookkept(values)
     except (TypeError, ValueError, RuntimeError):
         raise ConfigurationError(
             f"{name} must be numbers, one for each path, got {values!r}"

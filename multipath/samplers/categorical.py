@@ -41,7 +41,7 @@ class Categorical(Sampler):
         """Draw k paths: independent ones, or distinct ones in ascending order."""
         plan = self._planned(n_draws)
         if self.replacement:
-            points = torch.rand(n_draws, generator=generator, dtype=torch.float64)
+            points = torch.rand(n_draws, generator=generator, dtype=torch.float64, device="cpu")
             indices = look_up(plan.cumulative, points)
         else:
             points = systematic_points(n_draws - len(plan.certain), generator)
@@ -117,7 +117,7 @@ class _Plan(NamedTuple):
 
 def _make_plan(probabilities: Tensor, law: Tensor, n_draws: int, replacement: bool) -> _Plan:
     if replacement:
-        none = torch.empty(0, dtype=torch.int64)
+        none = torch.empty(0, dtype=torch.int64, device="cpu")
         return _Plan(probabilities, law, n_draws, n_draws * law, law, none, law.cumsum(0))
     counts = expected_counts(law, n_draws)
     certain = counts == 1

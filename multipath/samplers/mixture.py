@@ -54,7 +54,7 @@ class Mixture(Sampler):
             raise ConfigurationError(
                 f"a Mixture needs samplers, e.g. [Uniform(), Energy(...)], got {samplers!r}"
             )
-        equal = torch.full((count,), 1 / count, dtype=torch.float64)
+        equal = torch.full((count,), 1 / count, dtype=torch.float64, device="cpu")
         self.mixture = equal if weights is None else as_probabilities(weights, "mixture weights")
         if len(self.mixture) != count:
             raise ConfigurationError(f"got {len(self.mixture)} weights for {count} samplers")
@@ -161,7 +161,7 @@ class Mixture(Sampler):
             sampler.load_state_dict(saved)
 
     def _chosen(self, generator: torch.Generator) -> Sampler:
-        uniform = torch.rand(1, generator=generator, dtype=torch.float64)
+        uniform = torch.rand(1, generator=generator, dtype=torch.float64, device="cpu")
         return self.samplers[int(look_up(self.mixture.cumsum(0), uniform))]
 
     def _mean(self, values: list[Tensor]) -> Tensor:

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
+from multipath._internal.bookkeeping import bookkept
 from multipath.errors import ConfigurationError
 from multipath.paths import PathTable
 
@@ -42,7 +43,7 @@ class Reshuffle(Sampler):
     Richtarik, "Random reshuffling: simple analysis with vast improvements", NeurIPS 2020.
     """
 
-    _permutation = torch.empty(0, dtype=torch.int64)
+    _permutation = torch.empty(0, dtype=torch.int64, device="cpu")
     _dealt = 0
 
     def bind(self, paths: PathTable, weights: Tensor | None = None) -> None:
@@ -82,7 +83,7 @@ class Reshuffle(Sampler):
 
     def enumerate(self, n_draws: int) -> Iterator[tuple[tuple[int, ...], float]]:
         """All subsets of k paths, equally likely: the marginal law of every draw."""
-        return enumerate_subsets(self._to_paths(torch.arange(self._size)), n_draws)
+        return enumerate_subsets(self._to_paths(torch.arange(self._size, device="cpu")), n_draws)
 
     def count_covariance(self, n_draws: int) -> Tensor:
         """The covariance of a random subset; draws of one epoch are also negatively correlated."""
@@ -115,12 +116,13 @@ class Reshuffle(Sampler):
 
     def _shuffle(self, drawn: Tensor, n_first: int, generator: torch.Generator) -> Tensor:
         """A permutation whose first paths are not among those drawn, uniform among all such."""
-        permutation = self._to_paths(torch.randperm(self._size, generator=generator))
+        permutation = self._to_paths(torch.randperm(self._size, generator=generator, device="cpu"))
         if not len(drawn):
             return permutation
         first = permutation[~torch.isin(permutation, drawn)][:n_first]
         rest = permutation[~torch.isin(permutation, first)]
-        return torch.cat([first, rest[torch.randperm(len(rest), generator=generator)]])
+        order = torch.randperm(len(rest), generator=generator, device="cpu")
+        return torch.cat([first, rest[order]])
 
     def _with_shares(self, indices: Tensor) -> tuple[Tensor, Tensor]:
-        return indices, torch.full((len(indices),), 1 / self._size, dtype=torch.float64)
+        return indices, bookkept([1 / self._size]).repeat(len(indices))

@@ -8,6 +8,7 @@ from itertools import accumulate, product
 import torch
 from torch import Tensor
 
+from multipath._internal.bookkeeping import bookkept
 from multipath.errors import ConfigurationError
 from multipath.paths import GroupBy, PathTable
 
@@ -52,8 +53,8 @@ class Stratified(Sampler):
         self.by = by
         self._given = None if probabilities is None else as_probabilities(probabilities)
         self._probabilities = self._given
-        self._order = torch.empty(0, dtype=torch.int64)
-        self._ends = torch.empty(0, dtype=torch.float64)
+        self._order = torch.empty(0, dtype=torch.int64, device="cpu")
+        self._ends = torch.empty(0, dtype=torch.float64, device="cpu")
 
     @property
     def probabilities(self) -> Tensor:
@@ -67,13 +68,14 @@ class Stratified(Sampler):
     def bind(self, paths: PathTable, weights: Tensor | None = None) -> None:
         """Fit the sampler to a loss and lay its paths out in order of their strata."""
         if self._given is None:
-            self._given = torch.full((len(paths),), 1 / len(paths), dtype=torch.float64)
+            self._given = bookkept([1 / len(paths)]).repeat(len(paths))
         if len(self._given) != len(paths):
             raise ConfigurationError(
                 f"got {len(self._given)} probabilities for a loss with {len(paths)} paths"
             )
         strata = paths.group(self.by)
-        order = torch.tensor([path for members in strata.values() for path in members])
+        in_order = [path for members in strata.values() for path in members]
+        order = torch.tensor(in_order, device="cpu")
         if self.weights is not None and not torch.equal(order, self._order):
             raise self._serves_another("another table of paths")
         super().bind(paths, weights)
@@ -82,8 +84,8 @@ class Stratified(Sampler):
 
     def draw(self, n_draws: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """One independent draw from each of k slots."""
-        uniform = torch.rand(n_draws, generator=generator, dtype=torch.float64)
-        position = look_up(self._ends, (torch.arange(n_draws) + uniform) / n_draws)
+        uniform = torch.rand(n_draws, generator=generator, dtype=torch.float64, device="cpu")
+        position = look_up(self._ends, (torch.arange(n_draws, device="cpu") + uniform) / n_draws)
         return self._order[position], self._laid_out[position]
 
     def enumerate(self, n_draws: int) -> Iterator[tuple[tuple[int, ...], float]]:
@@ -126,7 +128,7 @@ class Stratified(Sampler):
         """
         lengths = as_integers(self._laid_out)
         total = sum(lengths)  # the mass of a slot, where lengths are counted k times
-        laws = torch.zeros(n_draws, len(lengths), dtype=torch.float64)
+        laws = torch.zeros(n_draws, len(lengths), dtype=torch.float64, device="cpu")
         ends = (n_draws * end for end in accumulate(lengths))
         for path, end, length in zip(self._order.tolist(), ends, lengths, strict=True):
             start, sliver = end - n_draws * length, n_draws * length // SLIVER

@@ -62,7 +62,7 @@ class Uniform(Categorical):
         """Draw k paths, in O(k) whatever P is."""
         probabilities, n_paths = self.probabilities, self._size
         if self.replacement:
-            uniform = torch.rand(n_draws, generator=generator, dtype=torch.float64)
+            uniform = torch.rand(n_draws, generator=generator, dtype=torch.float64, device="cpu")
             positions = (uniform * n_paths).long()
         else:
             positions = draw_subset(n_paths, n_draws, generator)
@@ -82,7 +82,7 @@ class Uniform(Categorical):
         """Every possible draw with its probability: P^k of them, or all subsets of k paths."""
         if self.replacement:
             return super().enumerate(n_draws)
-        return enumerate_subsets(self._to_paths(torch.arange(self._size)), n_draws)
+        return enumerate_subsets(self._to_paths(torch.arange(self._size, device="cpu")), n_draws)
 
     def count_covariance(self, n_draws: int) -> Tensor:
         r""":math:`\frac k P (I - \frac 1 P 1 1^\top)`, less without replacement."""

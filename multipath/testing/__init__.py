@@ -1,7 +1,7 @@
-"""Tests that a loss, a sampler or an optimizer of your own inherits, and a small loss to try on.
+"""Tests to inherit for a loss, a sampler or an optimizer of your own, and a small loss to try out.
 
-The classes are plain: no pytest, no fixtures. pytest runs any subclass whose name begins with
-``Test``; so does ``unittest``, if the subclass inherits :class:`unittest.TestCase` too.
+The classes are plain, without pytest or fixtures. pytest runs any subclass whose name begins with
+``Test``; so does ``unittest``, if the subclass also inherits :class:`unittest.TestCase`.
 """
 
 from .losses import LossTests

@@ -1,4 +1,4 @@
-"""What the conformance classes share: failures that say what to repair, and comparisons."""
+"""What the conformance classes share: comparisons, and failures that say what to repair."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ from torch import Tensor
 
 
 def require(condition: bool, message: str) -> None:
-    """Fail with a message; unlike ``assert`` also under ``python -O``."""
-    __tracebackhide__ = True  # pytest then shows the line of the check
+    """Fail with a message unless a condition holds; unlike ``assert``, also under ``python -O``."""
+    __tracebackhide__ = True  # pytest then shows the line of the caller
     if not condition:
         raise AssertionError(message)
 
 
 def skip(reason: str) -> NoReturn:
-    """Say that a check does not apply; pytest and unittest both understand."""
+    """Skip a check that does not apply, in a way that pytest and unittest both understand."""
     raise SkipTest(reason)
 
 
 def undefined(case: object, method: str, purpose: str) -> NotImplementedError:
-    """What to raise where a subclass has to define a method."""
+    """The error to raise where a subclass has to define a method."""
     return NotImplementedError(f"{type(case).__name__} must define {method}: {purpose}")
 
 
@@ -64,7 +64,7 @@ def require_finite(values: Tensor, message: str) -> None:
 
 
 def same(first: Any, second: Any) -> bool:
-    """Nested states, to the last bit; NaN equals NaN."""
+    """Whether nested states are equal to the last bit; NaN equals NaN."""
     if isinstance(first, dict) and isinstance(second, dict):
         return first.keys() == second.keys() and all(same(first[k], second[k]) for k in first)
     if isinstance(first, Tensor) and isinstance(second, Tensor):
@@ -89,14 +89,22 @@ def through_file(state: Any, owner: str) -> Any:
         ) from error
 
 
+def value_and_gradient(value: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
+    """A value and its gradient with respect to x, zero where the value does not depend on x."""
+    if not value.requires_grad:
+        return value, torch.zeros_like(x)
+    (gradient,) = torch.autograd.grad(value, x, retain_graph=True, allow_unused=True)
+    return value.detach(), torch.zeros_like(x) if gradient is None else gradient
+
+
 class GlobalRandomness:
-    """Fails if the global generators of torch, numpy or Python have moved since it was made."""
+    """The states of the global generators of torch, numpy and Python when it was made."""
 
     def __init__(self) -> None:
         self._before = _states()
 
     def require_untouched(self, what: str) -> None:
-        """Compare."""
+        """Fail if a global generator has moved since."""
         __tracebackhide__ = True
         after = _states()
         moved = [name for name, state in self._before.items() if not same(state, after[name])]

@@ -1,4 +1,4 @@
-"""The law of a sampler out of its enumeration, by the book, and frequencies beside it."""
+"""Distributions of draws computed from enumerations, and a test of frequencies against them."""
 
 from __future__ import annotations
 
@@ -16,7 +16,13 @@ Law = dict[tuple[int, ...], float]
 
 
 def law_of(sampler: Sampler, n_draws: int, ordered: bool = True) -> Law:
-    """Probability of every draw; one that comes several times is added up."""
+    """Probability of every draw; draws that are enumerated several times are added up.
+
+    Args:
+        sampler: Bound to paths.
+        n_draws: Number of draws k.
+        ordered: Whether draws of the same paths in another order are told apart.
+    """
     law: Law = {}
     for indices, probability in sampler.enumerate(n_draws):
         draw = tuple(indices if ordered else sorted(indices))
@@ -31,13 +37,13 @@ def moments(sampler: Sampler, n_draws: int) -> tuple[Tensor, Tensor]:
     counts = torch.stack(
         [torch.bincount(torch.tensor(draw), minlength=n_paths).double() for draw in law]
     )
-    chances = torch.tensor(list(law.values()), dtype=torch.float64)
-    mean = chances @ counts
-    return mean, (counts.T * chances) @ counts - mean[:, None] * mean
+    probabilities = torch.tensor(list(law.values()), dtype=torch.float64)
+    mean = probabilities @ counts
+    return mean, (counts.T * probabilities) @ counts - mean[:, None] * mean
 
 
 def mean_weights(criterion: StochasticLoss) -> Tensor:
-    """Of each path in an estimate, averaged over all draws: w_p if unbiased."""
+    """Weight of each path in an estimate, averaged over all draws: w_p if unbiased."""
     mean = torch.zeros(len(criterion.loss.paths), dtype=torch.float64)
     for indices, probability in criterion.sampler.enumerate(criterion.n_draws):
         draw = criterion.make_draw(indices)
@@ -46,7 +52,14 @@ def mean_weights(criterion: StochasticLoss) -> Tensor:
 
 
 def tail_probability(law: Law, counts: Counter[tuple[int, ...]]) -> float:
-    """Of counts at least as unlikely as these (Pearson); rare draws are counted together."""
+    """Probability of counts that deviate at least as much as these, by Pearson's chi-square test.
+
+    Rare draws are pooled, since the test needs an expected count of about five in each cell.
+
+    Args:
+        law: The expected distribution.
+        counts: How often each draw was made.
+    """
     if not counts.keys() <= law.keys():
         return 0.0
     total = counts.total()

@@ -12,7 +12,13 @@ from multipath.stochastic import StochasticLoss
 
 
 class Run:
-    """A tiny model in training: the sum of its parameters shall become 0.3."""
+    """A tiny model in training, the sum of whose parameters should become 0.3.
+
+    Args:
+        criterion: The estimator to train with.
+        parameters: The parameters of the model.
+        make: Makes the optimizer of the parameters.
+    """
 
     def __init__(
         self,
@@ -24,43 +30,43 @@ class Run:
         self.optimizer = make(list(parameters))
 
     def value(self) -> Tensor:
-        """The sum; not by torch.stack, which would let the gradients share their memory."""
+        """The sum of the parameters, not by torch.stack, whose gradients would share memory."""
         first, *others = self.parameters
         return sum(others, start=first)
 
     def loss(self, factor: float = 1.0) -> Tensor:
-        """An estimate, times a factor."""
+        """An estimate of the loss, times a factor."""
         value = self.value()
         estimate: Tensor = self.criterion(value, torch.full_like(value, 0.3))
         return factor * estimate
 
     def backward(self, factor: float = 1.0) -> Tensor:
-        """Fresh gradients."""
+        """Compute new gradients in place of the old ones, and return the loss."""
         self.optimizer.zero_grad()
         value = self.loss(factor)
         value.backward()
         return value
 
     def step(self, n: int = 1, factor: float = 1.0) -> Run:
-        """Train."""
+        """Train for n steps, and return the run itself."""
         for _ in range(n):
             self.backward(factor)
             self.optimizer.step()
         return self
 
     def full_loss(self) -> float:
-        """Over all paths."""
+        """The loss over all paths."""
         with torch.no_grad():
             value = self.value()
             return float(self.criterion.loss(value, torch.full_like(value, 0.3)))
 
     @property
     def weights(self) -> Tensor:
-        """All of them, shape (D,)."""
+        """All weights of the model, shape (D,)."""
         return torch.cat([parameter.detach().flatten() for parameter in self.parameters])
 
     def set_weights(self, weights: Tensor) -> None:
-        """The inverse."""
+        """Set all weights of the model from a tensor of shape (D,)."""
         with torch.no_grad():
             parts = weights.split([parameter.numel() for parameter in self.parameters])
             for parameter, part in zip(self.parameters, parts, strict=True):

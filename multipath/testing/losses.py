@@ -24,6 +24,7 @@ from ._checks import (
     skip,
     through_file,
     undefined,
+    value_and_gradient,
 )
 
 
@@ -31,14 +32,16 @@ class LossTests:
     """Inherit, name the subclass ``Test...``, define :meth:`make_loss` and :meth:`make_batch`.
 
     Attributes:
-        n_paths: P that the loss should have, or None if it is not to be checked.
-        differentiable_at_equality: Gradients are finite where ``input`` equals ``target``.
-        differentiable_at_zero: The loss makes sense, and has finite gradients, where ``input`` is
-            zero. It then also measures how loud targets are (``target_norms``).
-        smooth: Gradients can be compared with finite differences.
-        tolerance: Between two ways to the same float64 value, relative to the values of a path.
-        single_tolerance: Between float32 and float64, likewise.
-        gradient_tolerance: Between gradients and finite differences, likewise.
+        n_paths: The number of paths P that the loss should have, or None not to check it.
+        differentiable_at_equality: Whether gradients are finite where ``input`` equals ``target``.
+        differentiable_at_zero: Whether the loss makes sense, and has finite gradients, where
+            ``input`` is zero. If so, it also measures how loud targets are (``target_norms``).
+        smooth: Whether gradients can be compared with finite differences.
+        tolerance: Largest difference between two ways to compute the same float64 value, relative
+            to the values of a path.
+        single_tolerance: Largest difference between float32 and float64, relative in the same way.
+        gradient_tolerance: Largest difference between gradients and finite differences, relative
+            to the gradient of a path.
         accelerator: Type of the device that is compared with the CPU, if there is one.
 
     Example:
@@ -62,7 +65,7 @@ class LossTests:
     accelerator: str = "cuda"
 
     def make_loss(self) -> PathDecomposedLoss:
-        """The loss to test, small. Called anew by every check; cast to the dtype of the batch."""
+        """A small loss to test; every check calls this anew and casts to the dtype of the batch."""
         raise undefined(self, "make_loss()", "return a new PathDecomposedLoss")
 
     def make_batch(self, generator: torch.Generator) -> tuple[Tensor, Tensor]:
@@ -74,19 +77,19 @@ class LossTests:
         raise undefined(self, "make_batch(generator)", "return (input, target), batch first")
 
     def reference(self, input: Tensor, target: Tensor) -> Tensor | None:
-        """Expected path losses, computed some other, readable way; optional.
+        """Expected path losses, computed in another, readable way; optional.
 
         Args:
-            input: As :meth:`make_batch` made it, in float64.
-            target: Likewise.
+            input: The input from :meth:`make_batch`, in float64.
+            target: The target from :meth:`make_batch`, in float64.
 
         Returns:
-            Shape (P, batch), or None: nothing to compare with.
+            Shape (P, batch), or None if there is nothing to compare with.
         """
         return None
 
     def test_number_of_paths_and_weights(self) -> None:
-        """P is as announced, weights are (P,) float64, not negative and not all zero."""
+        """P is as declared; weights are float64 of shape (P,), not negative and not all zero."""
         loss, _, _ = self._trial()
         count, weights = len(loss.paths), loss.path_weights
         require(
@@ -104,7 +107,7 @@ class LossTests:
         )
 
     def test_requested_paths_come_in_the_order_asked(self) -> None:
-        """One row for each index of a list, tuple, range or tensor, permuted or repeated."""
+        """There is a row for each index of a list, tuple or tensor, permuted or repeated."""
         loss, x, y = self._trial()
         count = len(loss.paths)
         every = self._values(loss, x, y, range(count))
@@ -129,7 +132,7 @@ class LossTests:
             )
 
     def test_paths_asked_together_equal_paths_asked_apart(self) -> None:
-        """A path has the same loss whichever others are evaluated with it."""
+        """A path has the same loss whichever other paths are evaluated with it."""
         loss, x, y = self._trial()
         every = self._values(loss, x, y, range(len(loss.paths)))
         for index in _spread(len(loss.paths), 16):
@@ -142,7 +145,7 @@ class LossTests:
             )
 
     def test_full_loss_is_the_weighted_sum(self) -> None:
-        """Calling the loss gives sum_p w_p L_p, reduced over the batch as told."""
+        """Calling the loss gives sum_p w_p L_p, reduced over the batch as asked."""
         loss, x, y = self._trial()
         values = self._values(loss, x, y, range(len(loss.paths)))
         weights = loss.path_weights.to(values.device)
@@ -162,7 +165,7 @@ class LossTests:
             )
 
     def test_items_of_a_batch_do_not_mix(self) -> None:
-        """An item has the same losses alone as in a batch, and gradients of its own only."""
+        """An item has the same losses alone as in a batch, and they depend on no other item."""
         loss, x, y = self._trial()
         paths = _spread(len(loss.paths), 16)
         x.requires_grad_()
@@ -188,23 +191,23 @@ class LossTests:
         loss, x, y = self._trial()
         x.requires_grad_()
         count = len(loss.paths)
-        value, slope = _value_and_gradient(loss(x, y, reduction="mean"), x)
+        value, slope = value_and_gradient(loss(x, y, reduction="mean"), x)
         groupings = [[list(range(count))], [[p] for p in reversed(range(count))]]
         if count > 1:
             groupings.append([list(range(1, count, 2)), list(range(0, count, 2))])
         for by in groupings:
-            found = _value_and_gradient(loss.grouped(by)(x, y, reduction="mean"), x)
+            found = value_and_gradient(loss.grouped(by)(x, y, reduction="mean"), x)
             message = f"the loss in {len(by)} groups of paths must keep its"
             require_close(found[0], value, self.tolerance, f"{message} value")
             require_close(found[1], slope, self.tolerance, f"{message} gradient")
 
     def test_values_and_gradients_are_finite(self) -> None:
-        """On an ordinary batch, in both precisions, with a gradient to the input."""
+        """An ordinary batch gives finite values and gradients in both precisions."""
         for dtype in (torch.float32, torch.float64):
             self._require_finite(*self._trial(dtype), f"on a batch in {dtype}")
 
     def test_gradients_are_finite_at_equality(self) -> None:
-        """Where input and target agree: a perfect model must not become NaN."""
+        """Gradients are finite where input and target agree, as those of a perfect model do."""
         if not self.differentiable_at_equality:
             skip("declared not to be differentiable where input equals target")
         for dtype in (torch.float32, torch.float64):
@@ -212,7 +215,7 @@ class LossTests:
             self._require_finite(loss, y.clone(), y, f"at input == target in {dtype}")
 
     def test_gradients_are_finite_at_zero(self) -> None:
-        """Where the input is zero, and where all is zero."""
+        """Gradients are finite where the input is zero, and where the target is zero as well."""
         if not self.differentiable_at_zero:
             skip("declared not to be differentiable at zero")
         for dtype in (torch.float32, torch.float64):
@@ -223,7 +226,7 @@ class LossTests:
                 self._require_finite(loss, torch.zeros_like(x), zero, f"at zero in {dtype}")
 
     def test_gradients_match_finite_differences(self) -> None:
-        """Along a random direction, path by path, in float64."""
+        """Gradients agree with finite differences along a random direction, path by path."""
         if not self.smooth:
             skip("declared not to be smooth")
         loss, x, y = self._trial()
@@ -238,7 +241,7 @@ class LossTests:
             )
         values = self._values(loss, x.requires_grad_(), y, paths).sum(dim=1)
         for number, path in enumerate(paths):
-            value, slope = _value_and_gradient(values[number], x)
+            value, slope = value_and_gradient(values[number], x)
             expected = float(above[number] - below[number]) / (2 * step)
             found = float((slope * direction).sum())
             typical = float(slope.norm() * direction.norm()) / direction.numel() ** 0.5
@@ -251,7 +254,7 @@ class LossTests:
             )
 
     def test_precision_follows_the_input(self) -> None:
-        """float32 in, float32 out; and it agrees with float64."""
+        """An input in float32 gives losses in float32, which agree with those in float64."""
         values: dict[torch.dtype, Tensor] = {}
         pair = self._batch()
         for dtype in (torch.float64, torch.float32):
@@ -293,7 +296,7 @@ class LossTests:
             require(same(now, then), f"path_losses must not write to its {name} in place")
 
     def test_copies_and_pickles_evaluate_alike(self) -> None:
-        """For worker processes, and for a frozen copy beside the original."""
+        """Deep copies and pickles, which worker processes get, have the same value."""
         loss, x, y = self._trial()
         expected = loss(x, y)
         for how, twin in (
@@ -303,7 +306,7 @@ class LossTests:
             require(same(twin(x, y), expected), f"a {how} of the loss must have the same value")
 
     def test_state_holds_all_that_the_loss_depends_on(self) -> None:
-        """Another instance that loads the saved state is the same loss."""
+        """Another instance that loads the saved state gives the same value."""
         loss, x, y = self._trial()
         other = self._loss().to(torch.float64)
         other.load_state_dict(through_file(loss.state_dict(), type(loss).__name__))
@@ -316,7 +319,7 @@ class LossTests:
         )
 
     def test_estimates_are_unbiased(self) -> None:
-        """Value and gradient of StochasticLoss, over every draw that it can make."""
+        """The mean of estimates over all possible draws is the loss, in value and gradient."""
         loss, x, y = self._trial()
         x.requires_grad_()
         units = loss
@@ -328,13 +331,13 @@ class LossTests:
         samplers: list[tuple[Sampler, int]] = [(Importance(ramp / ramp.sum()), 1)]
         if 2 <= count <= 8:
             samplers.append((Uniform(replacement=False), 2))
-        expected = _value_and_gradient(loss(x, y, reduction="mean"), x)
+        expected = value_and_gradient(loss(x, y, reduction="mean"), x)
         for sampler, n_draws in samplers:
             criterion = StochasticLoss(units, sampler, n_draws, generator=0, reduction="mean")
             value, slope = torch.zeros_like(expected[0]), torch.zeros_like(x)
             for indices, probability in sampler.enumerate(n_draws):
                 draw = criterion.make_draw(indices)
-                estimate = _value_and_gradient(criterion.estimate(x, y, draw), x)
+                estimate = value_and_gradient(criterion.estimate(x, y, draw), x)
                 value += probability * estimate[0]
                 slope += probability * estimate[1]
             message = (
@@ -344,7 +347,7 @@ class LossTests:
             require_close(slope, expected[1], self.tolerance, message.format("gradient"))
 
     def test_target_norms(self) -> None:
-        """What the sampler Energy asks for: one finite number >= 0 for each path and item."""
+        """Norms that the sampler Energy asks for are finite and >= 0, for each path and item."""
         if not self.differentiable_at_zero:
             skip("declared to have no meaning at zero, from which target norms are measured")
         loss, _, y = self._trial()
@@ -359,7 +362,7 @@ class LossTests:
         require(bool((norms >= 0).all()), f"target_norms must not be negative, got {norms.min()}")
 
     def test_reference_values(self) -> None:
-        """Path losses are those of :meth:`reference`."""
+        """Path losses equal those of :meth:`reference`."""
         loss, x, y = self._trial()
         expected = self.reference(x, y)
         if expected is None:
@@ -373,7 +376,7 @@ class LossTests:
         )
 
     def test_evaluation_is_deterministic(self) -> None:
-        """Twice the same, with no use of global random state."""
+        """Two evaluations are equal and leave global random state alone."""
         loss, x, y = self._trial()
         randomness = GlobalRandomness()
         first = self._values(loss, x, y, range(len(loss.paths)))
@@ -382,16 +385,16 @@ class LossTests:
         require(same(first, second), "two evaluations of the same batch must be equal")
 
     def test_a_gpu_gives_what_the_cpu_gives(self) -> None:
-        """Values and gradients, in float64; skipped where there is no such device."""
+        """Values and gradients in float64 equal those on the CPU; skipped without such a device."""
         if not torch.get_device_module(self.accelerator).is_available():
             skip(f"there is no {self.accelerator} device")
         loss, x, y = self._trial()
         x.requires_grad_()
-        expected = _value_and_gradient(loss(x, y, reduction="mean"), x)
+        expected = value_and_gradient(loss(x, y, reduction="mean"), x)
         device = torch.device(self.accelerator)
         there, goal = x.detach().to(device).requires_grad_(), y.to(device)
         loss = loss.to(device)
-        found = _value_and_gradient(loss(there, goal, reduction="mean"), there)
+        found = value_and_gradient(loss(there, goal, reduction="mean"), there)
         for name, ours, theirs in zip(("value", "gradient"), found, expected, strict=True):
             require(ours.device.type == device.type, f"the {name} must be on the input's device")
             require_close(
@@ -431,7 +434,7 @@ class LossTests:
     def _values(
         self, loss: PathDecomposedLoss, input: Tensor, target: Tensor, indices: Indices
     ) -> Tensor:
-        """Path losses as the subclass returns them, of the right shape."""
+        """Path losses as the loss returns them, checked for their shape."""
         values: Any = loss.path_losses(input, target, indices)
         got = tuple(values.shape) if isinstance(values, Tensor) else type(values).__name__
         expected = (len(indices), len(input))
@@ -453,7 +456,7 @@ class LossTests:
             "item and no_grad",
         )
         require_finite(values, f"path losses must be finite {where}")
-        slope = _value_and_gradient(values.sum(), x)[1]
+        slope = value_and_gradient(values.sum(), x)[1]
         require_finite(
             slope,
             f"gradients must be finite {where}; the derivative of a root, a norm or a logarithm "
@@ -462,12 +465,12 @@ class LossTests:
 
 
 def _cast(tensor: Tensor, dtype: torch.dtype) -> Tensor:
-    """A fresh tensor; labels and other integers stay what they are."""
+    """A copy in a precision; labels and other integers keep their dtype."""
     return tensor.to(dtype, copy=True) if tensor.is_floating_point() else tensor.clone()
 
 
 def _spread(count: int, most: int) -> list[int]:
-    """At most so many indices, from first to last."""
+    """At most so many indices, evenly spaced from the first to the last."""
     chosen = min(count, most)
     return sorted({round(i * (count - 1) / max(1, chosen - 1)) for i in range(chosen)})
 
@@ -475,10 +478,3 @@ def _spread(count: int, most: int) -> list[int]:
 def _shown(indices: Sequence[int]) -> str:
     listed = ", ".join(str(index) for index in indices[:8])
     return f"[{listed}{', ...' if len(indices) > 8 else ''}]"
-
-
-def _value_and_gradient(value: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
-    if not value.requires_grad:  # a path that does not depend on the input
-        return value, torch.zeros_like(x)
-    (gradient,) = torch.autograd.grad(value, x, retain_graph=True, allow_unused=True)
-    return value.detach(), torch.zeros_like(x) if gradient is None else gradient

@@ -28,14 +28,15 @@ class OptimizerTests:
 
     Attributes:
         lr: Learning rate of all checks.
-        n_paths: P of all checks but that with one path.
-        n_draws: k.
+        n_paths: Number of paths P, except in the check with one path.
+        n_draws: Number of draws k.
         n_steps: After so many steps the loss must have halved.
-        pathwise: ``step()`` takes the draw of the criterion, and refuses to step without one.
-            False for a plain optimizer, which make_optimizer links (``criterion.redraw_after``).
-        maximize: ``make_optimizer(..., maximize=True)`` ascends.
-        tolerance: Beside a reference, relative, in float64.
-        single_tolerance: Between training in float32 and in float64.
+        pathwise: Whether ``step()`` takes the draw of the criterion and refuses to step without
+            one. False for a plain optimizer, which ``make_optimizer`` passes to
+            ``criterion.redraw_after``.
+        maximize: Whether ``make_optimizer(..., maximize=True)`` is supported, and ascends.
+        tolerance: Largest relative difference from a reference in float64.
+        single_tolerance: Largest relative difference between training in float32 and in float64.
 
     Example:
         >>> class TestSGD(OptimizerTests):
@@ -63,19 +64,22 @@ class OptimizerTests:
 
         Args:
             params: Parameters or parameter groups.
-            criterion: Draws the paths; link the optimizer to it.
-            **options: ``lr``, and in one check ``maximize``.
+            criterion: Draws the paths; a plain optimizer is passed to its ``redraw_after``.
+            **options: ``lr``, and ``maximize`` in one check.
         """
         raise undefined(
             self, "make_optimizer(params, criterion, **options)", "return a new Optimizer"
         )
 
     def reference_optimizer(self, params: Iterable[Any], lr: float) -> Optimizer | None:
-        """What it should be where there is one path only, e.g. ``torch.optim.SGD``; optional.
+        """The optimizer that it should equal with a single path, e.g. SGD; optional.
 
         Args:
             params: Parameters.
             lr: Learning rate.
+
+        Returns:
+            The optimizer, or None if there is nothing to compare with.
         """
         return None
 
@@ -86,17 +90,17 @@ class OptimizerTests:
 
         Args:
             weights: All weights before the step, float64 of shape (D,).
-            gradient: What ``backward`` left in ``.grad``: that of the weighted path losses.
+            gradient: The gradient of the weighted path losses that ``backward`` left in ``.grad``.
             draw: The paths drawn, their weights and probabilities.
-            memory: Empty at first; keep here what the algorithm remembers.
+            memory: A dictionary, empty at first, for what the algorithm remembers between steps.
 
         Returns:
-            The weights after the step, shape (D,), or None: nothing to compare with.
+            The weights after the step, shape (D,), or None if there is nothing to compare with.
         """
         return None
 
     def test_one_path_is_the_reference_optimizer(self) -> None:
-        """With P = 1 there is nothing to draw, and the method is one that is known."""
+        """With P = 1 there is nothing to draw, and the optimizer equals a known one."""
         run, plain = self._run(n_paths=1), self._run(n_paths=1)
         reference = self.reference_optimizer(plain.parameters, self.lr)
         if reference is None:
@@ -114,7 +118,7 @@ class OptimizerTests:
             )
 
     def test_every_step_is_that_of_the_reference(self) -> None:
-        """Side by side with the twin: weights are equal after each of 40 steps."""
+        """Each of 40 updates equals that of the readable twin."""
         run, memory = self._run(), dict[Any, Any]()
         for step in range(40):
             before = run.weights.clone()
@@ -136,7 +140,7 @@ class OptimizerTests:
             )
 
     def test_training_reduces_a_quadratic(self) -> None:
-        """The full loss, over all paths, is halved at least."""
+        """Training at least halves the loss over all paths."""
         run = self._run()
         start = run.full_loss()
         run.step(self.n_steps)
@@ -176,7 +180,7 @@ class OptimizerTests:
         require(not same(moving.detach(), before[0]), "a group with lr > 0 must move")
 
     def test_schedulers_set_the_rate_of_the_next_step(self) -> None:
-        """As if the rate of the group had been set by hand."""
+        """A scheduler acts as if the learning rate of the group had been set by hand."""
         scheduled, by_hand = self._run(), self._run()
         scheduler = torch.optim.lr_scheduler.ExponentialLR(scheduled.optimizer, 0.5)
         for step in range(6):
@@ -195,7 +199,7 @@ class OptimizerTests:
         )
 
     def test_closures(self) -> None:
-        """step(closure) evaluates, steps and returns the loss."""
+        """``step(closure)`` evaluates the closure once, steps, and returns the loss."""
         closed, plain = self._run(), self._run().step(5)
         calls = []
 
@@ -220,7 +224,7 @@ class OptimizerTests:
         )
 
     def test_one_draw_lasts_for_a_step(self) -> None:
-        """Four micro-batches see one draw and make the step of the whole; then comes a new draw."""
+        """Four micro-batches share one draw, and make the step of the whole batch."""
         whole, parts = self._run(), self._run()
         seen = []
         for _ in range(8):
@@ -232,7 +236,8 @@ class OptimizerTests:
                 draws.append(parts.criterion.last_draw)
             require(
                 all(draw is draws[0] for draw in draws),
-                "all forwards before a step must use one draw; link the optimizer to the criterion",
+                "all forwards before a step must use one draw; pass the optimizer to "
+                "criterion.redraw_after",
             )
             seen.append(draws[0])
             parts.optimizer.step()
@@ -245,7 +250,7 @@ class OptimizerTests:
         )
 
     def test_parameters_without_gradient_stand_still(self) -> None:
-        """One that is never used, and one that is not used in one step."""
+        """Parameters that are never used, or not used in one step, do not move."""
         run = self._run()
         idle = nn.Parameter(torch.ones(3, dtype=torch.float64))
         run.optimizer.add_param_group({"params": [idle]})
@@ -260,7 +265,7 @@ class OptimizerTests:
         require_finite(run.weights, "weights must stay finite after a step without gradient")
 
     def test_a_group_added_later_trains(self) -> None:
-        """add_param_group in the middle of training."""
+        """``add_param_group`` works in the middle of training."""
         run = self._run().step(5)
         late = nn.Parameter(torch.zeros(1, 2, dtype=torch.float64))
         run.optimizer.add_param_group({"params": [late], "lr": self.lr})
@@ -270,7 +275,7 @@ class OptimizerTests:
         require_finite(run.weights, "weights must stay finite with a parameter added later")
 
     def test_resume_continues_to_the_last_bit(self) -> None:
-        """From a file, between backward and step, into a new optimizer of other settings."""
+        """A checkpoint between backward and step resumes in a new optimizer of other settings."""
         run = self._run().step(7)
         run.backward()
         saved = through_file(
@@ -302,14 +307,14 @@ class OptimizerTests:
         """A deep copy of model, criterion and optimizer trains like the original, apart from it."""
         run = self._run().step(5)
         twin = copy.deepcopy(run)
-        if not self.pathwise:  # the link of a plain optimizer is not copied
+        if not self.pathwise:  # the hook of redraw_after on a plain optimizer is not copied
             twin.criterion.redraw_after(twin.optimizer)
         run.step(5)
         require(not same(run.weights, twin.weights), "training a run must not train its copy")
         require(same(run.weights, twin.step(5).weights), "a copy must go on like the original")
 
     def test_a_stale_draw_is_refused(self) -> None:
-        """DrawError without a forward, or twice after one; weights stay what they are."""
+        """A step without a forward, or a second one, raises DrawError and keeps the weights."""
         if not self.pathwise:
             skip("not path-wise: it steps with whatever gradients there are")
         run = self._run()
@@ -330,7 +335,7 @@ class OptimizerTests:
             run.step()
 
     def test_a_skipped_scaler_step_changes_nothing(self) -> None:
-        """Where mixed precision overflows, GradScaler does not step: the draw waits as well."""
+        """Where mixed precision overflows and GradScaler skips the step, the draw is kept."""
         run = self._run(dtype=torch.float32)
         scaler = torch.amp.GradScaler("cpu", init_scale=2.0**10)
 
@@ -356,7 +361,7 @@ class OptimizerTests:
         require(not same(run.weights, before), "the step after a skipped one must move the weights")
 
     def test_gradients_of_zero_give_finite_updates(self) -> None:
-        """Silence first, then sound."""
+        """Gradients of zero, and ordinary ones after them, leave the weights finite."""
         for dtype in (torch.float32, torch.float64):
             run = self._run(dtype=dtype)
             for factor in (0.0, 0.0, 1.0, 1.0):

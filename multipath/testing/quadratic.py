@@ -26,6 +26,6 @@ class QuadraticLoss(PathDecomposedLoss):
     """
 
     def path_losses(self, input: Tensor, target: Tensor, indices: Indices) -> Tensor:
-        """See the class; input and target have shape (batch, D)."""
+        """Quadratic losses of input and target, both of shape (batch, D)."""
         p = torch.as_tensor(indices, dtype=input.dtype, device=input.device)[:, None, None]
         return ((p + 1) * (input - target - p / len(self.paths)) ** 2).sum(dim=-1)

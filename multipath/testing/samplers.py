@@ -15,16 +15,25 @@ from multipath.paths import PathTable
 from multipath.samplers import Sampler
 from multipath.stochastic import StochasticLoss
 
-from ._checks import GlobalRandomness, require, require_close, same, skip, through_file, undefined
+from ._checks import (
+    GlobalRandomness,
+    require,
+    require_close,
+    same,
+    skip,
+    through_file,
+    undefined,
+    value_and_gradient,
+)
 from ._laws import law_of, mean_weights, moments, tail_probability
 from .quadratic import QuadraticLoss
 
-N_TRIALS = 1000  # draws compared with the enumerated law
-SIGNIFICANCE = 1e-6  # of that comparison; seeds are fixed, so that it is red or green for ever
+N_TRIALS = 1000  # draws whose frequencies are compared with the enumerated probabilities
+SIGNIFICANCE = 1e-6  # of that comparison, whose outcome never changes since seeds are fixed
 
 
 class Case(NamedTuple):
-    """A sampler bound to paths, a number of draws, and words for both."""
+    """A sampler bound to paths, a number of draws, and a label for messages."""
 
     sampler: Sampler
     n_draws: int
@@ -35,18 +44,18 @@ class SamplerTests:
     """Inherit, name the subclass ``Test...``, and define :meth:`make_sampler`.
 
     Every check runs over all ``n_paths``, all ``n_draws`` that are possible, equal and unequal
-    weights of the loss and, if the sampler learns, before and after it has.
+    weights of the loss and, if the sampler learns, before and after it has learned.
 
     Attributes:
         n_paths: Numbers of paths P to try.
         n_draws: Numbers of draws k to try.
-        distinct: No path appears twice in a draw, so that k can be at most P.
-        limited: k can be at most P though paths may appear twice.
-        biased: Some path of positive weight is never drawn, at some P at least, or can be once
-            the sampler has learned. Undeclared, it fails.
-        follows_table: Which paths are drawn together depends on the order of the table, as for
-            systematic draws; see :meth:`make_relabelled`.
-        tolerance: Of all that is proved by enumeration, in float64.
+        distinct: Whether no path appears twice in a draw, so that k is at most P.
+        limited: Whether k is at most P although paths may appear twice.
+        biased: Whether, at some P at least, some path of positive weight is never drawn, or may
+            never be drawn once the sampler has learned. Undeclared, this fails.
+        follows_table: Whether the order of the table decides which paths are drawn together, as in
+            systematic sampling; see :meth:`make_relabelled`.
+        tolerance: Largest error of all that is proved by enumeration, in float64.
 
     Example:
         >>> from multipath.samplers import Uniform
@@ -66,18 +75,18 @@ class SamplerTests:
     tolerance: float = 1e-12
 
     def make_sampler(self, n_paths: int) -> Sampler:
-        """A new sampler for a loss of that many paths, not bound to it.
+        """A new sampler for a loss of that many paths, not yet bound to it.
 
         Args:
-            n_paths: Their number P.
+            n_paths: Number of paths P.
         """
         raise undefined(self, "make_sampler(n_paths)", "return a new Sampler")
 
     def make_relabelled(self, order: Sequence[int]) -> Sampler:
-        """Optional: the same sampler for the same paths in another order.
+        """The sampler for the same paths in another order; optional.
 
-        Define it where a sampler is told something of its paths; one that is told nothing may
-        return what :meth:`make_sampler` does. A sampler that learns is compared before it has.
+        Define it where a sampler is given information about its paths; one that is given none may
+        return what :meth:`make_sampler` returns. A sampler that learns is compared before it has.
 
         Args:
             order: Path i is to be treated as path ``order[i]`` of :meth:`make_sampler`.
@@ -85,10 +94,10 @@ class SamplerTests:
         skip("make_relabelled(order) is not defined")
 
     def season(self, sampler: Sampler) -> None:
-        """Let a sampler that learns see something: here every other path, louder with its index.
+        """Let a sampler learn: by default from every other path, louder with its index.
 
         Args:
-            sampler: Bound, and ``sampler.observes`` is not None.
+            sampler: A bound sampler whose ``observes`` is not None.
         """
         seen = torch.arange(0, sampler.n_paths or 0, 2)
         for factor in (3.0, 1.0):
@@ -96,12 +105,12 @@ class SamplerTests:
             sampler.observe(seen, factor * (seen.double() + 1) ** 3)
 
     def test_probabilities_are_valid(self) -> None:
-        """Float64 of shape (P,), finite, not negative, and they sum to 1."""
+        """Probabilities are float64 of shape (P,), finite, not negative, and sum to 1."""
         for sampler, _, label in self._cases([1]):
             self._require_distribution(sampler.probabilities, sampler, f"probabilities at {label}")
 
     def test_enumeration_is_a_law(self) -> None:
-        """Draws of k possible paths, with positive probabilities that sum to 1."""
+        """The enumeration has draws of k paths, with positive probabilities that sum to 1."""
         for sampler, n_draws, label in self._cases():
             law = law_of(sampler, n_draws)
             wrong = [
@@ -125,7 +134,7 @@ class SamplerTests:
             )
 
     def test_inclusion_is_that_of_the_enumeration(self) -> None:
-        """Times k, the share of a path is how often it is drawn on average; shares sum to 1."""
+        """A path is drawn k times its share on average, and shares sum to 1."""
         for sampler, n_draws, label in self._cases():
             shares = sampler.inclusion(n_draws)
             self._require_distribution(shares, sampler, f"inclusion({n_draws}) at {label}")
@@ -152,7 +161,7 @@ class SamplerTests:
                 )
 
     def test_count_covariance_is_that_of_the_enumeration(self) -> None:
-        """Covariance of how often paths appear in a draw."""
+        """The covariance of how often paths appear in a draw is that over all draws."""
         for sampler, n_draws, label in self._cases():
             _, expected = moments(sampler, n_draws)
             found = sampler.count_covariance(n_draws)
@@ -164,7 +173,7 @@ class SamplerTests:
             )
 
     def test_draws_carry_their_shares(self) -> None:
-        """Indices int64 and shares float64 of shape (k,), as inclusion says, and possible."""
+        """Draws are possible ones, int64 indices with float64 shares, both of shape (k,)."""
         for sampler, n_draws, label in self._cases():
             possible = law_of(sampler, n_draws, ordered=False)
             generator = torch.Generator().manual_seed(0)
@@ -194,7 +203,7 @@ class SamplerTests:
                     )
 
     def test_draws_follow_the_enumerated_law(self) -> None:
-        """Frequencies of many draws from one state, by a chi-square test."""
+        """Frequencies of many draws from one state pass a chi-square test."""
         n_paths = max(self.n_paths)
         for n_draws in sorted({1, self._most_draws(n_paths)}):
             sampler, label = self._bound(n_paths), f"P={n_paths}, k={n_draws}"
@@ -207,18 +216,19 @@ class SamplerTests:
                     counts[tuple(sorted(method(n_draws, generator)[0].tolist()))] += 1
                     if not same(sampler.state_dict(), start):
                         sampler.load_state_dict(start)
-                chance = tail_probability(law, counts)
+                probability = tail_probability(law, counts)
                 excess = {d: counts[d] - N_TRIALS * law.get(d, 0.0) for d in {*law, *counts}}
                 worst = max(excess.items(), key=lambda item: abs(item[1]))[0]
                 require(
-                    chance > SIGNIFICANCE,
+                    probability > SIGNIFICANCE,
                     f"{method.__name__} must follow enumerate({n_draws}) at {label}: such "
-                    f"frequencies have probability {chance:.1e}. Of {N_TRIALS} draws, expected "
-                    f"{counts[worst] - excess[worst]:.4g} times {list(worst)}, got {counts[worst]}",
+                    f"frequencies have probability {probability:.1e}. Of {N_TRIALS} draws, "
+                    f"expected {counts[worst] - excess[worst]:.4g} times {list(worst)}, got "
+                    f"{counts[worst]}",
                 )
 
     def test_estimates_are_unbiased(self) -> None:
-        """Over every draw, the mean weight of each path is that in the loss, and so the value."""
+        """Over all draws, weights, values and gradients average to those of the loss."""
         for sampler, n_draws, label in self._cases():
             if not sampler.unbiased:
                 continue
@@ -233,20 +243,20 @@ class SamplerTests:
             if (sampler.n_paths or 0) > 3:
                 continue
             x, y = _batch()
-            expected = _value_and_gradient(criterion.loss(x, y), x)
+            expected = value_and_gradient(criterion.loss(x, y), x)
             mean = [torch.zeros_like(part) for part in expected]
             for indices, probability in sampler.enumerate(n_draws):
                 estimate = criterion.estimate(x, y, criterion.make_draw(indices))
-                for total, part in zip(mean, _value_and_gradient(estimate, x), strict=True):
+                for total, part in zip(mean, value_and_gradient(estimate, x), strict=True):
                     total += probability * part
             for name, total, part in zip(("value", "gradient"), mean, expected, strict=True):
                 message = f"the expected {name} of estimates must be that of the loss, at {label}"
                 require_close(total, part, self.tolerance, message)
 
     def test_bias_is_declared(self) -> None:
-        """``unbiased`` is true, unless ``biased`` is declared; then paths are truly left out.
+        """``unbiased`` is true unless ``biased`` is declared, and then paths are really left out.
 
-        A sampler that may leave out paths once it has learned says so before.
+        A sampler that may leave out paths once it has learned must say so from the start.
         """
         found = False
         for sampler, n_draws, label in self._cases():
@@ -275,7 +285,7 @@ class SamplerTests:
         )
 
     def test_impossible_numbers_of_draws_are_refused(self) -> None:
-        """check_draws raises ConfigurationError exactly where k draws cannot be made."""
+        """``check_draws`` raises ConfigurationError exactly where k draws cannot be made."""
         for n_paths in self.n_paths:
             for n_draws in {*self.n_draws, n_paths, n_paths + 1}:
                 sampler = self._bound(n_paths)
@@ -296,7 +306,7 @@ class SamplerTests:
                     )
 
     def test_identical_paths_have_no_variance(self) -> None:
-        """Where losses weigh as they are drawn, every draw of equal losses gives the same value.
+        """If paths weigh as they are drawn, every draw of equal losses gives the same estimate.
 
         The weights of such a loss are the shares, w_p = pi_p, so that the estimate is the sum of
         w_p / (k pi_p) over the draw: 1, for any sampler that weighs by the shares of
@@ -316,7 +326,7 @@ class SamplerTests:
                 )
 
     def test_relabelled_paths_are_drawn_alike(self) -> None:
-        """What a path is decides how it is drawn, and not where in the table it stands."""
+        """How a path is drawn does not depend on its position in the table."""
         for n_paths in self.n_paths:
             ramp = torch.arange(1, n_paths + 1, dtype=torch.float64) / n_paths
             swapped = [*range(1, n_paths, 2), *range(0, n_paths, 2)]
@@ -342,7 +352,7 @@ class SamplerTests:
                     )
 
     def test_draws_are_distinct(self) -> None:
-        """No path twice in a draw, so that k times its share is at most 1."""
+        """No path appears twice in a draw, so that k times its share is at most 1."""
         if not self.distinct:
             skip("draws are not declared distinct")
         for sampler, n_draws, label in self._cases():
@@ -359,7 +369,7 @@ class SamplerTests:
             )
 
     def test_draws_depend_on_the_generator_alone(self) -> None:
-        """Equal seeds, equal draws; global random state is left alone; other seeds differ."""
+        """Equal seeds give equal draws, other seeds others, without use of global random state."""
         for n_paths in self.n_paths:
             randomness, streams = GlobalRandomness(), []
             for seed in (0, 0, 1):
@@ -397,7 +407,7 @@ class SamplerTests:
             require(draws[0] == draws[1], f"fresh_draw must not change later draws, at {label}")
 
     def test_resume_continues_to_the_last_bit(self) -> None:
-        """Saved in mid-stream and loaded into another criterion, training goes on as it would."""
+        """Training saved in mid-stream goes on in another criterion as it would have."""
         for n_paths in self.n_paths:
             n_draws = self._most_draws(n_paths)
             whole, resumed = (
@@ -425,7 +435,7 @@ class SamplerTests:
             )
 
     def test_copies_go_on_by_themselves(self) -> None:
-        """A deep copy makes the draws that the original makes, whatever happens in between."""
+        """A deep copy makes the draws that the original makes, and neither affects the other."""
         for n_paths in self.n_paths:
             n_draws = self._most_draws(n_paths)
             criterion = self._criterion(self.make_sampler(n_paths), n_draws, n_paths)
@@ -437,7 +447,7 @@ class SamplerTests:
             )
 
     def test_another_number_of_paths_is_refused(self) -> None:
-        """One sampler serves one loss: binding it to a wider one is an error."""
+        """A sampler serves one loss: binding it to a loss of more paths is an error."""
         for n_paths in self.n_paths:
             sampler = self._bound(n_paths)
             try:
@@ -450,7 +460,7 @@ class SamplerTests:
             )
 
     def test_another_loss_is_refused(self) -> None:
-        """Of as many paths with other weights; the same one again is welcome, also to a copy."""
+        """As many paths of other weights are refused; the same ones may be bound again."""
         for n_paths in self.n_paths:
             ramp = torch.arange(1, n_paths + 1, dtype=torch.float64)
             sampler = self._bound(n_paths, ramp)
@@ -471,7 +481,7 @@ class SamplerTests:
             )
 
     def test_observations_keep_probabilities_valid(self) -> None:
-        """Whatever finite numbers are measured: zero, tiny, huge, for one path or all."""
+        """Probabilities stay valid whatever is observed: zero, tiny or huge, of one path or all."""
         if self._bound(max(self.n_paths)).observes is None:
             skip("the sampler does not observe")
         for n_paths in self.n_paths:
@@ -508,7 +518,7 @@ class SamplerTests:
         return max(k for k in (1, *self.n_draws) if self._possible(sampler, k))
 
     def _cases(self, n_draws: Sequence[int] | None = None) -> Iterator[Case]:
-        """All paths, weights, numbers of draws and, for samplers that learn, experiences."""
+        """Every P, k and kind of weights; samplers that learn come before and after learning."""
         for n_paths in self.n_paths:
             ramp = torch.arange(1, n_paths + 1, dtype=torch.float64)
             for weights, words in ((None, "equal"), (ramp / ramp.sum(), "rising")):
@@ -530,13 +540,13 @@ class SamplerTests:
     def _criterion(
         self, sampler: Sampler, n_draws: int, n_paths: int | None = None
     ) -> StochasticLoss:
-        """On a quadratic loss with the weights that the sampler was bound to."""
+        """An estimator of a quadratic loss with the weights that the sampler was bound to."""
         count = n_paths or sampler.n_paths or 1
         loss = QuadraticLoss(count, weights=sampler.weights)
         return StochasticLoss(loss, sampler, n_draws, generator=0)
 
     def _train(self, criterion: StochasticLoss, steps: int) -> list[list[Any]]:
-        """Draws and weights of some steps, whose gradients the sampler may observe."""
+        """Indices and weights of the draws of some steps, whose gradients the sampler may see."""
         seen = []
         for step in range(steps):
             x, y = _batch(step)
@@ -567,8 +577,3 @@ def _batch(seed: int = 0) -> tuple[Tensor, Tensor]:
     generator = torch.Generator().manual_seed(seed)
     x, y = torch.randn(2, 2, 3, generator=generator, dtype=torch.float64).unbind()
     return x.requires_grad_(), y
-
-
-def _value_and_gradient(value: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
-    (gradient,) = torch.autograd.grad(value, x, retain_graph=True)
-    return value.detach(), gradient

@@ -1,6 +1,6 @@
-"""The conformance tests of what multipath ships, for ``multipath check`` and ``multipath list``.
+"""Conformance tests of everything that multipath ships, for ``multipath check NAME``.
 
-One small case each; the project's own test suite goes through many more settings.
+Each class is one small case; the project's own test suite goes through many more settings.
 """
 
 from __future__ import annotations
@@ -45,10 +45,10 @@ from .samplers import SamplerTests
 
 
 class TransformLossTests(LossTests):
-    """Two resolutions of a spectrogram."""
+    """Conformance of :class:`~multipath.TransformLoss`."""
 
     def make_loss(self) -> PathDecomposedLoss:
-        """See the class."""
+        """Compare spectrograms at two resolutions by their L2 distance."""
         return TransformLoss(MultiResolutionSTFT([32, 64], [8, 16], [24, 64]), distance="l2")
 
     def make_batch(self, generator: torch.Generator) -> tuple[Tensor, Tensor]:
@@ -58,84 +58,84 @@ class TransformLossTests(LossTests):
 
 
 class MultiResolutionSTFTTests(TransformLossTests):
-    """Two resolutions."""
+    """Conformance of :class:`~multipath.transforms.MultiResolutionSTFT`."""
 
     def make_loss(self) -> PathDecomposedLoss:
-        """See the class."""
+        """Compare spectrograms at two resolutions."""
         return TransformLoss(MultiResolutionSTFT([32, 64], [8, 16], [24, 64]))
 
 
 class JTFSTests(TransformLossTests):
-    """A small one."""
+    """Conformance of :class:`~multipath.transforms.JTFS`."""
 
     def make_loss(self) -> PathDecomposedLoss:
-        """See the class."""
+        """Compare the coefficients of a small JTFS."""
         return TransformLoss(JTFS(256, J=5, Q=(2, 1), J_fr=2, Q_fr=1, T=64, F=4))
 
 
 class Scattering1DTests(TransformLossTests):
-    """Two orders."""
+    """Conformance of :class:`~multipath.transforms.Scattering1D`."""
 
     def make_loss(self) -> PathDecomposedLoss:
-        """See the class."""
+        """Compare the coefficients of both orders."""
         return TransformLoss(Scattering1D(256, J=5, Q=(2, 1), T=64))
 
 
 class Scattering2DTests(LossTests):
-    """Small images."""
+    """Conformance of :class:`~multipath.transforms.Scattering2D`."""
 
     def make_loss(self) -> PathDecomposedLoss:
-        """See the class."""
+        """Compare the coefficients of small images."""
         return TransformLoss(Scattering2D((16, 16), J=2, L=2))
 
     def make_batch(self, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        """Noise."""
+        """Noise of 16 by 16 pixels."""
         x, y = torch.randn(2, 3, 16, 16, generator=generator)
         return x, y
 
 
 class WaveletTransformTests(TransformLossTests):
-    """Two levels."""
+    """Conformance of :class:`~multipath.transforms.WaveletTransform`."""
 
     def make_loss(self) -> PathDecomposedLoss:
-        """See the class."""
+        """Compare the subbands of two levels."""
         return TransformLoss(WaveletTransform("db2", level=2))
 
 
 class WaveletPacketTests(TransformLossTests):
-    """Four leaves."""
+    """Conformance of :class:`~multipath.transforms.WaveletPacket`."""
 
     def make_loss(self) -> PathDecomposedLoss:
-        """See the class."""
+        """Compare the four leaves of two levels."""
         return TransformLoss(WaveletPacket("db2", level=2))
 
 
 class BalancedLossTests(TransformLossTests):
-    """Of paths a hundred times apart."""
+    """Conformance of :class:`~multipath.BalancedLoss`."""
 
     def make_loss(self) -> PathDecomposedLoss:
-        """See the class."""
+        """Balance paths whose scales are a hundred times apart."""
         return BalancedLoss(QuadraticLoss(3), [1.0, 10.0, 0.1], power=0.5)
 
 
 class TermLossTests(TransformLossTests):
-    """Two distances."""
+    """Conformance of :class:`~multipath.TermLoss`."""
 
     n_paths = 2
 
     def make_loss(self) -> PathDecomposedLoss:
-        """See the class."""
+        """Combine two distances of unequal cost."""
         terms = {"l2": nn.PairwiseDistance(), "l4": nn.PairwiseDistance(p=4.0)}
         return TermLoss(terms, costs=[1.0, 2.0])
 
 
 class FeatureLayersTests(TransformLossTests):
-    """Three layers of a convolutional network."""
+    """Conformance of :class:`~multipath.FeatureLayers`."""
 
     n_paths = 3
 
     def make_loss(self) -> PathDecomposedLoss:
-        """See the class."""
+        """Compare three layers of a small convolutional network."""
         first = nn.Conv1d(1, 4, 9, stride=2, bias=False)
         second = nn.Conv1d(4, 6, 9, stride=2, bias=False)
         generator = torch.Generator().manual_seed(0)
@@ -150,16 +150,16 @@ class FeatureLayersTests(TransformLossTests):
 
 
 class SlicedWassersteinTests(LossTests):
-    """Clouds of seven and of five points."""
+    """Conformance of :class:`~multipath.SlicedWasserstein`."""
 
     n_paths = 9
 
     def make_loss(self) -> PathDecomposedLoss:
-        """See the class."""
+        """Project point clouds of two dimensions."""
         return SlicedWasserstein(2, self.n_paths)
 
     def make_batch(self, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        """See the class."""
+        """Clouds of seven and of five points."""
         x, y = torch.randn(2, 3, 7, 2, generator=generator)
         return x, y[:, :5]
 
@@ -171,84 +171,82 @@ def rising(n_paths: int) -> Tensor:
 
 
 class UniformTests(SamplerTests):
-    """Without replacement."""
+    """Conformance of :class:`~multipath.samplers.Uniform`."""
 
     distinct = True
 
     def make_sampler(self, n_paths: int) -> Sampler:
-        """See the class."""
+        """Draw without replacement."""
         return Uniform(replacement=False)
 
 
 class ImportanceTests(SamplerTests):
-    """With rising probabilities."""
+    """Conformance of :class:`~multipath.samplers.Importance`."""
 
     def make_sampler(self, n_paths: int) -> Sampler:
-        """See the class."""
+        """Draw with rising probabilities."""
         return Importance(rising(n_paths))
 
 
 class ReshuffleTests(SamplerTests):
-    """One epoch after the other."""
+    """Conformance of :class:`~multipath.samplers.Reshuffle`."""
 
     distinct = True
 
     def make_sampler(self, n_paths: int) -> Sampler:
-        """See the class."""
+        """Go through all paths, epoch after epoch."""
         return Reshuffle()
 
 
 class StratifiedTests(SamplerTests):
-    """Two strata, if there are two paths."""
+    """Conformance of :class:`~multipath.samplers.Stratified`."""
 
     def make_sampler(self, n_paths: int) -> Sampler:
-        """See the class."""
+        """Draw from two strata, or from one if there is one path."""
         return Stratified([path % 2 for path in range(n_paths)])
 
 
 class EnergyTests(SamplerTests):
-    """Learned from the targets."""
+    """Conformance of :class:`~multipath.samplers.Energy`."""
 
     def make_sampler(self, n_paths: int) -> Sampler:
-        """See the class."""
+        """Learn from the targets."""
         return Energy.running(decay=0.5)
 
 
 class AdaptiveImportanceTests(SamplerTests):
-    """Learned from the gradients."""
+    """Conformance of :class:`~multipath.samplers.AdaptiveImportance`."""
 
     def make_sampler(self, n_paths: int) -> Sampler:
-        """See the class."""
+        """Learn from the gradients."""
         return AdaptiveImportance(decay=0.5)
 
 
 class MixtureTests(SamplerTests):
-    """Of uniform and of rising probabilities."""
+    """Conformance of :class:`~multipath.samplers.Mixture`."""
 
     def make_sampler(self, n_paths: int) -> Sampler:
-        """See the class."""
+        """Mix uniform and rising probabilities."""
         return Mixture([Uniform(), Importance(rising(n_paths))], weights=[0.3, 0.7])
 
 
 class PAdamTests(OptimizerTests):
-    """With one path it is Adam."""
+    """Conformance of :class:`~multipath.optim.PAdam`."""
+
+    kind: type[PAdam] | type[PSAGA] = PAdam
 
     def make_optimizer(
         self, params: Iterable[Any], criterion: StochasticLoss, **options: Any
     ) -> torch.optim.Optimizer:
-        """See the class."""
-        return PAdam(params, criterion, **options)
+        """Make the optimizer of the class, with the options given."""
+        return self.kind(params, criterion, **options)
 
     def reference_optimizer(self, params: Iterable[Any], lr: float) -> torch.optim.Optimizer:
-        """See the class."""
+        """Adam, which P-Adam is if there is one path."""
         return torch.optim.Adam(params, lr=lr, eps=0.0)
 
 
 class PSAGATests(PAdamTests):
-    """With one path it is Adam."""
+    """Conformance of :class:`~multipath.optim.PSAGA`."""
 
-    def make_optimizer(
-        self, params: Iterable[Any], criterion: StochasticLoss, **options: Any
-    ) -> torch.optim.Optimizer:
-        """See the class."""
-        return PSAGA(params, criterion, **options)
+    kind = PSAGA

@@ -1,8 +1,8 @@
-"""Short-time spectra: from signals to the magnitudes of their frames, and back for gradients.
+"""Short-time spectra: magnitudes of the frames of signals, and their gradients.
 
-Forward and adjoint are written by hand, tile by tile. All that is kept for a gradient is the
-direction of each bin, and nothing where none is wanted. Derivatives of the gradient go through the
-same steps in differentiable form.
+Forward and adjoint are written by hand, tile by tile. Only the direction of each bin is kept for
+the gradient, and nothing where none is wanted. Derivatives of the gradient go through the same
+steps in differentiable form.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ from ._numerics.tracing import is_traced
 class Frames:
     """Where frames lie in a signal, in samples.
 
-    A window shorter than the FFT lies in the middle of its frame, but is transformed from the
-    first sample on: that turns phases, not magnitudes.
+    A window shorter than the FFT lies in the middle of its frame, but is transformed as if it
+    started with the frame, which changes phases only.
 
     Attributes:
         fft_size: Length of a frame.
-        hop_size: From one frame to the next.
-        win_length: Samples that the window leaves of a frame.
+        hop_size: Distance from one frame to the next.
+        win_length: Length of the window.
     """
 
     fft_size: int
@@ -37,24 +37,25 @@ class Frames:
 
     @property
     def n_bins(self) -> int:
-        """Bins from zero to half the sample rate."""
+        """Number of bins, from zero to half the sample rate."""
         return self.fft_size // 2 + 1
 
     @property
     def _before(self) -> int:
-        """Samples of a frame in front of its window."""
+        """Number of samples of a frame in front of its window."""
         return (self.fft_size - self.win_length) // 2
 
     def split(self, signals: Tensor) -> Tensor:
-        """Frames under their windows, a view of shape (batch, frames, win_length)."""
+        """The samples under the windows, a view of shape (batch, frames, win_length)."""
         after = self.fft_size - self.win_length - self._before
         inner = signals[:, self._before : signals.shape[1] - after]
         return inner.unfold(1, self.win_length, self.hop_size)
 
     def merge(self, frames: Tensor, length: int) -> Tensor:
-        """The adjoint of :meth:`split`: overlapping frames added up.
+        """The adjoint of :meth:`split`: overlapping frames are added up.
 
-        Cut at multiples of the hop, frames become pieces that only meet pieces of other frames.
+        Frames are cut into pieces of one hop. The n-th pieces of all frames lie side by side in the
+        signal without overlap, so that one addition per n does it.
         """
         count, hop = frames.shape[1], self.hop_size
         pieces = frames.split(hop, dim=2)
@@ -67,17 +68,17 @@ class Frames:
         return signals
 
     def unpaired(self, bins: Tensor) -> Tensor:
-        """View of the bins that a real spectrum holds once: zero, and the middle one if even."""
+        """View of the bins without a mirror image: bin 0, and the middle one of an even length."""
         return bins[..., :: self.fft_size // 2] if self.fft_size % 2 == 0 else bins[..., :1]
 
 
 def magnitudes(signals: Tensor, window: Tensor, frames: Frames) -> Tensor:
-    """Magnitudes of windowed frames; the gradient is zero, not NaN, where one is zero.
+    """Magnitudes of windowed frames; the gradient of a zero magnitude is zero, not NaN.
 
     Args:
-        signals: Shape (batch, samples), at least one frame long.
-        window: Shape (win_length,).
-        frames: Where the frames are.
+        signals: Signals of at least one frame, shape (batch, samples).
+        window: The window, shape (win_length,).
+        frames: Where the frames lie.
 
     Returns:
         Shape (batch, bins, frames), laid out in memory frame by frame.
@@ -105,12 +106,14 @@ class _Magnitudes(torch.autograd.Function):
             found.split(size), views.split(size), scale.split(size), strict=True
         ):
             tile = padded[: len(part)]
+            # the signal is scaled with the window: squares of quiet signals would underflow
             torch.mul(view, window / gain[:, None, None], out=tile[..., :win])
             spectrum = torch.fft.rfft(tile)
             squares = torch.view_as_real(spectrum).square()
             torch.add(squares[..., 0], squares[..., 1], out=part).sqrt_()
             if ctx.needs_input_grad[0]:
-                # safe where squares have vanished: they are small beside the peak, not the smallest
+                # Where squares underflow, bins are tiny beside the peak: their directions may be
+                # too short, but must be finite.
                 inverse = part.clamp_min(torch.finfo(part.dtype).tiny ** 0.5).reciprocal_()
                 directions.append(spectrum.mul_(inverse))
             part.mul_(gain[:, None, None])
@@ -133,7 +136,8 @@ class _Magnitudes(torch.autograd.Function):
         parts = []
         for tile, direction in zip(tiles, directions, strict=True):
             spectrum = direction * tile
-            # an unscaled inverse counts all others twice, which the halved window makes good
+            # an unscaled real inverse counts all other bins twice: these are doubled, and the
+            # window is halved
             frames.unpaired(spectrum).mul_(2)
             views = torch.fft.irfft(spectrum, n=frames.fft_size, norm="forward")
             views = views[..., : frames.win_length].mul_(window / 2)
@@ -142,7 +146,7 @@ class _Magnitudes(torch.autograd.Function):
 
 
 def differentiable_magnitudes(signals: Tensor, window: Tensor, frames: Frames) -> Tensor:
-    """The same as :func:`magnitudes`, in steps that can be differentiated twice."""
+    """:func:`magnitudes` in steps that can be differentiated twice."""
     views = frames.split(signals) * window
     padded = torch.nn.functional.pad(views, (0, frames.fft_size - frames.win_length))
     planes = torch.view_as_real(half_spectrum(padded)).movedim(-1, 1)

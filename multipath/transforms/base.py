@@ -46,14 +46,14 @@ class Transform(nn.Module, ABC):
 
     @abstractmethod
     def coefficients(self, x: Tensor, indices: Sequence[int] | Tensor) -> list[Tensor]:
-        """Coefficients of the chosen paths; work they share is done once.
+        """Coefficients of the chosen paths; work that they share is done once.
 
         Args:
             x: Signals of shape (..., T), float32 or float64, any batch shape.
             indices: Which paths.
 
         Returns:
-            One real tensor a path; its leading dimensions are those of x before T.
+            One real tensor per path, whose leading dimensions are those of x before T.
         """
 
     def coefficient_pairs(
@@ -61,7 +61,7 @@ class Transform(nn.Module, ABC):
     ) -> tuple[list[Tensor], list[Tensor]]:
         """Coefficients of two batches of signals, of which y is usually a target.
 
-        A transform that gains from treating both at once overrides this.
+        A transform that gains from computing both at once overrides this.
         """
         return self.coefficients(x, indices), self.coefficients(y, indices)
 
@@ -70,8 +70,8 @@ class Transform(nn.Module, ABC):
     ) -> list[Tensor]:
         """Coefficients and their derivatives in the parameters behind the signals.
 
-        Here by ``torch.func``. A transform that is linear but for its moduli overrides this: it
-        costs one transform for each component.
+        The base class computes them by ``torch.func``. A transform that is linear but for its
+        moduli overrides this, so that it costs one transform for each component.
 
         Args:
             jets: Signals and their derivatives, see :class:`~multipath.jets.JetOrder`, shape
@@ -80,7 +80,7 @@ class Transform(nn.Module, ABC):
             order: Which derivatives there are.
 
         Returns:
-            One tensor a path, components first.
+            One tensor per path, components first.
         """
         chosen = check_indices(indices, len(self.paths))
 
@@ -92,18 +92,19 @@ class Transform(nn.Module, ABC):
     def prepare(self, x: Tensor) -> list[Tensor]:
         """What the paths of some signals share, to be kept for signals that will come again.
 
-        Here the coefficients of all paths; a transform with a costly common part returns that.
+        The base class keeps the coefficients of all paths; a transform whose paths share expensive
+        work overrides this to keep the result of that work.
 
         Args:
             x: Signals, shape (batch, T).
 
         Returns:
-            Tensors with the batch first.
+            Tensors with the batch first, for :meth:`finish`.
         """
         return self.coefficients(x, range(len(self.paths)))
 
     def finish(self, prepared: Sequence[Tensor], indices: Sequence[int] | Tensor) -> list[Tensor]:
-        """:meth:`coefficients` of signals that have been prepared, without gradient."""
+        """:meth:`coefficients` of signals from what :meth:`prepare` kept, without gradient."""
         return [prepared[index] for index in check_indices(indices, len(self.paths))]
 
     def forward(self, x: Tensor) -> list[Tensor]:
@@ -112,13 +113,13 @@ class Transform(nn.Module, ABC):
 
 
 def full_precision(method: Method) -> Method:
-    """Keep autocast and ``torch.compile`` out of a transform.
+    """Keep autocast and ``torch.compile`` out of a method of a transform.
 
-    Half precision costs FFTs and long sums their accuracy; a compiler cannot improve on gradients
-    that are written by hand, and stumbles over some of them.
+    Half precision would cost FFTs and long sums their accuracy; a compiler cannot improve on
+    gradients that are written by hand, and fails on some of them.
     """
 
-    @_disable_dynamo  # unlike torch.compiler.disable it does not import the compiler
+    @_disable_dynamo  # unlike torch.compiler.disable, this does not import the compiler
     def as_written(*arguments: Any, **named: Any) -> Any:
         return in_full_precision(*arguments, **named)
 
@@ -137,8 +138,12 @@ def full_precision(method: Method) -> Method:
 def check_signal(x: Tensor, n_samples: int | None = None) -> None:
     """Refuse what is not a batch of real floating-point signals of the right length.
 
+    Args:
+        x: The signals.
+        n_samples: Their length, or None to allow any.
+
     Raises:
-        InputError: Saying what was expected and what came.
+        InputError: If they are not; the message says what was expected and what came.
     """
     if not isinstance(x, Tensor) or not x.is_floating_point():
         kind = str(x.dtype) if isinstance(x, Tensor) else type(x).__name__
@@ -153,5 +158,5 @@ def check_signal(x: Tensor, n_samples: int | None = None) -> None:
 
 
 def working_dtype(x: Tensor) -> torch.dtype:
-    """float32 for half precision (FFTs need it), otherwise the dtype of x."""
+    """The dtype to compute in: float32 for half precision, which FFTs lack, else that of x."""
     return torch.float32 if x.dtype in (torch.float16, torch.bfloat16) else x.dtype

@@ -33,7 +33,7 @@ class JTFS(Scattering):
     :math:`\psi_{n_{fr}}` a *scale* (modulation along log-frequency, cycles/octave) with a *spin*:
     +1 for patterns that rise in frequency, -1 for those that fall, 0 for the low-pass
     :math:`n_{fr} = 0`, which is not averaged by :math:`\varphi_F` again. The convolution over
-    :math:`\lambda` takes the wavelets with :math:`j_1 < j_2`, zero-padded.
+    :math:`\lambda` runs over the wavelets with :math:`j_1 < j_2`, padded with zeros.
 
     Signals are mirrored at both ends. Coefficients of a path have shape
     (..., log-frequency, time), with one sample in :math:`2^{\lfloor\log_2 F\rfloor}` wavelets and
@@ -54,10 +54,10 @@ class JTFS(Scattering):
         sampling: ``"exact"`` keeps every wavelet's output at the sampling rate that kymatio gives
             it, so that coefficients agree to float32 accuracy. ``"reduced"`` keeps half of the
             samples, still more than the bandwidth of each wavelet. On noise, chirps and drums,
-            coefficients then differ by up to 6e-4 of their norm in the median over paths and 1e-2
-            in the worst path above a thousandth of the loudest, their gradients by 1e-2 and 2e-1:
-            see ``benchmarks/sampling.py``.
-        sample_rate: In Hz; only used to express rates in the path table. Default 1.0
+            coefficients then differ by up to 6e-4 of their norm in the median over paths, and by up
+            to 1e-2 in the worst path above a thousandth of the loudest; their gradients differ by
+            1e-2 and 2e-1: see ``benchmarks/sampling.py``.
+        sample_rate: Sample rate in Hz, only used to express rates in the path table. Default 1.0
             (cycles/sample).
 
     Attributes:
@@ -122,7 +122,7 @@ class JTFS(Scattering):
             )
         one_sided = wavelet_bank(J_fr, Q_fr)
         psi_fr = [low_pass(2**J_fr), *one_sided, *(Wavelet(-w.xi, w.sigma) for w in one_sided)]
-        # first-order wavelets that each rate sees
+        # the first-order wavelets that each rate is applied to: faster modulations are empty
         members = [
             [n1 for n1, first in enumerate(time.psi1) if first.j < second.j] for second in time.psi2
         ]
@@ -145,7 +145,7 @@ class JTFS(Scattering):
         branches, finishes = [], []
         for n2, chosen in scales.items():
             rows = self._members[n2]
-            # a tile holds one output frame of all rows at least
+            # bounds a batch so that a tile holds at least one output frame of all its rows
             samples = self.time.stride >> self.time.levels2[n2]
             most = tile_size(2 * samples, like.device)
             for batch in self.frequency.batches(list(chosen), len(rows), most, like):
@@ -195,7 +195,7 @@ def _path_table(
 
 
 def _cost(time: TimeScattering, members: Sequence[int], n2: int) -> float:
-    """Samples that pass through Fourier transforms."""
+    """Cost of a path: samples that pass through Fourier transforms."""
     first = sum(time.padded >> time.levels1[n1] for n1 in members)
     second = len(members) * (time.padded >> time.levels2[n2])
     return 2 * first + 3 * second

@@ -24,21 +24,21 @@ class Scattering1D(Scattering):
         \phi_{(n_1)}(x) = |x * \psi_{n_1}| * \varphi_T, \\
         \phi_{(n_1, n_2)}(x) = \big| |x * \psi_{n_1}| * \psi_{n_2} \big| * \varphi_T
 
-    for all pairs with :math:`j_1 < j_2`. First order: how much energy near a *frequency*; second
-    order: how fast that energy fluctuates, at a *rate*. Signals are mirrored at both ends; a path
-    has one coefficient in :math:`2^{\lfloor\log_2 T\rfloor}` samples, shape (..., time).
-    Conventions are those of kymatio's ``Scattering1D``.
+    for all pairs with :math:`j_1 < j_2`. The first order tells how much energy there is near a
+    *frequency*, the second order how fast that energy fluctuates, at a *rate*. Signals are mirrored
+    at both ends; a path has one coefficient in :math:`2^{\lfloor\log_2 T\rfloor}` samples, shape
+    (..., time). Conventions are those of kymatio's ``Scattering1D``.
 
     Args:
         n_samples: Length of the signals in samples.
         J: Octaves of the filter banks; the slowest wavelet spans 2^J samples.
         Q: Wavelets per octave of the first and second filter bank; an int means (Q, 1).
         T: Averaging window in samples. Default 2^J.
-        max_order: 1 or 2.
+        max_order: The highest order, 1 or 2.
         unpad: Drop the frames of the mirrored ends, as kymatio does.
-        sampling: ``"exact"`` or, with about half of the samples, ``"reduced"``; see
+        sampling: ``"exact"``, or ``"reduced"`` to keep about half of the samples; see
             :class:`JTFS`.
-        sample_rate: In Hz; only used in the path table. Default 1.0 (cycles/sample).
+        sample_rate: Sample rate in Hz, only used in the path table. Default 1.0 (cycles/sample).
 
     Attributes:
         paths: Columns ``order``, ``frequency`` (Hz, orders 1 and 2), ``rate`` (Hz, order 2),
@@ -117,7 +117,7 @@ class Scattering1D(Scattering):
 
 
 def _rows_of(averaged: Tensor, indices: Sequence[int | None]) -> dict[int, Tensor]:
-    """Rows of a tensor by index."""
+    """Rows of a tensor by the index of their path; rows without one are left out."""
     rows = zip(indices, averaged.unbind(1), strict=True)
     return {index: row for index, row in rows if index is not None}
 

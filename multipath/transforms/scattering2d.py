@@ -31,18 +31,18 @@ class Scattering2D(Transform):
         \phi_{(n_1, n_2)}(x) = \big| |x * \psi_{n_1}| * \psi_{n_2} \big| * \varphi_J
 
     with Morlet wavelets of scale :math:`2^j` pixels and L angles, :math:`n = L j + \theta`, for all
-    pairs with :math:`j_1 < j_2`. First order: how much there is of a *frequency* and direction, as
-    in a histogram of gradients; second order: how that varies over the image, at another scale and
-    angle, which is what makes a texture. Images are mirrored at their borders; a path has one
-    coefficient in :math:`2^J \times 2^J` pixels, shape (..., H / 2^J, W / 2^J), rounded down.
-    Coefficients change little if the image is shifted or bent by less than :math:`2^J` pixels.
-    Conventions are those of kymatio's ``Scattering2D``.
+    pairs with :math:`j_1 < j_2`. The first order tells how much there is of a *frequency* and
+    direction, as in a histogram of gradients; the second order how that varies over the image, at
+    another scale and angle, which is what makes a texture. Images are mirrored at their borders; a
+    path has one coefficient in :math:`2^J \times 2^J` pixels, shape (..., H / 2^J, W / 2^J) rounded
+    down. Coefficients change little if the image is shifted or bent by less than :math:`2^J`
+    pixels. Conventions are those of kymatio's ``Scattering2D``.
 
     Args:
         shape: (H, W), height and width of the images in pixels, both at least 2^J.
         J: Octaves of the filter bank; averages are over 2^J pixels.
         L: Angles, equally spaced over half a turn.
-        max_order: 1 or 2.
+        max_order: The highest order, 1 or 2.
 
     Attributes:
         paths: Columns ``order``, ``j1``, ``theta1``, ``frequency1``, ``angle1`` and, of order 2,
@@ -92,7 +92,7 @@ class Scattering2D(Transform):
 
     @full_precision
     def coefficients(self, x: Tensor, indices: Sequence[int] | Tensor) -> list[Tensor]:
-        """Coefficients of the chosen paths; a first layer that they share is computed once.
+        """Coefficients of the chosen paths; a first layer that paths share is computed once.
 
         Args:
             x: Images, shape (..., H, W), float32 or float64 (half precision is computed in
@@ -102,32 +102,22 @@ class Scattering2D(Transform):
         Raises:
             InputError: If x is no batch of images of this size, or an index is out of range.
         """
-        self._check(x)
-        chosen = check_indices(indices, len(self.paths))
-        images = x.reshape(-1, *self.shape).to(working_dtype(x))
-        scale = peak_scale(images.flatten(1))[:, None, None]
-        keys = {self.paths[index].key: index for index in chosen}
-        found = dict(self._scatter(self._mirrored(images / scale), list(keys)))
-        return [
-            (found[self.paths[index].key] * scale).reshape(*x.shape[:-2], *self._size)
-            for index in chosen
-        ]
-
-    def _check(self, x: Tensor) -> None:
         check_signal(x)
         if x.shape[-2:] != self.shape:
             raise InputError(
                 f"expected images of shape (..., {self.shape[0]}, {self.shape[1]}), got "
                 f"{tuple(x.shape)}; cut them or pad them, or make a transform for that size"
             )
-
-    @property
-    def _size(self) -> tuple[int, int]:
-        """Height and width of the coefficients."""
-        return self.shape[0] >> self.J, self.shape[1] >> self.J
+        chosen = check_indices(indices, len(self.paths))
+        images = x.reshape(-1, *self.shape).to(working_dtype(x))
+        scale = peak_scale(images.flatten(1))[:, None, None]
+        keys = {self.paths[index].key: index for index in chosen}
+        found = dict(self._scatter(self._mirrored(images / scale), list(keys)))
+        values = [found[self.paths[index].key] * scale for index in chosen]
+        return [v.reshape(*x.shape[:-2], *v.shape[1:]) for v in values]
 
     def _scatter(self, x: Tensor, keys: Sequence[Any]) -> Iterator[tuple[Any, Tensor]]:
-        """Coefficients by key, of padded images (batch, rows, columns)."""
+        """Keys and coefficients of paths, from padded images (batch, rows, columns)."""
         if () in keys:
             yield (), self._average(x, 0)
         partners: dict[int, dict[int, list[int]]] = {}
@@ -160,25 +150,25 @@ class Scattering2D(Transform):
                     )
 
     def _moduli(self, spectrum: Tensor, numbers: Sequence[int], level: int, j: int) -> Tensor:
-        """Moduli (batch, wavelets, ...) every 2^j pixels, from a spectrum at every 2^level."""
+        """Moduli (batch, wavelets, ...) at every 2^j-th pixel, from spectra of every 2^level-th."""
         like = spectrum.real
         filters = [
             self.filters.derived((number, level), like, partial(self._boxes, number, level, j))
             for number in numbers
         ]
-        # torch's modulus has a slope of zero at zero
+        # torch's modulus of complex numbers has a slope of zero at zero, which is what is wanted
         filtered: Tensor = torch.fft.ifft2(fold(spectrum, filters, 2 ** (j - level)))
         return filtered.abs()
 
     def _boxes(self, number: int, level: int, j: int, like: Tensor) -> Filter:
-        """A wavelet for images of which every 2^level-th pixel is there: its lowest bins."""
+        """A wavelet for images that hold every 2^level-th pixel, reduced to its lowest bins."""
         psi = self.filters.get_buffer(f"psi_{number}")
         for axis, length in enumerate(self._padded):
             half = length >> level + 1
             psi = torch.cat(
                 [psi.narrow(axis, 0, half), psi.narrow(axis, length - half, half)], axis
             )
-        # far below what rounding does to the sum of all bins
+        # bins this small are lost in the rounding of the sum over all bins
         tolerance = torch.finfo(like.dtype).eps / 8
         return [
             box._replace(response=box.response.to(like))
@@ -186,7 +176,7 @@ class Scattering2D(Transform):
         ]
 
     def _average(self, x: Tensor, level: int) -> Tensor:
-        """Averages every 2^J pixels, from every 2^level-th pixel of padded images."""
+        """Averages at every 2^J-th pixel, from padded images that hold every 2^level-th."""
         rows, columns = (
             self.filters.derived(
                 ("average", axis, level),
@@ -198,7 +188,7 @@ class Scattering2D(Transform):
         return rows @ (x @ columns.mT)
 
     def _mirrored(self, x: Tensor) -> Tensor:
-        """Images padded by their mirror images."""
+        """Images padded with their mirror images."""
         for axis, (length, padded) in enumerate(zip(self.shape, self._padded, strict=True)):
             before = (padded - length) // 2
             margins = (before, padded - length - before)
@@ -207,12 +197,12 @@ class Scattering2D(Transform):
         return x
 
     def extra_repr(self) -> str:
-        """Shown by ``print``."""
+        """Settings that ``print`` shows."""
         return f"shape={self.shape}, J={self.J}, L={self.L}, P={len(self.paths)}"
 
 
 def _mirror(length: int, margins: tuple[int, int], like: Tensor) -> Tensor:
-    """Which pixel stands where along a padded axis."""
+    """Which pixel is at each position of a padded axis."""
     return torch.from_numpy(np.pad(np.arange(length), margins, mode="reflect")).to(like.device)
 
 

@@ -23,24 +23,25 @@ Window = str | tuple[str, float] | Callable[..., Tensor]
 
 
 class MultiResolutionSTFT(Transform):
-    r"""Magnitude spectrograms, one path a resolution.
+    r"""Magnitude spectrograms at several resolutions, one path each.
 
     .. math:: \phi_p(x)[f, t] = \big| \sum_n x[n]\, h_p[n - t H_p]\, e^{-2 \pi i f n / N_p} \big|
 
-    with windows :math:`h_p`, hop :math:`H_p` and FFT size :math:`N_p`, any whole number, primes
-    included; frames are centred and the signal mirrored at its ends, as in ``torch.stft``.
-    Coefficients have shape (..., frequency, time). The gradient is zero, not NaN, where a magnitude
-    is zero.
+    with window :math:`h_p`, hop :math:`H_p` and FFT size :math:`N_p`, which may be any whole
+    number, even a prime. Frames are centred and the signal is mirrored at its ends, as in
+    ``torch.stft``. Coefficients have shape (..., frequency, time). The gradient is zero, not NaN,
+    where a magnitude is zero.
 
     Args:
-        fft_sizes: :math:`N_p` in samples, one a path. Default (1024, 2048, 512).
-        hop_sizes: :math:`H_p` in samples, at most the FFT size; one longer than the window skips
-            samples. Default a quarter of the window.
-        win_lengths: Lengths of the windows in samples, at most the FFT size. Default the FFT size.
-        window: Its name in ``scipy.signal.get_window`` (``"hann"``, ``"flattop"``), or name and
-            parameter (``("kaiser", 12.0)``), for a periodic window; or a function that makes one
-            like ``torch.hamming_window``.
-        sample_rate: In Hz; only used in the path table.
+        fft_sizes: FFT size :math:`N_p` of each path in samples. Default (1024, 2048, 512).
+        hop_sizes: Hop :math:`H_p` of each path in samples, at most the FFT size; a hop longer than
+            the window skips samples. Default a quarter of the window.
+        win_lengths: Window length of each path in samples, at most the FFT size. Default the FFT
+            size.
+        window: Name of a periodic window in ``scipy.signal.get_window`` (``"hann"``,
+            ``"flattop"``), or its name and parameter (``("kaiser", 12.0)``); or a function that
+            makes a window, like ``torch.hamming_window``.
+        sample_rate: Sample rate in Hz, only used in the path table.
 
     Attributes:
         paths: Columns ``fft_size``, ``hop_size``, ``win_length`` (samples) and ``bandwidth`` (Hz,
@@ -137,7 +138,7 @@ class MultiResolutionSTFT(Transform):
         return [found[index] for index in chosen]
 
     def extra_repr(self) -> str:
-        """Shown by ``print``."""
+        """Resolutions that ``print`` shows."""
         return ", ".join(str(key) for key in self.paths.keys)
 
 
@@ -150,7 +151,7 @@ def _make_window(window: Window, length: int) -> NDArray[np.float64]:
 
     try:
         return np.asarray(get_window(window, length), dtype=np.float64)
-    except (ValueError, TypeError) as error:  # no such name, or its parameter is missing
+    except (ValueError, TypeError) as error:  # there is no such name, or its parameter is missing
         raise ConfigurationError(
             "window must be a function, or a name with its parameter that scipy.signal.get_window "
             f"knows, got {window!r} ({error})"

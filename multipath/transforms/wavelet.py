@@ -14,7 +14,7 @@ from ._dwt.subbands import Node, Subbands, check_tree, octave, work
 from ._numerics.settings import check_rate
 
 ORIENTATIONS = {"h": "horizontal", "v": "vertical", "d": "diagonal"}
-# halves along the rows' index and along the columns' index, in the order of PyWavelets
+# The half kept along each axis (0 low, 1 high), rows' index first, in the order of PyWavelets.
 DETAILS: dict[int, dict[str, Node]] = {
     1: {"d": (1,)},
     2: {"h": (1, 0), "v": (0, 1), "d": (1, 1)},
@@ -22,7 +22,7 @@ DETAILS: dict[int, dict[str, Node]] = {
 
 
 class WaveletTransform(Subbands):
-    r"""Discrete wavelet transform of signals or images, one path a subband.
+    r"""Discrete wavelet transform of signals or images, one path per subband.
 
     .. math::
         a_{l}[k] = \sum_n h[n]\, a_{l-1}[2k + s - n], \qquad
@@ -31,21 +31,23 @@ class WaveletTransform(Subbands):
     with the filters h (low) and g (high) of a wavelet. The paths are the approximation
     :math:`a_L` and the details :math:`d_L, \dots, d_1`, an octave each. Coefficients are signed and
     linear in the signal, hence not invariant to shifts. With an orthogonal wavelet, periodization
-    and a length that 2^level divides, their squares sum to those of the signal. Images have three
-    details a level: ``h`` (horizontal structures), ``v`` (vertical ones) and ``d`` (diagonal ones).
+    and a length divisible by 2^level, their squares sum to those of the signal. Images have three
+    details per level: ``h`` (horizontal structures), ``v`` (vertical ones) and ``d`` (diagonal
+    ones).
 
     Values and shapes are those of ``pywt.wavedec`` and ``pywt.wavedec2``.
 
     Args:
         wavelet: Name of a discrete wavelet of PyWavelets (``pywt.wavelist(kind="discrete")``) or a
-            ``pywt.Wavelet``, also one of your own filters.
-        level: L, how many octaves are split off. Any length of signal has any number of levels, but
-            beyond ``pywt.dwt_max_level`` the ends of the signal reach into every coefficient.
-        mode: How signals go on beyond their ends: ``"periodization"`` (around, no coefficient more
-            than needed), ``"periodic"``, ``"symmetric"``, ``"antisymmetric"``, ``"reflect"``,
-            ``"constant"``, ``"zero"``; names as in PyWavelets.
+            ``pywt.Wavelet``, which may have filters of your own.
+        level: Number of octaves L to split off. It may be any for any length of signal, but beyond
+            ``pywt.dwt_max_level`` the ends of the signal reach into every coefficient.
+        mode: How signals continue beyond their ends, by PyWavelets' names: ``"periodization"``
+            (periodically, with no more coefficients than needed), ``"periodic"``, ``"symmetric"``,
+            ``"antisymmetric"``, ``"reflect"``, ``"constant"`` or ``"zero"``.
         signal_ndim: 1 for signals (..., T), 2 for images (..., H, W).
-        sample_rate: In Hz; only used in the path table. Default 1.0 (cycles/sample or pixel).
+        sample_rate: Sample rate in Hz, only used in the path table. Default 1.0 (cycles/sample or
+            pixel).
 
     Attributes:
         paths: Columns ``level``, ``low`` and ``high`` (Hz, ends of the octave); for images

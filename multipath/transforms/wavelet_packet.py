@@ -14,36 +14,39 @@ from ._dwt.extension import Mode
 from ._dwt.subbands import Node, Subbands, check_tree, octave
 from ._numerics.settings import check_rate
 
-LETTERS = {1: ("a", "d"), 2: ("a", "v", "h", "d")}  # of the halves, read as a binary number
+# PyWavelets' letter for the halves of one level, indexed by the halves read as a binary number.
+LETTERS = {1: ("a", "d"), 2: ("a", "v", "h", "d")}
 
 
 class WaveletPacket(Subbands):
-    r"""Wavelet packets of signals or images: bands of equal width, one path a band.
+    r"""Wavelet packets of signals or images: bands of equal width, one path each.
 
     Where :class:`WaveletTransform` splits the lower half alone, packets split both halves at every
-    level: :math:`2^L` bands, each 1/(2 * 2^L) cycles/sample wide (:math:`4^L` for images). A band's
-    *natural* name tells the way to it, ``"ad"`` for low, then high. Taking every second sample of
-    an upper half turns its frequencies over, so that the *frequency* order is another one.
+    level, into :math:`2^L` bands of 1/(2 * 2^L) cycles/sample each (:math:`4^L` for images). A
+    band's *natural* name tells the way to it: ``"ad"`` is low, then high. Keeping every second
+    sample of an upper half reverses the order of its frequencies, so that the *frequency* order
+    differs from the natural one.
 
     Values and shapes are those of ``pywt.WaveletPacket`` and ``pywt.WaveletPacket2D``. Coefficients
-    are signed and linear in the signal. A path is a leaf of the tree; paths asked for together
-    share the branches that they have in common.
+    are signed and linear in the signal. A path is a leaf of the tree; the branches that paths have
+    in common are computed once.
 
     Args:
         wavelet: Name of a discrete wavelet of PyWavelets, or a ``pywt.Wavelet``.
-        level: L, the depth of the tree.
+        level: Depth L of the tree.
         mode: As in :class:`WaveletTransform`.
         signal_ndim: 1 for signals (..., T), 2 for images (..., H, W).
-        order: Of the paths: ``"frequency"``, from low to high (for images: along the height, then
-            the width), or ``"natural"``, by name as PyWavelets sorts
-            them.
-        sample_rate: In Hz; only used in the path table. Default 1.0 (cycles/sample or pixel).
+        order: Order of the paths: ``"frequency"``, from low to high (for images along the height,
+            then along the width), or ``"natural"``, by name as PyWavelets sorts them.
+        sample_rate: Sample rate in Hz, only used in the path table. Default 1.0 (cycles/sample or
+            pixel).
 
     Attributes:
         paths: Columns ``level``, ``band`` (position from low to high), ``low`` and ``high`` (Hz);
             for images ``row_band``, ``row_low``, ``row_high`` (frequency along the height),
             ``column_band``, ``column_low``, ``column_high`` (along the width) and ``orientation``
-            of the structures a band answers to. Keys are natural names. All cost the same.
+            of the structures that a band responds to. Keys are natural names. All paths cost the
+            same.
 
     Raises:
         ConfigurationError: If the wavelet is unknown, or a setting out of range.
@@ -97,7 +100,7 @@ class WaveletPacket(Subbands):
 
 
 def _name(leaf: Node, signal_ndim: int) -> str:
-    """The natural name: a letter a level."""
+    """The natural name, one letter per level."""
     steps = (leaf[start : start + signal_ndim] for start in range(0, len(leaf), signal_ndim))
     return "".join(LETTERS[signal_ndim][int("".join(map(str, step)), 2)] for step in steps)
 
@@ -111,7 +114,7 @@ def _position(halves: Node) -> int:
     """Position of a band among those of its depth: halves are its digits in a Gray code."""
     position = turned = 0
     for half in halves:
-        turned ^= half  # a lower half of what was turned over holds its higher frequencies
+        turned ^= half  # in a band of reversed frequencies, the lower half holds the higher ones
         position = 2 * position + turned
     return position
 

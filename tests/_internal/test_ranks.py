@@ -32,6 +32,7 @@ print("gloo", any("gloo" in name for name in threads()))
     reason="this build of torch has no gloo",
 )
 @pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="threads cannot be listed")
+@pytest.mark.slow
 def test_a_destroyed_group_leaves_no_threads():
     # one that is left aborts the interpreter now and then, after all the work is done
     done = subprocess.run(

@@ -8,10 +8,9 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from matplotlib.figure import Figure
 
 import multipath.diagnostics._gradients
-from multipath import Path, PathDecomposedLoss, PathTable, StochasticLoss, TransformLoss
+from multipath import PathDecomposedLoss, StochasticLoss, TransformLoss
 from multipath.diagnostics import EstimatorRow, estimate_variance
 from multipath.errors import ConfigurationError, InputError
 from multipath.samplers import (
@@ -25,33 +24,8 @@ from multipath.samplers import (
 )
 from multipath.testing import QuadraticLoss
 from multipath.transforms import MultiResolutionSTFT
-from tests.samplers.cases import CASES, make, possible_draws, season
-
-GROUPS = {1: [[0]], 2: [[1], [0]], 3: [[0, 2], [1]]}
-
-
-class Bumps(PathDecomposedLoss):
-    """Paths whose gradients have nothing in common: L_p = |sin((p + 1) x) - y|^2."""
-
-    def path_losses(self, input, target, indices):
-        p = torch.as_tensor(indices, dtype=input.dtype)[:, None, None]
-        return (torch.sin((p + 1) * input) - target).square().sum(dim=-1)
-
-
-class Linear(PathDecomposedLoss):
-    """The gradients are given: L_p = <gradients[p], x>."""
-
-    def __init__(self, gradients, **options):
-        super().__init__(len(gradients), **options)
-        self.gradients = gradients
-
-    def path_losses(self, input, target, indices):
-        return self.gradients[list(indices)] @ input.T
-
-
-def batch(seed=0):
-    generator = torch.Generator().manual_seed(seed)
-    return torch.randn(2, 4, 3, generator=generator, dtype=torch.float64).unbind()
+from tests.diagnostics.cases import PLANE, Linear, batch, table_with
+from tests.samplers.cases import CASES, GROUPS, Bumps, make, possible_draws, season
 
 
 def gradient_of(value, x):
@@ -243,20 +217,6 @@ def test_any_shape_and_dtype_of_input():
     assert variances == pytest.approx([variances[-1]] * 4, rel=1e-4)
 
 
-def table_with(columns):
-    return PathTable(
-        Path(i, metadata={name: values[i] for name, values in columns.items()}, cost=1 + i % 2)
-        for i in range(6)
-    )
-
-
-PLANE = {
-    "rate": [1.0, 1.0, 2.0, 2.0, 4.0, 400.0],
-    "scale": [0.5, 0.5, 0.5, 0.0, 0.5, 0.5],
-    "spin": [1, -1, 1, 0, -1, 1],
-}
-
-
 def test_default_family():
     x, y = batch()
     loss = Bumps(table_with({"rate": PLANE["rate"]}))
@@ -387,49 +347,6 @@ def test_table():
         assert list(map(float, line[1:-1])) == pytest.approx(expected, rel=1e-3)
 
 
-def test_plot_over_draws_and_plane(tmp_path):
-    loss = Bumps(table_with(PLANE))
-    report = estimate_variance(loss, *batch(), n_draws=[1, 2, 4])
-    figure = report.plot(tmp_path / "report.png")
-    assert isinstance(figure, Figure)
-    assert (tmp_path / "report.png").read_bytes().startswith(b"\x89PNG")
-    left, right, _ = figure.axes
-    lines = {line.get_label(): line.get_ydata() for line in left.get_lines()}
-    assert set(lines) == {row.name for row in report.rows}
-    works = [row.work / report.gradient_norm**2 for row in report.rows if row.name == "energy"]
-    assert list(lines["energy"]) == pytest.approx(works)
-    (mesh,) = right.collections
-    shown = mesh.get_array()
-    sizes = (report.gradient_norms / 6).tolist()
-    assert shown.shape == (3, 4)  # scales -0.5, 0, +0.5 and rates 1, 2, 4, 400
-    assert float(shown[2, 0]) == pytest.approx(max(sizes[0], max(sizes) * 1e-4))
-    assert float(shown[1, 1]) == pytest.approx(max(sizes[3], max(sizes) * 1e-4))
-    assert shown.mask.sum() == 12 - 6
-    assert [tick.get_text() for tick in right.get_xticklabels()] == ["1", "2", "4", "400"]
-    assert [tick.get_text() for tick in right.get_yticklabels()] == ["-0.5", "0", "+0.5"]
-
-
-@pytest.mark.parametrize("n_paths", [3, 40])
-def test_plot_of_one_number_of_draws(n_paths):
-    report = estimate_variance(Bumps(n_paths), *batch(), n_draws=2)
-    left, right = report.plot().axes
-    assert len(left.patches) == len(report.rows)
-    assert sorted(bar.get_width() for bar in left.patches) == pytest.approx(
-        sorted(row.work / report.gradient_norm**2 for row in report.rows)
-    )
-    assert left.get_xlabel().endswith("2 draws a step")
-    assert len(right.patches) == (3 if n_paths == 3 else 0)
-    assert len(right.collections) == (0 if n_paths == 3 else 1)
-
-
-def test_plot_without_any_gradient():
-    x, y = batch()
-    report = estimate_variance(Linear(torch.zeros(6, 3, dtype=torch.float64)), x, y, n_draws=[1, 2])
-    assert {row.variance for row in report.rows} == {0.0}
-    assert torch.equal(report.optimal_probabilities, torch.full((6,), 1 / 6, dtype=torch.float64))
-    replace(report, paths=table_with(PLANE)).plot().canvas.draw()
-
-
 def test_progress_goes_to_standard_error(capsys):
     report = estimate_variance(Bumps(3), *batch(), progress=True)
     out, err = capsys.readouterr()
@@ -465,6 +382,8 @@ class Secretive(Uniform):
 
 
 X = torch.zeros(2, 3)
+
+
 ERRORS = {
     "no loss": ({"loss": torch.nn.MSELoss()}, ConfigurationError, "got MSELoss"),
     "criterion": ({"loss": StochasticLoss(Bumps(3), generator=0)}, ConfigurationError, "n.loss"),

@@ -1,4 +1,4 @@
-"""Two processes that share a seed train like one on the joint batch, without a word about draws."""
+"""Two processes that share a seed draw alike and train like one on the joint batch."""
 
 import os
 
@@ -15,10 +15,13 @@ from multipath.optim import PSAGA, PAdam
 from multipath.samplers import AdaptiveImportance, Importance, Uniform
 from multipath.testing import QuadraticLoss
 
-pytestmark = pytest.mark.skipif(
-    not (torch.distributed.is_available() and torch.distributed.is_gloo_available()),
-    reason="this build of torch has no gloo",
-)
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(
+        not (torch.distributed.is_available() and torch.distributed.is_gloo_available()),
+        reason="this build of torch has no gloo",
+    ),
+]
 
 OPTIMIZERS = {
     "PAdam": (PAdam, {}),

@@ -10,12 +10,8 @@ from multipath.optim import PSAGA, PAdam
 from multipath.samplers import Importance
 from multipath.testing import QuadraticLoss
 
-OPTIMIZERS = {
-    "PAdam": (PAdam, {}),
-    "PSAGA": (PSAGA, {"alpha": 0.7, "clock": "visits"}),
-    "PSAGA, bfloat16": (PSAGA, {"state_dtype": torch.bfloat16}),
-    "PSAGA on gradients, bfloat16": (PSAGA, {"adaptive": False, "state_dtype": torch.bfloat16}),
-}
+from .cases import OPTIMIZERS
+
 DTYPES = [torch.float32, torch.float64, torch.bfloat16]
 
 

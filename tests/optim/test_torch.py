@@ -7,19 +7,11 @@ import pytest
 import torch
 
 from multipath import StochasticLoss
-from multipath.optim import PSAGA, PAdam
 from multipath.samplers import Importance
 from multipath.testing import QuadraticLoss
 
-OPTIMIZERS = {
-    "PAdam": (PAdam, {}),
-    "PAdam, bfloat16": (PAdam, {"state_dtype": torch.bfloat16}),
-    "PSAGA": (PSAGA, {}),
-    "PSAGA, damped, visits": (PSAGA, {"alpha": 0.5, "clock": "visits"}),
-    "PSAGA, bfloat16": (PSAGA, {"state_dtype": torch.bfloat16}),
-    "PSAGA on gradients": (PSAGA, {"adaptive": False}),
-    "PSAGA on gradients, bfloat16": (PSAGA, {"adaptive": False, "state_dtype": torch.bfloat16}),
-}
+from .cases import OPTIMIZERS
+
 every_optimizer = pytest.mark.parametrize("name", OPTIMIZERS)
 
 

@@ -27,10 +27,10 @@ from benchmarks.groups import GROUPS, select
 from benchmarks.measure import measure
 from benchmarks.plan import FULL, QUICK
 from benchmarks.process import NotMeasuredError, Worker, Workers
-from benchmarks.summary import paired_ratio, ratio, spread
 from benchmarks.tables import milliseconds, number, table
 from benchmarks.targets import TARGETS, target_rows
 from benchmarks.timing import Stepper, chosen_paths
+from benchmarks.view import paired_ratio, ratio, spread
 from multipath.transforms import JTFS
 from tests import ROOT
 
@@ -645,7 +645,7 @@ def test_peers_are_installed_once(tmp_path, monkeypatch):
 def test_without_network_ours_is_measured_alone(tmp_path, monkeypatch, capfd):
     words = "ERROR: No matching distribution found for scrapl-loss==0.1.0"
     fake_environment(monkeypatch, f"echo '{words}' >&2\nexit 1")
-    monkeypatch.setattr(run, "FOLDER", tmp_path / "peers")
+    monkeypatch.setattr(peers, "FOLDER", tmp_path / "peers")
     ask = Workers.ask
 
     def ask_ours_only(self, side, request, *options):

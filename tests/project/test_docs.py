@@ -16,7 +16,7 @@ PAGES = sorted(
     page for page in ROOT.glob("docs/**/*.rst") if not {"gallery", "_build"} & set(page.parts)
 )
 
-# Python that is shown and not run, by how it begins, with the reason.
+# Python that is shown but not run: how each block begins, and the reason.
 NOT_RUN = {
     "from scrapl import SCRAPLLoss": "another package",
     "executor = submitit.AutoExecutor": "needs submitit and a cluster",
@@ -25,7 +25,7 @@ NOT_RUN = {
 
 
 def blocks(page, directive):
-    """The indented contents of a directive, wherever it is used on a page."""
+    """Yield the contents of a directive wherever it is used on a page."""
     text = page.read_text(encoding="utf-8")
     pattern = rf"^( *)\.\. {directive}\n((?:\1 .*\n|\n)*)"
     for _, block in re.findall(pattern, text, re.MULTILINE):
@@ -35,7 +35,7 @@ def blocks(page, directive):
 
 
 def run_sphinx(source, *options):
-    """Sphinx in a process of its own, since it changes global state."""
+    """Run Sphinx in a separate process, since it changes global state."""
     folders = [str(source / "docs"), str(source / "built")]
     return subprocess.run(
         [sys.executable, "-m", "sphinx", "-q", "--keep-going", *options, *folders],
@@ -47,7 +47,7 @@ def run_sphinx(source, *options):
 
 @pytest.fixture
 def source(tmp_path):
-    """A copy of what Sphinx reads, since the gallery writes beside its pages."""
+    """Copy what Sphinx reads, since the gallery writes next to its pages."""
     unwanted = shutil.ignore_patterns("_build", "gallery", "__pycache__", ".*")
     shutil.copytree(ROOT / "docs", tmp_path / "docs", ignore=unwanted)
     shutil.copytree(ROOT / "examples", tmp_path / "examples")
@@ -57,13 +57,13 @@ def source(tmp_path):
 
 
 def test_every_reference_leads_somewhere_and_every_public_name_is_documented(source):
-    # The pictures of the gallery take a minute: tests/project/test_gallery.py runs its examples.
+    # The plots of the gallery take a minute; tests/project/test_gallery.py runs its examples.
     done = run_sphinx(source, "-W", "-b", "dummy", "-D", "plot_gallery=0")
     assert done.returncode == 0, done.stderr
 
 
 def test_the_code_on_the_pages_runs(source):
-    # Docstrings are for pytest itself, so their pages are read without them: unknown directives.
+    # pytest runs the docstrings itself, so autodoc is off and its directives are unknown.
     done = run_sphinx(source, "-b", "doctest", "-D", "extensions=sphinx.ext.doctest,myst_parser")
     assert done.returncode == 0, done.stdout + done.stderr
     results = (source / "built" / "output.txt").read_text(encoding="utf-8")

@@ -1,4 +1,4 @@
-"""The examples run, and show what they say."""
+"""The examples run and show what they claim."""
 
 import runpy
 
@@ -13,7 +13,7 @@ def example(name):
     return runpy.run_path(str(EXAMPLES / f"{name}.py"))["main"]
 
 
-def test_scattering_tells_chirps_apart_and_the_mean_spectrogram_does_not():
+def test_scattering_distinguishes_chirps_and_the_mean_spectrogram_does_not():
     pytest.importorskip("sklearn")
     results = example("scattering_classification")()
     assert results["scattering"] >= 0.95
@@ -27,7 +27,7 @@ def test_training_with_accelerate(optimizer, capsys):
     pytest.importorskip("accelerate")
     before, after, draws, resumed = example("accelerate_training")(["--optimizer", optimizer])
     assert after < 0.2 * before
-    assert draws[0::2] == draws[1::2]  # one draw a step, for both micro-batches
+    assert draws[0::2] == draws[1::2]  # one draw per step, for both micro-batches
     assert len({tuple(draw) for draw in draws}) > 4
     assert resumed
     assert "error" in capsys.readouterr().out

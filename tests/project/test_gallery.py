@@ -1,4 +1,4 @@
-"""The examples of the gallery run, with few steps, and draw pictures that can be read."""
+"""The examples of the gallery run with few steps and draw readable plots."""
 
 import re
 

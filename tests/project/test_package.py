@@ -6,6 +6,7 @@ import inspect
 import json
 import os
 import pkgutil
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -16,6 +17,13 @@ import multipath
 
 PACKAGE = Path(multipath.__file__).parent
 LAYERS = ["optim", "samplers", "transforms"]
+SUB_PACKAGES = [*LAYERS, "compat", "diagnostics", "importance", "losses", "testing"]
+APPLICATIONS = "multipath.applications"
+# What all parts share, and what lies below it.
+BELOW = {
+    "multipath._internal": ["multipath.errors"],
+    "multipath._plots": ["multipath.errors", "multipath.paths", "multipath._internal"],
+}
 
 # Modules that only the `applications`, `docs` and `dev` extras bring.
 EXTRAS = [
@@ -147,48 +155,204 @@ def test_public_names_exist_and_are_documented(module_name):
             assert (item.__doc__ or "").strip(), f"{module_name}.{name} has no docstring"
 
 
-@pytest.mark.parametrize("package", ["multipath", *(f"multipath.{layer}" for layer in LAYERS)])
-def test_packages_list_their_public_names(package):
-    module = importlib.import_module(package)
-    assert module.__all__
-    assert len(set(module.__all__)) == len(module.__all__)
+@pytest.mark.parametrize("name", ["multipath", *(f"multipath.{name}" for name in SUB_PACKAGES)])
+def test_public_names_are_listed_once_and_exist(name):
+    package = importlib.import_module(name)
+    assert package.__all__
+    assert len(set(package.__all__)) == len(package.__all__)
+    assert all(hasattr(package, public) for public in package.__all__)
 
 
-def imports_of(file):
-    """Absolute names of everything that a file of the package imports."""
-    parents = ["multipath", *file.relative_to(PACKAGE).parts[:-1]]
-    for node in ast.walk(ast.parse(file.read_text())):
+def test_everyday_names_need_no_sub_package():
+    assert {*SUB_PACKAGES, *multipath.losses.__all__} < set(multipath.__all__)
+
+
+# Who may import whom
+
+
+def modules_of(package):
+    """What each module of a folder imports, types and imports inside functions included."""
+    files = {}
+    for file in sorted(package.rglob("*.py")):
+        parts = file.relative_to(package.parent).with_suffix("").parts
+        files[".".join(parts[:-1] if parts[-1] == "__init__" else parts)] = file
+    return {name: set(imports_of(file, package, files)) for name, file in files.items()}
+
+
+def imports_of(file, package, modules):
+    """Full names: of a module where one is imported, and of what is imported from it otherwise."""
+    parents = file.relative_to(package.parent).parts[:-1]
+    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
-            above = parents[: len(parents) - node.level + 1] if node.level else []
+            above = parents[: len(parents) - node.level + 1] if node.level else ()
             base = ".".join([*above, *filter(None, [node.module])])
-            yield base
             yield from (f"{base}.{alias.name}" for alias in node.names)
 
 
-def test_imports_are_resolved():
-    assert {"multipath.errors", "torch", "torch.nn"} < set(
-        imports_of(PACKAGE / "losses" / "base.py")
-    )
-    assert "multipath.paths" in set(imports_of(PACKAGE / "samplers" / "base.py"))
+def inside(name, *packages):
+    return any(f"{name}.".startswith(f"{package}.") for package in packages)
 
 
-@pytest.mark.parametrize("layer", LAYERS)
-def test_layers_meet_only_in_the_core(layer):
-    forbidden = {f"multipath.{other}" for other in [*LAYERS, "applications"] if other != layer}
-    for file in sorted((PACKAGE / layer).rglob("*.py")):
-        found = {".".join(name.split(".")[:2]) for name in imports_of(file)}
-        assert forbidden.isdisjoint(found), file
+def broken_rules(package):
+    """One line for each import of a package's folder that breaks a rule."""
+    modules = modules_of(package)
+    lines = [f"{file.name} is private at the root" for file in package.glob("_[!_]*.py")]
+    for module, imported in modules.items():
+        for name in sorted(imported):
+            lines += [f"{module} imports {name}: {r}" for r in rules_broken_by(module, name)]
+    return [*lines, *(f"a circle: {', '.join(circle)}" for circle in circles(modules))]
 
 
-def test_core_does_not_import_applications():
-    command_line = PACKAGE / "__main__.py"
-    for file in sorted(PACKAGE.rglob("*.py")):
-        if file == command_line or "applications" in file.relative_to(PACKAGE).parts:
-            continue
-        found = {".".join(name.split(".")[:2]) for name in imports_of(file)}
-        assert "multipath.applications" not in found, file
+def rules_broken_by(module, name):
+    layers = [f"multipath.{layer}" for layer in LAYERS]
+    own = [layer for layer in layers if inside(module, layer)]
+    if own and inside(name, *layers) and not inside(name, *own):
+        yield "layers meet only in the core"
+    if inside(name, APPLICATIONS) and not inside(module, APPLICATIONS, "multipath.__main__"):
+        yield "the core knows no application"
+    for shared, below in BELOW.items():
+        if (
+            inside(module, shared)
+            and inside(name, "multipath")
+            and not inside(name, shared, *below)
+        ):
+            yield "what all share imports nothing above it"
+    foreign = inside(name, "multipath") and not inside(name, APPLICATIONS, "multipath._internal")
+    if inside(module, APPLICATIONS) and foreign and re.search(r"\._(?!_)", name):
+        yield "applications use public names"
+
+
+def circles(modules):
+    """Groups of modules each of which leads back to itself.
+
+    To import a module of another package is to import that package first; what a package imports
+    of its own is no circle.
+    """
+    edges = {}
+    for module, imported in modules.items():
+        found = set()
+        for name in imported:
+            parts = name.split(".")
+            steps = [".".join(parts[:n]) for n in range(2, len(parts) + 1)]
+            found |= {step for step in steps if step in modules and not inside(module, step)}
+            if name.rpartition(".")[0] == "multipath" and name not in modules:
+                found.add("multipath")
+        edges[module] = found - {module}
+    reached = {module: reach(edges, module) for module in edges}
+    looped = sorted(module for module in edges if module in reached[module])
+    groups = {tuple(m for m in looped if m in reached[n] and n in reached[m]) for n in looped}
+    return sorted(groups)
+
+
+def reach(edges, start):
+    found, waiting = set(), [start]
+    while waiting:
+        fresh = edges[waiting.pop()] - found
+        found |= fresh
+        waiting += fresh
+    return found
+
+
+# Being mended; each line goes with what it names.
+KNOWN = """
+multipath._plots.importance imports multipath.importance.result.ThetaImportance: what all share
+multipath._plots.variance imports multipath.diagnostics.VarianceReport: what all share
+multipath.applications.cli.importance imports multipath.importance._journal.discard: applications
+a circle: multipath._plots.importance, multipath.importance
+a circle: multipath._plots.variance, multipath.diagnostics
+a circle: multipath.applications.matching.config, multipath.applications.matching.objectives
+"""
+
+
+def test_the_package_keeps_the_rules_of_imports():
+    known = tuple(KNOWN.split("\n")[1:-1])
+    assert [line for line in broken_rules(PACKAGE) if not line.startswith(known)] == []
+
+
+PLANTED = {  # the file and its line, and the rule that it breaks
+    "a layer in a folder of another": (
+        {"samplers/_deep/planted.py": "from multipath.transforms._dwt import haar"},
+        r"samplers\._deep\.planted imports multipath\.transforms\._dwt\.haar: layers meet",
+    ),
+    "a layer by a relative import, in a function": (
+        {"optim/_deep/planted.py": "def f():\n    from ...samplers import Uniform"},
+        r"optim\._deep\.planted imports multipath\.samplers\.Uniform: layers meet",
+    ),
+    "the core, for types only": (
+        {"losses/_deep/planted.py": "if 0:\n    from multipath.applications.audio import x"},
+        "the core knows no application",
+    ),
+    "an integration": (
+        {"integrations/planted.py": "import multipath.applications.cli"},
+        "the core knows no application",
+    ),
+    "what all share": (
+        {"_internal/_deep/planted.py": "from multipath.losses import base"},
+        "imports nothing above it",
+    ),
+    "a plot, for types only": (
+        {"_plots/planted.py": "if 0:\n    from multipath.diagnostics import VarianceReport"},
+        "imports nothing above it",
+    ),
+    "an application, of a private module": (
+        {"applications/cli/deep/planted.py": "from multipath.importance._journal import Journal"},
+        "applications use public names",
+    ),
+    "an application, of a private name": (
+        {"applications/planted.py": "from multipath.paths import _number"},
+        "applications use public names",
+    ),
+    "a private file at the root": ({"_planted.py": ""}, "_planted.py is private at the root"),
+    "a circle, of types and inside a function": (
+        {
+            "losses/a.py": "def f():\n    from .deep import b",
+            "losses/deep/b.py": "if 0:\n    from ..a import f",
+        },
+        r"a circle: multipath\.losses\.a, multipath\.losses\.deep\.b",
+    ),
+    "a circle through the name of a package": (
+        {
+            "losses/__init__.py": "from .a import f",
+            "losses/a.py": "from multipath.draws import Draw",
+            "draws.py": "from multipath.losses import f",
+        },
+        r"a circle: multipath\.draws, multipath\.losses, multipath\.losses\.a",
+    ),
+    "a circle through the name of the whole": (
+        {"__init__.py": "from .draws import Draw", "draws.py": "from multipath import Path"},
+        r"a circle: multipath, multipath\.draws",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", PLANTED)
+def test_planted_imports_break_them(case, tmp_path):
+    files, line = PLANTED[case]
+    for name, source in files.items():
+        file = tmp_path / "multipath" / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(source)
+    (found,) = broken_rules(tmp_path / "multipath")
+    assert re.search(line, found), found
+
+
+def test_what_is_allowed_breaks_none(tmp_path):
+    allowed = {
+        "__init__.py": "from . import errors\nfrom .losses import TermLoss",
+        "losses/__init__.py": "from .terms import TermLoss",
+        "losses/terms.py": "from . import base\nfrom multipath.errors import InputError",
+        "losses/base.py": "import torch._dynamo",
+        "errors.py": "",
+        "__main__.py": "from multipath.applications import main",
+        "applications/cli.py": "from multipath._internal.files import replacing",
+    }
+    for name, source in allowed.items():
+        file = tmp_path / "multipath" / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(source)
+    assert broken_rules(tmp_path / "multipath") == []
 
 
 def run_module(*path, folder):

@@ -1,4 +1,4 @@
-"""The code in the README runs, and links between the files of the repository lead somewhere."""
+"""The code in the README runs, and links between files of the repository resolve."""
 
 import re
 
@@ -22,7 +22,7 @@ def test_the_examples_run_in_order(capsys):
 
 
 def anchors(text):
-    """What headings can be linked to as: small letters, with a hyphen for each space."""
+    """Yield the anchors of the headings: lower case, with a hyphen for each space."""
     for heading in re.findall(r"^#+ (.*)$", text, re.MULTILINE):
         yield re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-")
 
@@ -30,7 +30,7 @@ def anchors(text):
 def broken_links(file):
     for target in re.findall(r"\]\(([^)\s]+)\)", file.read_text(encoding="utf-8")):
         if re.match(r"[a-z]+:", target):
-            continue  # the network's
+            continue  # an external link
         path, _, anchor = target.partition("#")
         goal = file.parent / path if path else file
         if not goal.exists() or (anchor and anchor not in anchors(goal.read_text("utf-8"))):

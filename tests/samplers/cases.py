@@ -1,11 +1,12 @@
 """Every sampler, in one table that feeds all tests of laws: a new sampler joins with one row."""
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
 
-from multipath import PathTable
+from multipath import PathDecomposedLoss, PathTable, StochasticLoss
 from multipath.samplers import (
     AdaptiveImportance,
     Energy,
@@ -16,6 +17,7 @@ from multipath.samplers import (
     Stratified,
     Uniform,
 )
+from multipath.testing import QuadraticLoss
 
 
 @dataclass(frozen=True)
@@ -119,3 +121,44 @@ def possible_draws(name, n_paths):
     """The k in 1, 2, 3 that this sampler can make."""
     case = CASES[name]
     return [k for k in (1, 2, 3) if k <= n_paths or not (case.distinct or case.limited)]
+
+
+def law_of(sampler, n_draws):
+    """Probability of each draw."""
+    law = Counter()
+    for indices, probability in sampler.enumerate(n_draws):
+        assert len(indices) == n_draws
+        law[indices] += probability
+    return law
+
+
+def batch(dtype=torch.float64):
+    x = torch.linspace(-1, 2, 6, dtype=dtype).reshape(3, 2).requires_grad_()
+    return x, torch.linspace(0, 1, 6, dtype=dtype).reshape(3, 2)
+
+
+def gradient_norms(loss, x, y, indices):
+    """By the book: one path and one item of the batch at a time."""
+    norms = []
+    for p in indices:
+        squares = []
+        for b in range(len(x)):
+            (gradient,) = torch.autograd.grad(loss.path_losses(x[b : b + 1], y[b : b + 1], [p]), x)
+            squares.append(gradient.double().square().sum())
+        norms.append(torch.stack(squares).mean().sqrt())
+    return torch.stack(norms)
+
+
+def bound(sampler, n_paths=4, n_draws=1):
+    return StochasticLoss(QuadraticLoss(n_paths), sampler, n_draws)
+
+
+GROUPS = {1: [[0]], 2: [[1], [0]], 3: [[0, 2], [1]], 7: [[0, 3, 4], [1], [2, 5, 6]]}
+
+
+class Bumps(PathDecomposedLoss):
+    """Paths whose losses and gradients have nothing in common: L_p = |sin((p + 1) x) - y|^2."""
+
+    def path_losses(self, input, target, indices):
+        p = torch.as_tensor(indices, dtype=input.dtype)[:, None, None]
+        return (torch.sin((p + 1) * input) - target).square().sum(dim=-1)

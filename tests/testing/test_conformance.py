@@ -115,6 +115,7 @@ class TestLosses(LossTests):
         return torch.tensor(rows, dtype=torch.float64)
 
 
+@pytest.mark.slow
 class TestSamplers(SamplerTests):
     @pytest.fixture(autouse=True, params=CASES)
     def row(self, request):

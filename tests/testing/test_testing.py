@@ -699,7 +699,7 @@ BROKEN_OPTIMIZERS = [
     (OneRateForEachGroup, "schedulers_set_the_rate_of_the_next_step", "from the group at"),
     (ClosureTwice, "closures", "must call the closure once, .* got 2 calls in 1 steps"),
     (ClosureSwallowed, "closures", "must return what the closure returned, got None"),
-    (Unlinked, "one_draw_lasts_for_a_step", "must use one draw; link the optimizer"),
+    (Unlinked, "one_draw_lasts_for_a_step", "must use one draw; pass the optimizer"),
     (DrawKept, "one_draw_lasts_for_a_step", "every step must be followed by a new draw"),
     (MovesWithoutGradient, "parameters_without_gradient_stand_still", "grad=None must stand"),
     (GroupsAtConstruction, "a_group_added_later_trains", "added later must be trained"),
@@ -731,6 +731,7 @@ class OptimizerCase(OptimizerTests):
 
 
 @pytest.mark.parametrize(("kind", "check", "message"), BROKEN_OPTIMIZERS)
+@pytest.mark.slow
 def test_broken_optimizers_are_caught(kind, check, message):
     assert_caught(OptimizerCase(kind), check, message)
 
@@ -740,6 +741,7 @@ def test_broken_optimizers_are_caught(kind, check, message):
     [LossCase(Loss), SamplerCase(Skewed), SamplerCase(Relabelled), OptimizerCase(Momentum)],
     ids=["loss", "sampler", "relabelled sampler", "optimizer"],
 )
+@pytest.mark.slow
 def test_what_was_broken_was_right_before(case):
     """Each broken plug-in is one change away from one that passes everything."""
     if isinstance(case, OptimizerCase):
@@ -801,6 +803,7 @@ def test_batches_of_one_item_are_refused():
     assert_caught(case, "items_of_a_batch_do_not_mix", r"at least 2, got torch.float32 of shape")
 
 
+@pytest.mark.slow
 def test_they_run_under_pytest_and_unittest_and_need_neither(tmp_path):
     """A user's file: collected, skipped where a hook is missing, red where it is broken."""
     file = tmp_path / "test_mine.py"

@@ -23,6 +23,7 @@ def noise(seed=0):
     return torch.randn(2, N, generator=generator, dtype=torch.float64)
 
 
+@pytest.mark.slow
 def test_coefficients_of_audible_paths_are_near_the_exact_ones(pair):
     exact, reduced = (transform(noise()) for transform in pair)
     norms = torch.stack([b.norm() for b in exact])
@@ -33,6 +34,7 @@ def test_coefficients_of_audible_paths_are_near_the_exact_ones(pair):
     assert audible.max() > 1e-6  # something is left out
 
 
+@pytest.mark.slow
 def test_fewer_samples_and_the_same_paths(pair):
     exact, reduced = pair
     assert exact.paths.keys == reduced.paths.keys
@@ -42,6 +44,7 @@ def test_fewer_samples_and_the_same_paths(pair):
         assert theirs <= ours <= exact.time.log2_stride
 
 
+@pytest.mark.slow
 def test_gradients_are_those_of_the_coefficients(pair):
     _, reduced = pair
     index = len(reduced.paths) // 2

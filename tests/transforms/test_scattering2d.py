@@ -17,6 +17,8 @@ from multipath.transforms import Scattering2D
 from tests import GOLDEN as FOLDER
 from tests.reference.scattering2d_twin import scattering2d_paths
 
+from .cases import double_noise as noise
+
 GOLDEN = np.load(FOLDER / "scattering2d.npz")
 SETTINGS = json.loads(str(GOLDEN["settings"]))
 SHAPE = (24, 17)
@@ -27,10 +29,6 @@ def transform():
     return Scattering2D(SHAPE, J=3, L=4)
 
 
-def noise(*shape, seed=0, dtype=torch.float64):
-    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=dtype)
-
-
 def golden_image(name):
     seed = int(GOLDEN[f"{name}_seed"])
     x = np.random.default_rng(seed).standard_normal(SETTINGS[name]["shape"])
@@ -39,6 +37,7 @@ def golden_image(name):
 
 
 @pytest.mark.parametrize("name", SETTINGS)
+@pytest.mark.slow
 def test_all_paths_equal_kymatio_in_both_precisions(name):
     transform, x = Scattering2D(**SETTINGS[name]), golden_image(name)
     expected = torch.from_numpy(GOLDEN[f"{name}_values"])
@@ -50,6 +49,7 @@ def test_all_paths_equal_kymatio_in_both_precisions(name):
 
 
 @pytest.mark.parametrize("name", SETTINGS)
+@pytest.mark.slow
 def test_gradients_equal_kymatio(name):
     x = golden_image(name).requires_grad_()
     sum(c.square().sum() for c in Scattering2D(**SETTINGS[name])(x)).backward()
@@ -58,6 +58,7 @@ def test_gradients_equal_kymatio(name):
 
 
 @pytest.mark.parametrize("name", SETTINGS)
+@pytest.mark.slow
 def test_the_table_says_what_kymatio_says(name):
     table = Scattering2D(**SETTINGS[name]).paths
     rows = zip(*(GOLDEN[f"{name}_{column}"].tolist() for column in "nj"), strict=True)
@@ -77,6 +78,7 @@ def test_the_table_says_what_kymatio_says(name):
     extra=st.tuples(st.integers(0, 13), st.integers(0, 13)),
     seed=st.integers(0, 99),
 )
+@pytest.mark.slow
 def test_any_size_gives_what_the_definition_gives(J, L, extra, seed):
     shape = tuple(2**J + e for e in extra)
     transform = Scattering2D(shape, J, L)
@@ -87,6 +89,7 @@ def test_any_size_gives_what_the_definition_gives(J, L, extra, seed):
         np.testing.assert_allclose(found, wanted, rtol=1e-9, atol=1e-11, err_msg=str(path.key))
 
 
+@pytest.mark.slow
 def test_some_paths_in_any_order_and_any_batch(transform):
     x = noise(2, 3, *SHAPE).mT.contiguous().mT
     every = transform(x)
@@ -116,6 +119,7 @@ def fourier_pixels(monkeypatch, transform, keys):
     return sum(sizes)
 
 
+@pytest.mark.slow
 def test_costs_are_the_work_of_a_path_alone(monkeypatch):
     transform = Scattering2D((32, 32), J=3, L=2)
     paths = [path for path in transform.paths if path.key]
@@ -137,6 +141,7 @@ def test_the_first_layer_is_shared(monkeypatch):
     assert together < sum(apart) / 2
 
 
+@pytest.mark.slow
 def test_first_and_second_derivatives():
     transform = Scattering2D((8, 9), J=2, L=2)
     x = noise(2, 8, 9).requires_grad_()
@@ -146,6 +151,7 @@ def test_first_and_second_derivatives():
 
 
 @pytest.mark.parametrize("amplitude", [0.0, 1e-40, 1e-30, 1.0, 1e30])
+@pytest.mark.slow
 def test_gradients_are_finite_at_silence_and_at_equal_images(transform, amplitude):
     y = amplitude * noise(2, *SHAPE).float()
     y[1] = 0.5 * amplitude  # no structure at all
@@ -156,6 +162,7 @@ def test_gradients_are_finite_at_silence_and_at_equal_images(transform, amplitud
             assert torch.isfinite(x.grad).all()
 
 
+@pytest.mark.slow
 def test_second_derivatives_are_finite_at_zero(transform):
     x = torch.zeros(1, *SHAPE, requires_grad=True)
     x.data[0, :4] = noise(4, SHAPE[1]).float()
@@ -166,6 +173,7 @@ def test_second_derivatives_are_finite_at_zero(transform):
     assert curvature.abs().max() > 0
 
 
+@pytest.mark.slow
 def test_coefficients_scale_with_the_image(transform):
     x = noise(2, *SHAPE)
     for gain in (1e-300, 3e-7, 1e306):
@@ -173,6 +181,7 @@ def test_coefficients_scale_with_the_image(transform):
             torch.testing.assert_close(a / gain, b, rtol=1e-11, atol=0)
 
 
+@pytest.mark.slow
 def test_precision_follows_the_image_and_not_the_module(transform):
     x = noise(2, *SHAPE)
     cast = copy.deepcopy(transform).half().double()
@@ -202,6 +211,7 @@ def test_inference_mode_does_not_spoil_training():
 
 
 @pytest.mark.parametrize("angle", [0.0, 45.0, 90.0, -45.0])
+@pytest.mark.slow
 def test_a_grating_is_found_at_its_frequency_and_angle(angle):
     transform = Scattering2D((64, 64), J=3, L=4)
     y, x = np.meshgrid(np.arange(64), np.arange(64), indexing="ij")
@@ -214,6 +224,7 @@ def test_a_grating_is_found_at_its_frequency_and_angle(angle):
     assert (best["angle1"] - angle) % 180 == pytest.approx(0)
 
 
+@pytest.mark.slow
 def test_small_shifts_are_forgotten():
     x = torch.zeros(64, 64, dtype=torch.float64)
     x[24:40, 24:40] = noise(16, 16)
@@ -229,6 +240,7 @@ def test_small_shifts_are_forgotten():
     assert changes[0] > 1.5 * changes[1] > 6 * changes[2]
 
 
+@pytest.mark.slow
 def test_a_loss_between_images_draws_paths(transform):
     loss = TransformLoss(transform)
     x, y = noise(2, *SHAPE, seed=1), noise(2, *SHAPE)

@@ -14,6 +14,8 @@ from multipath.transforms import MultiResolutionSTFT, _frames
 from multipath.transforms._frames import Frames, differentiable_magnitudes, magnitudes
 from tests import GOLDEN as FOLDER
 
+from .cases import double_noise as noise
+
 GOLDEN = np.load(FOLDER / "mrstft.npz")
 SIZES = [  # fft, hop, win: even and odd, hops that do and do not divide the window, odd margins
     (64, 16, 64),
@@ -24,10 +26,6 @@ SIZES = [  # fft, hop, win: even and odd, hops that do and do not divide the win
     (2, 1, 1),
     (61, 60, 20),  # samples skipped between windows
 ]
-
-
-def noise(*shape, seed=0, dtype=torch.float64):
-    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=dtype)
 
 
 @pytest.fixture(scope="module")
@@ -100,6 +98,7 @@ def test_the_differentiable_twin_gives_the_same(fft, hop, win):
 
 
 @pytest.mark.parametrize("sizes", [(16, 8, 16), (15, 4, 9)])
+@pytest.mark.slow
 def test_gradients_of_gradients(sizes):
     transform = MultiResolutionSTFT(*([size] for size in sizes))
     x = noise(2, 40).requires_grad_()
@@ -173,19 +172,6 @@ def test_nothing_is_kept_for_a_target_without_gradient():
     (a,) = torch.autograd.grad(loss(x, y), x)
     (b,) = torch.autograd.grad(loss(y, x), x)
     torch.testing.assert_close(a, b)
-
-
-def test_half_precision_under_autocast_is_computed_in_single():
-    transform = MultiResolutionSTFT([64], [16])
-    x = noise(2, 300).bfloat16().requires_grad_()
-    with torch.autocast("cpu", dtype=torch.bfloat16):
-        (found,) = transform(x)
-    assert found.dtype == torch.float32
-    (expected,) = transform(x.detach().float())
-    assert torch.equal(found.detach(), expected)
-    found.sum().backward()
-    assert x.grad.dtype == torch.bfloat16
-    assert x.grad.abs().max() > 0
 
 
 def test_a_constant_lies_in_bin_zero_with_the_sum_of_the_window():

@@ -1,12 +1,9 @@
-"""Wavelet transforms: equal to PyWavelets, invertible, and no more work than asked for."""
+"""What both wavelet transforms owe: PyWavelets' values, inverses, no more work than asked for."""
 
-import copy
 import math
-import pickle
 from contextlib import nullcontext
 from typing import get_args
 
-import numpy as np
 import pytest
 import pywt
 import torch
@@ -14,27 +11,21 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from multipath import TransformLoss
-from multipath.errors import ConfigurationError, InputError
-from multipath.samplers import AdaptiveImportance
+from multipath.errors import ConfigurationError
 from multipath.transforms import WaveletPacket, WaveletTransform
 from multipath.transforms._dwt.extension import Mode
 from multipath.transforms._dwt.subbands import Subbands
 
+from .cases import PRECISION, require_equal
+from .cases import double_noise as noise
+
 MODES = get_args(Mode)
+
+
 WAVELETS = ["haar", "db2", "db5", "sym4", "coif1", "bior1.3", "bior2.2", "rbio3.1", "dmey"]
+
+
 ORTHOGONAL = ["haar", "db2", "db7", "sym5", "coif2"]
-PRECISION = {torch.float64: 1e-12, torch.float32: 1e-5}
-
-
-def noise(*shape, seed=0, dtype=torch.float64):
-    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=dtype)
-
-
-def require_equal(found, expected, dtype):
-    assert found.dtype == dtype
-    assert tuple(found.shape) == expected.shape
-    tolerance = PRECISION[dtype] * max(1.0, np.abs(expected).max())
-    np.testing.assert_allclose(found, expected, rtol=0, atol=tolerance)
 
 
 @pytest.mark.parametrize("dtype", PRECISION)
@@ -110,22 +101,6 @@ def test_orthogonal_wavelets_keep_energy(kind, wavelet):
     assert loss.item() == pytest.approx((x - y).square().sum().item(), rel=1e-10)
 
 
-def test_orders_of_packets_are_those_of_pywavelets():
-    tree = pywt.WaveletPacket(np.ones(32), "haar", maxlevel=4)
-    image = pywt.WaveletPacket2D(np.ones((8, 8)), "haar", maxlevel=2)
-    natural, frequency = (
-        WaveletPacket("haar", 4, order=order).paths.keys for order in ("natural", "frequency")
-    )
-    assert natural == [node.path for node in tree.get_level(4, "natural")]
-    assert frequency == [node.path for node in tree.get_level(4, "freq")]
-    natural, frequency = (
-        WaveletPacket("haar", 2, signal_ndim=2, order=order).paths.keys
-        for order in ("natural", "frequency")
-    )
-    assert natural == [node.path for node in image.get_level(2, "natural")]
-    assert frequency == [node.path for row in image.get_level(2, "freq") for node in row]
-
-
 def test_a_tone_is_in_the_band_that_says_so():
     sample_rate = 1000.0
     for transform in (
@@ -141,19 +116,6 @@ def test_a_tone_is_in_the_band_that_says_so():
     bands = WaveletPacket("haar", 3, sample_rate=sample_rate).paths
     assert [path.metadata["band"] for path in bands] == list(range(8))
     assert bands[-1].metadata["high"] == sample_rate / 2
-
-
-@pytest.mark.parametrize("row_band", range(4))
-def test_a_wave_is_in_the_band_of_an_image_that_says_so(row_band):
-    transform = WaveletPacket("db10", 2, signal_ndim=2)
-    rows, columns = torch.meshgrid(torch.arange(64.0), torch.arange(64.0), indexing="ij")
-    for path in transform.paths.filter(row_band=row_band):
-        row, column = (
-            math.pi * (path.metadata[f"{axis}_low"] + path.metadata[f"{axis}_high"])
-            for axis in ("row", "column")
-        )
-        energies = [c.square().sum() for c in transform(torch.cos(row * rows + column * columns))]
-        assert energies.index(max(energies)) == path.index
 
 
 def test_orientations():
@@ -227,16 +189,8 @@ def test_costs_are_the_samples_computed_for_a_path_alone(monkeypatch, kind, ndim
     assert (len(set(costs.tolist())) > 1) == (kind is WaveletTransform)
 
 
-def test_samplers_see_the_costs():
-    transform = WaveletTransform("haar", level=3)
-    sampler = AdaptiveImportance(cost_aware=True, floor=0.0)
-    sampler.bind(transform.paths)
-    probabilities = sampler.probabilities
-    costs = torch.tensor([path.cost for path in transform.paths], dtype=torch.float64)
-    torch.testing.assert_close(probabilities, costs.rsqrt() / costs.rsqrt().sum())
-
-
 @pytest.mark.parametrize("mode", MODES)
+@pytest.mark.slow
 def test_first_and_second_derivatives(mode):
     for kind, shape in ((WaveletTransform, (11,)), (WaveletPacket, (5, 6))):
         transform = kind("db2", level=2, mode=mode, signal_ndim=len(shape))
@@ -257,36 +211,6 @@ def test_images_of_any_batch_shape_and_layout(kind):
         torch.testing.assert_close(whole[1, 2], single)
     joined = transform.inverse(transform(x), length=(9, 12))
     torch.testing.assert_close(joined, x)
-
-
-def test_a_wavelet_of_ones_own():
-    taps = np.array([1.0, 1.0]) / math.sqrt(2)
-    bank = (taps, taps * [-1, 1], taps, taps * [1, -1])
-    own = WaveletTransform(pywt.Wavelet("own", filter_bank=bank), level=2)
-    copies = [copy.deepcopy(own), pickle.loads(pickle.dumps(own))]
-    x = noise(8)
-    for transform in (own, *copies):
-        for a, b in zip(transform(x), WaveletTransform("haar", level=2)(x), strict=True):
-            torch.testing.assert_close(a, b)
-
-
-def test_filters_of_odd_length_are_padded():
-    odd = pywt.Wavelet("odd", filter_bank=[[0.5, 1.0, 0.2]] * 4)
-    x = noise(9)
-    for found, expected in zip(
-        WaveletTransform(odd, level=1, mode="zero")(x),
-        pywt.dwt(x.numpy(), odd, "zero"),
-        strict=True,
-    ):
-        require_equal(found, expected, torch.float64)
-
-
-def test_joining_is_done_in_full_precision():
-    transform = WaveletTransform("db2", level=2)
-    x = noise(16).float()
-    with torch.autocast("cpu", dtype=torch.bfloat16):
-        joined = transform.inverse(transform(x), 16)
-    torch.testing.assert_close(joined, x, rtol=1e-5, atol=1e-5)
 
 
 @pytest.mark.parametrize(
@@ -310,31 +234,3 @@ def test_joining_is_done_in_full_precision():
 def test_what_cannot_be_is_refused_at_construction(make, message):
     with pytest.raises(ConfigurationError, match=message):
         make()
-
-
-def test_coefficients_that_are_no_signals_or_of_several_batches():
-    transform = WaveletTransform("db2", 2)
-    x = noise(2, 8)
-    bands = transform(x)
-    torch.testing.assert_close(transform.inverse(bands, np.int64(8)), x)
-    with pytest.raises(InputError, match=r"got torch\.int64"):
-        transform.inverse([band.long() for band in bands], 8)
-    with pytest.raises(InputError, match=r"path 'd2' of shape \(1, .* got \(2, "):
-        transform.inverse([bands[0][:1], *bands[1:]], 8)
-
-
-def test_signals_and_coefficients_that_do_not_fit():
-    transform, images = (WaveletTransform("haar", 2, signal_ndim=ndim) for ndim in (1, 2))
-    with pytest.raises(InputError, match=r"images of shape \(..., H, W\), got \(8,\)"):
-        images(torch.zeros(8))
-    with pytest.raises(InputError, match=r"got torch\.int64"):
-        transform(torch.zeros(8, dtype=torch.int64))
-    bands = transform(torch.zeros(2, 8))
-    with pytest.raises(InputError, match="coefficients of all 3 paths, got 2"):
-        transform.inverse(bands[:2], 8)
-    with pytest.raises(InputError, match=r"path 'd1' of shape \(8,\) .* 16, got \(2, 4\)"):
-        transform.inverse([torch.zeros(4), torch.zeros(4), bands[2]], 16)
-    with pytest.raises(InputError, match=r"expected 2 positive lengths, got 8"):
-        images.inverse(images(torch.zeros(8, 8)), 8)
-    with pytest.raises(InputError, match=r"expected 1 positive lengths, got 0"):
-        transform.inverse(bands, 0)

@@ -1,1 +1,1 @@
-"""The discrete wavelet transform: border extension and filter banks."""
+"""The engine of discrete wavelet transforms: extension at the borders, and filter banks."""

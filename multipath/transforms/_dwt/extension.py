@@ -1,4 +1,4 @@
-"""How signals go on beyond their ends."""
+"""Extension of signals beyond their ends."""
 
 from __future__ import annotations
 
@@ -15,10 +15,11 @@ Mode: TypeAlias = Literal[
 
 
 def extend(x: Tensor, n_taps: int, mode: Mode) -> Tensor:
-    """Signals (..., T) with what a filter of so many taps needs to the left and to the right.
+    """Signals (..., T) extended to the left and to the right for a filter of so many taps.
 
-    Frames of ``n_taps`` samples at every second of them give as many coefficients as PyWavelets
-    gives: T / 2, rounded up, with periodization, and (T + n_taps - 1) / 2, rounded down, otherwise.
+    Frames of ``n_taps`` samples that start at every second sample then give as many coefficients as
+    PyWavelets does: T / 2, rounded up, with periodization, and otherwise (T + n_taps - 1) / 2,
+    rounded down.
     """
     length = x.shape[-1]
     if mode == "periodization":
@@ -34,7 +35,7 @@ def extend(x: Tensor, n_taps: int, mode: Mode) -> Tensor:
 
 
 def _outside(x: Tensor, positions: NDArray[Any], mode: Mode) -> Tensor:
-    """Samples at positions outside of the signal."""
+    """The samples at positions outside of the signal."""
     sources, signs = _sources(positions, x.shape[-1], mode)
     values = x.index_select(-1, torch.from_numpy(sources).to(x.device))
     return values if signs is None else values * torch.from_numpy(signs).to(values)
@@ -46,16 +47,16 @@ def _sources(
     """Which sample stands at each position, and its sign if that varies."""
     last = length - 1
     match mode:
-        case "periodization":  # of an even length: the last sample counts twice if need be
+        case "periodization":  # the period is even: an odd length repeats its last sample
             return np.minimum(positions % (length + length % 2), last), None
         case "periodic":
             return positions % length, None
         case "constant":
             return positions.clip(0, last), None
-        case "reflect":  # the end samples once
+        case "reflect":  # mirrored at the end samples, which appear once
             around = positions % max(2 * last, 1)
             return np.minimum(around, 2 * last - around), None
-        case _:  # the end samples twice
+        case _:  # mirrored beside the end samples, which appear twice
             around = positions % (2 * length)
             mirrored = around > last
             sources = np.where(mirrored, 2 * length - 1 - around, around)

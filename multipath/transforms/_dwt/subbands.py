@@ -25,18 +25,18 @@ from .extension import Mode, extend
 Node: TypeAlias = tuple[int, ...]
 
 DEEPEST = 62
-"""Signals of 2^62 samples do not exist."""
+"""The most levels: no signal has more than 2^62 samples."""
 
 
 class Subbands(Transform):
-    """Splits signals in halves of their band, again and again, along a tree; keeps the leaves.
+    """Splits the band of signals into halves again and again, along a tree, and keeps the leaves.
 
     Args:
-        paths: The path table, a path for each leaf.
-        leaves: The leaves, in the order of the table; no other node may end a branch.
+        paths: The path table, with a path for each leaf.
+        leaves: The leaves in the order of the table; no other node may end a branch.
         wavelet: Name of a discrete wavelet of PyWavelets, or a ``pywt.Wavelet``.
-        mode: How signals go on beyond their ends.
-        signal_ndim: 1 or 2.
+        mode: How signals continue beyond their ends.
+        signal_ndim: 1 for signals, 2 for images.
     """
 
     def __init__(
@@ -52,15 +52,16 @@ class Subbands(Transform):
         self._leaves = tuple(leaves)
         low, high, low_back, high_back = map(np.array, self.wavelet.filter_bank)
         self.filters = FilterBuffers()
-        # A correlation with the reversed filter is a convolution.
+        # reversed, since a product with frames of the signal correlates instead of convolving
         self.filters.register_filter("analysis", np.stack([low, high])[:, ::-1])
-        # Row b, column p: the taps that bring band b to the samples of parity p.
+        # taps[b, :, p] bring band b to the samples of parity p: taps that would meet the zeros
+        # between coefficients are left out
         taps = np.stack([low_back, high_back])[:, ::-1].reshape(2, -1, 2)[..., ::-1].copy()
         self.filters.register_filter("synthesis", taps)
 
     @full_precision
     def coefficients(self, x: Tensor, indices: Sequence[int] | Tensor) -> list[Tensor]:
-        """Signed coefficients of the chosen subbands; branches they share are computed once.
+        """Signed coefficients of the chosen subbands; branches that they share are computed once.
 
         Args:
             x: Signals, shape (..., T), or images, shape (..., H, W), of any size; float32 or
@@ -70,31 +71,31 @@ class Subbands(Transform):
         Raises:
             InputError: If x is no batch of signals, or an index is out of range.
         """
-        self._check(x)
+        check_signal(x)
+        if x.ndim < self.signal_ndim:
+            raise InputError(f"expected images of shape (..., H, W), got {tuple(x.shape)}")
         chosen = check_indices(indices, len(self.paths))
         batch, shape = x.shape[: -self.signal_ndim], x.shape[-self.signal_ndim :]
         bands = self._split(
             x.reshape(-1, 1, *shape).to(working_dtype(x)), {self._leaves[i] for i in chosen}
         )
-        return [
-            bands[self._leaves[i]].reshape(*batch, *bands[self._leaves[i]].shape[1:])
-            for i in chosen
-        ]
+        values = [bands[self._leaves[i]] for i in chosen]
+        return [v.reshape(*batch, *v.shape[1:]) for v in values]
 
     @full_precision
     def inverse(self, coefficients: Sequence[Tensor], length: int | Sequence[int]) -> Tensor:
         """The signals that have these coefficients.
 
         Args:
-            coefficients: One tensor a path, all of them, as ``transform(x)`` returns them.
-            length: T, or (H, W): different lengths share numbers of coefficients.
+            coefficients: One tensor for each path of the table, as ``transform(x)`` returns them.
+            length: T, or (H, W); it does not follow from the number of coefficients.
 
         Returns:
-            Shape (..., T) or (..., H, W).
+            Signals of shape (..., T), or images of shape (..., H, W).
 
         Raises:
-            InputError: If there is not one tensor a path, or one has not the shape that signals of
-                this length give.
+            InputError: If there is not one tensor for each path, or a tensor does not have the
+                shape that signals of this length give.
         """
         given: Any = length
         shape = (int(given),) if isinstance(given, Integral) else tuple(given)
@@ -115,20 +116,15 @@ class Subbands(Transform):
                 )
         return self._merge((), dict(zip(self._leaves, coefficients, strict=True)), shape)
 
-    def _check(self, x: Tensor) -> None:
-        check_signal(x)
-        if x.ndim < self.signal_ndim:
-            raise InputError(f"expected images of shape (..., H, W), got {tuple(x.shape)}")
-
     def _split(self, x: Tensor, leaves: set[Node]) -> dict[Node, Tensor]:
-        """Bands (batch, ...) of some leaves, from signals (batch, 1, ...)."""
+        """Bands (batch, ...) of some leaves, from signals (batch, 1, ...), level by level."""
         wanted = {leaf[:depth] for leaf in leaves for depth in range(len(leaf) + 1)}
         analysis = self.filters.derived("analysis", x, partial(self.filters.filter, "analysis"))
         found: dict[Node, Tensor] = {}
         nodes: list[Node] = [()]
         while nodes:
             found.update((node, x[:, row]) for row, node in enumerate(nodes) if node in leaves)
-            # nodes of one depth have one shape; those that need the same halves are split at once
+            # nodes of one depth have one shape: those that need the same halves are split together
             rows: dict[tuple[int, ...], list[int]] = {}
             for row, node in enumerate(nodes):
                 halves = tuple(half for half in (0, 1) if (*node, half) in wanted)
@@ -147,14 +143,14 @@ class Subbands(Transform):
         return found
 
     def _halves(self, x: Tensor, bank: Tensor, axis: int) -> Tensor:
-        """Bands of nodes (batch, nodes, ...), every second sample: (batch, nodes * halves, ...)."""
+        """Halves (batch, nodes * halves, ...) of nodes (batch, nodes, ...), subsampled by two."""
         n_taps = bank.shape[1]
-        # a product and not a convolution, which accelerators would do in reduced precision
+        # a product rather than a convolution, which accelerators compute in reduced precision
         frames = extend(x.movedim(axis, -1), n_taps, self.mode).unfold(-1, n_taps, 2)
         return (frames @ bank.mT).movedim(-1, 2).flatten(1, 2).movedim(-1, axis)
 
     def _merge(self, node: Node, leaves: dict[Node, Tensor], shape: tuple[int, ...]) -> Tensor:
-        """The signal at a node."""
+        """The signal at a node, put together from the leaves below it."""
         if node in leaves:
             return leaves[node]
         halves = torch.stack([self._merge((*node, half), leaves, shape) for half in (0, 1)])
@@ -162,7 +158,7 @@ class Subbands(Transform):
         bands = halves.movedim(axis, -1)
         taps = self.filters.filter("synthesis", bands)
         start = 0
-        if self.mode == "periodization":
+        if self.mode == "periodization":  # coefficients continue periodically, as the signal does
             margin = taps.shape[1]
             around = torch.arange(-margin, bands.shape[-1] + margin) % bands.shape[-1]
             bands = bands[..., around.to(bands.device)]
@@ -172,7 +168,7 @@ class Subbands(Transform):
         return samples.narrow(-1, start, self._shape(node, shape)[axis]).movedim(-1, axis)
 
     def _shape(self, node: Node, shape: tuple[int, ...]) -> tuple[int, ...]:
-        """Shape of a node, for signals of a shape."""
+        """Shape of the signal at a node, for signals of a given shape."""
         sizes = list(shape)
         extra = 1 if self.mode == "periodization" else self.wavelet.dec_len - 1
         for depth in range(len(node)):
@@ -181,12 +177,12 @@ class Subbands(Transform):
         return tuple(sizes)
 
     def extra_repr(self) -> str:
-        """Shown by ``print``."""
+        """Settings that ``print`` shows."""
         return f"{self.wavelet.name}, mode={self.mode}, P={len(self.paths)}"
 
 
 def find_wavelet(wavelet: str | pywt.Wavelet) -> pywt.Wavelet:
-    """The wavelet of a name.
+    """The wavelet that a name stands for; a wavelet is returned as it is.
 
     Raises:
         ConfigurationError: If PyWavelets has no discrete wavelet of this name.
@@ -201,14 +197,14 @@ def find_wavelet(wavelet: str | pywt.Wavelet) -> pywt.Wavelet:
             ) from None
     if not isinstance(wavelet, pywt.Wavelet):
         raise ConfigurationError(f"wavelet must be a name or a pywt.Wavelet, got {wavelet!r}")
-    return wavelet  # whose filters are padded to one even length
+    return wavelet  # PyWavelets pads its filters to one even length
 
 
 def check_tree(level: int, mode: str, signal_ndim: int) -> None:
-    """Refuse settings that wavelet transforms share.
+    """Refuse settings of a wavelet transform that are out of range.
 
     Raises:
-        ConfigurationError: Saying which.
+        ConfigurationError: If a setting is out of range; the message names it.
     """
     check_integers(level=level, signal_ndim=signal_ndim)
     if not 1 <= level <= DEEPEST:
@@ -220,11 +216,11 @@ def check_tree(level: int, mode: str, signal_ndim: int) -> None:
 
 
 def octave(band: int, level: int, sample_rate: float) -> tuple[float, float]:
-    """Lowest and highest frequency of a band out of 2^level, in the unit of the sample rate."""
+    """Lowest and highest frequency of one of 2^level bands, in the unit of the sample rate."""
     width = sample_rate / 2 ** (level + 1)
     return band * width, (band + 1) * width
 
 
 def work(leaf: Node) -> float:
-    """What one leaf alone costs: samples filtered on the way to it, of a signal of one sample."""
+    """Cost of a leaf alone: samples filtered on the way to it per sample of the signal."""
     return sum(0.5**depth for depth in range(len(leaf)))

@@ -21,12 +21,12 @@ def inverse_planes(band: Tensor, length: int) -> Tensor:
     """Inverse transform of a spectrum that is zero beyond its first bins; differentiable twice.
 
     Args:
-        band: Complex, shape (..., width): bins 0 to width - 1.
+        band: Bins 0 to width - 1, complex of shape (..., width).
         length: Number of samples out; a wider band is folded, as subsampling does.
 
     Returns:
-        Shape (2, ..., length), real and imaginary plane, up to a rotation of phase, not divided by
-        anything.
+        Real and imaginary plane, shape (2, ..., length), up to a rotation of phase and unscaled:
+        not divided by the number of samples.
     """
     step = oversampling(band.shape[-1], length)
     n_bins = step * length // 2 + 1
@@ -42,7 +42,7 @@ def inverse_planes(band: Tensor, length: int) -> Tensor:
 def oversampling(width: int, length: int) -> int:
     """How many times longer a transform must be for a band to lie below its middle bin.
 
-    Taking every so many samples of what comes out folds the spectrum.
+    Subsampling its output by this factor then folds the spectrum.
     """
     step = 1
     while width + 1 > step * length // 2:
@@ -51,7 +51,7 @@ def oversampling(width: int, length: int) -> int:
 
 
 def stuffed(x: Tensor, step: int) -> Tensor:
-    """The adjoint of taking every so many samples: zeros between them."""
+    """The adjoint of keeping one sample in ``step``: zeros are put between samples."""
     if step == 1:
         return x
     longer = x.new_zeros(*x.shape[:-1], step * x.shape[-1])
@@ -60,22 +60,23 @@ def stuffed(x: Tensor, step: int) -> Tensor:
 
 
 def peak_scale(signals: Tensor) -> Tensor:
-    """Powers of two, shape (batch,), that signals (batch, samples) divided by peak near 1 with.
+    """Powers of two, shape (batch,): signals (batch, samples) divided by them peak near 1.
 
-    Dividing by them rounds nothing, and brings the squares of all that matters within range.
+    Dividing by a power of two rounds nothing, and brings the squares of all samples that matter
+    into the range of the precision.
     """
-    # filters divided by them stay well within range as well
+    # what is divided by a scale within this limit, such as a window, does not overflow either
     limit = int(0.8 * math.log2(torch.finfo(signals.dtype).max))
-    if is_traced(signals):  # steps of zero slope, unlike frexp
+    if is_traced(signals):  # ceil has a slope, zero, that torch.func knows; frexp has none
         peaks = signals.abs().amax(dim=1)
-        peaks = torch.where(peaks > 0, peaks, 1.0)  # the slope of a logarithm at zero is no number
+        peaks = torch.where(peaks > 0, peaks, 1.0)  # the slope of a logarithm at zero is not finite
         return torch.exp2(peaks.log2().ceil().clamp(-limit, limit))
     exponent = torch.frexp(signals.detach().abs().amax(dim=1)).exponent
     return torch.ldexp(torch.ones_like(signals[:, 0]), exponent.clamp(-limit, limit))
 
 
 def half_spectra(like: Tensor, shape: Sequence[int], width: int) -> Tensor:
-    """Room for half spectra: zero but in bins 1 to width, which are not yet set."""
+    """Buffer for half spectra: zero except in bins 1 to width, which are left unset."""
     halves = like.new_empty(shape)
     halves[..., :1].zero_()
     halves[..., width + 1 :].zero_()
@@ -85,8 +86,9 @@ def half_spectra(like: Tensor, shape: Sequence[int], width: int) -> Tensor:
 class _Halves(torch.autograd.Function):
     """Half spectra of the real and of the imaginary part of a signal whose spectrum is a band.
 
-    The band goes to bins 1 to width: twice the real part would come out, and from -i times the
-    band twice the imaginary part. Bin 0 must stay free since its imaginary part would be lost.
+    A real inverse transform gives twice the real part of the signal from the band, and twice the
+    imaginary part from -i times the band: hence the halves. The band goes to bins 1 to width,
+    because bin 0 would lose its imaginary part.
     """
 
     @staticmethod
@@ -104,7 +106,7 @@ class _Halves(torch.autograd.Function):
 
 
 def modulus(planes: Tensor) -> Tensor:
-    """Modulus of (batch, 2, ...) planes; its gradient is zero, not NaN, where it is zero."""
+    """Modulus of planes (batch, 2, ...); its gradient is zero, not NaN, where it is zero."""
     if is_traced(planes):
         return plain_modulus(planes)
     result: Tensor = _Modulus.apply(planes)  # type: ignore[no-untyped-call]
@@ -112,16 +114,17 @@ def modulus(planes: Tensor) -> Tensor:
 
 
 def plain_modulus(planes: Tensor) -> Tensor:
-    """The same in plain operations: all its derivatives are zero where it is zero."""
+    """Modulus of planes in plain operations; all its derivatives are zero where it is zero."""
     real, imaginary = planes.unbind(dim=1)
     power = real * real + imaginary * imaginary
     silent = power == 0
-    # infinity where it is silent would become NaN in a derivative: one is taken and thrown away
+    # The slope of the root at zero, infinity, would become NaN even where it is not selected: the
+    # root is taken of one there instead.
     return torch.where(silent, 0.0, torch.where(silent, 1.0, power).sqrt())
 
 
 class _Modulus(torch.autograd.Function):
-    """hypot with a gradient that is finite everywhere; written to be differentiated again."""
+    """Modulus by hypot, with a gradient that is finite everywhere and can be differentiated."""
 
     @staticmethod
     def forward(ctx: Any, planes: Tensor) -> Tensor:
@@ -143,32 +146,33 @@ class _Modulus(torch.autograd.Function):
 
 
 def quick_modulus(real: Tensor, imaginary: Tensor) -> Tensor:
-    """Modulus of numbers whose squares are within range; no gradient."""
-    # a reciprocal square root and a reciprocal take less time than a square root
+    """Modulus of numbers whose squares are within range, without gradient."""
+    # a reciprocal square root and a reciprocal take less time than one square root; zero goes by
+    # infinity back to zero
     return torch.mul(real, real).addcmul_(imaginary, imaginary).rsqrt_().reciprocal_()
 
 
 def inverse_modulus(real: Tensor, imaginary: Tensor) -> Tensor:
-    """One over a :func:`quick_modulus`, finite where the squares in it have vanished."""
+    """One over the :func:`quick_modulus`, finite where the squares underflow to zero."""
     smallest = real.new_full((), torch.finfo(real.dtype).tiny)
     return torch.addcmul(smallest, real, real).addcmul_(imaginary, imaginary).rsqrt_()
 
 
 def modulus_and_inverse(real: Tensor, imaginary: Tensor) -> tuple[Tensor, Tensor]:
-    """Both :func:`quick_modulus` and :func:`inverse_modulus`."""
+    """The :func:`quick_modulus` and one over it, finite where the squares underflow to zero."""
     inverse = torch.mul(real, real).addcmul_(imaginary, imaginary).rsqrt_()
     return inverse.reciprocal(), inverse.clamp_max_(torch.finfo(inverse.dtype).tiny ** -0.5)
 
 
 def half_spectrum(x: Tensor) -> Tensor:
-    """``torch.fft.rfft``, with a real inverse transform as backward instead of a complex one."""
+    """``torch.fft.rfft`` with a real inverse transform as backward, instead of a complex one."""
     transform = torch.fft.rfft if is_traced(x) else _HalfSpectrum.apply
     result: Tensor = transform(x)
     return result
 
 
 class _HalfSpectrum(torch.autograd.Function):
-    """A half spectrum; its adjoint is a real inverse transform."""
+    """Half spectrum whose adjoint is a real inverse transform."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor) -> Tensor:
@@ -183,7 +187,7 @@ class _HalfSpectrum(torch.autograd.Function):
 
 def adjoint_rfft(gradient: Tensor, length: int) -> Tensor:
     """Gradient with respect to a real signal, from that of the first bins of its half spectrum."""
-    # an unscaled inverse counts the inner bins twice, the first and the middle one once
+    # an unscaled real inverse counts inner bins twice, but the first and the middle one once
     halved = gradient / 2
     halved[..., 0] *= 2
     if 2 * (halved.shape[-1] - 1) == length:

@@ -1,4 +1,4 @@
-"""Filters as named buffers that follow their module's device and the precision of the signal."""
+"""Filters as named buffers that follow the device of their module and the signals' precision."""
 
 from __future__ import annotations
 
@@ -34,14 +34,17 @@ class FilterBuffers(nn.Module):
         self.register_buffer(name, torch.from_numpy(self._designs[name]), persistent=False)
 
     def derived(self, key: Any, like: Tensor, make: Callable[[Tensor], Made]) -> Made:
-        """What ``make`` returns, remembered for the key and the dtype and device of a tensor.
+        """What ``make`` returns, cached for a key and the dtype and device of a tensor.
 
-        It is given a tensor of that dtype and device.
+        Args:
+            key: Identifies what is made.
+            like: A tensor of the dtype and device wanted.
+            make: Called with an empty tensor of that dtype and device.
         """
         full_key = (key, like.dtype, like.device)
         if full_key not in self._derived:
-            # made in an evaluation under inference mode, or while torch.func differentiates, they
-            # must still serve in training
+            # what is made in an evaluation under inference mode, or while torch.func
+            # differentiates, must still serve in training
             with untraced(), torch.inference_mode(False), torch.no_grad():
                 self._derived[full_key] = make(torch.empty(0, dtype=like.dtype, device=like.device))
         return self._derived[full_key]  # type: ignore[no-any-return]
@@ -51,7 +54,7 @@ class FilterBuffers(nn.Module):
         return self.get_buffer(name).to(device=like.device, dtype=like.dtype)
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> FilterBuffers:
-        """Follow the module to another device, not to another dtype."""
+        """Follow the module to another device, but not to another dtype."""
         for name in self._designs:
             del self._buffers[name]
         super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
@@ -65,5 +68,5 @@ class FilterBuffers(nn.Module):
         return self
 
     def __getstate__(self) -> dict[str, Any]:
-        """Copies and pickles derive anew."""
+        """State without what is derived, which copies and pickles derive anew."""
         return {**self.__dict__, "_derived": {}}

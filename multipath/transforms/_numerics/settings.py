@@ -1,4 +1,4 @@
-"""Checks of settings that several transforms share."""
+"""Checks of the settings that several transforms share."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ def check_integers(**settings: object) -> None:
     """Refuse settings that are not whole numbers.
 
     Raises:
-        ConfigurationError: Naming the setting.
+        ConfigurationError: If a setting is no whole number; the message names it.
     """
     for name, value in settings.items():
         if isinstance(value, bool) or not isinstance(value, Integral):
@@ -24,17 +24,21 @@ def check_rate(sample_rate: Any) -> None:
     """Refuse sample rates that are not positive.
 
     Raises:
-        ConfigurationError: If it is not.
+        ConfigurationError: If the sample rate is no positive number.
     """
     if not (isinstance(sample_rate, Real) and float(sample_rate) > 0):
         raise ConfigurationError(f"sample_rate must be positive, in Hz, got {sample_rate!r}")
 
 
 def wavelets_per_octave(Q: int | tuple[int, int], second: int) -> tuple[int, int]:
-    """(Q1, Q2) from a pair, or from Q1 alone.
+    """The pair (Q1, Q2), from a pair or from Q1 alone.
+
+    Args:
+        Q: The pair, or Q1.
+        second: The Q2 that goes with Q1 alone.
 
     Raises:
-        ConfigurationError: If it is neither.
+        ConfigurationError: If Q is neither.
     """
     pair = (Q, second) if isinstance(Q, int) else tuple(Q) if isinstance(Q, Sequence) else ()
     if len(pair) != 2:
@@ -47,7 +51,7 @@ def check_scattering(n_samples: int, J: int, Q: tuple[int, int], T: int) -> None
     """Refuse settings of a scattering transform over time that are out of range.
 
     Raises:
-        ConfigurationError: Saying which.
+        ConfigurationError: If a setting is out of range; the message names it.
     """
     check_integers(n_samples=n_samples, J=J, T=T)
     if J < 1 or min(Q) < 1:

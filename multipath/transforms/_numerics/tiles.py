@@ -7,31 +7,32 @@ from typing import TypeAlias
 
 import torch
 
-# Numbers in a tile. On a processor, few enough to stay in its cache, enough to keep every core
-# busy; an accelerator wants few launches instead.
+# Numbers in a tile. On a CPU they must be few enough to stay in its cache and enough to keep every
+# core busy; an accelerator wants few launches instead.
 CPU_TILE = 2**20
 ACCELERATOR_TILE = 2**27
-# Some signals, and of how many of them a gradient is wanted.
-SignalTiles: TypeAlias = Iterator[tuple[slice, int]]
-# The largest block that teaches glibc's allocator to keep memory, in bytes.
+# The largest block, in bytes, whose release makes glibc's allocator keep memory.
 KEPT_BLOCK = 2**25 - 2**12
-
-
-def tile_numbers(device: torch.device) -> int:
-    """How many numbers to hold at once on a device."""
-    return CPU_TILE if device.type == "cpu" else ACCELERATOR_TILE
+# Tiles of signals, and of how many signals in each a gradient is wanted.
+SignalTiles: TypeAlias = Iterator[tuple[slice, int]]
 
 
 def tile_size(numbers: int, device: torch.device) -> int:
-    """How many items of so many numbers to treat at once, at least one: a power of two."""
-    most = max(1, tile_numbers(device) // numbers)
-    return 1 << most.bit_length() - 1
+    """How many items of so many numbers to treat at once: a power of two, at least one."""
+    tile = CPU_TILE if device.type == "cpu" else ACCELERATOR_TILE
+    return 1 << max(1, tile // numbers).bit_length() - 1
 
 
 def signal_tiles(n_signals: int, size: int, wanted: int) -> SignalTiles:
-    """Signals in tiles, and of how many in each a gradient is wanted: all, none, or all there are.
+    """Signals in tiles, and of how many signals in each a gradient is wanted.
 
-    Directions are kept in place of planes; a tile half kept would be kept as a whole.
+    Unless one tile holds all signals, a gradient is wanted of all in a tile or of none: directions
+    take the place of planes in memory, and to keep a part of that memory is to keep it all.
+
+    Args:
+        n_signals: Number of signals.
+        size: Most signals in a tile.
+        wanted: A gradient is wanted of so many signals, the first ones.
     """
     if n_signals <= size:
         yield slice(0, n_signals), wanted
@@ -43,11 +44,12 @@ def signal_tiles(n_signals: int, size: int, wanted: int) -> SignalTiles:
 
 
 def keep_freed_memory() -> None:
-    """Have the tiles of one step reuse the memory of the step before.
+    """Make the tiles of one step reuse the memory of the step before.
 
-    glibc hands freed memory back to the system, page by page to be faulted in again, beyond a
-    threshold that it raises to twice the largest block it has seen freed, blocks of 32 MiB at most.
-    So one such block is made and freed. It is never touched, hence costs nothing; elsewhere it has
-    no effect. Page faults were a quarter of a step's time.
+    Above a threshold, glibc returns freed memory to the system, from where it must be faulted in
+    again page by page: that took a quarter of the time of a step. glibc raises the threshold to
+    twice the largest block that it has seen freed, counting blocks of up to 32 MiB. So one such
+    block is made and freed here. It is never touched and hence costs nothing; with other allocators
+    it has no effect.
     """
     torch.empty(KEPT_BLOCK, dtype=torch.uint8)

@@ -1,8 +1,8 @@
 """Whether a tensor is being differentiated by ``torch.func``.
 
-The hand-written kernels write into buffers and have a backward, which is all that training needs.
-``torch.func`` (``jvp``, ``grad``, any nesting of them) asks for operations that it can see through:
-for its tensors the transforms go through the same steps in plain operations.
+The hand-written kernels write into buffers and have a backward of their own, which is all that
+training needs. ``torch.func`` (``jvp``, ``grad``, any nesting of them) needs operations that it can
+see through: for its tensors, the transforms go through the same steps in plain operations.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from torch._functorch.pyfunctorch import temporarily_clear_interpreter_stack
 
 
 def is_traced(x: Tensor) -> bool:
-    """Whether x belongs to a ``torch.func`` transform."""
+    """Whether a tensor belongs to a ``torch.func`` transform."""
     return bool(torch._C._functorch.is_functorch_wrapped_tensor(x))
 
 

@@ -9,13 +9,14 @@ from torch import Tensor
 from .products import product
 from .wavelets import Spectrum
 
-LONGEST_BLOCK, SHORTEST_BLOCK = 256, 16  # samples summed by one matrix product
-# Fraction of the peak; in float64, just above the rounding of the inverse transform.
+LONGEST_BLOCK, SHORTEST_BLOCK = 256, 16  # samples that one matrix product sums
+# Fraction of the peak below which the filter counts as zero; in float64, just above the rounding of
+# the inverse transform.
 NEGLIGIBLE = {torch.float32: 1e-9, torch.float64: 1e-15}
 
 
 class StridedAverage:
-    r"""Circular convolution with a low-pass filter h, one output in s samples.
+    r"""Circular convolution with a low-pass filter h that keeps one output in s samples.
 
     With the input cut into frames of s samples, :math:`x[f s + i]`,
 
@@ -28,13 +29,13 @@ class StridedAverage:
 
     .. math:: h[d s - (b B + j)] = \sum_r C_d[b, r]\, v_r[j],
 
-    so that the input is read by one product with a few rows. Time and memory are in proportion to
-    the signal.
+    so that one product with a few rows reads the input. Time and memory are proportional to the
+    length of the signal.
 
     Args:
         spectrum: The filter in the frequency domain, one bin per input sample.
         stride: s, divides the number of input samples.
-        kept: Which outputs to compute.
+        kept: Which of the output frames to compute.
         like: A tensor of the precision and device wanted.
     """
 
@@ -44,20 +45,20 @@ class StridedAverage:
         impulse = np.fft.ifft(spectrum).real
         delays = np.arange(n_frames)
         reach = np.abs(impulse).reshape(n_frames, stride).max(axis=1)
-        # delay d meets samples d s - i for i in [0, s): the end of one frame, the start of it
+        # delay d meets samples d s - i of h for i in [0, s): they lie in frames d - 1 and d
         reach = np.maximum(reach, np.roll(reach, 1))
         delays = delays[reach > NEGLIGIBLE[like.dtype] * reach.max()]
         weights = impulse[(delays[None, :] * stride - np.arange(stride)[:, None]) % n]
         self.stride, self.n_frames, self.n_delays = stride, n_frames, len(delays)
         block = min(stride, max(SHORTEST_BLOCK, min(LONGEST_BLOCK, stride // 16)))
-        # all delays and blocks side by side: (block, blocks * delays)
+        # all delays and blocks side by side, (block, blocks * delays): one basis for all of them
         table = weights.reshape(-1, block, len(delays)).swapaxes(0, 1).reshape(block, -1)
         shapes, sizes, _ = np.linalg.svd(table, full_matrices=False)
         shapes = shapes[:, sizes > NEGLIGIBLE[like.dtype] * sizes[0]]
         parts = (shapes.T @ table).reshape(shapes.shape[1], -1, len(delays)).swapaxes(0, 1)
         self.block = block
         self.shapes = torch.as_tensor(shapes, dtype=like.dtype, device=like.device)
-        # (blocks * shapes, delays)
+        # what each block's coefficients give to each delay: (blocks * shapes, delays)
         self.parts = torch.as_tensor(
             parts.reshape(-1, len(delays)), dtype=like.dtype, device=like.device
         )
@@ -71,7 +72,7 @@ class StridedAverage:
         return self.gather(self.project(x))
 
     def project(self, x: Tensor) -> Tensor:
-        """Weighted sums of whole frames of (..., samples), shape (..., frames, delays)."""
+        """Weighted sums of each frame of (..., samples), shape (..., frames, delays)."""
         blocks = product(x.reshape(-1, self.block), self.shapes)
         sums = blocks.reshape(-1, len(self.parts)) @ self.parts
         return sums.reshape(*x.shape[:-1], -1, self.n_delays)
@@ -83,7 +84,7 @@ class StridedAverage:
         return samples.reshape(*gradient.shape[:-2], -1)
 
     def gather(self, sums: Tensor) -> Tensor:
-        """Outputs (..., frames kept) from all the weighted sums."""
+        """Outputs (..., frames kept) from the weighted sums of all frames."""
         terms = sums.flatten(-2).index_select(-1, self.source)
         averaged: Tensor = terms.unflatten(-1, (self.n_kept, -1)).sum(dim=-1)
         return averaged
@@ -92,5 +93,6 @@ class StridedAverage:
         """The adjoint of :meth:`gather`."""
         sums = gradient.new_zeros(*gradient.shape[:-1], self.n_frames * self.n_delays)
         terms = gradient.repeat_interleave(self.n_delays, dim=-1)
-        sums[..., self.source] = terms  # each sum goes to one output at most
+        # each sum goes to at most one output, so that an assignment adds up all there is
+        sums[..., self.source] = terms
         return sums.reshape(*gradient.shape[:-1], self.n_frames, self.n_delays)

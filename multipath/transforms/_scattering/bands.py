@@ -1,9 +1,9 @@
-"""Band-pass filters as the few bins that count.
+"""Band-pass filters reduced to the few bins that matter.
 
-A Morlet wavelet is a bump of a few per cent of the spectrum. Filtering a signal with it and
-keeping one sample in 2^level needs the bins under the bump alone, written from the lowest bins on
-into a spectrum of the subsampled length: a shift in frequency, that is a rotation of phase in time,
-which the modulus does not see. No full-length product, no full-length inverse transform.
+A Morlet wavelet is a bump that covers a few per cent of the spectrum. To filter a signal with it
+and keep one sample in 2^level takes no full-length product and no full-length inverse transform:
+the bins under the bump are written to the lowest bins of a spectrum of the subsampled length. That
+shifts them in frequency, which rotates phases in time, which the modulus does not see.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ class Band:
     """The bins where a filter is above a threshold.
 
     Attributes:
-        start: First bin; negative or beyond the middle bin where the filter reaches there.
-        values: The filter from there on.
+        start: The first bin; negative, or beyond the middle bin, where the filter reaches there.
+        values: Values of the filter from that bin on.
         offset: Where the values begin in the buffer that holds the whole bank.
     """
 
@@ -40,7 +40,7 @@ class Band:
 
     @property
     def reach(self) -> int:
-        """How many bins of a real signal's half spectrum it needs, counted from bin 0."""
+        """How many bins of a real signal's half spectrum the band needs, counted from bin 0."""
         return max(self.stop, 1 - self.start)
 
     def above(self, threshold: float) -> Band:
@@ -58,6 +58,7 @@ class Band:
 def find_band(spectrum: Spectrum, centre: float, threshold: float) -> Band:
     """The band of a filter given on all bins, around its centre frequency (cycles/sample)."""
     n = len(spectrum)
+    # unwrapped around the centre, so that a band that crosses bin 0 stays in one piece
     middle = round(centre * n)
     around = np.arange(middle - n // 2, middle + n - n // 2)
     return Band(int(around[0]), spectrum[around % n]).above(threshold)
@@ -74,9 +75,9 @@ def concatenate(bands: Sequence[Band]) -> tuple[list[Band], NDArray[np.float64]]
 
 
 def extend(half_spectrum: Tensor, below: int, beyond: int) -> Tensor:
-    """Half spectra of real signals with some negative bins and some beyond the middle one.
+    """Half spectra of real signals with ``below`` negative bins and ``beyond`` past the middle one.
 
-    Those mirror the others.
+    The added bins are complex conjugates of bins that are there.
     """
     n = half_spectrum.shape[-1]
     parts = [half_spectrum]
@@ -84,4 +85,5 @@ def extend(half_spectrum: Tensor, below: int, beyond: int) -> Tensor:
         parts.insert(0, half_spectrum[..., 1 : below + 1].conj().flip(-1))
     if beyond:
         parts.append(half_spectrum[..., n - 1 - beyond : n - 1].conj().flip(-1))
+    # what is conjugated lazily cannot be viewed as pairs of real numbers
     return torch.cat(parts, dim=-1).resolve_conj() if len(parts) > 1 else half_spectrum

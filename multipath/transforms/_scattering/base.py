@@ -1,4 +1,4 @@
-"""What the scattering transforms have in common."""
+"""What the scattering transforms over time have in common."""
 
 from __future__ import annotations
 
@@ -38,13 +38,13 @@ class Scattering(Transform):
 
     @abstractmethod
     def _requests(self, indices: Sequence[int]) -> tuple[dict[int, list[int]], list[int]]:
-        """What paths need of the first layer: the rows of each rate n2, and rows for order 1."""
+        """What paths need of the first layer: the rows n1 of each n2, and the rows of order 1."""
 
     @abstractmethod
     def _averages(
         self, layers: Sequence[SpectrumLayer], indices: Sequence[int]
     ) -> Iterator[tuple[Tensor, Finish]]:
-        """What comes out of the averaging over time, and what it becomes.
+        """Averages over time, and functions that turn them into coefficients.
 
         Args:
             layers: From :meth:`TimeScattering.first_layer`.
@@ -58,7 +58,7 @@ class Scattering(Transform):
     def _scatter(
         self, signals: Sequence[Tensor], indices: Sequence[int] | Tensor
     ) -> list[list[Tensor]]:
-        """Coefficients of one batch, or of two of which the second wants no gradient."""
+        """Coefficients of one batch, or of two, the second of which wants no gradient."""
         for x in signals:
             check_signal(x, self.n_samples)
         chosen = check_indices(indices, len(self.paths))
@@ -109,7 +109,7 @@ class Scattering(Transform):
     ) -> tuple[list[Tensor], list[Tensor]]:
         """:meth:`coefficients` of x and of y, computed in one batch.
 
-        Nothing is kept for a gradient with respect to y, unless y requires one.
+        Nothing is saved for a gradient with respect to y unless y requires one.
         """
         if is_traced(x) or (y.requires_grad and torch.is_grad_enabled()):
             return super().coefficient_pairs(x, y, indices)
@@ -120,13 +120,13 @@ class Scattering(Transform):
     def coefficient_jets(
         self, jets: Tensor, indices: Sequence[int] | Tensor, order: JetOrder
     ) -> list[Tensor]:
-        """See the base class; scattering is linear but for its moduli. No gradient."""
+        """Jets of coefficients, by hand: scattering is linear but for its moduli. No gradient."""
         check_signal(jets, self.n_samples)
         chosen = check_indices(indices, len(self.paths))
         distinct = list(dict.fromkeys(chosen))
         with torch.no_grad():
             scale = peak_scale(jets[0].to(working_dtype(jets)))
-            # the components of a signal follow one another: they meet in its moduli
+            # the components of one signal follow one another, since they meet in its moduli
             signals = (jets / scale[:, None]).transpose(0, 1).flatten(0, 1)
             scales = scale.repeat_interleave(len(order))
             layers = self.time.first_layer(signals, *self._requests(distinct), order=order)
@@ -138,14 +138,14 @@ class Scattering(Transform):
 
     @full_precision
     def prepare(self, x: Tensor) -> list[Tensor]:
-        """The scale, the averaged signal and the first layer of signals (batch, n_samples)."""
+        """Scales, averaged signals and first layers of signals of shape (batch, n_samples)."""
         check_signal(x, self.n_samples)
         signals, scale = _normalise(x)
         layers = self.time.first_layer(signals, *self._requests(range(len(self.paths))))
         return [scale, self.time.zeroth_order(signals), *(layer.joint for layer in layers)]
 
     def finish(self, prepared: Sequence[Tensor], indices: Sequence[int] | Tensor) -> list[Tensor]:
-        """:meth:`coefficients` of signals that have been prepared, without gradient."""
+        """:meth:`coefficients` of prepared signals, without gradient."""
         chosen = check_indices(indices, len(self.paths))
         scale, zeroth, *spectra = prepared
         layout = self.time.layout(*self._requests(range(len(self.paths))), zeroth)
@@ -160,17 +160,17 @@ class Scattering(Transform):
         return [found[index] for index in chosen]
 
     def extra_repr(self) -> str:
-        """Shown by ``print``."""
+        """Settings that ``print`` shows."""
         return f"n_samples={self.n_samples}, P={len(self.paths)}, unpad={self.unpad}"
 
 
 def _normalise(x: Tensor) -> tuple[Tensor, Tensor]:
-    """Signals (batch, samples) with peaks near 1, and scales that scattering commutes with."""
+    """Signals (batch, samples) with peaks near 1, and the scales to multiply coefficients by."""
     signals = x.reshape(-1, x.shape[-1]).to(working_dtype(x))
     scale = peak_scale(signals)
     return signals / scale[:, None], scale
 
 
 def _batched(values: Tensor, shape: torch.Size) -> Tensor:
-    """Values (batch, ...) with the leading dimensions that the signals came with."""
+    """Values (batch, ...) with the batch dimensions that the signals came with."""
     return values if len(shape) == 1 else values.reshape(*shape, *values.shape[1:])

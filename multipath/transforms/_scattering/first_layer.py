@@ -1,8 +1,9 @@
 """The first layer of a scattering transform: from spectra of signals to spectra of moduli.
 
-Nearly all the time of a path goes here, so forward and adjoint are written by hand, tile by tile.
-Only the low bins of the moduli's spectra leave a tile, and for the gradient the direction of each
-analytic sample. Derivatives of the gradient go through the same steps in differentiable form.
+Nearly all the time of a path is spent here, so forward and adjoint are written by hand, tile by
+tile: what a tile needs stays in the cache. Only the low bins of the moduli's spectra leave a tile
+(second-order wavelets see no others), and, for the gradient, the direction of each analytic sample.
+Derivatives of the gradient go through the same steps in differentiable form.
 """
 
 from __future__ import annotations
@@ -35,14 +36,15 @@ class WaveletGroup:
     """Wavelets whose outputs are kept at the same rate, applied together.
 
     Neighbours are shifted down in frequency by the same number of bins, so that one product fills
-    the spectra of as many as fit: most often of all, since they rarely span more than the octave
-    that their rate leaves room for.
+    the spectra of as many as fit: most often of all of them, since they rarely span more than the
+    octave that their rate leaves room for.
 
     Attributes:
-        length: Samples kept.
-        step: A longer transform, subsampled by this, makes room for a wide wavelet.
-        values: Shape (wavelets, 2 * bins). Each value stands twice, for the real and the imaginary
-            part of a bin: a product of real and complex numbers would make the real ones complex.
+        length: Number of samples kept.
+        step: The inverse transform is longer by this factor, to make room for a wide wavelet, and
+            its output is subsampled by it.
+        values: Shape (wavelets, 2 * bins). Each value appears twice, for the real and the imaginary
+            part of a bin: torch would multiply real by complex numbers after making both complex.
         firsts: For each wavelet, the bin that its values start from.
     """
 
@@ -55,14 +57,14 @@ class WaveletGroup:
     def design(
         cls, bands: Sequence[Band], bank: Tensor, below: int, level: int, length: int
     ) -> WaveletGroup:
-        """From the bands of some wavelets, highest frequency first.
+        """Make a group from the bands of some wavelets, highest frequency first.
 
         Args:
-            bands: The wavelets.
-            bank: The buffer that holds them, in working precision.
-            below: Negative bins in front of the spectra they will be applied to.
+            bands: Bands of the wavelets.
+            bank: The buffer that holds their values, in working precision.
+            below: Number of negative bins at the start of the spectra to be filtered.
             level: One sample in 2^level is kept.
-            length: Samples kept.
+            length: Number of samples kept.
         """
         step = oversampling(max(len(band.values) for band in bands), length)
         runs: list[list[Band]] = []
@@ -72,13 +74,13 @@ class WaveletGroup:
             else:
                 runs.append([band])
         width = max(_span(run) for run in runs)
-        # no run starts so late that its values would end behind those of all
+        # all runs have the width of the widest: start none so late that it ends past the last band
         latest = max(band.stop for band in bands) - width
         firsts = [min(latest, *(band.start for band in run)) for run in runs for _ in run]
         values = bank.new_zeros(len(bands), width)
         for row, first, band in zip(values, firsts, bands, strict=True):
             row[band.start - first : band.stop - first] = band.of(bank)
-        # unscaled, a real inverse transform gives twice the real part
+        # the inverse transform is unscaled, and counts each bin twice, for its mirror image
         values = values.repeat_interleave(2, dim=1) / (length * 2 ** (level + 1))
         return cls(length, step, values, tuple(first + below for first in firsts))
 
@@ -91,7 +93,10 @@ class WaveletGroup:
         return len(self.values)
 
     def scratch(self, n_signals: int, like: Tensor) -> Tensor:
-        """Room for the half spectra of real and imaginary planes, zero but where bands will be."""
+        """Buffer for the half spectra of real and imaginary planes, zero except where bands go.
+
+        One buffer serves all tiles, so that the zeros are written once.
+        """
         halves = like.new_empty(n_signals, 2, len(self), self.step * self.length + 2)
         halves[..., :2].zero_()
         halves[..., 2 + self.values.shape[1] :].zero_()
@@ -101,8 +106,8 @@ class WaveletGroup:
         """Planes (signals, 2, wavelets, length) of band-passed signals.
 
         Args:
-            sources: From :func:`as_sources`.
-            scratch: From :meth:`scratch`; zero where nothing is written.
+            sources: Spectra from :func:`as_sources`.
+            scratch: Buffer from :meth:`scratch` for as many signals.
         """
         for rows, source, place in self._spans():
             torch.mul(
@@ -113,7 +118,7 @@ class WaveletGroup:
         return planes[..., :: self.step]
 
     def plain_analyse(self, spectrum: Tensor) -> Tensor:
-        """:meth:`analyse` of a spectrum in plain operations."""
+        """:meth:`analyse` of a spectrum, in plain operations."""
         n = self.step * self.length
         values, sources = self.values[:, ::2], torch.stack([spectrum, -1j * spectrum], dim=1)
         width = values.shape[1]
@@ -129,16 +134,19 @@ class WaveletGroup:
 
     def synthesise(self, planes: Tensor, sources: Tensor) -> None:
         """Add the adjoint of :meth:`analyse` to gradients with respect to the sources."""
+        # the adjoint of an unscaled real inverse transform is a real transform whose inner bins,
+        # the only ones used, count twice
         bins = as_pairs(torch.fft.rfft(stuffed(planes, self.step)))
         for rows, source, place in self._spans():
             into = sources[..., source]
+            # row by row, since the bands of a run add up in the same bins
             for row in range(rows.start, rows.stop):
                 into.addcmul_(bins[:, :, row, place], self.values[row], value=2)
 
     def _spans(self) -> Iterator[tuple[slice, slice, slice]]:
-        """Rows that start from the same bin, where that is in the sources and in half spectra.
+        """Rows that start from the same bin, and their places in the sources and in half spectra.
 
-        Those are filled from bin 1 on: bin 0 could not hold an imaginary part.
+        Half spectra are filled from bin 1 on: bin 0 cannot hold an imaginary part.
         """
         width = self.values.shape[1]
         for rows, first in self._runs():
@@ -158,7 +166,10 @@ def _span(bands: Sequence[Band]) -> int:
 
 
 def take(x: Tensor, positions: Sequence[int], dim: int) -> Tensor:
-    """Some rows of a tensor: a view where they follow one another; never an index on the host."""
+    """Some rows of a tensor, a view if they are consecutive.
+
+    Indexing by a list would copy the list from host to device and wait for it.
+    """
     first, last = positions[0], positions[-1]
     if last - first + 1 == len(positions):
         return x.narrow(dim, first, len(positions))
@@ -176,7 +187,11 @@ def as_pairs(numbers: Tensor) -> Tensor:
 
 
 def as_sources(spectrum: Tensor) -> Tensor:
-    """Pairs of a spectrum and of -i times it: what real and imaginary planes are made from."""
+    """A spectrum, and -i times it, as pairs: what real and imaginary planes are made from.
+
+    The real part of -i z is the imaginary part of z, so that real inverse transforms make both
+    planes.
+    """
     return as_pairs(torch.stack([spectrum, -1j * spectrum], dim=1))
 
 
@@ -186,7 +201,15 @@ def from_sources(gradient: Tensor) -> Tensor:
     return real + 1j * imaginary
 
 
-# Groups of wavelets, the bins wanted from each, and how many negative ones in front of them.
+def fill_negative(bins: Tensor, below: int) -> Tensor:
+    """Fill the first ``below`` bins, the negative ones of real signals, which mirror others."""
+    if below:
+        mirrored = bins[..., below + 1 : 2 * below + 1].flip(-1)
+        torch.conj_physical(mirrored, out=bins[..., :below])
+    return bins
+
+
+# For each group of wavelets, the low bins wanted of its moduli and how many negative ones before.
 Plan = Sequence[tuple[WaveletGroup, LowBins, int]]
 
 
@@ -197,12 +220,12 @@ def modulus_spectra(
 
     Args:
         plan: What to compute.
-        spectrum: Spectra of signals, shape (batch, bins), see :func:`~._bands.extend`.
+        spectrum: Spectra of signals, shape (batch, bins), from :func:`~.bands.extend`.
         others: Spectra of more signals, of which no gradient is wanted.
 
     Returns:
-        For each group, shape (batch, wavelets, bins), with gradient, of the signals; and without of
-        the signals and the others.
+        For each group, two tensors of shape (batch, wavelets, bins): that of the signals, with
+        gradient, and that of the signals followed by the others, without.
     """
     if is_traced(spectrum):
         traced = differentiable_modulus_spectra(plan, spectrum)
@@ -228,20 +251,17 @@ class _ModulusSpectra(torch.autograd.Function):
                 planes = group.analyse(sources[tile], scratch[: tile.stop - tile.start])
                 if n_kept:
                     moduli, inverse = modulus_and_inverse(*planes.unbind(dim=1))
-                    # in place only where all is kept: a part would hold on to the whole
+                    # in place only if the whole tile is kept: a part would keep all its memory
                     kept, out = planes[:n_kept], planes if n_kept == len(planes) else None
                     directions.append(torch.mul(kept, inverse[:n_kept, None], out=out))
                     del inverse
                 else:
                     moduli = quick_modulus(*planes.unbind(dim=1))
-                del planes  # before more room is needed
+                del planes  # free it before low_bins allocates
                 bins[tile, :, below:] = low_bins(moduli)
                 del moduli
             del scratch
-            if below:  # they mirror the others
-                mirrored = bins[..., below + 1 : 2 * below + 1].flip(-1)
-                torch.conj_physical(mirrored, out=bins[..., :below])
-            joint.append(bins)
+            joint.append(fill_negative(bins, below))
         ctx.save_for_backward(spectrum, *directions)
         ctx.mark_non_differentiable(*joint)
         ctx.set_materialize_grads(False)
@@ -250,7 +270,7 @@ class _ModulusSpectra(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[None, Tensor, None]:
         spectrum, *directions = ctx.saved_tensors
-        if torch.is_grad_enabled():
+        if torch.is_grad_enabled():  # to be differentiated again
             outputs = differentiable_modulus_spectra(ctx.plan, spectrum)
             used = [i for i, gradient in enumerate(gradients) if gradient is not None]
             (result,) = torch.autograd.grad(
@@ -263,7 +283,7 @@ class _ModulusSpectra(torch.autograd.Function):
         found = torch.zeros_like(as_sources(spectrum))
         remaining = iter(directions)
         for (group, low_bins, below), gradient in zip(ctx.plan, gradients, strict=False):
-            if gradient is not None and below:
+            if gradient is not None and below:  # the adjoint of mirroring adds to the mirrored bins
                 mirrored = gradient[..., :below].conj().flip(-1)
                 gradient = gradient[..., below:].clone()
                 gradient[..., 1 : below + 1] += mirrored
@@ -272,6 +292,7 @@ class _ModulusSpectra(torch.autograd.Function):
                 direction = next(remaining)
                 tile = slice(start, start + len(direction))
                 if gradient is not None:
+                    # the derivative of |z| is the direction z / |z|
                     planes = direction * low_bins.adjoint(gradient[tile])[:, None]
                     group.synthesise(planes, found[tile])
                     del planes

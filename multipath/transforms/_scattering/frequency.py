@@ -1,4 +1,4 @@
-"""Wavelet analysis along log-frequency: matrices, since the axis is short."""
+"""Wavelet analysis along log-frequency, by matrices since the axis is short."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from multipath.transforms._numerics.filters import FilterBuffers
 
 from .wavelets import Wavelet, decimation_matrix, low_pass, subsample
 
-# Output rows that the input reaches with less than this fraction of the peak are left out.
+# Output rows whose largest weight is below this fraction of the peak are left out.
 NEGLIGIBLE = {torch.float32: 1e-8, torch.float64: 1e-15}
-# Rows of a batch are filled up with zeros to a multiple of this.
+# The rows of a batch are padded with zeros to a multiple of this.
 ROWS = 16
 
 
@@ -26,9 +26,10 @@ class FrequencyBatch:
     """Scales that are computed together.
 
     Attributes:
-        scales: Indices n_fr.
-        mixing: Their band-pass filters, see :class:`~._second_layer.Branch`.
-        smooth: For each scale, the averaging (log-frequency, its rows out) behind the modulus.
+        scales: Indices n_fr of the wavelets.
+        mixing: Their band-pass filters, as in :class:`~.second_layer.Branch`.
+        smooth: For each scale, the averaging matrix (log-frequency, its rows out) that follows the
+            modulus.
     """
 
     scales: tuple[int, ...]
@@ -62,15 +63,15 @@ class FrequencyFilters(FilterBuffers):
     def batches(
         self, scales: Sequence[int], n_rows: int, most: int, like: Tensor
     ) -> Iterator[FrequencyBatch]:
-        """Some scales in batches of at most so many output rows (or of one scale).
+        """Some scales in batches of at most so many output rows, or of a single scale.
 
-        The axis is padded with zeros from ``n_rows`` on. Outputs far from the input's rows are
-        almost zero, up to nine in ten of them: neither is computed.
+        The axis is padded with zeros from row ``n_rows`` on, and outputs far from the rows of the
+        input, up to nine in ten of them, are almost zero: nothing is computed for either.
 
         Args:
             scales: Indices n_fr of the wavelets.
-            n_rows: How many first-order wavelets the input holds.
-            most: Output rows in a batch.
+            n_rows: Number of first-order wavelets in the input.
+            most: Largest number of output rows in a batch.
             like: A tensor of the precision and device wanted.
         """
         batch: list[int] = []
@@ -87,7 +88,8 @@ class FrequencyFilters(FilterBuffers):
     def _batch(self, scales: tuple[int, ...], n_rows: int, like: Tensor) -> FrequencyBatch:
         matrices = [self._matrices(n_fr, n_rows, like) for n_fr in scales]
         filters = torch.cat([band_pass for band_pass, _ in matrices], dim=1)
-        # few numbers of rows, see _products; and whole vectors
+        # padded, batches have few different numbers of rows (each shape has its own compiled
+        # product, see products.py), and fill whole vector registers
         real, imaginary = pad(filters, (0, 0, 0, -filters.shape[1] % ROWS))
         # complex product on planes: (A + iB)(X + iY) = (AX - BY) + i(BX + AY)
         mixing = torch.cat(

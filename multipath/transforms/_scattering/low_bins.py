@@ -1,4 +1,4 @@
-"""The low bins of a spectrum, without the rest of it."""
+"""The low bins of a spectrum, computed without the rest of it."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from multipath.transforms._numerics.analytic import adjoint_rfft
 
 from .products import product
 
-# Frames of at least so many samples pay; longer ones save no more.
+# Shorter frames do not pay off, and longer ones save no more.
 SHORTEST_FRAME, LONGEST_FRAME = 32, 256
-# Waves that the basis misses by less than this fraction of their norm are taken as represented.
+# The basis may miss waves by this fraction of their norm.
 NEGLIGIBLE = {torch.float32: 1e-9, torch.float64: 1e-16}
 
 
 class LowBins:
     r"""Bins 0 to K - 1 of the Fourier transform of real signals of L samples.
 
-    A wave of frequency k < K turns by half a cycle at most within a frame of
+    A wave of frequency k < K turns by at most half a cycle within a frame of
     :math:`D \le L / 2K` samples. There, all these waves together span, to working precision, a
     space of about ten dimensions: with an orthonormal basis :math:`v_r` of it,
 
@@ -32,18 +32,18 @@ class LowBins:
     so that one product with a matrix of ten rows reads the signal, and what remains are ten
     Fourier transforms of L / D samples instead of one of L. (The :math:`v_r` are discrete prolate
     spheroidal sequences: Slepian, Bell System Technical Journal 57(5), 1978.) Where K is not small
-    against L, it is the Fourier transform with its upper bins dropped.
+    compared to L, the whole Fourier transform is computed and its upper bins are dropped.
 
     Args:
-        length: L.
-        n_bins: K.
+        length: Number of samples L.
+        n_bins: Number of bins K.
         like: A tensor of the precision and device wanted.
     """
 
     def __init__(self, length: int, n_bins: int, like: Tensor) -> None:
         self.length, self.n_bins = length, n_bins
         longest = min(LONGEST_FRAME, length // (2 * max(n_bins - 1, 1)))
-        frame = 1 << longest.bit_length() >> 1
+        frame = 1 << longest.bit_length() >> 1  # the largest power of two up to that
         fits = frame >= SHORTEST_FRAME and length % (2 * frame) == 0
         self.n_frames = length // frame if fits else 0
         if self.n_frames:
@@ -60,8 +60,9 @@ class LowBins:
         if not self.n_frames:
             whole: Tensor = torch.fft.rfft(x)
             return whole[..., : self.n_bins]
-        # Long float32 sums of moduli would drown their fluctuations in the rounding of their mean:
-        # what is summed is the rest after a constant near the mean, which bin 0 gets back.
+        # In long float32 sums of moduli, the rounding of their mean would drown their fluctuations:
+        # a constant near the mean is subtracted first, and added back to bin 0, the only one that
+        # it reaches.
         level = x[..., :: self.n_frames].mean(dim=-1, keepdim=True)
         frames = (x - level).reshape(-1, self.length // self.n_frames)
         projected = product(self.basis, frames.T).reshape(-1, *x.shape[:-1], self.n_frames)
@@ -71,7 +72,7 @@ class LowBins:
         return spectrum
 
     def adjoint(self, gradient: Tensor) -> Tensor:
-        """Gradient with respect to x from the one with respect to the bins."""
+        """Gradient with respect to x, from that with respect to the bins."""
         if not self.n_frames:
             return adjoint_rfft(gradient, self.length)
         projected = adjoint_rfft(gradient * self.waves.conj(), self.n_frames)
@@ -81,7 +82,7 @@ class LowBins:
 
 @cache
 def prolate_basis(frame: int, tolerance: float) -> NDArray[np.float64]:
-    """Orthonormal rows that span the waves of up to half a cycle in a frame of samples."""
+    """Orthonormal rows that span all waves of up to half a cycle in a frame of samples."""
     # Chebyshev nodes in frequency, many more than the space has dimensions
     cycles = (1 - np.cos(np.pi * (np.arange(64) + 0.5) / 64)) / 4
     phase = 2 * np.pi * np.outer(cycles, np.arange(frame) / frame)

@@ -22,14 +22,14 @@ ALL = slice(None)
 
 @dataclass(frozen=True)
 class Part:
-    """What one layer of spectra gives to the band-pass.
+    """What one layer of spectra contributes to the band-pass.
 
     Attributes:
-        layer: Which layer.
+        layer: Index of the layer.
         rows: Which rows of the layer.
         bins: The bins under the wavelet.
-        weights: What real and imaginary plane are made from, shape (2, 1, 1, bins): half the
-            wavelet there and -i times that, complex.
+        weights: Factors that make the half spectra of the real and the imaginary plane, complex of
+            shape (2, 1, 1, bins): half the wavelet in these bins, and -i times that.
     """
 
     layer: int
@@ -38,17 +38,18 @@ class Part:
     weights: Tensor
 
     def of(self, spectra: Sequence[Tensor], signals: slice = ALL) -> Tensor:
-        """What the wavelet is applied to, rows first."""
+        """The bins that the wavelet is applied to, rows first."""
         return take(spectra[self.layer][signals, :, self.bins], self.rows, dim=1).transpose(0, 1)
 
 
 @dataclass(frozen=True)
 class Modulation:
-    """Spectra of layers in, real and imaginary plane (2, rows, batch, samples) out.
+    """Band-pass from spectra of layers to real and imaginary planes (2, rows, batch, samples).
 
     Attributes:
-        parts: Their rows follow one another; the wavelet has the same number of bins in each.
-        length: Samples out.
+        parts: What the layers contribute, in the order of the rows; the wavelet has the same number
+            of bins in each part.
+        length: Number of samples out.
     """
 
     parts: Sequence[Part]
@@ -56,16 +57,16 @@ class Modulation:
 
     @property
     def rows(self) -> int:
-        """Rows out."""
+        """Number of rows out."""
         return sum(len(part.rows) for part in self.parts)
 
     @property
     def width(self) -> int:
-        """Bins of the wavelet."""
+        """Number of bins under the wavelet."""
         return self.parts[0].weights.shape[-1]
 
     def __call__(self, spectra: Sequence[Tensor], signals: slice = ALL) -> Tensor:
-        """Apply to some of the signals, for no gradient."""
+        """Band-pass some of the signals, without gradient."""
         step = oversampling(self.width, self.length)
         like = spectra[self.parts[0].layer]
         shape = (2, self.rows, len(like[signals]), step * self.length // 2 + 1)
@@ -77,7 +78,7 @@ class Modulation:
         return planes[..., ::step]
 
     def differentiable(self, spectra: Sequence[Tensor]) -> Tensor:
-        """The same, in steps that can be differentiated twice."""
+        """Band-pass all signals, in steps that can be differentiated twice."""
         bands = [part.of(spectra) * (2 * part.weights[0]) for part in self.parts]
         return inverse_planes(torch.cat(bands, dim=0), self.length)
 
@@ -88,10 +89,11 @@ class Modulation:
         step = oversampling(self.width, self.length)
         bins: Tensor = torch.fft.rfft(stuffed(gradient, step))
         real, imaginary = bins[..., 1 : self.width + 1]
-        band = torch.add(real, imaginary, alpha=1j)
+        band = torch.add(real, imaginary, alpha=1j)  # the adjoint of the factors 1 and -i
         for part, rows in self._rows():
             half, (first, *_, last) = part.weights[0], (part.rows[0], *part.rows)
             into = spectra[part.layer][signals, :, part.bins]
+            # twice, since a real transform counts inner bins for their mirror images as well
             if last - first + 1 == len(part.rows):
                 into[:, first : last + 1].transpose(0, 1).addcmul_(band[rows], half, value=2)
             else:
@@ -99,7 +101,7 @@ class Modulation:
                     into[:, place].addcmul_(row, half[0], value=2)
 
     def _rows(self) -> Iterator[tuple[Part, slice]]:
-        """Which rows out come from each part."""
+        """Each part and the rows out that come from it."""
         first = 0
         for part in self.parts:
             yield part, slice(first, first + len(part.rows))

@@ -1,4 +1,4 @@
-r"""The moduli of scattering, pushed through with their derivatives in a few parameters.
+r"""The moduli of scattering, with their derivatives in a few parameters.
 
 Everything between two moduli is linear and treats the components of a jet alike; they meet in
 
@@ -6,7 +6,7 @@ Everything between two moduli is linear and treats the components of a jet alike
     \partial_u \partial_v |z| = \mathrm{Re}(\bar d\, \partial_u \partial_v z)
     + \mathrm{Im}(\bar d\, \partial_u z)\, \mathrm{Im}(\bar d\, \partial_v z) / |z|
 
-with the direction d = z / \|z\|, zero where z is.
+with the direction d = z / \|z\|, which is zero where z is.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from multipath.jets import JetOrder
 from multipath.transforms._numerics.analytic import modulus_and_inverse
 from multipath.transforms._numerics.tiles import tile_size
 
-from .first_layer import Plan, as_sources
+from .first_layer import Plan, as_sources, fill_negative
 from .second_layer import Branch
 
 
@@ -46,7 +46,7 @@ def modulus_jets(planes: Tensor, order: JetOrder) -> Tensor:
 
 
 def modulus_spectrum_jets(plan: Plan, spectrum: Tensor, order: JetOrder) -> list[Tensor]:
-    """The jets of :func:`~._first_layer.modulus_spectra`.
+    """The jets of :func:`~.first_layer.modulus_spectra`.
 
     Args:
         plan: What to compute.
@@ -56,6 +56,7 @@ def modulus_spectrum_jets(plan: Plan, spectrum: Tensor, order: JetOrder) -> list
     sources = as_sources(spectrum)
     found = []
     for group, low_bins, below in plan:
+        # a tile holds whole jets, since their components meet in the modulus
         size = len(order) * tile_size(2 * len(order) * len(group) * group.length, spectrum.device)
         scratch = group.scratch(min(size, len(sources)), sources)
         bins = spectrum.new_empty(len(sources), len(group), below + low_bins.n_bins)
@@ -63,19 +64,16 @@ def modulus_spectrum_jets(plan: Plan, spectrum: Tensor, order: JetOrder) -> list
             planes = group.analyse(part, scratch[: len(part)]).unflatten(0, (-1, len(order)))
             moduli = modulus_jets(planes.movedim((2, 1), (0, 1)), order)
             out[..., below:] = low_bins(moduli.transpose(0, 1).flatten(0, 1))
-        if below:  # they mirror the others
-            mirrored = bins[..., below + 1 : 2 * below + 1].flip(-1)
-            torch.conj_physical(mirrored, out=bins[..., :below])
-        found.append(bins)
+        found.append(fill_negative(bins, below))
     return found
 
 
 def averaged_modulus_jets(branch: Branch, spectra: Sequence[Tensor], order: JetOrder) -> Tensor:
-    """The jets of :func:`~._second_layer.averaged_moduli` for one branch.
+    """The jets of :func:`~.second_layer.averaged_moduli` for one branch.
 
     Args:
         branch: A second-order wavelet and what follows it.
-        spectra: Of the first layer, each (batch * components, rows, bins).
+        spectra: Spectra of the first layer, each (batch * components, rows, bins).
         order: Which derivatives there are.
 
     Returns:

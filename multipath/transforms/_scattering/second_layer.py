@@ -1,9 +1,9 @@
 """The second layer of a scattering transform: from spectra of moduli to averaged coefficients.
 
 As in the first layer, forward and adjoint are written by hand, tile by tile, and the gradient needs
-the direction of each complex sample. It is kept where rows are not mixed. Mixed rows are many more
-than there are in the first layer: nothing is kept of them, and the gradient computes each tile once
-more. Derivatives of the gradient go through the same steps in differentiable form.
+the direction of each complex sample. Directions are kept where rows are not mixed. Mixed rows are
+many more than those of the first layer: nothing is kept of them, and the gradient computes each
+tile again. Derivatives of the gradient go through the same steps in differentiable form.
 """
 
 from __future__ import annotations
@@ -36,10 +36,10 @@ class Branch:
 
     Attributes:
         modulate: Band-passes moduli with that wavelet.
-        average: What follows the modulus.
-        mixing: A complex filter bank along the rows, shape (2 * rows out, 2 * rows): what real and
-            imaginary rows, one after the other, give to real and to imaginary rows out. None
-            leaves the rows as they are.
+        average: The averaging over time that follows the modulus.
+        mixing: A complex filter bank along the rows as a real matrix of shape (2 * rows out,
+            2 * rows), from real rows followed by imaginary ones to the same. None leaves the rows
+            as they are.
     """
 
     modulate: Modulation
@@ -48,11 +48,11 @@ class Branch:
 
     @property
     def rows(self) -> int:
-        """Rows out."""
+        """Number of rows out."""
         return self.modulate.rows if self.mixing is None else len(self.mixing) // 2
 
     def mix(self, planes: Tensor) -> Tensor:
-        """From planes (2, rows, samples) to planes (2, rows out, samples)."""
+        """Filter planes (2, rows, samples) along the rows, giving (2, rows out, samples)."""
         if self.mixing is None:
             return planes
         return product(self.mixing, planes.flatten(0, 1)).view(2, -1, planes.shape[-1])
@@ -64,15 +64,16 @@ class Branch:
         return product(self.mixing.mT, planes.flatten(0, 1)).view(2, -1, planes.shape[-1])
 
     def batches(self, n_signals: int, wanted: int, device: torch.device) -> SignalTiles:
-        """Signals to treat at once: as many as fit into a tile, or one."""
+        """Which signals to treat at once: as many as fit into a tile, or one."""
         rows = max(self.rows, self.modulate.rows)
         size = tile_size(2 * rows * self.average.n_frames * self.average.stride, device)
         return signal_tiles(n_signals, size, wanted)
 
     def tiles(self, n_samples: int, device: torch.device) -> Iterator[tuple[slice, slice]]:
-        """Frames to treat at once, a tile of rows out, and the samples that they are made of.
+        """Which frames to treat at once, a tile of rows out, and the samples they are made of.
 
-        Those of several signals follow one another.
+        The samples of several signals follow one another, so that a tile may cross from one signal
+        to the next: frames hold whole strides.
         """
         stride = self.average.stride
         n_frames = n_samples // stride
@@ -87,16 +88,16 @@ def averaged_moduli(
 ) -> list[Tensor]:
     """Averages over time of the moduli at the ends of branches.
 
-    All branches together are one step of the gradient, so that what they give to the same spectra
-    is added up in place.
+    All branches together are one node of the graph, so that their gradients with respect to the
+    same spectra add up in place.
 
     Args:
         branches: Second-order wavelets and what follows them.
-        spectra: From the first layer, each (batch, rows, bins), with gradient.
-        joint: The same followed by those of signals of which no gradient is wanted.
+        spectra: Spectra of the first layer, each (batch, rows, bins), with gradient.
+        joint: The spectra, without gradient, followed by those of signals that want none.
 
     Returns:
-        For each branch, shape (batch, rows out, frames kept), of the joint batch if there is one.
+        For each branch, averages (batch, rows out, frames kept), of the joint batch if given.
     """
     if any(map(is_traced, [*spectra, *(joint or ())])):
         return [_differentiable_average(branch, spectra) for branch in branches]
@@ -128,7 +129,7 @@ class _AveragedModuli(torch.autograd.Function):
             )
             if gradient is not None
         ]
-        if torch.is_grad_enabled():
+        if torch.is_grad_enabled():  # to be differentiated again
             averages = [_differentiable_average(branch, saved) for branch, *_ in wanted]
             found = torch.autograd.grad(
                 averages, saved, [g for _, g, _ in wanted], create_graph=True, allow_unused=True
@@ -161,6 +162,7 @@ def _average(branch: Branch, joint: Sequence[Tensor], wanted: int) -> tuple[Tens
             )
         elif n_kept:
             moduli, inverse = modulus_and_inverse(*planes)
+            # the planes are not needed again: their memory holds the directions
             directions.append(planes[:, :, :n_kept].mul_(inverse[:, :n_kept]))
             sums = average.project(moduli)
         else:
@@ -171,7 +173,7 @@ def _average(branch: Branch, joint: Sequence[Tensor], wanted: int) -> tuple[Tens
 
 
 def _differentiable_average(branch: Branch, spectra: Sequence[Tensor]) -> Tensor:
-    """The same in plain operations, for further derivatives and ``torch.func``."""
+    """Averages of the moduli of a branch in plain operations, for further derivatives."""
     average = branch.average
     found = []
     for signals, _ in branch.batches(len(spectra[0]), 0, spectra[0].device):
@@ -192,7 +194,7 @@ def _differentiable_average(branch: Branch, spectra: Sequence[Tensor]) -> Tensor
 def _add_adjoint(
     branch: Branch, directions: Sequence[Tensor], gradient: Tensor, found: Sequence[Tensor]
 ) -> None:
-    """Add to gradients with respect to the spectra, from that of the averages of unmixed rows."""
+    """Add the adjoint of an average of unmixed rows, from directions that were kept."""
     start = 0
     for direction in directions:
         signals = slice(start, start + direction.shape[2])
@@ -205,7 +207,7 @@ def _add_adjoint(
 def _add_mixed_adjoint(
     branch: Branch, spectra: Sequence[Tensor], gradient: Tensor, found: Sequence[Tensor]
 ) -> None:
-    """The same for mixed rows, which are computed again."""
+    """Add the adjoint of an average of mixed rows, which are computed again."""
     average = branch.average
     largest = torch.finfo(gradient.dtype).max
     for signals, _ in branch.batches(len(gradient), 0, gradient.device):
@@ -217,7 +219,8 @@ def _add_mixed_adjoint(
             mixed = branch.mix(planes[..., samples])
             moduli = average.project_adjoint(sums[:, frames])
             scale = moduli.mul_(inverse_modulus(*mixed))
-            scale.clamp_(-largest, largest)  # zero times this where the modulus is zero
+            # finite, so that its product with a sample of modulus zero is zero, not NaN
+            scale.clamp_(-largest, largest)
             back[..., samples] = branch.mix_adjoint(mixed.mul_(scale))
         branch.modulate.add_adjoint(back.view_as(band_passed), found, signals)
 

@@ -1,7 +1,7 @@
 """Wavelet analysis along time, shared by the scattering transforms.
 
-First layer: moduli of band-passed signals. Second layer: band-passes of those moduli, their moduli
-again. Averaging: a low-pass filter that keeps one sample in 2^log2(T).
+The first layer holds moduli of band-passed signals; the second layer band-passes those moduli and
+takes moduli again; a low-pass filter averages either and keeps one sample in 2^floor(log2(T)).
 """
 
 from __future__ import annotations
@@ -31,11 +31,12 @@ from .modulus_jets import averaged_modulus_jets, modulus_spectrum_jets
 from .second_layer import Branch, averaged_moduli
 from .wavelets import Wavelet, low_pass, padded_length, subsample, wavelet_bank
 
-# Bins below this fraction of a wavelet's peak are left out, for float32 and float64.
+# Bins below this fraction of a wavelet's peak are left out.
 THRESHOLD = {torch.float32: 1e-7, torch.float64: 1e-16}
-# Reduced sampling leaves out more, and keeps so many samples per bandwidth (standard deviation) of
-# a wavelet. A first-order wavelet spans 9.6, and a half spectrum must hold it; its modulus, and
-# what aliases of it, spans twice that. A second modulus is averaged at once, so more may alias.
+# Reduced sampling leaves out more bins, and keeps so many samples per bandwidth (standard
+# deviation) of a wavelet. A first-order wavelet spans 9.6 bandwidths, which a half spectrum must
+# hold; its modulus spans twice that, before anything aliases. A second modulus is averaged at once,
+# so that more of it may alias.
 REDUCED_THRESHOLD = 1e-5
 FIRST_POINTS, SECOND_POINTS = 19.5, 12.0
 
@@ -47,10 +48,10 @@ class SpectrumLayer:
     Attributes:
         level: One sample in 2^level is kept.
         rows: Indices n1 of the wavelets.
-        below: How many negative bins come first.
-        order: Of the jets that the batch is made of, if it is.
+        below: Number of negative bins, which come first.
         spectra: Shape (batch, len(rows), bins), with gradient.
-        joint: The same, without, followed by those of signals of which no gradient is wanted.
+        joint: The spectra, without gradient, followed by those of signals that want none.
+        order: Which derivatives there are, if the batch consists of components of jets.
     """
 
     level: int
@@ -63,7 +64,7 @@ class SpectrumLayer:
 
 @dataclass(frozen=True)
 class _Bands:
-    """Bands of the filters, and how far the first ones reach beyond a half spectrum."""
+    """Bands of the filters, and how far those of the first layer exceed a half spectrum."""
 
     first: list[Band]
     second: list[Band]
@@ -73,15 +74,15 @@ class _Bands:
 
 
 class TimeScattering(FilterBuffers):
-    """Filter banks over time and what is done with them.
+    """Filter banks over time, and the layers and averages computed with them.
 
     Args:
         n_samples: Length of the signals.
         J: Octaves of both filter banks.
         Q: Wavelets per octave of the first and second filter bank.
         T: Averaging window in samples.
-        unpad: Keep only the output frames that lie within the signal.
-        sampling: ``"exact"``, at the sampling rates of kymatio, or ``"reduced"``.
+        unpad: Whether to keep only the output frames that lie within the signal.
+        sampling: ``"exact"`` for the sampling rates of kymatio, or ``"reduced"``.
 
     Raises:
         ConfigurationError: If a setting is out of range or the signal is too short for it.
@@ -134,14 +135,17 @@ class TimeScattering(FilterBuffers):
         return bands
 
     def _level(self, wavelet: Wavelet, points: float) -> int:
-        """Subsampling exponent of what a wavelet puts out: never coarser than the frames."""
+        """Subsampling exponent of a wavelet's output, never coarser than that of the frames."""
         level = wavelet.j
         if self.sampling == "reduced":
             level = max(level, math.floor(-math.log2(points * wavelet.sigma)))
         return min(level, self.log2_stride)
 
     def _first_level(self, wavelet: Wavelet) -> int:
-        """The same, fine enough for the second-order wavelets that will be applied to it."""
+        """Subsampling exponent of a first-order modulus, fine enough for all that is applied to it.
+
+        Its half spectrum must hold every bin of the second-order wavelets with j1 < j2.
+        """
         threshold = THRESHOLD[torch.float32] if self.sampling == "exact" else REDUCED_THRESHOLD
         reach = max(
             (
@@ -163,7 +167,7 @@ class TimeScattering(FilterBuffers):
 
     @property
     def frames(self) -> range:
-        """Which frames of the padded signal are put out."""
+        """Which frames of the padded signal are returned."""
         if not self.unpad:
             return range(self.padded // self.stride)
         return range(
@@ -171,7 +175,7 @@ class TimeScattering(FilterBuffers):
         )
 
     def pad(self, x: Tensor) -> Tensor:
-        """Mirror the signal at both ends, up to the padded length."""
+        """Signals mirrored at both ends, up to the padded length."""
         return F.pad(x[:, None], (self.pad_left, self.pad_right), mode="reflect")[:, 0]
 
     def zeroth_order(self, x: Tensor) -> Tensor:
@@ -187,14 +191,14 @@ class TimeScattering(FilterBuffers):
         others: Tensor | None = None,
         order: JetOrder | None = None,
     ) -> list[SpectrumLayer]:
-        """What is needed of the spectra of first-order moduli.
+        """The low bins of the spectra of first-order moduli that later steps need.
 
         Args:
             x: Signals, shape (batch, n_samples).
-            rates: The second-order wavelets n2 to come, and the n1 that each will be applied to.
+            rates: For each second-order wavelet n2 to be applied, the n1 that it is applied to.
             averaged: The n1 whose moduli will be averaged as they are.
             others: More signals, of which no gradient is wanted.
-            order: Of jets, if the signals are their components, one jet after the other.
+            order: Which derivatives there are, if the signals are components, jet after jet.
         """
         layout = self.layout(rates, averaged, x)
         plan = [
@@ -216,7 +220,7 @@ class TimeScattering(FilterBuffers):
     def layout(
         self, rates: Mapping[int, Sequence[int]], averaged: Sequence[int], like: Tensor
     ) -> list[tuple[int, tuple[int, ...], int, int]]:
-        """Level, rows, and bins from 0 on and below, of each layer of :meth:`first_layer`."""
+        """Level, rows, number of bins from 0 on and number of negative bins of each layer."""
         bands = self._bands(like.dtype)
         reach = dict.fromkeys(averaged, bands.low_pass.reach)
         for n2, rows in rates.items():
@@ -244,13 +248,13 @@ class TimeScattering(FilterBuffers):
         rows: Sequence[int],
         mixing: Tensor | None = None,
     ) -> Branch:
-        """What becomes of the first layer under second-order wavelet n2.
+        """What becomes of the first layer under the second-order wavelet n2.
 
         Args:
-            layers: From :meth:`first_layer`.
+            layers: Layers from :meth:`first_layer`.
             n2: Index of the wavelet.
             rows: Which n1, increasing; all must satisfy j1 < j2.
-            mixing: Filters along the rows, see :class:`~._second_layer.Branch`.
+            mixing: Filters along the rows, as in :class:`~.second_layer.Branch`.
         """
         wanted = frozenset(rows)
         like = layers[0].joint.real
@@ -272,11 +276,10 @@ class TimeScattering(FilterBuffers):
     def second_order(
         self, layers: Sequence[SpectrumLayer], branches: Sequence[Branch]
     ) -> list[Tensor]:
-        """Averaged moduli behind second-order wavelets.
+        """Averaged moduli of second-order wavelets.
 
         Returns:
-            For each branch, shape (joint batch, rows, frames), or as many rows as come out of the
-            mixing.
+            For each branch, shape (joint batch, rows out, frames).
         """
         spectra = [layer.spectra for layer in layers]
         order = layers[0].order if layers else None
@@ -285,11 +288,12 @@ class TimeScattering(FilterBuffers):
         return averaged_moduli(branches, spectra, [layer.joint for layer in layers])
 
     def _low_pass(self, half_spectra: Tensor, level: int) -> Tensor:
-        """Averages of signals kept at one sample in 2^level, given by the bins of their spectra."""
+        """Averages of signals kept at one sample in 2^level, from the bins of their spectra."""
         like = half_spectra.real
         n_bins = min(self._bands(like.dtype).low_pass.reach, (self.padded >> level + 1) + 1)
         n_frames = self.padded // self.stride
-        # the filter reaches a little beyond the middle bin of what is kept of its output
+        # the filter reaches a little beyond the middle bin at the rate of the frames: transform at
+        # a higher rate, then subsample
         step = 1
         while n_bins > step * n_frames // 2 + 1:
             step *= 2
@@ -298,7 +302,7 @@ class TimeScattering(FilterBuffers):
         return frames[..., step * self.frames.start : step * self.frames.stop : step]
 
     def _bands(self, dtype: torch.dtype) -> _Bands:
-        """The filters' bands in a precision."""
+        """Bands of the filters, cut for a precision."""
         if dtype not in self._cut_bands:
             threshold = THRESHOLD[dtype] if self.sampling == "exact" else REDUCED_THRESHOLD
             first = [band.above(threshold) for band in self._designs1]
@@ -318,7 +322,7 @@ class TimeScattering(FilterBuffers):
     def _groups(
         self, reach: Mapping[int, int], device: torch.device
     ) -> Iterator[tuple[int, tuple[int, ...], int]]:
-        """Level, wavelets and bins wanted, a tile at most at a time."""
+        """Level, wavelets and number of bins of each layer, which is at most a tile."""
         for level, members in groupby(sorted(reach), key=self.levels1.__getitem__):
             rows = tuple(members)
             length = self.padded >> level
@@ -350,7 +354,7 @@ class TimeScattering(FilterBuffers):
         )
 
     def _second_filter(self, n2: int, level: int, like: Tensor) -> Tensor:
-        """Weights of a :class:`~._modulation.Part`, for spectra of one sample in 2^level."""
+        """Weights of a :class:`~.modulation.Part` for spectra at one sample in 2^level."""
 
         def make(like: Tensor) -> Tensor:
             values = self._bands(like.dtype).second[n2].of(self.filter("psi2_bank", like))
@@ -367,7 +371,7 @@ class TimeScattering(FilterBuffers):
         return self.derived(("phi", level), like, make)
 
     def _low_pass_bins(self, level: int, n_bins: int, length: int, like: Tensor) -> Tensor:
-        """Bins of the low-pass filter, for an inverse transform that divides by another length."""
+        """Bins of the low-pass filter, for an inverse transform that divides by ``length``."""
 
         def make(like: Tensor) -> Tensor:
             weights = subsample(self.phi.numpy(force=True), level)[:n_bins]

@@ -23,7 +23,7 @@ Spectrum = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Wavelet:
-    """Centre frequency and bandwidth in cycles/sample; ``xi=0`` is a low-pass filter."""
+    """A wavelet, given by centre frequency and bandwidth; ``xi=0`` makes it a low-pass filter."""
 
     xi: float
     sigma: float
@@ -36,12 +36,13 @@ class Wavelet:
     def spectrum(self, length: int) -> Spectrum:
         """Fourier transform on ``length`` bins, normalised to unit l1 norm in time.
 
-        A Gaussian bump at xi, minus the multiple of a Gaussian at 0 that gives zero mean;
+        It is a Gaussian bump at xi, minus the multiple of a Gaussian at 0 that gives zero mean;
         both are periodised, since the wavelet is sampled in time.
         """
+        # as in kymatio: the periods where the Gaussian exceeds 1e-7, but no more than five
         reach = math.sqrt(-2 * self.sigma**2 * math.log(1e-7))
         periods = min(math.ceil(reach + 1), 5)
-        vanishing = 39 * self.sigma  # beyond, the exponential is zero in float64
+        vanishing = 39 * self.sigma  # further from the centre, the exponential is zero in float64
 
         def gaussian(centre: float) -> Spectrum:
             total = np.zeros(length)
@@ -68,8 +69,8 @@ def low_pass(support: float) -> Wavelet:
 def wavelet_bank(J: int, Q: int) -> list[Wavelet]:
     r"""Wavelets from near Nyquist down to :math:`2^{-J}`, highest frequency first.
 
-    Q per octave at constant Q-factor, as long as the bandwidth exceeds SIGMA0 / 2^J; below, Q - 1
-    more at constant bandwidth, evenly spaced down to 0.
+    There are Q per octave at constant Q-factor as long as the bandwidth exceeds SIGMA0 / 2^J, and
+    below that Q - 1 more at constant bandwidth, evenly spaced down to 0.
     """
     ratio = 2 ** (1 / Q)
     xi = max(1 / (1 + 2 ** (3 / Q)), 0.35)
@@ -88,9 +89,9 @@ def wavelet_bank(J: int, Q: int) -> list[Wavelet]:
 
 
 def padded_length(n_samples: int, T: float) -> int:
-    """Power of two that holds the signal and three supports of the averaging window each side.
+    """Power of two that holds the signal and three supports of the averaging window on each side.
 
-    Mirroring cannot pad by more than the signal's own length, which bounds it.
+    Mirroring cannot pad by more than the signal's own length, which is an upper bound.
     """
     window = np.abs(np.fft.ifft(low_pass(T).spectrum(n_samples)))[: n_samples // 2]
     rest = np.cumsum(window[::-1])[::-1]  # l1 norm of what lies beyond each time
@@ -102,20 +103,20 @@ def padded_length(n_samples: int, T: float) -> int:
 
 
 def subsample(spectrum: Spectrum, level: int) -> Spectrum:
-    """Spectrum of a filter whose input has been kept at one sample in 2^level.
+    """Spectrum of a filter for inputs that are kept at one sample in 2^level.
 
-    The sum over aliases, not their mean, keeps the filter's gain.
+    Taking the sum over aliases, not their mean, keeps the filter's gain.
     """
     folded: Spectrum = spectrum.reshape(2**level, -1).sum(axis=0)
     return folded
 
 
 def decimation_matrix(spectrum: Spectrum, stride: int) -> NDArray[np.complex128]:
-    """Matrix (output, input) of the circular convolution with a filter, one sample in ``stride``.
+    """Matrix (output, input) of circular convolution with a filter, then subsampling.
 
     Args:
         spectrum: The filter in the frequency domain, one bin per input sample.
-        stride: Divides the input length.
+        stride: One output in so many is kept; divides the input length.
     """
     impulse = np.fft.ifft(spectrum)
     n = len(spectrum)

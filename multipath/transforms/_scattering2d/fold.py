@@ -1,4 +1,4 @@
-"""Filtering and subsampling of images in one go, on their spectra, bin by bin that matters."""
+"""Filtering and subsampling of images in one step, on the bins of their spectra that matter."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ from multipath.transforms._numerics.tracing import is_traced
 class Box(NamedTuple):
     """A rectangle of bins, where they fall when the image is subsampled, and a filter on them.
 
-    Spectra are real tensors (..., rows, 2 * columns): real and imaginary parts in turn.
+    Spectra are real tensors (..., rows, 2 * columns) in which real and imaginary parts alternate:
+    a product of complex numbers with the real filter would make the filter complex first.
     """
 
     source: tuple[slice, slice]
@@ -26,13 +27,13 @@ Filter: TypeAlias = Sequence[Box]
 
 
 def boxes(spectrum: Tensor, step: int, tolerance: float) -> list[Box]:
-    """A filter as the rectangles outside of which it is nothing.
+    """A filter as the rectangles outside of which it is zero.
 
     Args:
-        spectrum: Real, shape (rows, columns), both multiples of step.
-        step: Every so many pixels are kept of a filtered image, along both axes: the spectrum is
-            cut in step x step tiles, which fall upon each other.
-        tolerance: What counts as nothing, relative to the largest value.
+        spectrum: Spectrum of the filter, real of shape (rows, columns), both multiples of step.
+        step: One pixel in so many is kept of a filtered image, along both axes, which adds up the
+            step x step tiles of its spectrum.
+        tolerance: What counts as zero, relative to the largest value.
     """
     threshold = tolerance * spectrum.abs().max()
     return list(_boxes(spectrum, step, float(threshold)))
@@ -56,15 +57,15 @@ def _boxes(spectrum: Tensor, step: int, threshold: float) -> Iterator[Box]:
 
 
 def fold(spectrum: Tensor, filters: Sequence[Filter], step: int) -> Tensor:
-    """Spectra of an image filtered by some filters and subsampled.
+    """Spectra of images after some filters and subsampling.
 
     Args:
-        spectrum: Complex, shape (batch, rows, columns).
-        filters: From :func:`boxes`, for the same step.
-        step: Every so many pixels are kept.
+        spectrum: Spectra of the images, complex of shape (batch, rows, columns).
+        filters: Filters from :func:`boxes`, for the same step.
+        step: One pixel in so many is kept, along both axes.
 
     Returns:
-        Complex, shape (batch, filters, rows / step, columns / step).
+        Spectra, complex of shape (batch, filters, rows / step, columns / step).
     """
     pairs = torch.view_as_real(spectrum).flatten(-2)
     folded: Tensor
@@ -96,7 +97,7 @@ class _Fold(torch.autograd.Function):
 
 
 class _Unfold(torch.autograd.Function):
-    """The adjoint, whose adjoint is the fold."""
+    """The adjoint of :class:`_Fold`, whose adjoint is the fold: gradients of any order exist."""
 
     @staticmethod
     def forward(ctx: Any, folded: Tensor, filters: Sequence[Filter], step: int) -> Tensor:

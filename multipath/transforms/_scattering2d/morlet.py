@@ -1,4 +1,4 @@
-"""Oriented Morlet wavelets and the averaging of images, as spectra and matrices."""
+"""Oriented Morlet wavelets as spectra, and the averaging of images as matrices."""
 
 from __future__ import annotations
 
@@ -8,21 +8,21 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-# The normalisation of kymatio has this value of pi, off by 3e-5, and so have its coefficients.
+# kymatio normalises with this value of pi, which is off by 3e-5: coefficients agree if we do too.
 KYMATIO_PI = 3.1415
-SIGMA, FREQUENCY, SLANT = 0.8, 0.75 * math.pi, 0.5  # width, radians a pixel, at the finest scale
-NEGLIGIBLE = -45.0  # exponents below which a Gaussian is nothing in double precision
+SIGMA, FREQUENCY = 0.8, 0.75 * math.pi  # width in pixels, radians per pixel, at the finest scale
+NEGLIGIBLE = -45.0  # a Gaussian whose exponents are all below this is left out
 
 
 class Wavelet(NamedTuple):
-    """A wavelet: its scale 2^j and its number among L angles."""
+    """A wavelet, given by its scale 2^j and the number of its angle."""
 
     j: int
     theta: int
 
 
 def angle(theta: int, n_angles: int) -> float:
-    """Direction of a wavelet's wave, in radians from the axis of rows."""
+    """Direction of a wavelet's wave in radians, 0 along the height."""
     return (int(n_angles - n_angles / 2 - 1) - theta) * math.pi / n_angles
 
 
@@ -32,12 +32,12 @@ def frequency(j: int) -> float:
 
 
 def morlet(shape: tuple[int, int], wavelet: Wavelet, n_angles: int) -> NDArray[np.float64]:
-    r"""Spectrum, which is real, of a wavelet on a torus of pixels.
+    r"""Real spectrum of a wavelet on a torus of pixels.
 
     .. math:: \psi(u) = g(u) (e^{i \xi^T u} - \beta)
 
-    with a Gaussian envelope g, twice as long across the wave as along it, and beta such that the
-    mean vanishes.
+    with a Gaussian envelope g, L / 4 times as long across the wave as along it, and beta such that
+    the mean vanishes.
     """
     slant = 4 / n_angles
     direction = angle(wavelet.theta, n_angles)
@@ -51,7 +51,7 @@ def morlet(shape: tuple[int, int], wavelet: Wavelet, n_angles: int) -> NDArray[n
 def _gabor(
     shape: tuple[int, int], sigma: float, direction: float, frequency: float, slant: float
 ) -> NDArray[Any]:
-    """A wave under an elliptic Gaussian, summed over the shifts by whole periods of the torus."""
+    """A wave under an elliptic Gaussian, summed over shifts by whole periods of the torus."""
     cosine, sine = math.cos(direction), math.sin(direction)
     rows, columns = (np.concatenate([np.arange(-2 * n, 3 * n)]) for n in shape)
     total = np.zeros(shape, dtype=complex)
@@ -67,14 +67,14 @@ def _gabor(
 
 
 def averaging(length: int, level: int, deepest: int) -> NDArray[np.float64]:
-    """Matrix that averages over 2^deepest pixels along one axis, in steps as long.
+    """Matrix that averages over 2^J pixels along one axis and keeps one average in as many pixels.
 
-    The Gaussian that averages images is a product of two of these.
+    The Gaussian that averages images is separable: a product of one such matrix for each axis.
 
     Args:
-        length: Pixels along the axis, padded: a multiple of 2^deepest.
-        level: The axis comes with every 2^level-th pixel only.
-        deepest: J.
+        length: Number of pixels along the padded axis, a multiple of 2^J.
+        level: The input holds every 2^level-th pixel of the axis.
+        deepest: The scale J.
 
     Returns:
         Shape (length / 2^J - 2, length / 2^level): the outermost averages, of padding, are left
@@ -86,6 +86,7 @@ def averaging(length: int, level: int, deepest: int) -> NDArray[np.float64]:
     window /= math.sqrt(2 * KYMATIO_PI) * sigma
     count, step = length >> level, 2 ** (deepest - level)
     low = np.fft.fft(window).real
+    # the lowest bins of either sign filter every 2^level-th pixel with the gain of all
     low = np.concatenate([low[: count // 2], low[length - (count - count // 2) :]])
     smoothed = np.fft.ifft(low[:, None] * np.fft.fft(np.eye(count), axis=0), axis=0).real
     return smoothed[::step][1:-1]

@@ -1,21 +1,34 @@
-"""The transforms agree with the reference implementations to float32 accuracy.
+"""JTFS equals its reference and its readable twin, and spins tell directions."""
 
-Golden values and how they were made: `tests/golden/make_golden.py`.
-"""
+import math
 
 import numpy as np
 import pytest
 import torch
 
 from multipath import TransformLoss
-from multipath.transforms import JTFS, Scattering1D
+from multipath.transforms import (
+    JTFS,
+)
 from tests.golden import load, noise
+from tests.reference.jtfs_twin import jtfs_keys, jtfs_path
+from tests.reference.scattering1d_twin import scalogram
+
+from .cases import SCATTERING_CASES, assert_close, relative_error
 
 N_PATHS = {"small": 255, "granular": 315, "tr808": 483}
+
+
 TOLERANCE = 1e-5
 
 
-@pytest.fixture(scope="module", params=N_PATHS)
+@pytest.fixture(
+    scope="module",
+    params=[
+        "small",
+        *(pytest.param(name, marks=pytest.mark.slow) for name in ("granular", "tr808")),
+    ],
+)
 def jtfs(request):
     """Golden values of a setting, with our padded coefficients of the stored paths."""
     golden = load(f"jtfs_{request.param}")
@@ -23,13 +36,6 @@ def jtfs(request):
     with torch.no_grad():
         padded = transform.coefficients(torch.from_numpy(golden.x), golden.stored.tolist())
     return request.param, golden, transform, [path.numpy() for path in padded]
-
-
-def assert_close(actual, expected, key, floor=0.0):
-    difference = np.maximum(np.abs(actual - expected) - floor, 0)
-    assert actual.dtype == np.float32
-    assert difference.max() <= TOLERANCE * np.abs(expected).max(), key
-    assert np.linalg.norm(difference) <= TOLERANCE * np.linalg.norm(expected), key
 
 
 def test_jtfs_has_the_same_paths_in_the_same_order(jtfs):
@@ -78,23 +84,8 @@ def test_unpadded_jtfs_is_the_reference_s_slice(jtfs):
         assert np.linalg.norm(path) == pytest.approx(norm, rel=TOLERANCE), key
 
 
-@pytest.mark.parametrize("name", N_PATHS)
-def test_scattering1d_equals_the_reference(name):
-    golden = load(f"scattering1d_{name}")
-    transform = Scattering1D(**golden.settings)
-    assert transform.paths.keys == golden.keys
-    assert len(golden.stored) >= 40
-    with torch.no_grad():
-        actual = transform.coefficients(torch.from_numpy(golden.x), golden.stored.tolist())
-    # A second-order path 1e-5 times smaller than the first has few digits left in float32, here as
-    # in the reference, which is itself 2e-5 from its own float64 result on (63, 18) at N=4096.
-    floor = 5e-9 * np.abs(golden.values).max()
-    for row, path in enumerate(actual):
-        key = golden.keys[golden.stored[row]]
-        assert_close(path.numpy(), golden.values[row], key, floor)
-
-
 @pytest.mark.parametrize(("rho", "field"), [(None, "distances"), ("log1p", "log1p_distances")])
+@pytest.mark.slow
 def test_distances_equal_the_reference_loss(rho, field):
     golden = load("jtfs_small")
     loss = TransformLoss(JTFS(**golden.settings, unpad=False), rho=rho, distance="l2")
@@ -105,6 +96,7 @@ def test_distances_equal_the_reference_loss(rho, field):
     np.testing.assert_allclose(distances[:, 0].numpy(), getattr(golden, field), rtol=2e-5)
 
 
+@pytest.mark.slow
 def test_gradients_equal_the_reference_loss():
     golden = load("jtfs_small")
     loss = TransformLoss(JTFS(**golden.settings, unpad=False), distance="l2")
@@ -114,3 +106,72 @@ def test_gradients_equal_the_reference_loss():
         (gradient,) = torch.autograd.grad(loss.path_losses(x, target, [p]).sum(), x)
         difference = gradient[0, ::16].numpy() - expected
         assert np.linalg.norm(difference) <= TOLERANCE * np.linalg.norm(expected), golden.keys[p]
+
+
+FREQUENTIAL_CASES = [
+    {"J_fr": 3, "Q_fr": 2, "F": 8},
+    {"J_fr": 2, "Q_fr": 1, "F": 1},
+    {"J_fr": 3, "Q_fr": 1, "F": 2},
+    {"J_fr": 1, "Q_fr": 2, "F": 2},
+    {"J_fr": 2, "Q_fr": 1, "F": 4},
+    {"J_fr": 2, "Q_fr": 1, "F": 4},
+]
+
+
+@pytest.mark.slow
+def test_jtfs_twin_agrees_with_golden_values():
+    golden = load("jtfs_small")
+    settings = golden.settings
+    assert jtfs_keys(settings) == golden.keys
+    layer = scalogram(golden.x, settings["J"], settings["Q"][0], settings["T"])
+    for row in range(0, len(golden.stored), 6):
+        key = golden.keys[golden.stored[row]]
+        path = jtfs_path(golden.x, *key, settings, unpad=False, first_layer=layer)
+        assert path.shape == tuple(golden.padded_shape)
+        assert relative_error(path.ravel()[:: golden.entry_stride], golden.values[row]) < 2e-6, key
+        np.testing.assert_allclose(np.linalg.norm(path), golden.norms[row], rtol=1e-6)
+
+
+@pytest.mark.parametrize("unpad", [True, False])
+@pytest.mark.parametrize(
+    "settings",
+    [{**a, **b} for a, b in zip(SCATTERING_CASES, FREQUENTIAL_CASES, strict=True)],
+    ids=str,
+)
+@pytest.mark.slow
+def test_jtfs_equals_its_twin(settings, unpad):
+    x = noise(0, settings["n_samples"]).astype(np.float64)
+    layer = scalogram(x, settings["J"], settings["Q"][0], settings["T"])
+    transform = JTFS(**settings, unpad=unpad)
+    keys = jtfs_keys(settings)
+    assert transform.paths.keys == keys
+    actual = transform.coefficients(torch.from_numpy(x), range(len(keys)))
+    for key, path in zip(keys, actual, strict=True):
+        assert path.dtype == torch.float64
+        expected = jtfs_path(x, *key, settings, unpad=unpad, first_layer=layer)
+        assert relative_error(path, expected) < 1e-10, key
+
+
+def chirp(direction, n=8192, rate=2.0):
+    """Rises or falls at ``rate`` octaves per 8192 samples through the middle of the spectrum."""
+    t = torch.arange(n, dtype=torch.float64) / n - 0.5
+    octaves = direction * rate * t
+    phase = 2 * math.pi * n * 0.1 * (2**octaves - 1) / (direction * rate * math.log(2))
+    return torch.sin(phase) * torch.exp(-((t / 0.15) ** 2))
+
+
+@pytest.mark.parametrize("unpad", [True, False])
+@pytest.mark.slow
+def test_spin_tells_rising_from_falling_unless_padding_is_kept(unpad):
+    transform = JTFS(8192, J=10, Q=(8, 2), J_fr=3, Q_fr=2, T=1024, F=8, unpad=unpad)
+
+    def energy(x, spin):
+        indices = transform.paths.filter(spin=spin).indices
+        return sum(c.square().sum().item() for c in transform.coefficients(x, indices))
+
+    rising, falling = (energy(chirp(d), 1) / energy(chirp(d), -1) for d in (1, -1))
+    if unpad:
+        assert rising > 3 > 1 / 3 > falling
+    else:  # half of the frames are the mirror image, where directions change places
+        assert 0.8 < rising < 1.25
+        assert 0.8 < falling < 1.25

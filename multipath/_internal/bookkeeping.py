@@ -1,0 +1,21 @@
+"""Bookkeeping (draws, weights, probabilities, measurements) is float64 and lives on the CPU."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+
+def bookkept(values: Any) -> Tensor:
+    """Numbers of any kind in float64 on the CPU, apart from any graph, in memory of their own.
+
+    A tensor is moved before it is converted, since not every device has float64.
+
+    Raises:
+        TypeError, ValueError, RuntimeError: If they are no numbers, as :func:`torch.tensor` does.
+    """
+    if isinstance(values, Tensor):
+        return values.detach().cpu().to(torch.float64, copy=True)
+    return torch.tensor(values, dtype=torch.float64, device="cpu")

@@ -1,0 +1,109 @@
+"""Several processes share the work and give what one gives, bit by bit."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+import torch
+
+from multipath.importance import theta_importance
+from tests import ROOT
+from tests.importance.cases import problem
+
+from .cases import Interrupted, same
+
+SCRIPT = """
+import sys, torch
+from multipath.importance import theta_importance
+from tests.importance.cases import problem
+mode, folder = sys.argv[1:]
+torch.distributed.init_process_group("gloo")
+rank = torch.distributed.get_rank()
+made = problem("quadratic", "shared", 2, (3, 2))
+arguments = made.loss, made.encoder, made.decoder, made.batches
+if mode == "run":
+    result = theta_importance(*arguments, items_at_once=1, journal=folder + "/journal")
+    torch.save((result.curvature, result.residuals), f"{folder}/{rank}.pt")
+messages = []
+with torch.no_grad():
+    weight = next(made.encoder.parameters())
+    weight += 0.01 * rank
+try:
+    theta_importance(*arguments)
+except Exception as error:
+    messages.append(str(error))
+with torch.no_grad():
+    weight -= 0.01 * rank
+calls = 0
+def decoder(theta, shift):
+    global calls
+    calls += 1
+    if rank == 1 and calls > 9:
+        raise ValueError("this synthesizer is out of order")
+    return made.decoder(theta, shift)
+try:
+    theta_importance(made.loss, made.encoder, decoder, made.batches, items_at_once=1,
+                     derivatives="forward")
+except Exception as error:
+    messages.append(f"{type(error).__name__}: {error}")
+torch.save(messages, f"{folder}/messages{rank}.pt")
+torch.distributed.barrier()
+torch.distributed.destroy_process_group()
+"""
+
+
+@pytest.fixture(scope="module")
+def ranks(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("ranks")
+    script = folder / "script.py"
+    script.write_text(SCRIPT)
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
+    done = subprocess.run(
+        [*command, str(script), "run", str(folder)],
+        cwd=ROOT,
+        env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        timeout=240,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    return folder
+
+
+@pytest.mark.skipif(
+    not (torch.distributed.is_available() and torch.distributed.is_gloo_available()),
+    reason="this build of torch has no gloo",
+)
+@pytest.mark.slow
+class TestRanks:
+    def test_two_processes_are_one(self, ranks):
+        made = problem("quadratic", "shared", 2, (3, 2))
+        expected = theta_importance(*made.arguments, items_at_once=1)
+        for rank in (0, 1):
+            curvature, residuals = torch.load(ranks / f"{rank}.pt")
+            assert torch.equal(curvature, expected.curvature)
+            assert torch.equal(residuals, expected.residuals)
+
+    def test_one_process_goes_on_from_two(self, ranks):
+        files = sorted(f.name for f in ranks.glob("journal*"))
+        assert files
+        made = problem("quadratic", "shared", 2, (3, 2))
+        decoder = Interrupted(made.decoder)
+        decoder.__qualname__ = made.decoder.__qualname__
+        expected = theta_importance(*made.arguments, items_at_once=1)
+        made = made.with_(decoder=decoder)
+        found = theta_importance(*made.arguments, items_at_once=1, journal=ranks / "journal")
+        assert same(found, expected)
+        assert decoder.calls < 16  # tried, but no item is differentiated again
+        assert sorted(f.name for f in ranks.glob("journal*")) == files
+
+    def test_ranks_with_other_weights_are_refused(self, ranks):
+        for rank in (0, 1):
+            message = torch.load(ranks / f"messages{rank}.pt")[0]
+            assert "the ranks must be given the same loss, weights, batches" in message
+
+    def test_a_rank_that_fails_ends_the_others(self, ranks):
+        other, failed = (torch.load(ranks / f"messages{rank}.pt")[1] for rank in (0, 1))
+        assert failed == "ValueError: this synthesizer is out of order"
+        assert other.startswith("InputError: theta-importance failed on rank 1: this synth")
