@@ -9,9 +9,9 @@ from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection, QuadMesh
 from matplotlib.colors import Normalize
 
+from multipath._internal.axes import INK, tidy
 from multipath.paths import PathTable
 
-INK, FAINT = "#333333", "#9a9a9a"
 FEW = 32
 """At most so many paths are named below the axis."""
 
@@ -81,6 +81,19 @@ def outline(axes: Axes, chosen: np.ndarray, **style: Any) -> None:
     axes.add_collection(LineCollection(lines, capstyle="projecting", **style))
 
 
+def draw_bars(axes: Axes, paths: PathTable, values: np.ndarray, label: str) -> None:
+    """Draw one bar per path, or one outline where the paths are many."""
+    tidy(axes)
+    axes.grid(visible=False, axis="x")
+    if len(values) <= FEW:
+        axes.bar(range(len(values)), values, color="tab:purple", width=0.65)
+    else:
+        axes.fill_between(range(len(values)), values, step="mid", color="tab:purple", linewidth=0)
+    name_paths(axes, paths)
+    axes.set_ylim(bottom=0)
+    axes.set_ylabel(label)
+
+
 def name_paths(axes: Axes, paths: PathTable) -> None:
     """Name the paths below the axis, if they are few."""
     count = len(paths)
@@ -98,12 +111,3 @@ def short(value: Any) -> str:
     if isinstance(value, float):
         return f"{value:.0f}" if value >= 100 else f"{value:.2g}"
     return str(value)
-
-
-def tidy(axes: Axes) -> None:
-    """Leave few lines on the axes, all of them faint."""
-    for side in ("top", "right"):
-        axes.spines[side].set_visible(False)
-    axes.grid(color="#eeeeee", linewidth=0.8)
-    axes.set_axisbelow(True)
-    axes.tick_params(colors=INK)

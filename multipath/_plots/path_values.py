@@ -7,9 +7,10 @@ from matplotlib.axes import Axes
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 
+from multipath._internal.axes import tidy
 from multipath.paths import PathTable
 
-from .path_plane import FEW, draw_plane, name_paths, path_plane, spread, tidy
+from .path_plane import draw_bars, draw_plane, path_plane, spread
 
 
 def plot_values(paths: PathTable, values: np.ndarray, quantity: str, title: str) -> Figure:
@@ -28,7 +29,7 @@ def plot_values(paths: PathTable, values: np.ndarray, quantity: str, title: str)
     elif {"order", "frequency", "rate"} <= set(paths.columns):
         _draw_orders(figure, paths, values, quantity)
     else:
-        _draw_bars(figure.subplots(), paths, values, quantity)
+        draw_bars(figure.subplots(), paths, values, quantity)
     figure.suptitle(title)
     return figure
 
@@ -64,15 +65,3 @@ def _draw_orders(figure: Figure, paths: PathTable, values: np.ndarray, quantity:
         _draw_colors(figure, axes[1], *plane, quantity)
         axes[1].set_xlabel("frequency (Hz)")
         axes[1].set_ylabel("second order: rate (Hz)")
-
-
-def _draw_bars(axes: Axes, paths: PathTable, values: np.ndarray, quantity: str) -> None:
-    tidy(axes)
-    axes.grid(visible=False, axis="x")
-    if len(values) <= FEW:
-        axes.bar(range(len(values)), values, color="tab:purple", width=0.65)
-    else:
-        axes.fill_between(range(len(values)), values, step="mid", color="tab:purple", linewidth=0)
-    name_paths(axes, paths)
-    axes.set_ylim(bottom=0)
-    axes.set_ylabel(quantity)

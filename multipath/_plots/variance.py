@@ -12,10 +12,12 @@ from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
+from multipath._internal.axes import FAINT, INK, tidy
 from multipath.paths import PathTable
 
-from .path_plane import FAINT, FEW, INK, draw_plane, name_paths, path_plane, tidy
+from .path_plane import draw_bars, draw_plane, path_plane
 
+SIZE = "weight × norm of the gradient"
 DECADES = 4
 """Gradients more than so many decades below the largest share the bottom colour."""
 
@@ -39,8 +41,9 @@ def plot_report(
     left, right = figure.subplots(1, 2, width_ratios=(1.0, 1.1))
     _draw_work(left, rows)
     plane = path_plane(paths, sizes)
+    right.set_title("gradient of each path", fontsize=10, color=INK)
     if plane is None:
-        _draw_sizes(right, paths, sizes)
+        draw_bars(right, paths, sizes, SIZE)
     else:
         _draw_gradients(figure, right, *plane)
     if path is not None:
@@ -94,19 +97,5 @@ def _draw_gradients(
     floor = max(least, top * 10.0**-DECADES)
     norm = LogNorm(floor, top) if floor < top else None
     mesh = draw_plane(axes, np.maximum(plane, floor), scales, rates, cmap="magma_r", norm=norm)
-    axes.set_title("gradient of each path", fontsize=10, color=INK)
     bar = figure.colorbar(mesh, ax=axes, extend="min" if least < floor else "neither")
-    bar.set_label("weight × norm of the gradient")
-
-
-def _draw_sizes(axes: Axes, paths: PathTable, sizes: np.ndarray) -> None:
-    tidy(axes)
-    axes.grid(visible=False, axis="x")
-    if len(sizes) <= FEW:
-        axes.bar(range(len(sizes)), sizes, color="tab:purple", width=0.65)
-    else:
-        axes.fill_between(range(len(sizes)), sizes, step="mid", color="tab:purple", linewidth=0)
-    name_paths(axes, paths)
-    axes.set_ylim(bottom=0)
-    axes.set_ylabel("weight × norm of the gradient")
-    axes.set_title("gradient of each path", fontsize=10, color=INK)
+    bar.set_label(SIZE)

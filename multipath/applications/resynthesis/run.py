@@ -11,6 +11,7 @@ from typing import Any
 from matplotlib.figure import Figure
 from torch import Tensor
 
+from multipath._internal.axes import tidy
 from multipath.applications.audio.files import playable, write_audio
 from multipath.applications.audio.spectrograms import plot_spectrograms
 from multipath.applications.distance.plot import write_path_values
@@ -146,6 +147,7 @@ def plot_descent(rows: Sequence[Mapping[str, float]]) -> Figure:
     """
     figure = Figure(figsize=(7.0, 3.4), layout="constrained")
     axes = figure.subplots()
+    tidy(axes)
     axes.plot([row["step"] for row in rows], [row["distance"] for row in rows], label="kept")
     refused = [row for row in rows if not row["kept"]]
     if refused:
@@ -154,7 +156,6 @@ def plot_descent(rows: Sequence[Mapping[str, float]]) -> Figure:
     axes.set_yscale("log")
     axes.set_xlabel("step")
     axes.set_ylabel("full distance")
-    axes.grid(color="#eeeeee")
     axes.legend(frameon=False)
     return figure
 
