@@ -14,7 +14,7 @@ def bookkept(values: Any) -> Tensor:
     A tensor is moved before it is converted, since not every device has float64.
 
     Raises:
-        TypeError, ValueError, RuntimeError: If they are no numbers, as :func:`torch.tensor` does.
+        TypeError, ValueError, RuntimeError: As :func:`torch.tensor`, if they are not numbers.
     """
     if isinstance(values, Tensor):
         return values.detach().cpu().to(torch.float64, copy=True)

@@ -81,8 +81,8 @@ def outline(axes: Axes, chosen: np.ndarray, **style: Any) -> None:
     axes.add_collection(LineCollection(lines, capstyle="projecting", **style))
 
 
-def draw_bars(axes: Axes, paths: PathTable, values: np.ndarray, label: str) -> None:
-    """Draw one bar per path, or one outline where the paths are many."""
+def draw_bars(axes: Axes, paths: PathTable, values: np.ndarray, quantity: str) -> None:
+    """Draw a bar for each path, or an area if there are many."""
     tidy(axes)
     axes.grid(visible=False, axis="x")
     if len(values) <= FEW:
@@ -91,7 +91,7 @@ def draw_bars(axes: Axes, paths: PathTable, values: np.ndarray, label: str) -> N
         axes.fill_between(range(len(values)), values, step="mid", color="tab:purple", linewidth=0)
     name_paths(axes, paths)
     axes.set_ylim(bottom=0)
-    axes.set_ylabel(label)
+    axes.set_ylabel(quantity)
 
 
 def name_paths(axes: Axes, paths: PathTable) -> None:

@@ -46,6 +46,7 @@ def plot_report(
         draw_bars(right, paths, sizes, SIZE)
     else:
         _draw_gradients(figure, right, *plane)
+    right.set_title("gradient of each path", fontsize=10, color=INK)
     if path is not None:
         figure.savefig(path, dpi=150)
     return figure
