@@ -20,8 +20,9 @@ from matplotlib.figure import Figure
 from scipy.stats import spearmanr
 from torch import Tensor
 
+from multipath._internal.axes import INK
 from multipath._plots.importance import draw_ratios, label_colors, octave_limit
-from multipath._plots.path_plane import INK, outline, path_plane
+from multipath._plots.path_plane import outline, path_plane
 from multipath.applications.matching.importance import inside
 from multipath.applications.matching.presets import preset
 from multipath.applications.runs.files import replacing

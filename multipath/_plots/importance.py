@@ -13,9 +13,10 @@ from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
+from multipath._internal.axes import FAINT, INK, tidy
 from multipath.paths import PathTable
 
-from .path_plane import FAINT, FEW, INK, draw_plane, name_paths, outline, path_plane, tidy
+from .path_plane import FEW, draw_plane, name_paths, outline, path_plane
 
 LABEL = "probability / uniform probability"
 MORE, LESS = "tab:red", "tab:blue"

@@ -9,9 +9,9 @@ from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection, QuadMesh
 from matplotlib.colors import Normalize
 
+from multipath._internal.axes import INK, tidy
 from multipath.paths import PathTable
 
-INK, FAINT = "#333333", "#9a9a9a"
 FEW = 32
 """At most so many paths are named below the axis."""
 
@@ -111,12 +111,3 @@ def short(value: Any) -> str:
     if isinstance(value, float):
         return f"{value:.0f}" if value >= 100 else f"{value:.2g}"
     return str(value)
-
-
-def tidy(axes: Axes) -> None:
-    """Leave few lines on the axes, all of them faint."""
-    for side in ("top", "right"):
-        axes.spines[side].set_visible(False)
-    axes.grid(color="#eeeeee", linewidth=0.8)
-    axes.set_axisbelow(True)
-    axes.tick_params(colors=INK)

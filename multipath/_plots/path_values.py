@@ -7,9 +7,10 @@ from matplotlib.axes import Axes
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 
+from multipath._internal.axes import tidy
 from multipath.paths import PathTable
 
-from .path_plane import draw_bars, draw_plane, path_plane, spread, tidy
+from .path_plane import draw_bars, draw_plane, path_plane, spread
 
 
 def plot_values(paths: PathTable, values: np.ndarray, quantity: str, title: str) -> Figure:

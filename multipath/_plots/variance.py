@@ -12,9 +12,10 @@ from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
+from multipath._internal.axes import FAINT, INK, tidy
 from multipath.paths import PathTable
 
-from .path_plane import FAINT, INK, draw_bars, draw_plane, path_plane, tidy
+from .path_plane import draw_bars, draw_plane, path_plane
 
 SIZE = "weight × norm of the gradient"
 DECADES = 4
@@ -40,6 +41,7 @@ def plot_report(
     left, right = figure.subplots(1, 2, width_ratios=(1.0, 1.1))
     _draw_work(left, rows)
     plane = path_plane(paths, sizes)
+    right.set_title("gradient of each path", fontsize=10, color=INK)
     if plane is None:
         draw_bars(right, paths, sizes, SIZE)
     else:

@@ -9,9 +9,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from torch import Tensor
 
+from multipath._internal.axes import FAINT, INK, tidy
+
 MIDDLE = 250.0
 """Per mille error of always answering the middle of a uniform parameter range."""
-INK, FAINT = "#333333", "#9a9a9a"
 
 
 def plot_convergence(
@@ -75,7 +76,7 @@ def plot_estimates(
         axes.set_xlabel(f"true {name} ({unit})")
         axes.set_ylabel(f"estimated {name} ({unit})")
         axes.set_aspect("equal", adjustable="datalim")
-        _tidy(axes)
+        tidy(axes)
     return figure
 
 
@@ -111,13 +112,5 @@ def plot_pairs(targets: Tensor, reconstructions: Tensor) -> Figure:
 def _figure(width: float, height: float) -> tuple[Figure, Axes]:
     figure = Figure(figsize=(width, height), layout="constrained")
     axes = figure.add_subplot()
-    _tidy(axes)
+    tidy(axes)
     return figure, axes
-
-
-def _tidy(axes: Axes) -> None:
-    for side in ("top", "right"):
-        axes.spines[side].set_visible(False)
-    axes.grid(color="#eeeeee", linewidth=0.8)
-    axes.set_axisbelow(True)
-    axes.tick_params(colors=INK)

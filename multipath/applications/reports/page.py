@@ -17,6 +17,7 @@ from matplotlib.figure import Figure
 
 from multipath import Path as LossPath
 from multipath import PathTable
+from multipath._internal.axes import tidy
 from multipath.applications.audio.spectrograms import plot_spectrograms
 from multipath.diagnostics import plot_path_values
 
@@ -65,6 +66,7 @@ def plot_curves(section: Section) -> Figure:
     """Plot errors over steps: mean and band of groups, thin lines of runs, dashed if unfinished."""
     figure = Figure(figsize=(7.0, 3.8), layout="constrained")
     axes = figure.subplots()
+    tidy(axes)
     for index, group in enumerate(section.groups):
         color = f"C{index % 10}"
         steps, band = group.band
@@ -79,7 +81,6 @@ def plot_curves(section: Section) -> Figure:
     axes.set_ylim(bottom=0)
     axes.set_xlabel("step")
     axes.set_ylabel(section.measure)
-    axes.grid(color="#eeeeee")
     axes.legend(frameon=False, fontsize=8)
     return figure
 

@@ -231,21 +231,21 @@ def read_run(folder: Path, name: str | None = None) -> Run:
         hint = f"the runs in it: {', '.join(inside[:4])}" if inside else "the folder of a run"
         raise InputError(f"{folder} holds no run (no config.json); pass {hint}")
     given = read_json(folder / "config.json")
-    config = _flat(_ungrouped(given))
-    summary = _optional(folder / "summary.json", read_json, {})
-    kind = "resynthesis" if given.get("task") == "resynthesis" else "match"
-    task = config.get("source" if kind == "resynthesis" else "task")
-    if task is None:
+    resynthesis = given.get("task") == "resynthesis"
+    if not resynthesis and not isinstance(given.get("task"), Mapping):
         raise InputError(
             f"{folder}: expected a run of match or resynthesize, got another config.json"
         )
+    kind = "resynthesis" if resynthesis else "match"
+    summary = _optional(folder / "summary.json", read_json, {})
     try:
+        config = _flat(given if resynthesis else _ungrouped(given))
         rows = _optional(folder / "metrics.csv", read_numbers, [])
         run = Run(
             folder,
             name or folder.resolve().name,
             kind,
-            str(task),
+            str(config["source" if resynthesis else "task"]),
             {key: value for key, value in config.items() if key not in NO_SETTINGS},
             int(config["seed"]),
             rows,
@@ -331,9 +331,7 @@ def _ungrouped(config: Mapping[str, Any]) -> dict[str, Any]:
 
     The title of the task is not a setting.
     """
-    task = config.get("task")
-    if not isinstance(task, Mapping):
-        return dict(config)
+    task = config["task"]
     groups = [config.get(name, {}) for name in ("objective", "encoder", "training")]
     variants = "synth", "alignment", "data"
     named = [task.get(name) for name in ("name", *variants)]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from time import perf_counter
 from typing import Any
@@ -11,6 +11,7 @@ from typing import Any
 from matplotlib.figure import Figure
 from torch import Tensor
 
+from multipath._internal.axes import tidy
 from multipath.applications.audio.files import playable, write_audio
 from multipath.applications.audio.spectrograms import plot_spectrograms
 from multipath.applications.distance.plot import write_path_values
@@ -137,31 +138,24 @@ class ResynthesisFolder(RunFolder):
         write_tensors(self.checkpoint, {"search": search.state_dict(), "seconds": seconds})
 
 
-def plot_descent(runs: Mapping[str, list[dict[str, float]]]) -> Figure:
+def plot_descent(rows: Sequence[Mapping[str, float]]) -> Figure:
     """Plot full distances over steps: a line for what is kept, crosses for what was taken back.
 
     Args:
-        runs: The rows of each run, by its name.
+        rows: Those of :attr:`Resynthesis.rows
+            <multipath.applications.resynthesis.search.Resynthesis>`.
     """
     figure = Figure(figsize=(7.0, 3.4), layout="constrained")
     axes = figure.subplots()
-    for index, (name, rows) in enumerate(runs.items()):
-        steps = [row["step"] for row in rows]
-        axes.plot(steps, [row["distance"] for row in rows], color=f"C{index}", label=name)
-        refused = [row for row in rows if not row["kept"]]
-        axes.plot(
-            [row["step"] for row in refused],
-            [row["tried"] for row in refused],
-            color=f"C{index}",
-            marker="x",
-            linestyle="",
-            markersize=4,
-            label="taken back" if refused and len(runs) == 1 else None,
-        )
+    tidy(axes)
+    axes.plot([row["step"] for row in rows], [row["distance"] for row in rows], label="kept")
+    refused = [row for row in rows if not row["kept"]]
+    if refused:
+        steps, tried = [row["step"] for row in refused], [row["tried"] for row in refused]
+        axes.plot(steps, tried, "C0x", markersize=4, label="taken back")
     axes.set_yscale("log")
     axes.set_xlabel("step")
     axes.set_ylabel("full distance")
-    axes.grid(color="#eeeeee")
     axes.legend(frameon=False)
     return figure
 
@@ -179,7 +173,7 @@ def _write_report(
     sounds = {"recording": (recording, rate), "resynthesis": (search.signal, rate)}
     for name, figure in (
         ("spectrograms.png", plot_spectrograms(sounds)),
-        ("descent.png", plot_descent({"kept": search.rows})),
+        ("descent.png", plot_descent(search.rows)),
     ):
         write_figure(files.root / name, figure)
     drawn = bool(search.draws.counts.sum())

@@ -59,18 +59,18 @@ class ResynthesisSettings(Settings):
     n_samples: int
     sample_rate: int
     J: int
-    Q: tuple[int, int]
+    Q: tuple[int, int] = (8, 2)
     T: int
     J_fr: int
-    Q_fr: int
-    F: int
-    start: str
-    steps: int
-    interval: int
-    draws: int
-    floor: float
-    learning_rate: float
-    seed: int
+    Q_fr: int = 2
+    F: int = 1
+    start: str = "noise"
+    steps: int = 600
+    interval: int = 25
+    draws: int = 32
+    floor: float = 0.2
+    learning_rate: float = 0.1
+    seed: int = 0
 
     def __post_init__(self) -> None:
         """Check what no other constructor would notice, or notice too late."""
@@ -117,32 +117,14 @@ class ResynthesisSettings(Settings):
         if unknown:
             raise ConfigurationError(f"unknown settings {', '.join(sorted(unknown))}")
         check_length(n_samples, transform)
-        J = given.get("J", default_octaves(n_samples, sample_rate))
-        Q = given.get("Q", (8, 2))
-        defaults = {
+        J, Q = given.get("J", default_octaves(n_samples, sample_rate)), given.get("Q", cls.Q)
+        sizes = {
             "J": J,
-            "Q": Q,
             "T": 2 ** max(0, J - 1),
             "J_fr": min(5, int(log2(max(4, J * Q[0]))) - 1),
-            "Q_fr": 2,
-            "F": 1,
-            "start": "noise",
-            "steps": 600,
-            "interval": 25,
-            "draws": 32,
-            "floor": 0.2,
-            "learning_rate": 0.1,
-            "seed": 0,
         }
-        return cls(
-            **{
-                **defaults,
-                **given,
-                "transform": transform,
-                "n_samples": n_samples,
-                "sample_rate": sample_rate,
-            }
-        )
+        signal = {"transform": transform, "n_samples": n_samples, "sample_rate": sample_rate}
+        return cls(**{**sizes, **given, **signal})
 
     def make_transform(self) -> Transform:
         """Make the transform, at reduced sampling rates: twice as fast, with errors of 1e-4.

@@ -330,7 +330,9 @@ def refuse(tmp_path, change, message):
     [
         ("config.json", "{", "config.json is damaged"),
         ("config.json", '{"loss": "mss"}', "expected a run of match or resynthesize"),
-        ("config.json", '{"task": "a"}', "damaged or of another version .KeyError.'seed'"),
+        ("config.json", '{"task": "a"}', "expected a run of match or resynthesize"),
+        ("config.json", '{"task": {}}', "damaged or of another version .KeyError.'seed'"),
+        ("config.json", '{"task": "resynthesis"}', "of another version .KeyError.'source'"),
         ("summary.json", '{"a": 1}', "damaged or of another version .KeyError.'errors'"),
         ("metrics.csv", "step,theta\n1,many\n", "metrics.csv is damaged .could not convert"),
         ("metrics.csv", "step,loss\n1,2\n", "damaged or of another version .KeyError.'theta'"),

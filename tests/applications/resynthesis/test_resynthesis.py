@@ -323,9 +323,10 @@ def test_plots():
         {"step": 0, "distance": 9.0, "tried": 9.0, "kept": 1},
         {"step": 5, "distance": 9.0, "tried": 12.0, "kept": 0},
     ]
-    kept, refused = plot_descent({"kept": rows}).axes[0].lines
+    kept, refused = plot_descent(rows).axes[0].lines
     assert kept.get_xydata().tolist() == [[0, 9], [5, 9]]
     assert refused.get_xydata().tolist() == [[5, 12]]
+    assert len(plot_descent(rows[:1]).axes[0].lines) == 1
     high = torch.sin(2 * torch.pi * 600 * TIME)
     panels = plot_spectrograms({"low": (TONE, RATE), "high": (high, RATE)}).axes[:2]
     for panel, frequency in zip(panels, (300, 600), strict=True):

@@ -1,0 +1,19 @@
+"""The look that all plots share."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+INK, FAINT = "#333333", "#9a9a9a"
+
+
+def tidy(axes: Axes) -> None:
+    """Leave few lines on the axes, all of them faint."""
+    for side in ("top", "right"):
+        axes.spines[side].set_visible(False)
+    axes.grid(color="#eeeeee", linewidth=0.8)
+    axes.set_axisbelow(True)
+    axes.tick_params(colors=INK)
