@@ -262,7 +262,7 @@ a circle: multipath.applications.matching.config, multipath.applications.matchin
 """
 
 
-def test_the_package_keeps_the_rules_of_imports():
+def test_imports_keep_to_the_layers():
     known = tuple(KNOWN.split("\n")[1:-1])
     assert [line for line in broken_rules(PACKAGE) if not line.startswith(known)] == []
 
