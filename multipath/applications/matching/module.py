@@ -64,7 +64,9 @@ class SoundMatching(LightningModule):
         )
         self.evaluation = task.build_evaluation(self.synth)
         self.objective = find_objective(config.objective.loss)
-        context = LossContext(config, self._training_sounds, probabilities)
+        context = LossContext(
+            task, config.objective, self._training_sounds, config.seed, probabilities
+        )
         self.criterion = self.objective.build(context)
 
     def forward(self, sounds: Tensor) -> Tensor:

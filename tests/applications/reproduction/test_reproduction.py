@@ -14,7 +14,6 @@ from matplotlib.image import imread
 
 from multipath.applications.cli.main import main
 from multipath.applications.matching.config import MatchConfig
-from multipath.applications.matching.presets import PRESETS
 from multipath.applications.reproduction.cost import measure_cost
 from multipath.applications.reproduction.figures import write_figures
 from multipath.applications.reproduction.grid import TABLES, find_table
@@ -70,9 +69,7 @@ def finish(job, theta=100.0, steps=40, seconds=0.5, device="cpu"):
 
 
 @pytest.mark.parametrize("scale", ["quick", "paper"])
-@pytest.mark.parametrize(
-    "name", [name for name in TABLES if name != "table4" or "tr808" in PRESETS]
-)
+@pytest.mark.parametrize("name", TABLES)
 def test_every_row_is_a_configuration_and_has_a_name_of_its_own(name, scale):
     table = find_table(name, scale)
     names = [row.name for row in table.rows]

@@ -21,7 +21,6 @@ from multipath._internal import files as _files
 from multipath.applications.audio.files import read_audio, write_audio
 from multipath.applications.cli.main import main
 from multipath.applications.matching.callbacks import WholeCheckpoints
-from multipath.applications.matching.presets import PRESETS
 from multipath.applications.matching.train import run
 from multipath.applications.reports.runs import read_run
 from multipath.applications.resynthesis.run import run_resynthesis
@@ -36,7 +35,7 @@ from multipath.applications.runs.folders import (
     read_checkpoint,
 )
 from multipath.errors import ConfigurationError, InputError
-from tests.applications.tiny import TASKS, TINY
+from tests.applications.tiny import TINY, use_tiny_presets
 
 MATCH = TINY.changed(loss="scrapl", steps=8)
 TONE = torch.sin(0.3 * torch.arange(2048.0)) * torch.linspace(1, 0.1, 2048)
@@ -47,8 +46,7 @@ SEARCH = ResynthesisSettings.for_recording(
 
 @pytest.fixture(autouse=True)
 def tiny_presets(monkeypatch):
-    for name, config in TASKS.items():
-        monkeypatch.setitem(PRESETS[name], "quick", config)
+    use_tiny_presets(monkeypatch)
 
 
 def without_report(monkeypatch):
