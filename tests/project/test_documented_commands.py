@@ -59,6 +59,20 @@ def parse(line):
         app.parse_args(arguments, exit_on_error=False, print_error=False)
 
 
+@pytest.fixture(autouse=True)
+def example_task(tmp_path, monkeypatch):
+    """The task of the examples is installed, as the pages say."""
+    example = ROOT / "examples" / "fm_task"
+    project = tomllib.loads((example / "pyproject.toml").read_text())["project"]
+    (entry,) = project["entry-points"]["multipath.tasks"].items()
+    info = tmp_path / "fm-1.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: fm\nVersion: 1\n")
+    (info / "entry_points.txt").write_text(f"[multipath.tasks]\n{entry[0]} = {entry[1]}\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.syspath_prepend(example)
+
+
 LINES = lines_that_begin(r"(torchrun .* -m multipath\.applications\.cli|multipath) (?=[a-z]+\b)")
 
 

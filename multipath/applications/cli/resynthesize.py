@@ -37,7 +37,7 @@ def resynthesize(
         sample_rate: Work at this rate, in Hz. Default: the highest that takes minutes.
         resume: Go on from the last checkpoint in the folder.
         overwrite: Discard the run that the folder holds.
-        **settings: Of :class:`~multipath.applications.resynthesis.settings.ResynthesisSettings`.
+        **settings: Settings of the resynthesis; by default those that suit the recording.
     """
     from multipath.applications.resynthesis.run import run_resynthesis
 
@@ -64,7 +64,7 @@ def resynthesize(
         )
     print(
         f"relative distance {100 * summary['relative']:.1f} %, at the start "
-        f"{100 * summary['start_relative']:.1f} % ({1000 * summary['seconds_per_step']:.0f} ms a "
+        f"{100 * summary['start_relative']:.1f} % ({1000 * summary['seconds_per_step']:.0f} ms per "
         "step)"
     )
     print(f"report: {folder / 'report.html'}")

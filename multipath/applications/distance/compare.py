@@ -17,8 +17,6 @@ from multipath.applications.audio.files import check_waveform
 from multipath.errors import InputError
 from multipath.transforms import JTFS, MultiResolutionSTFT, Scattering1D, Transform
 
-from .plot import plot_path_losses
-
 __all__ = [
     "LEVELS",
     "TRANSFORMS",
@@ -224,6 +222,8 @@ def plot(comparison: Comparison, picture: str | FilePath) -> None:
         InputError: If there is no such folder or format.
         OSError: If the picture cannot be written.
     """
+    from .plot import plot_path_losses  # matplotlib is slow to import
+
     title = (
         f"{comparison.settings['transform']}: distance {comparison.distance:.4g}, "
         f"relative {100 * comparison.relative:.1f} %"

@@ -39,12 +39,12 @@ def measure(
     grains of their own.
 
     Args:
-        config: Of the run; its loss does not matter, since paths are those of the full one.
+        config: The run; its loss does not matter, since paths are those of the full one.
         examples: Targets to measure on. Default: the ``importance_examples`` of the task, or 16
             with the quick presets.
         batch: Targets in a batch, over whose gradient the curvature is taken; C is the mean over
             the batches. Default: the batch size of the training.
-        method: Of :func:`~multipath.importance.theta_importance`, like the arguments below.
+        method: How paths are measured, see :func:`~multipath.importance.theta_importance`.
         tolerance: Largest relative residual of an eigenvalue.
         items_at_once: How many pairs of a path and an example are worked on together.
         journal: File that keeps what is done, so that an interrupted measurement goes on.

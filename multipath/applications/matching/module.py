@@ -32,7 +32,7 @@ class SoundMatching(LightningModule):
     Args:
         config: Everything that defines the run. Weights are initialised with torch's global
             generator: seed it.
-        probabilities: Of the paths, shape (P,), for a run with ``objective.probabilities``.
+        probabilities: Path probabilities, shape (P,), for a run with ``objective.probabilities``.
 
     Example:
         >>> from multipath.applications.matching.presets import preset

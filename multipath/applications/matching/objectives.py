@@ -58,7 +58,7 @@ MakeOptimizer = Callable[[Iterable[nn.Parameter], nn.Module, float, float], Opti
 def adamw(
     weights: Iterable[nn.Parameter], criterion: nn.Module, lr: float, weight_decay: float
 ) -> Optimizer:
-    """AdamW, linked to the criterion if that draws."""
+    """AdamW; a criterion that draws does so after each of its steps."""
     optimizer = AdamW(weights, lr=lr, weight_decay=weight_decay)
     if isinstance(criterion, StochasticLoss):
         criterion.redraw_after(optimizer)
@@ -84,7 +84,7 @@ class Objective:
     """One row of :data:`LOSSES`.
 
     Args:
-        description: One line for people.
+        description: One line that says what it is.
         build: Makes the criterion: called with what the model made and what it should have made.
         optimizer: Makes the optimizer.
         takes_probabilities: Whether it draws from probabilities, if given some.
@@ -180,11 +180,11 @@ def _fitting(sizes: Sequence[int], context: LossContext) -> Sequence[int]:
 
 LOSSES: dict[str, Objective] = {
     "scrapl": Objective(
-        "SCRAPL as published: one path a step, P-Adam and P-SAGA", one_path, psaga, True
+        "SCRAPL as published: one path per step, P-Adam and P-SAGA", one_path, psaga, True
     ),
     "scrapl-padam": Objective("SCRAPL without P-SAGA", one_path, padam, True),
     "scrapl-adam": Objective("SCRAPL without P-SAGA and P-Adam: AdamW", one_path, adamw, True),
-    "kpaths": Objective("8 energy draws a step (StochasticLoss.for_training), AdamW", energy_draws),
+    "kpaths": Objective("8 energy draws per step, AdamW", energy_draws),
     "jtfs": Objective(
         "the full joint time-frequency scattering loss, AdamW",
         lambda context: scattering_loss(context.task),
@@ -210,7 +210,7 @@ LOSSES: dict[str, Objective] = {
         argument="MODULE:FUNCTION",
     ),
     "plugin": Objective(
-        "a plug-in's loss or transform: all of up to 8 paths, else 8 energy draws a step, AdamW",
+        "a plug-in's loss or transform: all of up to 8 paths, else 8 energy draws per step, AdamW",
         plugin_draws,
         argument="NAME",
     ),

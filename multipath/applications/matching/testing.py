@@ -115,7 +115,7 @@ class TaskTests:
             _require(drawn.equal(again), f"{draw.__name__} must draw from its generator alone")
 
     def test_sounds_are_finite_and_differentiable_in_theta(self) -> None:
-        """Of shape (batch, n_samples), with a finite gradient; and no weight is to be trained."""
+        """Sounds have shape (batch, n_samples), and a finite gradient that is not zero."""
         task, theta = self.make_task(), self._theta().requires_grad_()
         synth = task.build_synth()
         sounds = synth(theta, task.draw_nuisance(SOUNDS, seeded(0, "nuisance")))
@@ -139,7 +139,7 @@ class TaskTests:
         _require(worst < 1e-4, f"a sound must not depend on its batch, got a change of {worst:.2g}")
 
     def test_parameters_have_names_and_units(self) -> None:
-        """As many as theta has columns, and as many as ``physical`` returns."""
+        """There are as many as ``physical`` has columns."""
         synth = self.make_task().build_synth()
         counts = {
             "parameter_names": len(synth.parameter_names),

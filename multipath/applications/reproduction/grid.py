@@ -44,7 +44,7 @@ class Row:
         changes: Settings that replace the preset's.
         quick: Settings that do so at the scale ``quick`` alone.
         importance: Whether paths are drawn from probabilities that theta-importance finds first.
-        label: Of the task, if a table has several.
+        label: Which of several tasks of a table it is.
     """
 
     method: str
