@@ -15,6 +15,7 @@ from multipath.applications.matching.config import MatchConfig
 from multipath.applications.matching.presets import preset
 from multipath.applications.matching.tasks.find import find_task
 from multipath.applications.runs.settings import Settings
+from multipath.errors import ConfigurationError
 
 SHORT = {"learning_rate": "--lr"}
 """Names of options that are not those of their settings."""
@@ -42,7 +43,8 @@ def task_command(
             become options.
 
     Raises:
-        ConfigurationError: If there is no such task or preset.
+        ConfigurationError: If there is no such task or preset, or a setting of the task is called
+            like an argument of the function.
     """
     presets = find_task(task).presets()
     config = preset(_value("--preset", words) or next(iter(presets)), task)
@@ -56,6 +58,12 @@ def task_command(
         return function(_changed(config, changes), **given)
 
     own = [option for option in own_options(function) if option.name != "config"]
+    twice = {option.name for option in own} & {*settings, *of_task}
+    if twice:
+        raise ConfigurationError(
+            f"the task {task} has settings called {', '.join(sorted(twice))}, and so has "
+            f"`multipath {function.__name__}`; rename those of the task"
+        )
     return _with_options(command, function, [*own, *({**settings, **of_task}).values()])
 
 
@@ -137,6 +145,7 @@ def _option(
         name=None if positional else [SHORT[name], long] if name in SHORT else long,
         help=words,
         negative_bool="--no-" if default is True else (),
+        show_default=False if default is False else None,
     )
     if group is not None:
         declared = cyclopts.Parameter.combine(

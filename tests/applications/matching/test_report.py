@@ -264,6 +264,13 @@ def test_drums_are_recorded_or_made(words, changes, capsys, monkeypatch):
     assert seen[0][0] == preset("quick", "tr808").changed(**changes)
 
 
+def test_settings_of_a_task_that_are_taken_are_refused(capsys, monkeypatch):
+    monkeypatch.setattr(type(TINY.task), "options", staticmethod(lambda out=1: {"out": out}))
+    code, _, err = call(capsys, "match", "chirplet")
+    assert code == 2
+    assert "the task chirplet has settings called out, and so has `multipath match`" in err
+
+
 def test_help_says_what_a_setting_is_and_what_it_is_by_default(capsys):
     code, out, _ = call(capsys, "match", "tr808", "--preset", "paper", "--help")
     words = " ".join(re.sub(r"[^\x00-\x7f]", " ", out).split())
