@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -228,7 +228,7 @@ class TR808Task(Task):
                         J=12, Q=(8, 2), J_fr=5, Q_fr=2, T=2048, F=1, eps=1e-3
                     ),
                 ),
-                objective=PAPER_OBJECTIVE,
+                objective=replace(PAPER_OBJECTIVE, loss="kpaths"),
                 encoder=EncoderSettings(
                     cqt_octaves=9,
                     cqt_hop=256,
