@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import logging
 import weakref
-from collections import deque
 from collections.abc import Iterable, Sequence
-from functools import partial
 from numbers import Integral
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from ._internal.ranks import check_agreement, several_ranks
-from ._internal.recomputation import backward_number, in_checkpoint
+from ._internal.recomputation import Draws, backward_number, checkpointed_region
 from ._internal.state import loading_strictly, pack, unpack
 from ._internal.wrappers import innermost_optimizer
 from .draws import Draw
@@ -27,7 +26,6 @@ from .losses.base import Reduction, check_reduction, reduce_batch, weighted_sum
 from .paths import check_indices
 from .samplers import Energy, Sampler, Uniform
 from .samplers._observation import measure
-from .transforms._numerics.tracing import is_traced
 
 logger = logging.getLogger(__name__)
 
@@ -142,8 +140,7 @@ class StochasticLoss(nn.Module):
         self.last_draw: Draw | None = None
         self._pending: Draw | None = None
         self._n_served = 0  # forwards that the pending draw has served
-        self._checkpointed: deque[Draw] = deque(maxlen=64)
-        self._backward: tuple[int, Draw] | None = None
+        self._checkpointed: WeakKeyDictionary[Any, Draws] = WeakKeyDictionary()
         self._optimizer: weakref.ref[Optimizer] | None = None
         self._hook: weakref.finalize[..., Any] | None = None
         self._draws_are_shared = self._sampler.observes is not None
@@ -260,10 +257,10 @@ class StochasticLoss(nn.Module):
         """
         if not self.training:
             return reduce_batch(self.loss(input, target, reduction="none"), self.reduction)
-        if backward_number() >= 0 and (draw := self._recomputed_draw()) is not None:
+        region = checkpointed_region()
+        if backward_number() >= 0 and (draw := self._repeated_draw(region)) is not None:
             return self.estimate(input, target, draw)
-        first_pass = not torch.is_grad_enabled() and in_checkpoint()
-        if not (torch.is_grad_enabled() or first_pass):
+        if not torch.is_grad_enabled() and region is None:
             self._warn_of_evaluation()
             return self.estimate(input, target, self.new_draw())
         linked = self._linked() is not None
@@ -275,31 +272,20 @@ class StochasticLoss(nn.Module):
                 draw = self.new_draw()
             if linked:
                 self._pending, self._n_served = draw, 0
-        self._n_served += 1
-        self._warn_of_a_frozen_draw()
-        self.last_draw = draw
-        value = self._estimate(input, target, draw, observing)
         if linked:
-            return value  # a recomputation finds the waiting draw
-        if first_pass:
-            self._checkpointed.append(draw)
-        elif value.requires_grad and not is_traced(value):
-            # a recomputation in the backward of this value has to use the same draw
-            value.register_hook(partial(self._enter_backward, draw))
-        return value
+            self._n_served += 1
+            self._warn_of_a_frozen_draw()
+        if region is not None:
+            self._checkpointed.setdefault(region, Draws()).made.append(draw)
+        self.last_draw = draw
+        return self._estimate(input, target, draw, observing)
 
-    def _recomputed_draw(self) -> Draw | None:
-        """The draw of the forward that activation checkpointing is repeating, if there was one."""
+    def _repeated_draw(self, region: Any) -> Draw | None:
+        """The draw of the forward that activation checkpointing repeats, if there was one."""
         if self._linked() is not None and self._pending is not None:
             return self._pending
-        if self._backward is not None and self._backward[0] == backward_number():
-            return self._backward[1]
-        if self._checkpointed:  # the last of the forwards is the first to be repeated
-            return self._checkpointed.pop()
-        return self.last_draw
-
-    def _enter_backward(self, draw: Draw, gradient: Tensor) -> None:
-        self._backward = backward_number(), draw
+        draws = None if region is None else self._checkpointed.get(region)
+        return self.last_draw if draws is None else draws.again(backward_number())
 
     def _warn_of_a_frozen_draw(self) -> None:
         if self._n_served == self.warn_after and not self._warned_of_frozen_draw:
@@ -570,8 +556,8 @@ class StochasticLoss(nn.Module):
         state = self.__dict__.copy()
         for name in ("generator", "_evaluation_generator"):
             state[name] = getattr(self, name).get_state()
-        state["_optimizer"] = state["_hook"] = state["_pending"] = state["_backward"] = None
-        state["_checkpointed"] = deque(maxlen=self._checkpointed.maxlen)
+        state["_optimizer"] = state["_hook"] = state["_pending"] = None
+        state["_checkpointed"] = WeakKeyDictionary()
         return state
 
     def __setstate__(self, state: dict[str, Any]) -> None:

@@ -178,6 +178,13 @@ def test_several_optimizers_in_one_wrapper_are_refused():
         criterion.redraw_after(pair)
 
 
+def test_a_plain_loop_is_never_warned(caplog):
+    criterion, x, y = setting()
+    with caplog.at_level(logging.WARNING):
+        train(criterion, x, y, lambda: None, 150)
+    assert not caplog.records
+
+
 @pytest.mark.parametrize("warn_after", [None, 7])
 def test_a_draw_that_is_never_released_warns_once(caplog, warn_after):
     criterion, x, y = setting()
@@ -307,13 +314,70 @@ def test_several_checkpointed_forwards_keep_their_own_draws(reentrant):
         torch.testing.assert_close(x.grad, again.grad)
 
 
+REGIONS = {
+    "several calls": lambda criterion, y: lambda a: criterion(a, y) + 3 * criterion(a.sin(), y),
+    "more work after the call": lambda criterion, y: lambda a: criterion(a, y) * a.square().sum(),
+}
+
+
+@pytest.mark.parametrize("region", REGIONS)
+@pytest.mark.parametrize("reentrant", [True, False])
+@pytest.mark.parametrize("seed", range(5))
+def test_every_call_in_a_region_keeps_its_own_draw(region, reentrant, seed):
+    """Against the same regions without checkpoints: the draws are those of the same stream."""
+    gradients = []
+    for checkpointed in (True, False):
+        criterion = StochasticLoss(QuadraticLoss(64), generator=seed)
+        y = torch.ones(1, 64)
+        inputs = [torch.full((1, 64), 0.5 + i, requires_grad=True) for i in range(3)]
+        function = REGIONS[region](criterion, y)
+        if checkpointed:
+            values = [checkpoint(function, x, use_reentrant=reentrant) for x in inputs]
+        else:
+            values = [function(x) for x in inputs]
+        (values[0] + 2 * values[1] + values[2]).backward()
+        gradients.append(torch.cat([x.grad for x in inputs]))
+    torch.testing.assert_close(*gradients, rtol=1e-6, atol=0)
+
+
+@pytest.mark.parametrize("reentrant", [True, False])
+def test_a_checkpoint_without_gradients_is_an_evaluation(reentrant):
+    criterion, x, y = setting()
+    with torch.no_grad():
+        for _ in range(3):
+            checkpoint(criterion, x, y, use_reentrant=reentrant)
+    assert criterion.last_draw is None
+    assert train(criterion, x, y, lambda: None) == PATHS
+
+
+def test_an_optimizer_made_of_several_steps_as_one():
+    class Both(Optimizer):
+        def __init__(self, params):
+            super().__init__(params, {"lr": 0.01})
+            weights = self.param_groups[0]["params"]
+            self.first, self.second = SGD(weights[:1], lr=0.01), SGD(weights[1:], lr=0.01)
+
+        def step(self):
+            self.first.step()
+            self.second.step()
+
+    criterion, x, y = setting()
+    optimizer = Both([x, torch.nn.Parameter(torch.zeros(1))])
+    criterion.redraw_after(optimizer)
+    assert train(criterion, x, y, optimizer.step) == PATHS
+    scheduler = torch.optim.lr_scheduler.LambdaLR(SGD([x], lr=0.1), lambda step: 1.0)
+    with pytest.raises(ConfigurationError, match="got LambdaLR"):
+        criterion.redraw_after(scheduler)
+
+
 def test_a_criterion_in_training_mode_without_gradients_says_so_once(caplog):
     criterion, x, y = setting()
-    with caplog.at_level(logging.WARNING), torch.no_grad():
-        checkpoint(criterion, x.detach().requires_grad_(), y, use_reentrant=True)
+    with caplog.at_level(logging.WARNING):
+        checkpoint(criterion, x, y, use_reentrant=True).backward()
         assert not caplog.records
-        for _ in range(3):
-            criterion(x, y)
+        with torch.no_grad():
+            for _ in range(3):
+                criterion(x, y)
     (record,) = caplog.records
     assert "training mode was called without gradients" in record.getMessage()
     assert "criterion.eval()" in record.getMessage()

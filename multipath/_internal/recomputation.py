@@ -1,30 +1,57 @@
-"""Activation checkpointing runs a forward twice: is this one of the two runs?"""
+"""Activation checkpointing runs a part of the forward twice: which part is this one?"""
 
 from __future__ import annotations
 
 import sys
-from types import CodeType
+from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 
+from multipath.draws import Draw
+
 
 def backward_number() -> int:
-    """The number of the backward under way, or -1: a forward inside one repeats an earlier one."""
+    """The number of the backward pass that is running, or -1: a forward inside repeats another."""
     return torch._C._current_graph_task_id()
 
 
-def in_checkpoint() -> bool:
-    """Whether a reentrant checkpoint runs its first pass, without gradients, to repeat it later."""
-    code = _checkpoint_code()
-    frame = sys._getframe(1) if code is not None else None
-    while frame is not None:
-        if frame.f_code is code:
-            return True
-        frame = frame.f_back
-    return False
+def checkpointed_region() -> Any:
+    """What stands for the innermost checkpoint around this call, the same object in both runs.
+
+    Reentrant checkpoints have a context of their autograd function, others a frame of their own;
+    torch tells neither to the function that it runs, so they are looked up in the calls above.
+
+    Returns:
+        None outside of a checkpoint, and inside of one that will never be repeated.
+    """
+    module = sys.modules.get("torch.utils.checkpoint")  # if it is not imported, there is none
+    frame = sys._getframe(1)
+    while module is not None and frame is not None:
+        if frame.f_code.co_filename == module.__file__:
+            name, local = frame.f_code.co_name, frame.f_locals
+            if name in ("forward", "backward") and "ctx" in local:
+                return local["ctx"] if local["ctx"].next_functions else None
+            if name == "unpack_hook":
+                return local.get("frame")
+            if name == "checkpoint" and local.get("gen") is not None:
+                frames = local["gen"].gi_frame.f_locals
+                return frames.get("new_frame") if torch.is_grad_enabled() else None
+        frame = frame.f_back  # type: ignore[assignment]
+    return None
 
 
-def _checkpoint_code() -> CodeType | None:
-    module = sys.modules.get("torch.utils.checkpoint")  # if not imported, nobody uses it
-    function = getattr(module, "CheckpointFunction", None)
-    return getattr(getattr(function, "forward", None), "__code__", None)
+@dataclass
+class Draws:
+    """The draws made in one region, in the order in which a repetition needs them again."""
+
+    made: list[Draw] = field(default_factory=list)
+    _backward: int = -1
+    _repeated: int = 0
+
+    def again(self, backward: int) -> Draw:
+        """The draw of the next call in the repetition that belongs to a backward pass."""
+        if backward != self._backward:
+            self._backward, self._repeated = backward, 0
+        self._repeated += 1
+        return self.made[min(self._repeated, len(self.made)) - 1]

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler
 
 from multipath.errors import ConfigurationError
 
@@ -23,11 +24,13 @@ def innermost_optimizer(given: Any) -> Optimizer:
 
     Raises:
         ConfigurationError: If there is no optimizer, several, or one that was not constructed as
-            torch's are, so that nobody can be told of its steps.
+            torch's are, so that its steps cannot be observed.
     """
-    found = given
+    found: Any = given
     seen = [given]
     while inside := _held_by(found, seen):
+        if len(inside) > 1 and _can_be_hooked(found):
+            break  # one optimizer made of several, whose own step runs theirs
         if len(inside) > 1:
             raise ConfigurationError(
                 f"{type(found).__name__} holds {len(inside)} optimizers; call redraw_after with "
@@ -35,12 +38,17 @@ def innermost_optimizer(given: Any) -> Optimizer:
             )
         found = inside[0]
         seen.append(found)
-    if not isinstance(found, Optimizer) or not hasattr(found, "_optimizer_step_post_hooks"):
+    if isinstance(given, LRScheduler) or not _can_be_hooked(found):
         raise ConfigurationError(
             "redraw_after takes the optimizer whose step() ends a draw, a torch.optim.Optimizer, "
             f"got {type(given).__name__}; if that wraps an optimizer, pass the one inside"
         )
-    return found
+    return cast(Optimizer, found)
+
+
+def _can_be_hooked(found: Any) -> bool:
+    """Whether this is an optimizer that was constructed as torch's are."""
+    return isinstance(found, Optimizer) and hasattr(found, "_optimizer_step_post_hooks")
 
 
 def _held_by(holder: Any, seen: list[Any]) -> list[Any]:

@@ -98,8 +98,10 @@ class PathDecomposedLoss(nn.Module, ABC):
         Returns:
             A scalar, or shape (batch,) with ``reduction="none"``.
         """
-        values = self.evaluate(input, target, range(len(self.paths)))
-        return reduce_batch(weighted_sum(self.path_weights, values), reduction or self.reduction)
+        weights = self.path_weights
+        counting = weights.nonzero().flatten()  # 0 times an infinite loss would be NaN
+        values = self.evaluate(input, target, counting)
+        return reduce_batch(weighted_sum(weights[counting], values), reduction or self.reduction)
 
     def evaluate(self, input: Tensor, target: Tensor, indices: Indices) -> Tensor:
         """:meth:`path_losses` with its arguments and its result checked.
@@ -268,7 +270,12 @@ class GroupedLoss(PathDecomposedLoss):
 
     def _chosen(self, indices: Indices) -> tuple[list[list[int]], PathIndices]:
         """The members of each chosen group, and all of them in one list."""
-        chosen = [self.members[group] for group in check_indices(indices, len(self.paths))]
+        weights = self.loss.path_weights
+        chosen = []
+        for group in check_indices(indices, len(self.paths)):
+            members = self.members[group]
+            counting = [path for path in members if weights[path] > 0]
+            chosen.append(counting or members)
         paths = (path for members in chosen for path in members)
         return chosen, PathIndices(paths, len(self.loss.paths))
 

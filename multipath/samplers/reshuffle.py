@@ -95,11 +95,15 @@ class Reshuffle(Sampler):
 
     def state_dict(self) -> dict[str, Tensor]:
         """The part of the permutation that is still to be dealt."""
-        return {"left": self._permutation[self._dealt :].clone()}
+        left = torch.full((self._known_paths,), -1, dtype=torch.int64, device="cpu")
+        still = self._permutation[self._dealt :]
+        left[: len(still)] = still  # always of one size, as some ways of saving want it
+        return {"left": left}
 
     def load_state_dict(self, state: dict[str, Tensor]) -> None:
         """Continue in the middle of the epoch."""
-        self._permutation, self._dealt = state["left"].cpu().clone(), 0
+        left = state["left"].cpu()
+        self._permutation, self._dealt = left[left >= 0], 0
 
     @property
     def _size(self) -> int:
