@@ -110,11 +110,11 @@ def draw(results: Results, preset_name: str, method: str, file: Path) -> None:
 
 
 def main() -> None:
-    """Print the tables and draw the picture."""
+    """Print the tables and draw the plot."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("folder", type=Path)
     parser.add_argument("--preset", default="paper", help="the preset of the results")
-    parser.add_argument("--method", default=EXACT, help="which ones the picture shows")
+    parser.add_argument("--method", default=EXACT, help="which ones the plot shows")
     parser.add_argument("--picture", type=Path)
     options = parser.parse_args()
     results = read(options.folder)

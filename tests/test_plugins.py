@@ -178,6 +178,7 @@ class Tests(TransformLossTests):
 """
 
 
+@pytest.mark.slow
 def test_check_fails_with_the_tests(install, capfd):
     folder = install(
         "failing",
@@ -190,6 +191,7 @@ def test_check_fails_with_the_tests(install, capfd):
     assert "bad (failing 1.0): failed: 1 of" in out
 
 
+@pytest.mark.slow
 def test_the_configuration_around_does_not_matter(install, monkeypatch, tmp_path, capfd):
     install(
         "mine", {"multipath.losses": {"mine": LOSS}, "multipath.conformance": {"mine": PASSING}}

@@ -44,6 +44,7 @@ def command(*arguments):
 # What is measured
 
 
+@pytest.mark.slow
 def test_measures_the_encoder_a_run_begins_with_on_its_first_batches():
     config = TINY.changed(seed=3)
     found = measure(config, examples=6, method="gradient")
@@ -62,6 +63,7 @@ def test_measures_the_encoder_a_run_begins_with_on_its_first_batches():
     assert (found.settings["examples"], found.settings["batches"]) == (6, 2)
 
 
+@pytest.mark.slow
 def test_the_loss_of_the_run_does_not_matter_and_no_random_stream_is_touched():
     before = torch.get_rng_state()
     plain = measure(TINY, examples=2, method="gradient")
@@ -72,6 +74,7 @@ def test_the_loss_of_the_run_does_not_matter_and_no_random_stream_is_touched():
     assert not torch.equal(other.curvature, plain.curvature)
 
 
+@pytest.mark.slow
 def test_measures_grains():
     found = measure(TINY_GRANULAR, examples=2, batch=1, method="hutchinson")
     assert found.parameters == ("density", "slope")
@@ -95,6 +98,7 @@ def test_no_examples_are_refused(settings):
 
 
 @pytest.mark.parametrize("synth", ["slow-slow", "slow-moderate", "fast-moderate", "fast-fast"])
+@pytest.mark.slow
 def test_inside_is_the_rectangle(synth):
     config = preset("paper", synth=synth)
     paths = scattering_loss(config).paths
@@ -130,6 +134,7 @@ def test_inside_of_other_things_is_refused():
 # The command
 
 
+@pytest.mark.slow
 def test_command_writes_prints_and_cleans_up(tmp_path, capsys):
     out, plot = tmp_path / "pi.pt", tmp_path / "pi.png"
     arguments = ("chirplet", "--synth", "fast-fast", "--examples", "3", "--tolerance", "0.1")
@@ -160,6 +165,7 @@ def test_result_is_not_replaced_unless_asked(tmp_path, capsys):
     assert ThetaImportance.load(out).parameters == ("density", "slope")
 
 
+@pytest.mark.slow
 def test_drums_made_or_recorded(tmp_path, capsys):
     made = ("--synthetic", "8", "--examples", "2", "--method", "gradient")
     assert command("tr808", *made, "--out", tmp_path / "pi.pt") == 0
@@ -172,6 +178,7 @@ def test_drums_made_or_recorded(tmp_path, capsys):
     assert "--data DIR) or --synthetic [N], got neither" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_interruption_goes_on_with_the_same_command(tmp_path, capsys, monkeypatch):
     out = tmp_path / "pi.pt"
     arguments = ("chirplet", "--examples", "8", "--method", "hutchinson", "--out", out)
@@ -196,6 +203,7 @@ def test_interruption_goes_on_with_the_same_command(tmp_path, capsys, monkeypatc
     assert torch.equal(ThetaImportance.load(out).curvature, whole.curvature)
 
 
+@pytest.mark.slow
 def test_a_journal_of_other_work_is_refused_and_discarded_on_request(tmp_path, capsys):
     out, journal = tmp_path / "pi.pt", tmp_path / "mine"
     arguments = ("chirplet", "--examples", "1", "--method", "gradient", "--out", out)
@@ -275,6 +283,7 @@ def test_a_folder_that_may_not_be_written_to_is_refused_first(
     assert error.endswith(f"{closed} may not be written to; choose another place ({option})\n")
 
 
+@pytest.mark.slow
 def test_a_run_draws_from_the_result_and_refuses_that_of_another_transform(tmp_path, capsys):
     out = tmp_path / "pi.pt"
     assert command("chirplet", "--examples", "1", "--method", "gradient", "--out", out) == 0
@@ -299,6 +308,7 @@ def test_world_size_without_torchrun_is_refused(tmp_path, capsys, monkeypatch):
     assert "start with torchrun" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_processes_share_the_work(tmp_path):
     script = tmp_path / "shared.py"
     script.write_text(

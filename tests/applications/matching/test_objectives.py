@@ -56,6 +56,7 @@ def n_paths() -> int:
 
 @pytest.mark.parametrize("task", TASKS)
 @pytest.mark.parametrize("loss", [with_argument(name) for name in LOSSES])
+@pytest.mark.slow
 def test_every_loss_moves_every_weight_of_the_encoder_and_nothing_else(loss, task):
     torch.manual_seed(0)
     model = SoundMatching(TASKS[task].changed(loss=loss, dropout=0.0))
@@ -68,6 +69,7 @@ def test_every_loss_moves_every_weight_of_the_encoder_and_nothing_else(loss, tas
     assert sum(float(gradient.abs().sum()) for gradient in gradients.values()) > 0
 
 
+@pytest.mark.slow
 def test_only_the_supervised_loss_sees_true_parameters():
     for loss in map(with_argument, LOSSES):
         torch.manual_seed(0)
@@ -123,6 +125,7 @@ def test_probabilities_of_another_loss_are_refused(tmp_path):
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.slow
 def test_a_run_keeps_its_probabilities_and_resumes_without_the_file(tmp_path):
     file, probabilities = tmp_path / "p.pt", some_probabilities(n_paths())
     torch.save(probabilities, file)
@@ -151,6 +154,7 @@ def test_a_run_keeps_its_probabilities_and_resumes_without_the_file(tmp_path):
     assert (tmp_path / "parts" / "summary.json").exists()  # nothing was discarded for it
 
 
+@pytest.mark.slow
 def test_a_run_may_be_repeated_with_its_own_copy(tmp_path):
     torch.save(some_probabilities(n_paths()), tmp_path / "p.pt")
     run(TINY.changed(loss="scrapl", probabilities=str(tmp_path / "p.pt")), tmp_path / "run")

@@ -46,6 +46,7 @@ def links(page: Path) -> list[str]:
     return re.findall(r'(?:src|href)="([^"]+)"', page.read_text())
 
 
+@pytest.mark.slow
 def test_the_page_links_to_files_that_exist(folder):
     found = links(folder / "report.html")
     assert len(found) >= 3 + 2 * 4 + 3
@@ -62,6 +63,7 @@ def test_the_page_shows_the_numbers_of_the_run(folder):
     assert "<slow" not in page
 
 
+@pytest.mark.slow
 def test_the_page_of_recordings_shows_no_true_parameters(tmp_path, monkeypatch):
     sounds = torch.randn(40, 1024, generator=torch.Generator().manual_seed(0))
 
@@ -160,6 +162,7 @@ def test_demo_states_the_margin_of_the_worst_seed():
     assert "0.44 times the untrained" in text  # 110 / 250
 
 
+@pytest.mark.slow
 def test_demo_trains_in_workers_and_joins_their_reports(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(
         demo, "preset", lambda name, loss, seed, steps: TASK.changed(loss=loss, seed=seed)
@@ -181,6 +184,7 @@ def test_demo_trains_in_workers_and_joins_their_reports(tmp_path, monkeypatch, c
     assert all((tmp_path / link).stat().st_size > 0 for link in links(page))
 
 
+@pytest.mark.slow
 def test_demo_stops_at_the_first_failure(tmp_path, monkeypatch):
     monkeypatch.setattr(
         demo, "preset", lambda name, loss, seed, steps: TASK.changed(loss=loss, f0=900.0)
@@ -198,6 +202,7 @@ def call(capsys, *arguments: str) -> tuple[int, str, str]:
 
 
 @pytest.mark.parametrize("name", ["chirplet", "granular"])
+@pytest.mark.slow
 def test_command_line_runs_and_says_where_the_report_is(name, tmp_path, capsys, monkeypatch):
     asked = []
 

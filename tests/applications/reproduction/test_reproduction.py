@@ -32,6 +32,8 @@ from multipath.applications.runs.files import read_csv, read_json, write_csv, wr
 from multipath.errors import ConfigurationError, InputError
 from tests.applications.tiny import SMALL, TINY
 
+pytestmark = pytest.mark.slow  # they train, search or start processes
+
 GRANULAR = {"n_grains": 4, "grain_samples": 256, **SMALL}
 
 

@@ -31,6 +31,8 @@ from multipath.applications.runs.folders import RunFolder, check_place, folder_l
 from multipath.errors import ConfigurationError, InputError
 from tests.applications.tiny import TASKS, TINY
 
+pytestmark = pytest.mark.slow  # they train, search or start processes
+
 MATCH = TINY.changed(loss="scrapl", steps=8)
 TONE = torch.sin(0.3 * torch.arange(2048.0)) * torch.linspace(1, 0.1, 2048)
 SEARCH = ResynthesisSettings.for_recording(

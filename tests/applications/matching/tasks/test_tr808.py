@@ -59,6 +59,7 @@ class StopAt(Callback):
             raise KeyboardInterrupt
 
 
+@pytest.mark.slow
 def test_the_paper_preset_is_that_of_the_paper():
     config = preset("paper", "tr808")
     task, training, encoder = config.task, config.training, config.encoder
@@ -132,6 +133,7 @@ def test_drums_in_several_parts_are_compared_as_in_one(monkeypatch):
         model.evaluation(Batch(Targets(theta=batch.targets.theta), batch.nuisance), estimate)
 
 
+@pytest.mark.slow
 def test_a_run_on_recordings_tells_distances_by_type(drums, tmp_path):
     config = recorded(drums, alignment="meso")
     summary = run(config, tmp_path)
@@ -152,6 +154,7 @@ def test_a_run_on_recordings_tells_distances_by_type(drums, tmp_path):
     }
 
 
+@pytest.mark.slow
 def test_training_comes_closer_to_recordings(drums, tmp_path):
     summary = run(recorded(drums, steps=60, validate_every=60, learning_rate=5e-3), tmp_path)
     assert summary["distances"]["mss"] < 0.8 * summary["untrained_error"]["mss"]
@@ -162,6 +165,7 @@ def test_nobody_knows_the_parameters_of_recordings(drums):
         recorded(drums).changed(loss="ploss")
 
 
+@pytest.mark.slow
 def test_recordings_that_changed_are_not_resumed(drums, tmp_path):
     folder, out = tmp_path / "drums", tmp_path / "run"
     folder.mkdir()
@@ -199,6 +203,7 @@ def test_damaged_recordings_are_named_and_skipped_or_refused(drums, tmp_path, ca
         recorded(tmp_path, bad_files="refuse").task.targets(0)
 
 
+@pytest.mark.slow
 def test_unreadable_recordings_are_named_and_skipped_or_refused(
     drums, tmp_path, caplog, monkeypatch
 ):
@@ -284,6 +289,7 @@ def test_mistakes_on_the_command_line(arguments, message, capsys, tmp_path):
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.slow
 def test_the_command_says_what_it_left_out_and_shows_distances(drums, tmp_path, monkeypatch):
     folder = tmp_path / "drums"
     folder.mkdir()
