@@ -9,17 +9,19 @@ import argparse
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
 from .cases import Case
 from .environment import OUR_PACKAGES, PEER_PACKAGES, describe_machine
 from .groups import GROUPS, select
 from .measure import Record, measure
-from .peers import PeersUnavailableError, add_options, find_python
+from .peers import add_options, find_python
 from .plan import FULL, QUICK, Plan
 from .process import NotMeasuredError, Workers
 from .report import RESULTS, write_report
@@ -52,22 +54,12 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     return parser.parse_args(arguments)
 
 
-def find_peers(options: argparse.Namespace, console: Console) -> Path | str:
-    """The peers' interpreter, or the reason why there is none, which is also said."""
-    try:
-        return find_python(options, console.print)
-    except PeersUnavailableError as error:
-        reason = f"the peers are not available ({error})"
-        console.print(f"[yellow]{reason}: measuring multipath alone[/]", highlight=False)
-        return reason
-
-
 def describe(workers: Workers) -> dict[str, Any]:
     """The environment of a run."""
     found: dict[str, Any] = {"machine": describe_machine()}
     for side, packages in (("ours", OUR_PACKAGES), ("peers", PEER_PACKAGES)):
         try:
-            found[side] = workers.ask(side, {"do": "describe", "packages": packages})
+            found[side] = workers.ask(side, "environment:describe_interpreter", packages=packages)
         except NotMeasuredError:
             found[side] = {}
     workers.rest()
@@ -94,8 +86,11 @@ def run(cases: Sequence[Case], store: Store, workers: Workers, console: Console)
                 workers.rest()  # every group starts with fresh processes
             group = case.group
             label = f"[{number}/{len(cases)}] {case.name}"
-            show = _announcer(progress, task, label)
-            record = measure(case, workers, show)
+
+            def announce(name: str, label: str = label) -> None:
+                progress.update(task, description=escape(f"{label}, {name}"))
+
+            record = measure(case, workers, announce)
             store.add(case.name, record)
             write_report(store.data, store.path, with_plot=last_of_group(cases, case))
             progress.advance(task, case.seconds)
@@ -103,14 +98,11 @@ def run(cases: Sequence[Case], store: Store, workers: Workers, console: Console)
                 f"{label}: {outcome(record)}", highlight=False, markup=False, soft_wrap=True
             )
             failures += sum(
-                contender.side == "ours" and record["contenders"][contender.name].get("failed", 0)
+                "failed" in record["contenders"][contender.name]
                 for contender in case.contenders
+                if contender.side == "ours"
             )
     return failures
-
-
-def _announcer(progress: Progress, task: Any, label: str) -> Any:
-    return lambda name: progress.update(task, description=f"{label}, {name}".replace("[", r"\["))
 
 
 def last_of_group(cases: Sequence[Case], case: Case) -> bool:
@@ -134,16 +126,6 @@ def outcome(record: Record) -> str:
         elif "rates" in found:
             parts.append(f"copy {found['rates']['copy: bytes'] / 1e9:.1f} GB/s")
     return "; ".join(parts)
-
-
-def without_full_peer(cases: Sequence[Case]) -> list[Case]:
-    """The cases without kymatio's full JTFS, which comes from an earlier run."""
-    return [
-        replace(case, contenders=tuple(c for c in case.contenders if not c.fresh))
-        if case.name == FULL_CASE
-        else case
-        for case in cases
-    ]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -173,10 +155,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if not options.resume:
         store.drop({case.group for case in cases})
     if reused:
-        cases = without_full_peer(cases)
-    failures = 0
+        cases = [
+            replace(case, contenders=tuple(c for c in case.contenders if not c.needs_bytes))
+            for case in cases
+        ]
+    say = partial(console.print, markup=False, highlight=False)
     try:
-        with Workers(find_peers(options, console), options.threads) as workers:
+        with Workers(find_python(options, say), options.threads) as workers:
             store.begin(describe(workers))
             failures = run(cases, store, workers, console)
     except KeyboardInterrupt:

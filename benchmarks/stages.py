@@ -15,29 +15,24 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from .cases import Spec
 from .subjects import SUBJECTS
-from .timing import chosen_paths, signals, timed_step, with_tuples
+from .timing import step_of
 
 STATUS = Path("/proc/self/status")
 CLEAR_REFERENCES = Path("/proc/self/clear_refs")
 
 
-def run_stages(spec: dict[str, Any], steps: int) -> dict[str, dict[str, float]]:
+def run_stages(spec: Spec, steps: int) -> dict[str, dict[str, float]]:
     """Seconds, peak and remaining bytes of ``import``, ``construct``, ``step 1``, ``step 2`` ..."""
     subject = SUBJECTS[spec["subject"]]
     stages: dict[str, dict[str, float]] = {}
 
-    def load() -> None:
-        subject.load()
-        touch_torch()
-
-    _staged(stages, "import", load)
-    loss = _staged(stages, "construct", lambda: subject.construct(with_tuples(spec["settings"])))
-    if steps:
-        x, y = signals(spec)
-        indices = chosen_paths(spec, loss.n_paths)
-        for number in range(1, steps + 1):
-            _staged(stages, f"step {number}", lambda: timed_step(loss, x, y, indices))
+    _staged(stages, "import", lambda: (subject.load(), touch_torch()))
+    loss = _staged(stages, "construct", lambda: subject.construct(**spec["settings"]))
+    step = step_of(loss, spec)
+    for number in range(1, steps + 1):
+        _staged(stages, f"step {number}", step)
     return stages
 
 

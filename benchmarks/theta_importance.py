@@ -10,8 +10,6 @@ and sounds.
 from __future__ import annotations
 
 import argparse
-import json
-import subprocess
 import sys
 import tempfile
 import time
@@ -22,9 +20,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .environment import here, in_words
-from .peers import PeersUnavailableError, add_options, find_python
+from .peers import add_options, find_python
 from .plan import FULL, QUICK
-from .process import ROOT
+from .process import NotMeasuredError, Workers
 from .store import write_report
 from .view import spread
 
@@ -138,7 +136,7 @@ def read(file: Path) -> tuple[nn.Module, nn.Module, tuple[Tensor, ...], dict[str
     return encoder.eval(), ChirpletSynth(**found["synth"]), batch, found["settings"]
 
 
-def ours(file: Path, **options: Any) -> dict[str, Any]:
+def ours(file: Path) -> dict[str, Any]:
     """All paths."""
     from multipath import TransformLoss
     from multipath.importance import theta_importance
@@ -147,7 +145,7 @@ def ours(file: Path, **options: Any) -> dict[str, Any]:
     encoder, decoder, batch, settings = read(file)
     # distance and unpadding are those of the peer
     loss = TransformLoss(JTFS(**settings, unpad=False), distance="l2")
-    result, clock = timed(lambda: theta_importance(loss, encoder, decoder, [batch], **options))
+    result, clock = timed(lambda: theta_importance(loss, encoder, decoder, [batch]))
     return {
         "clock": clock, "curvature": result.curvature.tolist(), "settings": dict(result.settings),
         "keys": [list(path.key) for path in loss.paths],
@@ -155,15 +153,16 @@ def ours(file: Path, **options: Any) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def peer(file: Path, n_paths: int) -> dict[str, Any]:
-    """Some paths of scrapl-loss."""
+def peer(file: Path, n_paths: int, packages: str) -> dict[str, Any]:
+    """Some paths of scrapl-loss, in the peers' process."""
     import torch
 
+    sys.path.append(packages)  # multipath imports what the peers have no need of
     from .subjects import scrapl_loss
 
     encoder, decoder, batch, settings = read(file)
     inputs, target, *context = batch
-    loss = scrapl_loss({**settings, "n_theta": N_PARAMETERS})
+    loss = scrapl_loss(**settings, n_theta=N_PARAMETERS)
     count = int(loss.n_paths)
     chosen = [int((i + 0.5) * count / n_paths) for i in range(n_paths)]
     values: list[Tensor] = []
@@ -191,27 +190,22 @@ def peer(file: Path, n_paths: int) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def run_peer(python: Path, file: Path, n_paths: int, threads: int) -> dict[str, Any]:
-    """The same in the peers' interpreter."""
-    command = [str(python), "-m", "benchmarks.theta_importance", "--serve", str(file)]
-    command += ["--peer-paths", str(n_paths), "--threads", str(threads)]
-    command += ["--packages", str(Path(find_spec("pywt").origin).parents[1])]  # type: ignore
-    done = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, text=True, check=False)
-    if done.returncode:
-        raise PeersUnavailableError(f"scrapl-loss ended with status {done.returncode}")
-    found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
-    return found
-
-
-def measure(case: str, python: Path | None, options: argparse.Namespace) -> dict[str, Any]:
-    """Both sides of a case, one after the other."""
+def measure(
+    case: str, workers: Workers, quick: bool, peer_paths: int
+) -> tuple[dict[str, Any], str | None]:
+    """Both sides of a case, one after the other, and why scrapl-loss was not measured."""
+    packages = str(Path(find_spec("pywt").origin).parents[1])
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "case.pt"
-        WRITE[case](file, options.quick)
+        WRITE[case](file, quick)
         found: dict[str, Any] = {"ours": ours(file)}
-        if python:
-            found["peer"] = run_peer(python, file, options.peer_paths, options.threads)
-    return found
+        try:
+            found["peer"] = workers.ask(
+                "peers", "theta_importance:peer", file=file, n_paths=peer_paths, packages=packages
+            )
+        except NotMeasuredError as error:
+            return found, str(error)
+    return found, None
 
 
 def rows(case: str, found: dict[str, Any]) -> list[str]:
@@ -290,26 +284,18 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=1)
     add_options(parser)
     parser.add_argument("--out", type=Path, default=RESULTS, help="folder of the results")
-    parser.add_argument("--serve", type=Path, help=argparse.SUPPRESS)
-    parser.add_argument("--packages", help=argparse.SUPPRESS)
     options = parser.parse_args()
     import torch
 
     torch.set_num_threads(options.threads)
-    if options.serve:
-        sys.path.append(options.packages)  # multipath imports what the peers have no need of
-        answers, sys.stdout = sys.stdout, sys.stderr  # the library prints
-        print(json.dumps(peer(options.serve, options.peer_paths)), file=answers)
-        return
     report: dict[str, Any] = {"environment": here(), "threads": options.threads, "cases": {}}
-    python = None
-    try:
-        python = find_python(options, print)
-    except PeersUnavailableError as error:
-        report["peers"] = str(error)
-        print(f"multipath alone: {error}")
-    for case in options.only:
-        report["cases"][case] = measure(case, python, options)
+    with Workers(find_python(options, print), options.threads) as workers:
+        for case in options.only:
+            report["cases"][case], missing = measure(
+                case, workers, options.quick, options.peer_paths
+            )
+            if missing:
+                report["peers"] = missing
     name = "theta_importance_quick" if options.quick else "theta_importance"
     write_report(options.out, name, report, as_markdown(report))
 

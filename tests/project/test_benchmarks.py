@@ -5,6 +5,7 @@ import math
 import os
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -28,7 +29,7 @@ from benchmarks.measure import measure
 from benchmarks.plan import FULL, QUICK
 from benchmarks.process import NotMeasuredError, Worker, Workers
 from benchmarks.targets import TARGETS, target_rows
-from benchmarks.timing import Stepper, chosen_paths
+from benchmarks.timing import step_of
 from multipath.transforms import JTFS
 from tests import ROOT
 
@@ -46,18 +47,18 @@ class FakeWorkers:
     def rest(self):
         """Nothing runs."""
 
-    def ask(self, side, request, timeout=None, fresh=False):
+    def ask(self, side, function, fresh=False, **arguments):
         if len(self.asked) == self.interrupt_at:
             raise KeyboardInterrupt
-        self.asked.append((side, request, fresh))
+        self.asked.append((side, arguments, fresh))
         if side in self.refuse:
-            raise NotMeasuredError("no peers here", unavailable=True)
-        if request["do"] == "stages":
-            return {"stages": made_up_stages(request["steps"])}
-        if request["do"] != "step":
+            raise NotMeasuredError("no peers here")
+        if function == "stages:run_stages":
+            return made_up_stages(arguments["steps"])
+        if function != "timing:step":
             return {"rates": {"copy: bytes": 1e10}}
         seconds = 1.0 if side == "ours" else 4.0
-        new = request["warm_up"]
+        new = arguments["warm_up"]
         return {"seconds": seconds, "paths": 9, "construct_seconds": 0.5 if new else None}
 
 
@@ -72,7 +73,7 @@ def made_up_stages(steps, import_mb=200, filters_mb=10, step_mb=50):
 
 
 def contender(name=EXACT, side="ours", **options):
-    spec = {"subject": "jtfs", "settings": {}, "n_samples": 8, "batch": 1}
+    spec = {"subject": "jtfs", "settings": {}, "batch": 1}
     return Contender(name, side, spec, **options)
 
 
@@ -343,7 +344,7 @@ def test_only_new_draws_are_warmed_up():
     workers = FakeWorkers()
     draws = ({"indices": [1]}, {"indices": [2]})
     measure(case(contenders=[contender(draws=draws)], repeats=3), workers)
-    requests = [request for _, request, _ in workers.asked]
+    requests = [arguments for _, arguments, _ in workers.asked]
     assert [r["spec"]["indices"] for r in requests] == [[1], [2], [1]]
     assert [r["warm_up"] for r in requests] == [True, True, False]
 
@@ -352,7 +353,7 @@ def test_a_skipped_contender_does_not_stop_the_others():
     workers = FakeWorkers(refuse={"peers"})
     members = [contender(EXACT), contender(SCRAPL, "peers")]
     record = measure(case(contenders=members, repeats=3), workers)
-    assert record["contenders"][SCRAPL] == {"skipped": "no peers here", "failed": False}
+    assert record["contenders"][SCRAPL] == {"skipped": "no peers here", "failed": True}
     assert record["contenders"][EXACT]["seconds"] == [1.0, 1.0, 1.0]
     assert sum(side == "peers" for side, *_ in workers.asked) == 1
 
@@ -378,7 +379,7 @@ def test_slow_steps_are_measured_once():
 
 def test_a_fresh_process_gives_time_and_memory_once():
     workers = FakeWorkers()
-    members = [contender(EXACT), contender(KYMATIO, "peers", fresh=True, only_repeat=1)]
+    members = [contender(EXACT), contender(KYMATIO, "peers", needs_bytes=1.0)]
     record = measure(case("full/jtfs", members, repeats=3), workers)
     assert len(record["contenders"][KYMATIO]["stages"]) == 1
     assert record["contenders"][KYMATIO]["seconds"] == [1.0]
@@ -423,17 +424,27 @@ def test_cases_are_named_once_and_drawn_alike(plan):
 
 def test_everybody_gets_the_same_paths():
     for one in select(FULL, ["one-path", "growth"]):
-        members = [c for c in one.contenders if c.spec["subject"] in ("jtfs", "scrapl")]
-        specs = [c.draws or c.spec["indices"] for c in members]
+        members = [c for c in one.contenders if c.spec["subject"] not in ("mrstft", "auraloss")]
+        specs = [(c.draws, c.spec.get("indices")) for c in members]
         assert specs[0] == specs[1] == specs[2]
     # 315 paths, 15 drawn: one in each stretch of 21
     assert [index // 21 for index in FULL.spread_paths()] == list(range(15))
 
 
-def test_positions_become_path_indices():
-    assert chosen_paths({"at": [0.0, 0.5, 0.999]}, n_paths=28) == [0, 14, 27]
-    assert chosen_paths({"indices": [3]}, n_paths=28) == [3]
-    assert chosen_paths({}, n_paths=28) is None
+@pytest.mark.parametrize(
+    ("chosen", "expected"),
+    [({"at": [0.0, 0.5, 0.999]}, [0, 14, 27]), ({"indices": [3]}, [3]), ({}, None)],
+)
+def test_a_step_takes_the_paths_of_its_spec(chosen, expected):
+    taken = []
+
+    def value(x, y, indices):
+        taken.append(indices)
+        return (x - y).square().sum()
+
+    spec = {"settings": {"n_samples": 8}, "batch": 2, **chosen}
+    assert step_of(subjects.Loss(value, n_paths=28), spec)() > 0
+    assert taken == [expected]
 
 
 def test_the_list_of_cases(capsys):
@@ -445,7 +456,7 @@ def test_the_list_of_cases(capsys):
 
 
 def test_spectrogram_loss_is_the_one_of_auraloss():
-    loss = subjects.SUBJECTS["mrstft"].construct({})
+    loss = subjects.SUBJECTS["mrstft"].construct()
     x, y = torch.randn(2, 2, 4096, generator=torch.Generator().manual_seed(0))
     expected = 0.0
     for fft, hop, win in zip(*subjects.RESOLUTIONS.values(), strict=True):
@@ -458,13 +469,6 @@ def test_spectrogram_loss_is_the_one_of_auraloss():
         expected += torch.linalg.norm(a - b) / torch.linalg.norm(b)
         expected += (a.log() - b.log()).abs().mean()
     torch.testing.assert_close(loss.value(x, y, None), expected / 3, rtol=1e-4, atol=0)
-
-
-def test_a_mode_that_is_missing_is_not_a_failure():
-    with pytest.raises(subjects.UnavailableError, match="no such mode"):
-        subjects.SUBJECTS["jtfs"].construct({"sampling": "reduced", "nonsense": 1})
-    with pytest.raises(TypeError, match="nonsense"):
-        subjects.SUBJECTS["jtfs"].construct({"nonsense": 1})
 
 
 def test_recorder_counts_transforms_and_products():
@@ -483,10 +487,10 @@ def test_recorder_counts_transforms_and_products():
 
 
 def test_floor_of_a_step():
-    from benchmarks.floor import implied_floor
+    from benchmarks.floor import count
 
-    spec = QUICK.jtfs(settings={**QUICK.settings, "n_samples": 2048, "T": 256}, batch=1).spec
-    found = implied_floor(Stepper(), spec | {"indices": [30]})
+    settings = {**QUICK.settings, "n_samples": 2048, "T": 256}
+    found = count(QUICK.contender("jtfs", settings=settings, batch=1, indices=[30]).spec)
     assert found["fourier_points"] > 4 * 2048  # forward of two signals at least, padded
     assert found["product_flops"] > 0
     assert found["fourier_seconds"] > 0
@@ -504,26 +508,27 @@ def worker():
 
 
 def test_a_worker_times_a_step(worker):
-    spec = QUICK.stft("ours").spec | {"n_samples": 2048, "batch": 1}
-    request = {"do": "step", "spec": spec, "warm_up": True, "limit": None}
-    first, second = worker.ask(request, timeout=60), worker.ask(request, timeout=60)
+    spec = QUICK.contender("mrstft", settings={"n_samples": 2048}, batch=1).spec
+    request = {"spec": spec, "warm_up": True, "timeout": 60}
+    first, second = (worker.ask("timing:step", limit=None, **request) for _ in range(2))
     assert first["construct_seconds"] > 0
     assert second["construct_seconds"] is None
     assert first["seconds"] > 0
     assert first["paths"] == 3
-    assert worker.ask({**request, "limit": 0.0}, timeout=60)["too_slow"] is True
-    found = worker.ask({"do": "describe", "packages": ["multipath", "scipy", "no-such"]})
+    assert worker.ask("timing:step", limit=0.0, **request)["too_slow"] is True
+    packages = ["multipath", "scipy", "no-such"]
+    found = worker.ask("environment:describe_interpreter", packages=packages)
     assert found["threads"] == 1
     assert found["torch"] == torch.__version__
     assert found["no-such"] is None
 
 
 def test_a_worker_survives_errors(worker):
-    with pytest.raises(NotMeasuredError, match="ValueError: unknown request 'dance'"):
-        worker.ask({"do": "dance"})
-    spec = QUICK.peer_path(indices=[0]).spec
+    with pytest.raises(NotMeasuredError, match=r"AttributeError: .*dance"):
+        worker.ask("timing:dance")
+    spec = QUICK.contender("scrapl", indices=[0]).spec
     with pytest.raises(NotMeasuredError, match=r"ModuleNotFoundError.*scrapl"):
-        worker.ask({"do": "step", "spec": spec, "warm_up": True, "limit": None})
+        worker.ask("timing:step", spec=spec, warm_up=True, limit=None)
     assert worker.alive
 
 
@@ -544,7 +549,7 @@ def test_a_peer_runs_in_its_own_process_whatever_it_prints(tmp_path, monkeypatch
     (tmp_path / "auraloss" / "__init__.py").touch()
     (tmp_path / "auraloss" / "freq.py").write_text(PEER)
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
-    one = case("mrstft/three", [QUICK.stft("peers")], repeats=2)
+    one = case("mrstft/three", QUICK.stft()[1:], repeats=2)
     with Workers(Path(sys.executable), threads=1) as workers:
         record = measure(one, workers)["contenders"][AURALOSS]
     assert len(record["seconds"]) == 2
@@ -571,18 +576,18 @@ def test_what_does_not_fit_in_memory_is_refused():
 
 def test_a_worker_that_dies_or_hangs_is_reported(tmp_path):
     python = tmp_path / "python"
-    python.write_text("#!/bin/sh\nread line\necho 'a last word' >&2\nexit 3\n")
+    python.write_text("#!/bin/sh\necho 'a last word' >&2\nexit 3\n")
     python.chmod(0o755)
     with Workers(python, threads=1) as workers:
         for _ in range(2):  # a new one is started
             with pytest.raises(NotMeasuredError, match=r"status 3 \(a last word\)"):
-                workers.ask("peers", {"do": "describe"}, timeout=20)
+                workers.ask("peers", "timing:step", timeout=20)
     python.write_text("#!/bin/sh\nexec sleep 60\n")
     with (
         Workers(python, threads=1) as workers,
         pytest.raises(NotMeasuredError, match="stopped after 0 s"),
     ):
-        workers.ask("peers", {"do": "describe"}, timeout=0.1)
+        workers.ask("peers", "timing:step", timeout=0.1)
 
 
 # The peers' environment
@@ -617,8 +622,9 @@ def test_without_network_ours_is_measured_alone(tmp_path, monkeypatch, capfd):
     monkeypatch.setattr(peers, "FOLDER", tmp_path / "peers")
     ask = Workers.ask
 
-    def ask_ours_only(self, side, request, *options):
-        return FakeWorkers().ask(side, request) if side == "ours" else ask(self, side, request)
+    def ask_ours_only(self, side, *function, **arguments):
+        who = FakeWorkers() if side == "ours" else partial(ask, self)
+        return (who.ask if side == "ours" else who)(side, *function, **arguments)
 
     monkeypatch.setattr(Workers, "ask", ask_ours_only)
     out = tmp_path / "results.json"
@@ -636,9 +642,9 @@ def test_without_network_ours_is_measured_alone(tmp_path, monkeypatch, capfd):
 
 
 def test_an_interpreter_without_the_peers_is_refused(tmp_path):
-    with pytest.raises(peers.PeersUnavailableError, match="does not start"):
+    with pytest.raises(NotMeasuredError, match="does not start"):
         peers.check_python(tmp_path / "python")
-    with pytest.raises(peers.PeersUnavailableError, match="scrapl"):
+    with pytest.raises(NotMeasuredError, match="scrapl"):
         peers.check_python(Path(sys.executable))
 
 
@@ -656,11 +662,11 @@ def test_optimizer_steps_without_peers(tmp_path, monkeypatch, capsys):
     threads = torch.get_num_threads()
     optimizer_step.main()
     torch.set_num_threads(threads)
-    assert "multipath alone: --no-peers" in capsys.readouterr().out
+    assert "(--no-peers): measuring multipath alone" in capsys.readouterr().out
     text = (tmp_path / "optimizer_step_quick.md").read_text()
     assert "| torch AdamW, foreach |" in text
     assert text.count("| PSAGA") == 3
-    assert "scrapl-loss was not measured: --no-peers" in text
+    assert "scrapl-loss was not measured: the peers are not available (--no-peers)" in text
     seconds = json.loads((tmp_path / "optimizer_step_quick.json").read_text())["seconds"]
     assert {len(samples) for samples in seconds.values()} == {2}
 
