@@ -26,8 +26,8 @@ from .plan import FULL, QUICK, Plan
 from .process import NotMeasuredError, Workers
 from .report import RESULTS, write_report
 from .store import ResultsError, Store, reusable_peer
-from .tables import milliseconds, skipped, table
-from .targets import apply_to, target_rows
+from .tables import milliseconds, skipped
+from .targets import apply_to, target_table
 
 FULL_CASE = "full/jtfs"
 
@@ -183,7 +183,7 @@ def finish(store: Store, reused: dict[str, Any] | None) -> None:
         store.write()
     write_report(results, store.path)
     if apply_to(results):
-        print(table(["target", "at least", "aim", "measured", "met"], target_rows(results)))
+        print(target_table(results))
     for line in skipped(results):
         print(f"not measured {line}", file=sys.stderr)
 

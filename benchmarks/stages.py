@@ -19,14 +19,16 @@ from .cases import Spec
 from .subjects import SUBJECTS
 from .timing import step_of
 
+Stages = dict[str, dict[str, float]]
+
 STATUS = Path("/proc/self/status")
 CLEAR_REFERENCES = Path("/proc/self/clear_refs")
 
 
-def run_stages(spec: Spec, steps: int) -> dict[str, dict[str, float]]:
+def run_stages(spec: Spec, steps: int) -> Stages:
     """Seconds, peak and remaining bytes of ``import``, ``construct``, ``step 1``, ``step 2`` ..."""
     subject = SUBJECTS[spec["subject"]]
-    stages: dict[str, dict[str, float]] = {}
+    stages: Stages = {}
 
     _staged(stages, "import", lambda: (subject.load(), touch_torch()))
     loss = _staged(stages, "construct", lambda: subject.construct(**spec["settings"]))
@@ -36,7 +38,7 @@ def run_stages(spec: Spec, steps: int) -> dict[str, dict[str, float]]:
     return stages
 
 
-def _staged(stages: dict[str, dict[str, float]], name: str, action: Callable[[], Any]) -> Any:
+def _staged(stages: Stages, name: str, action: Callable[[], Any]) -> Any:
     reset_peak()
     start = time.perf_counter()
     result = action()
@@ -95,12 +97,17 @@ def _status(field: str) -> int | None:
     return None
 
 
-def above_filters(stages: dict[str, dict[str, float]]) -> float | None:
+def above_filters(stages: Stages) -> float:
     """Bytes that the steps needed on top of what import and construction left behind."""
     peaks = [stage["peak_bytes"] for name, stage in stages.items() if name.startswith("step")]
-    return max(peaks) - stages["construct"]["rest_bytes"] if peaks else None
+    return max(peaks) - stages["construct"]["rest_bytes"]
 
 
-def process_peak(stages: dict[str, dict[str, float]]) -> float:
+def process_peak(stages: Stages) -> float:
     """Most bytes that the process ever held."""
     return max(stage["peak_bytes"] for stage in stages.values())
+
+
+def construction(stages: Stages) -> float:
+    """Seconds to construct."""
+    return stages["construct"]["seconds"]
