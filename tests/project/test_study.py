@@ -41,7 +41,7 @@ def test_schemes_train(name):
 def test_learning_rates_come_from_tuning():
     def record(lr, error, stage="tune"):
         return {
-            "run": {"stage": stage, "problem": "p", "scheme": "s"}, "lr": lr, "validation": [error],
+            "run": {"stage": stage, "problem": "p", "scheme": "s", "lr": lr}, "validation": [error],
         }  # fmt: skip
 
     records = [record(0.1, 5.0), record(0.2, 3.0), record(0.3, 1.0, stage="final")]
@@ -66,9 +66,9 @@ def test_intervals_are_those_of_student():
 
 def test_rows_are_ranked_and_diverged_schemes_left_out():
     def record(scheme, error):
-        where = {"stage": "final", "problem": "granular", "scheme": scheme}
+        where = {"stage": "final", "problem": "granular", "scheme": scheme, "lr": 0.1}
         return {
-            "run": where, "lr": 0.1, "test": [error, error], "steps": 3, "milliseconds": 2.0,
+            "run": where, "test": [error, error], "steps": 3, "milliseconds": 2.0,
         }  # fmt: skip
 
     records = [record("b", 30.0), record("a", 20.0), record("c", float("nan"))]
