@@ -21,6 +21,7 @@ from .peers import add_options, find_python
 from .plan import FULL, QUICK
 from .process import NotMeasuredError, Workers
 from .store import write_report
+from .tables import table
 from .view import spread
 
 RESULTS = Path(__file__).parent / "results"
@@ -165,24 +166,21 @@ def ratio_of(seconds: dict[str, list[float]], name: str, other: str) -> str:
 def as_markdown(report: dict[str, Any]) -> str:
     """The ratio table with its environment."""
     facts, seconds = report["facts"], report["seconds"]
-    lines = [
-        "# Optimizer step",
-        "",
-        f"{facts['weights']} weights in {facts['tensors']} tensors, {facts['paths']} paths, all "
-        f"visited before; {facts['threads']} thread(s). {in_words(report['environment'])}. "
-        f"Medians and quartiles of {facts['turns']} turns; ratios are medians of ratios within a "
-        "turn.",
-        "",
-        "| | ms | quartiles | / AdamW foreach | / scrapl-loss |",
-        "|---|---:|---:|---:|---:|",
-    ]
+    rows = []
     for name, samples in seconds.items():
         s = spread([1e3 * sample for sample in samples])
-        ratios = f"{ratio_of(seconds, name, ADAMW)} | {ratio_of(seconds, name, HOOK)}"
-        lines.append(f"| {name} | {s.median:.2f} | {s.low:.2f}-{s.high:.2f} | {ratios} |")
+        ratios = [ratio_of(seconds, name, ADAMW), ratio_of(seconds, name, HOOK)]
+        rows.append([name, f"{s.median:.2f}", f"{s.low:.2f}-{s.high:.2f}", *ratios])
+    text = (
+        f"# Optimizer step\n\n{facts['weights']} weights in {facts['tensors']} tensors, "
+        f"{facts['paths']} paths, all visited before; {facts['threads']} thread(s). "
+        f"{in_words(report['environment'])}. Medians and quartiles of {facts['turns']} turns; "
+        "ratios are medians of ratios within a turn.\n\n"
+        + table(["", "ms", "quartiles", "/ AdamW foreach", "/ scrapl-loss"], rows)
+    )
     if "peers" in report:
-        lines += ["", f"scrapl-loss was not measured: {report['peers']}"]
-    return "\n".join(lines) + "\n"
+        text += f"\nscrapl-loss was not measured: {report['peers']}\n"
+    return text
 
 
 def main() -> None:

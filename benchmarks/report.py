@@ -43,8 +43,7 @@ def markdown(results: Results, plot: str | None = None) -> str:
     for group, (title, render) in SECTIONS.items():
         if cases(results, group):
             parts += [f"## {title}", render(results, group)]
-    missing = skipped(results)
-    if missing:
+    if missing := skipped(results):
         parts += ["## Not measured", "\n".join(missing)]
     return "\n\n".join(part.strip() for part in parts) + "\n"
 
@@ -148,47 +147,43 @@ def _against(factor: float, other: str) -> str:
 
 def _costs(results: Results) -> list[str]:
     """Memory and set-up, in words."""
-    found = (
+    parts = []
+    for case, what, unit, text in (
         (
-            "one path takes {:.0f} MB above import and filters",
             "memory/one path",
             above_filters,
             1e6,
+            "one path takes {:.0f} MB above import and filters",
         ),
-        ("all paths a process of {:.0f} MB", "memory/full", process_peak, 1e6),
-        ("construction {:.2g} s", "set-up/jtfs", construction, 1),
-    )
-    values = [
-        (text, in_processes(results, case, EXACT, what), unit) for text, case, what, unit in found
-    ]
-    return [text.format(value / unit) for text, value, unit in values if value is not None]
+        ("memory/full", process_peak, 1e6, "all paths a process of {:.0f} MB"),
+        ("set-up/jtfs", construction, 1, "construction {:.2g} s"),
+    ):
+        value = in_processes(results, case, EXACT, what)
+        if value is not None:
+            parts.append(text.format(value / unit))
+    return parts
 
 
-def with_section(text: str, section: str) -> str:
-    """A README with its performance section replaced.
+def update_readme(readme: Path, results: Results, check: bool) -> bool:
+    """Render the section, or only compare: whether the README says what the results say.
 
     Raises:
-        ResultsError: If it does not hold both markers, in order.
+        ResultsError: If the README does not hold both markers, in order.
     """
+    text = readme.read_text(encoding="utf-8")
     before, start, rest = text.partition(START)
     _, end, after = rest.partition(END)
     if not start or not end:
         raise ResultsError(f"the README needs the lines {START} and {END}, in this order")
-    return f"{before}{START}\n\n{section}\n{END}{after}"
-
-
-def update_readme(readme: Path, results: Results, check: bool) -> bool:
-    """Render the section, or only compare: whether the README says what the results say."""
-    text = readme.read_text(encoding="utf-8")
-    wanted = with_section(text, readme_section(results))
-    if check and wanted != text:
-        lines = difflib.unified_diff(
+    wanted = f"{before}{START}\n\n{readme_section(results)}\n{END}{after}"
+    if check:
+        for line in difflib.unified_diff(
             text.splitlines(), wanted.splitlines(), str(readme), "results", lineterm="", n=0
-        )
-        print("\n".join(lines))
-    if not check and wanted != text:
-        write_atomically(readme, wanted)
-    return wanted == text or not check
+        ):
+            print(line)
+        return wanted == text
+    write_atomically(readme, wanted)
+    return True
 
 
 def write_report(results: Results, path: Path, with_plot: bool = True) -> None:

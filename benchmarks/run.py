@@ -10,6 +10,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ from .peers import add_options, find_python
 from .plan import FULL, QUICK, Plan
 from .process import NotMeasuredError, Workers
 from .report import RESULTS, write_report
+from .stages import construction, process_peak
 from .store import ResultsError, Store, reusable_peer
 from .tables import milliseconds, skipped
 from .targets import apply_to, target_table
@@ -77,37 +79,30 @@ def run(cases: Sequence[Case], store: Store, workers: Workers, console: Console)
     )
     with Progress(*columns, console=console) as progress:
         task = progress.add_task("", total=sum(case.seconds for case in cases))
-        group = ""
-        for number, case in enumerate(cases, start=1):
-            if case.name in store:
+        numbered = enumerate(cases, start=1)
+        for _, members in groupby(numbered, key=lambda pair: pair[1].group):
+            workers.rest()  # every group starts with fresh processes
+            for number, case in members:
+                if case.name not in store:
+                    label = f"[{number}/{len(cases)}] {case.name}"
+
+                    def announce(name: str, label: str = label) -> None:
+                        progress.update(task, description=escape(f"{label}, {name}"))
+
+                    record = measure(case, workers, announce)
+                    store.add(case.name, record)
+                    write_report(store.data, store.path, with_plot=False)
+                    progress.console.print(
+                        f"{label}: {outcome(record)}", highlight=False, markup=False, soft_wrap=True
+                    )
+                    failures += sum(
+                        "failed" in record["contenders"][contender.name]
+                        for contender in case.contenders
+                        if contender.side == "ours"
+                    )
                 progress.advance(task, case.seconds)
-                continue
-            if case.group != group:
-                workers.rest()  # every group starts with fresh processes
-            group = case.group
-            label = f"[{number}/{len(cases)}] {case.name}"
-
-            def announce(name: str, label: str = label) -> None:
-                progress.update(task, description=escape(f"{label}, {name}"))
-
-            record = measure(case, workers, announce)
-            store.add(case.name, record)
-            write_report(store.data, store.path, with_plot=last_of_group(cases, case))
-            progress.advance(task, case.seconds)
-            progress.console.print(
-                f"{label}: {outcome(record)}", highlight=False, markup=False, soft_wrap=True
-            )
-            failures += sum(
-                "failed" in record["contenders"][contender.name]
-                for contender in case.contenders
-                if contender.side == "ours"
-            )
+            write_report(store.data, store.path)  # with the plot, which takes a second
     return failures
-
-
-def last_of_group(cases: Sequence[Case], case: Case) -> bool:
-    """Plots take a second: once a group is enough."""
-    return [other for other in cases if other.group == case.group][-1] is case
 
 
 def outcome(record: Record) -> str:
@@ -118,9 +113,8 @@ def outcome(record: Record) -> str:
             parts.append(f"{name} {milliseconds(found['seconds'])} ms")
         elif "stages" in found:
             last = found["stages"][-1]
-            peak = max(stage["peak_bytes"] for stage in last.values())
-            built = last["construct"]["seconds"]
-            parts.append(f"{name} constructed in {built:.2f} s, process of {peak / 1e6:.0f} MB")
+            took, peak = construction(last), process_peak(last) / 1e6
+            parts.append(f"{name} constructed in {took:.2f} s, process of {peak:.0f} MB")
         elif "skipped" in found:
             parts.append(f"{name} skipped: {found['skipped']}")
         elif "rates" in found:

@@ -16,12 +16,12 @@ from pathlib import Path
 from typing import Any
 
 from .cases import Spec
+from .environment import proc
 from .subjects import SUBJECTS
 from .timing import step_of
 
 Stages = dict[str, dict[str, float]]
 
-STATUS = Path("/proc/self/status")
 CLEAR_REFERENCES = Path("/proc/self/clear_refs")
 
 
@@ -75,26 +75,18 @@ def reset_peak() -> None:
 
 def peak_bytes() -> int:
     """Most memory resident at once since the last reset."""
-    high = _status("VmHWM")
-    if high is not None:
-        return high
     unit = 1 if sys.platform == "darwin" else 1024
-    return unit * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return _status("VmHWM") or unit * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 
 
 def resident_bytes() -> int:
     """Memory resident now; the peak where the system does not say."""
-    now = _status("VmRSS")
-    return peak_bytes() if now is None else now
+    return _status("VmRSS") or peak_bytes()
 
 
 def _status(field: str) -> int | None:
-    if not STATUS.exists():
-        return None
-    for line in STATUS.read_text().splitlines():
-        if line.startswith(f"{field}:"):
-            return 1024 * int(line.split()[1])
-    return None
+    value = proc("self/status", field)
+    return 1024 * int(value.split()[0]) if value else None
 
 
 def above_filters(stages: Stages) -> float:

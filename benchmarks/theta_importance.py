@@ -24,6 +24,7 @@ from .peers import add_options, find_python
 from .plan import FULL, QUICK
 from .process import NotMeasuredError, Workers
 from .store import write_report
+from .tables import table
 from .view import spread
 
 if TYPE_CHECKING:
@@ -38,6 +39,7 @@ N_PARAMETERS = 2
 BATCH = 4
 
 Clock = dict[str, float]
+CLOCKS = ("wall", "processor")
 
 
 def timed(call: Callable[[], Any]) -> tuple[Any, Clock]:
@@ -208,59 +210,48 @@ def measure(
     return found, None
 
 
-def rows(case: str, found: dict[str, Any]) -> list[str]:
+def section(case: str, found: dict[str, Any]) -> list[str]:
     """Seconds of all paths, their ratio, and how far the values are apart."""
-    mine = found["ours"]
-    count = len(mine["keys"])
-    clock = mine["clock"]
-    lines = [
-        "",
+    mine, other = found["ours"], found.get("peer")
+    count, clock, settings = len(mine["keys"]), mine["clock"], mine["settings"]
+    rows = [["multipath", f"all {count}", *(f"{clock[kind]:.1f}" for kind in CLOCKS)]]
+    parts = [
         f"## {TITLES[case].capitalize()}",
-        "",
-        f"{mine['settings']['weights']} weights, {N_PARAMETERS} parameters, {BATCH} sounds, "
-        f"{count} paths; {mine['settings']['products']} Hessian-vector products of the encoder, "
-        f"largest residual {mine['residual']:.2g}.",
-        "",
-        "| | paths measured | s, clock | s, processor |",
-        "|---|---:|---:|---:|",
-        f"| multipath | all {count} | {clock['wall']:.1f} | {clock['processor']:.1f} |",
+        f"{settings['weights']} weights, {N_PARAMETERS} parameters, {BATCH} sounds, {count} paths; "
+        f"{settings['products']} Hessian-vector products of the encoder, largest residual "
+        f"{mine['residual']:.2g}.",
     ]
-    if "peer" not in found:
-        return lines
-    other = found["peer"]
-    means = {kind: sum(c[kind] for c in other["clocks"]) / len(other["clocks"]) for kind in clock}
-    whole = {kind: mean * count for kind, mean in means.items()}
-    measured = len(other["clocks"])
-    lines += [
-        f"| scrapl-loss, {measured} paths | {measured} | {means['wall'] * measured:.1f} | "
-        f"{means['processor'] * measured:.1f} |",
-        f"| scrapl-loss, extrapolated | all {count} | {whole['wall']:.0f} | "
-        f"{whole['processor']:.0f} |",
-        f"| **ratio** | | **{whole['wall'] / clock['wall']:.0f}** | "
-        f"**{whole['processor'] / clock['processor']:.0f}** |",
-        "",
-    ]
-    places = [mine["keys"].index(key) for key in other["keys"]]
-    ratios = [
-        values[u] / mine["curvature"][u][p]
-        for p, values in zip(places, other["values"], strict=True)
-        for u in range(N_PARAMETERS)
-    ]
-    s = spread(ratios)
-    lines.append(
-        f"Values of scrapl-loss / ours on these paths: median {s.median:.3f}, quartiles "
-        f"{s.low:.3f} to {s.high:.3f}, from {min(ratios):.3f} to {max(ratios):.3f}."
-    )
-    return lines
+    if other:
+        sums = [sum(c[kind] for c in other["clocks"]) for kind in CLOCKS]
+        measured = len(other["clocks"])
+        whole = [total / measured * count for total in sums]
+        ratios = [seconds / clock[kind] for seconds, kind in zip(whole, CLOCKS, strict=True)]
+        rows += [
+            [f"scrapl-loss, {measured} paths", str(measured), *(f"{t:.1f}" for t in sums)],
+            ["scrapl-loss, extrapolated", f"all {count}", *(f"{t:.0f}" for t in whole)],
+            ["**ratio**", "", *(f"**{ratio:.0f}**" for ratio in ratios)],
+        ]
+    parts.append(table(["", "paths measured", "s, clock", "s, processor"], rows).strip())
+    if other:
+        places = [mine["keys"].index(key) for key in other["keys"]]
+        ratios = [
+            values[u] / mine["curvature"][u][p]
+            for p, values in zip(places, other["values"], strict=True)
+            for u in range(N_PARAMETERS)
+        ]
+        s = spread(ratios)
+        parts.append(
+            f"Values of scrapl-loss / ours on these paths: median {s.median:.3f}, quartiles "
+            f"{s.low:.3f} to {s.high:.3f}, from {min(ratios):.3f} to {max(ratios):.3f}."
+        )
+    return parts
 
 
 def as_markdown(report: dict[str, Any]) -> str:
     """The tables with their environment."""
-    lines = [
+    parts = [
         "# theta-importance",
-        "",
         f"{report['threads']} thread(s). {in_words(report['environment'])}.",
-        "",
         "Both sides: float32, the same weights and sounds in one batch, the distance of "
         'scrapl-loss (`distance="l2"`, `unpad=False`). scrapl-loss measures some paths, spread '
         "over the rates; all are extrapolated from their mean. It runs power iteration from a "
@@ -269,10 +260,10 @@ def as_markdown(report: dict[str, Any]) -> str:
         "relative residual of 0.02.",
     ]
     for case, found in report["cases"].items():
-        lines += rows(case, found)
+        parts += section(case, found)
     if "peers" in report:
-        lines += ["", f"scrapl-loss was not measured: {report['peers']}"]
-    return "\n".join(lines) + "\n"
+        parts.append(f"scrapl-loss was not measured: {report['peers']}")
+    return "\n\n".join(parts) + "\n"
 
 
 def main() -> None:

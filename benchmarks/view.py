@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
 from statistics import median, quantiles
-from typing import Any
+from typing import Any, NamedTuple
 
 from .cases import AURALOSS, EXACT, KYMATIO, REDUCED, SCATTERING, SCRAPL, STFT
 from .stages import Stages
@@ -16,22 +15,19 @@ Record = dict[str, Any]
 ORDER = (EXACT, REDUCED, SCATTERING, STFT, SCRAPL, AURALOSS, KYMATIO)
 
 
-@dataclass(frozen=True)
-class Spread:
-    """Median and quartiles of some samples."""
+class Spread(NamedTuple):
+    """Quartiles of some samples."""
 
-    median: float
     low: float
+    median: float
     high: float
-    count: int
 
 
 def spread(samples: Sequence[float]) -> Spread:
     """Summary of at least one sample; a single one is its own quartiles."""
     if len(samples) == 1:
-        return Spread(samples[0], samples[0], samples[0], 1)
-    low, middle, high = quantiles(samples, n=4, method="inclusive")
-    return Spread(middle, low, high, len(samples))
+        return Spread(*samples, *samples, *samples)
+    return Spread(*quantiles(samples, n=4, method="inclusive"))
 
 
 def middle(samples: Iterable[float]) -> float | None:

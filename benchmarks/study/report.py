@@ -148,11 +148,8 @@ def plot(tables: dict[str, list[Row]], path: Path) -> None:
 def write(path: Path) -> None:
     """``.md`` and ``.png`` beside the runs."""
     records = load(path)
-    sounds = {problem: rows(records, problem) for problem in PROBLEMS}
-    sounds = {problem: found for problem, found in sounds.items() if found}
-    finals = [
-        r for r in records if r["run"]["stage"] == "final" and r["run"]["problem"] in PROBLEMS
-    ]
+    sounds = {problem: found for problem in PROBLEMS if (found := rows(records, problem))}
+    finals = [r for r in records if r["run"]["stage"] == "final" and r["run"]["problem"] in sounds]
     budget = min(r["run"]["budget"] for r in finals)
     n_seeds = len({r["run"]["seed"] for r in finals})
     parts = [

@@ -5,7 +5,6 @@ import math
 import os
 import subprocess
 import sys
-from functools import partial
 from pathlib import Path
 
 import pytest
@@ -17,6 +16,7 @@ from benchmarks import (
     peers,
     report,
     run,
+    sampling,
     scattering2d,
     stages,
     store,
@@ -33,6 +33,7 @@ from benchmarks.timing import step_of
 from multipath.transforms import JTFS
 from tests import ROOT
 
+RESULTS = ROOT / "benchmarks" / "results"
 QUIET = Console(quiet=True)
 
 
@@ -131,12 +132,6 @@ def new_store(path, **options):
 # Numbers
 
 
-def test_memory_above_filters_ignores_the_peak_of_construction():
-    told = made_up_stages(steps=2)
-    assert stages.above_filters(told) == 50e6
-    assert stages.process_peak(told) == 260e6
-
-
 @pytest.mark.skipif(not stages.CLEAR_REFERENCES.exists(), reason="the peak can be reset on Linux")
 def test_stages_see_what_was_needed_for_a_moment():
     told = {}
@@ -156,8 +151,8 @@ def verdicts(results):
 
 def test_targets_of_made_up_results():
     results = one_path_results()
-    for name, steps in (("memory/one path", 2), ("set-up/jtfs", 0)):
-        told = {EXACT: {"stages": [made_up_stages(steps)]}}
+    for name in ("memory/one path", "memory/full", "set-up/jtfs"):
+        told = {EXACT: {"stages": [made_up_stages(steps=2)]}}
         results["cases"][name] = {"group": name.split("/")[0], "contenders": told}
     rows = verdicts(results)
     expected = {
@@ -165,6 +160,8 @@ def test_targets_of_made_up_results():
             ["6.0x faster", "10.0x faster", "6.0x faster", "yes"],
         "one path, exact, against auraloss's multi-resolution STFT loss":
             ["at most 1.50x its time", "at most 1.00x its time", "1.00x its time", "aim reached"],
+        "all paths, exact: memory of the whole process":
+            ["at most 1000 MB", "-", "260 MB", "yes"],
         "Scattering1D against kymatio": ["10.0x faster", "20.0x faster", "-", "not measured"],
         "one path, exact: memory above import and filters":
             ["at most 100 MB", "at most 60 MB", "50 MB", "aim reached"],
@@ -242,8 +239,23 @@ def test_readme_without_markers_is_refused(files, capsys):
 
 
 def test_committed_results_are_what_the_readme_says():
-    results, readme = ROOT / "benchmarks/results/full.json", ROOT / "README.md"
-    assert report.main([str(results), "--readme", str(readme), "--check"]) == 0
+    assert (
+        report.main([str(RESULTS / "full.json"), "--readme", f"{ROOT}/README.md", "--check"]) == 0
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "render"),
+    [
+        ("full", lambda results: report.markdown(results, "full.png")),
+        ("optimizer_step", optimizer_step.as_markdown),
+        ("theta_importance", theta_importance.as_markdown),
+        ("sampling", sampling.as_markdown),
+    ],
+)
+def test_committed_tables_are_those_of_the_committed_results(name, render):
+    results = json.loads((RESULTS / f"{name}.json").read_text())
+    assert render(results) == (RESULTS / f"{name}.md").read_text()
 
 
 # Files
@@ -536,7 +548,7 @@ def test_a_peer_runs_in_its_own_process_whatever_it_prints(tmp_path, monkeypatch
     assert "skipped" not in record
 
 
-@pytest.mark.skipif(not stages.STATUS.exists(), reason="memory is limited on Linux")
+@pytest.mark.skipif(not stages.CLEAR_REFERENCES.exists(), reason="memory is limited on Linux")
 def test_what_does_not_fit_in_memory_is_refused():
     code = """if True:
         import torch
@@ -599,13 +611,14 @@ def test_without_network_ours_is_measured_alone(tmp_path, monkeypatch, capfd):
     words = "ERROR: No matching distribution found for scrapl-loss==0.1.0"
     fake_environment(monkeypatch, f"echo '{words}' >&2\nexit 1")
     monkeypatch.setattr(peers, "FOLDER", tmp_path / "peers")
-    ask = Workers.ask
+    real, fake = Workers.ask, FakeWorkers()
 
-    def ask_ours_only(self, side, *function, **arguments):
-        who = FakeWorkers() if side == "ours" else partial(ask, self)
-        return (who.ask if side == "ours" else who)(side, *function, **arguments)
+    def ask(self, side, *arguments, **options):
+        if side == "ours":
+            return fake.ask(side, *arguments, **options)
+        return real(self, side, *arguments, **options)
 
-    monkeypatch.setattr(Workers, "ask", ask_ours_only)
+    monkeypatch.setattr(Workers, "ask", ask)
     out = tmp_path / "results.json"
     assert run.main(["--quick", "--only", "mrstft", "--out", str(out)]) == 0
     said = " ".join(capfd.readouterr().err.split())
@@ -648,44 +661,6 @@ def test_optimizer_steps_without_peers(tmp_path, monkeypatch, capsys):
     assert "scrapl-loss was not measured: the peers are not available (--no-peers)" in text
     seconds = json.loads((tmp_path / "optimizer_step_quick.json").read_text())["seconds"]
     assert {len(samples) for samples in seconds.values()} == {2}
-
-
-def test_optimizer_steps_are_compared_within_a_turn():
-    report = {
-        "facts": {"weights": 9, "tensors": 1, "paths": 2, "threads": 1, "turns": 3},
-        "environment": {
-            "machine": {"processor": "P", "load": 0.0, "system": "S"}, "ours": {"torch": "2"}
-        },
-        "seconds": {
-            optimizer_step.ADAMW: [1.0, 2.0, 4.0],
-            "PSAGA": [2.0, 3.0, 4.0],
-            optimizer_step.HOOK: [20.0, 10.0, 40.0],
-        },
-    }  # fmt: skip
-    text = optimizer_step.as_markdown(report)
-    assert "| PSAGA | 3000.00 | 2500.00-3500.00 | 1.50 | 0.10 |" in text
-
-
-def test_theta_importance_is_extrapolated_from_some_paths():
-    mine = {
-        "clock": {"wall": 2.0, "processor": 1.0}, "residual": 0.01, "keys": [[4, 0], [4, 1]],
-        "curvature": [[1.0, 2.0], [3.0, 4.0]], "settings": {"weights": 9, "products": 7},
-    }  # fmt: skip
-    other = {
-        "clocks": [{"wall": 30.0, "processor": 20.0}],
-        "keys": [[4, 1]],
-        "values": [[2.0, 2.0]],
-    }
-    report = {
-        "threads": 1, "cases": {"dense": {"ours": mine, "peer": other}},
-        "environment": {
-            "machine": {"processor": "P", "load": 0.0, "system": "S"}, "ours": {"torch": "2"}
-        },
-    }  # fmt: skip
-    text = theta_importance.as_markdown(report)
-    assert "| scrapl-loss, extrapolated | all 2 | 60 | 40 |" in text
-    assert "| **ratio** | | **30** | **40** |" in text
-    assert "median 0.750, quartiles 0.625 to 0.875, from 0.500 to 1.000" in text
 
 
 def test_scattering_of_images_needs_its_peer(monkeypatch, capsys):

@@ -1,13 +1,15 @@
 """The study of samplers and optimizers: its problem with a known answer, its tables, its resume."""
 
 import json
+import shutil
+from pathlib import Path
 
 import pytest
 import torch
 
 from benchmarks.study import quadratic, run
 from benchmarks.study.problems import PROBLEMS
-from benchmarks.study.report import Row, rows
+from benchmarks.study.report import Row, rows, write
 from benchmarks.study.schemes import SCHEMES
 from benchmarks.study.train import train
 
@@ -73,3 +75,9 @@ def test_rows_are_ranked_and_diverged_schemes_left_out():
 
     records = [record("b", 30.0), record("a", 20.0), record("c", float("nan"))]
     assert [row.scheme for row in rows(records, "granular")] == ["a", "b"]
+
+
+def test_the_committed_tables_are_those_of_the_committed_runs(tmp_path):
+    copy = shutil.copy(run.RESULTS, tmp_path)
+    write(Path(copy))
+    assert (tmp_path / "study.md").read_text() == run.RESULTS.with_suffix(".md").read_text()
