@@ -51,10 +51,18 @@ def timed(call: Callable[[], Any]) -> tuple[Any, Clock]:
     }  # fmt: skip
 
 
-def dense(n_samples: int) -> tuple[nn.Module, nn.Module]:
-    """Encoder and decoder of the example in the README of scrapl-loss."""
+Setting = tuple["nn.Module", "nn.Module", "tuple[Tensor, ...]", dict[str, Any]]
+"""Encoder, decoder, batch, and arguments of JTFS."""
+
+
+def dense(quick: bool) -> Setting:
+    """The example in the README of scrapl-loss."""
+    import torch
     from torch import nn
 
+    settings = (QUICK if quick else FULL).settings
+    n_samples = settings["n_samples"]
+    torch.manual_seed(42)
     encoder = nn.Sequential(
         nn.Linear(n_samples, N_PARAMETERS), nn.PReLU(), nn.Linear(N_PARAMETERS, N_PARAMETERS),
         nn.Sigmoid(),
@@ -63,27 +71,11 @@ def dense(n_samples: int) -> tuple[nn.Module, nn.Module]:
         nn.Linear(N_PARAMETERS, N_PARAMETERS), nn.PReLU(), nn.Linear(N_PARAMETERS, n_samples),
         nn.Tanh(),
     )  # fmt: skip
-    return encoder, decoder
+    sounds = torch.rand(BATCH, n_samples)
+    return encoder, decoder, (sounds, sounds), settings
 
 
-def write_dense(file: Path, quick: bool) -> None:
-    """Weights and sounds."""
-    import torch
-
-    settings = (QUICK if quick else FULL).settings
-    torch.manual_seed(42)
-    modules = dense(settings["n_samples"])
-    torch.save(
-        {
-            "case": "dense", "settings": settings,
-            "states": [module.state_dict() for module in modules],
-            "inputs": torch.rand(BATCH, settings["n_samples"]),
-        },
-        file,
-    )  # fmt: skip
-
-
-def write_chirplet(file: Path, quick: bool) -> None:
+def chirplet(quick: bool) -> Setting:
     """The encoder looks at features, so that the peer needs no part of ours but the encoder."""
     import torch
 
@@ -92,7 +84,7 @@ def write_chirplet(file: Path, quick: bool) -> None:
 
     torch.manual_seed(42)
     config = preset("quick")
-    task, kind = config.task, config.encoder
+    task = config.task
     model = SoundMatching(config)
     scattering = asdict(task.scattering)
     settings = {name: scattering[name] for name in FULL.settings if name != "n_samples"}
@@ -100,51 +92,21 @@ def write_chirplet(file: Path, quick: bool) -> None:
         batch = next(model.batches.all_of("train", size=BATCH))
         sounds = model.sounds(batch.targets)
         features = model.features(sounds)
-    torch.save(
-        {
-            "case": "chirplet", "inputs": features, "target": sounds,
-            "shift": batch.targets.nuisance,
-            "settings": {"n_samples": task.n_samples, **settings},
-            "states": [model.encoder.state_dict()],
-            "encoder": {"channels": kind.channels, "embedding": kind.embedding},
-            "synth": {
-                "ranges": task.synth, "n_samples": task.n_samples,
-                "sample_rate": task.sample_rate, "f0": task.f0,
-            },
-        },
-        file,
+    batch = features, sounds, batch.targets.nuisance
+    return (
+        model.encoder.eval(), task.build_synth(), batch, {"n_samples": task.n_samples, **settings}
     )  # fmt: skip
 
 
-WRITE = {"dense": write_dense, "chirplet": write_chirplet}
+CASES = {"dense": dense, "chirplet": chirplet}
 
 
-def read(file: Path) -> tuple[nn.Module, nn.Module, tuple[Tensor, ...], dict[str, Any]]:
-    """Encoder, decoder, batch and settings of JTFS, in either interpreter."""
-    import torch
-
-    found = torch.load(file, weights_only=True)
-    if found["case"] == "dense":
-        encoder, decoder = dense(found["settings"]["n_samples"])
-        encoder.load_state_dict(found["states"][0])
-        decoder.load_state_dict(found["states"][1])
-        return encoder, decoder, (found["inputs"], found["inputs"]), found["settings"]
-    from multipath.applications.matching.encoder import Encoder
-    from multipath.applications.synths.chirplet import ChirpletSynth
-
-    encoder = Encoder(N_PARAMETERS, **found["encoder"])
-    encoder.load_state_dict(found["states"][0])
-    batch = found["inputs"], found["target"], found["shift"]
-    return encoder.eval(), ChirpletSynth(**found["synth"]), batch, found["settings"]
-
-
-def ours(file: Path) -> dict[str, Any]:
+def ours(encoder: nn.Module, decoder: nn.Module, batch: Any, settings: dict[str, Any]) -> Any:
     """All paths."""
     from multipath import TransformLoss
     from multipath.importance import theta_importance
     from multipath.transforms import JTFS
 
-    encoder, decoder, batch, settings = read(file)
     # distance and unpadding are those of the peer
     loss = TransformLoss(JTFS(**settings, unpad=False), distance="l2")
     result, clock = timed(lambda: theta_importance(loss, encoder, decoder, [batch]))
@@ -162,7 +124,7 @@ def peer(file: Path, n_paths: int, packages: str) -> dict[str, Any]:
     sys.path.append(packages)  # multipath imports what the peers have no need of
     from .subjects import scrapl_loss
 
-    encoder, decoder, batch, settings = read(file)
+    encoder, decoder, batch, settings = torch.load(file, weights_only=False)
     inputs, target, *context = batch
     loss = scrapl_loss(**settings, n_theta=N_PARAMETERS)
     count = int(loss.n_paths)
@@ -196,11 +158,14 @@ def measure(
     case: str, workers: Workers, quick: bool, peer_paths: int
 ) -> tuple[dict[str, Any], str | None]:
     """Both sides of a case, one after the other, and why scrapl-loss was not measured."""
+    import torch
+
     packages = str(Path(find_spec("pywt").origin).parents[1])
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "case.pt"
-        WRITE[case](file, quick)
-        found: dict[str, Any] = {"ours": ours(file)}
+        setting = CASES[case](quick)
+        torch.save(setting, file)
+        found: dict[str, Any] = {"ours": ours(*setting)}
         try:
             found["peer"] = workers.ask(
                 "peers", "theta_importance:peer", file=file, n_paths=peer_paths, packages=packages
