@@ -33,11 +33,12 @@ def describe_interpreter(packages: list[str]) -> dict[str, Any]:
     found: dict[str, Any] = {"python": platform.python_version()}
     for package in packages:
         try:
-            # by import where that tells: a checkout need not be installed
-            module = import_module(package) if package in ("multipath", "torch") else None
-            found[package] = module.__version__ if module else version(package)
+            # by import: from a checkout it need not be installed
+            ours = import_module(package) if package == "multipath" else None
+            found[package] = ours.__version__ if ours else version(package)
         except PackageNotFoundError:
             found[package] = None
+    found["torch"] = torch.__version__  # with its build, such as +cpu
     found["mkl"] = mkl.group(1) if mkl else None
     found["threads"] = torch.get_num_threads()
     return found
