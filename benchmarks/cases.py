@@ -7,12 +7,23 @@ from typing import Any, Literal
 
 Spec = dict[str, Any]
 Side = Literal["ours", "peers"]
-Kind = Literal["steps", "stages", "count", "throughput"]
 
 # Names of the contenders, as the tables show them.
 EXACT, REDUCED = "multipath exact", "multipath reduced"
 STFT, SCATTERING = "multipath MRSTFT", "multipath Scattering1D"
 SCRAPL, AURALOSS, KYMATIO = "scrapl-loss", "auraloss", "kymatio"
+
+# By subject, how tables call it and whose interpreter runs it.
+CONTENDERS: dict[str, tuple[str, Side]] = {
+    "jtfs": (EXACT, "ours"),
+    "jtfs-reduced": (REDUCED, "ours"),
+    "scattering1d": (SCATTERING, "ours"),
+    "mrstft": (STFT, "ours"),
+    "scrapl": (SCRAPL, "peers"),
+    "kymatio-jtfs": (KYMATIO, "peers"),
+    "kymatio-scattering1d": (KYMATIO, "peers"),
+    "auraloss": (AURALOSS, "peers"),
+}
 
 # A step that takes longer is measured once, and its larger settings are not waited for.
 STEP_LIMIT = 20.0
@@ -26,38 +37,21 @@ class Contender:
     Args:
         name: As the tables show it.
         side: Whose interpreter runs it.
-        spec: ``subject``, ``settings``, ``n_samples``, ``batch`` and the paths to take, see
-            :meth:`benchmarks.timing.Stepper.step`.
-        draws: Other paths at every repeat, in turn; each is warmed up before it is timed.
+        spec: ``subject``, ``settings``, ``batch`` and the paths to take, see
+            :func:`benchmarks.timing.step_of`.
+        draws: What the spec has besides, another at every repeat, in turn; each is warmed up
+            before it is timed.
         limit: Seconds of a step beyond which it is not repeated.
-        fresh: Run in a process of its own, which tells its memory too.
-        only_repeat: Take part in this repeat only, for steps that take minutes.
-        needs_bytes: Left out where less memory is free.
+        needs_bytes: Of one that takes minutes and gigabytes: where so many are free, it is measured
+            in one repeat only, in a process of its own, which tells its memory too.
     """
 
     name: str
     side: Side
     spec: Spec
-    draws: tuple[Spec, ...] = ()
+    draws: tuple[Spec, ...] = ({},)
     limit: float | None = None
-    fresh: bool = False
-    only_repeat: int | None = None
     needs_bytes: float = 0.0
-
-    def takes_part(self, repeat: int) -> bool:
-        """Whether it is measured in this repeat."""
-        return self.only_repeat is None or repeat == self.only_repeat
-
-    def draw(self, repeat: int) -> tuple[Spec, bool]:
-        """The spec of a repeat, and whether it comes for the first time."""
-        turns = max(1, len(self.draws))
-        drawn = self.draws[repeat % turns] if self.draws else {}
-        return self.spec | drawn, repeat < turns
-
-    @property
-    def request(self) -> dict[str, Any]:
-        """What a worker needs for counting and for throughput."""
-        return {"spec": self.spec}
 
     @property
     def timeout(self) -> float | None:
@@ -85,7 +79,7 @@ class Case:
     what: str
     contenders: tuple[Contender, ...]
     repeats: int = 1
-    kind: Kind = "steps"
+    kind: Literal["steps", "stages", "count", "throughput"] = "steps"
     steps: int = 1
     facts: dict[str, Any] = field(default_factory=dict)
     seconds: float = 10.0

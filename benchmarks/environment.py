@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import platform
 import re
+from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -28,18 +29,16 @@ def describe_interpreter(packages: list[str]) -> dict[str, Any]:
     """Versions inside a worker's interpreter, and the threads torch uses there."""
     import torch
 
-    if "multipath" in packages:  # by import: from a checkout it need not be installed
-        from multipath import __version__
     mkl = re.search(r"Math Kernel Library Version ([\d.]+)", torch.__config__.show())
     found: dict[str, Any] = {"python": platform.python_version()}
     for package in packages:
         try:
-            found[package] = version(package)
+            # by import: from a checkout it need not be installed
+            ours = import_module(package) if package == "multipath" else None
+            found[package] = ours.__version__ if ours else version(package)
         except PackageNotFoundError:
             found[package] = None
-    found["torch"] = torch.__version__
-    if "multipath" in packages:
-        found["multipath"] = __version__
+    found["torch"] = torch.__version__  # with its build, such as +cpu
     found["mkl"] = mkl.group(1) if mkl else None
     found["threads"] = torch.get_num_threads()
     return found
@@ -61,22 +60,23 @@ def in_words(environment: dict[str, Any]) -> str:
 
 def processor() -> str:
     """Model of the processor as the system names it."""
-    cpuinfo = Path("/proc/cpuinfo")
-    if cpuinfo.is_file():
-        for line in cpuinfo.read_text().splitlines():
-            if line.startswith("model name"):
-                return line.split(":", 1)[1].strip()
-    return platform.processor() or platform.machine()
+    return proc("cpuinfo", "model name") or platform.processor() or platform.machine()
 
 
 def available_memory() -> int | None:
     """Bytes that can be taken now without swapping; None where the system does not say."""
-    meminfo = Path("/proc/meminfo")
-    if meminfo.is_file():
-        for line in meminfo.read_text().splitlines():
-            if line.startswith("MemAvailable:"):
-                return 1024 * int(line.split()[1])
+    available = proc("meminfo", "MemAvailable")
+    if available:
+        return 1024 * int(available.split()[0])
     try:
         return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     except (ValueError, OSError):
         return None
+
+
+def proc(file: str, field: str) -> str | None:
+    """The first value of a field in a file of ``/proc``, None where the system has none."""
+    path = Path("/proc", file)
+    lines = path.read_text().splitlines() if path.is_file() else []
+    pairs = (line.partition(":") for line in lines)
+    return next((value.strip() for name, _, value in pairs if name.strip() == field), None)

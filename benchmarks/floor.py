@@ -18,7 +18,8 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from .timing import Stepper, chosen_paths, signals, timed_step
+from .cases import Spec
+from .timing import construct, step_of
 
 Operation = tuple[Any, ...]
 
@@ -64,16 +65,13 @@ class Recorder(TorchDispatchMode):
         self.operations[FOURIER[name], math.prod(shape) // length, length] += 1
 
 
-def implied_floor(stepper: Stepper, spec: dict[str, Any]) -> dict[str, Any]:
+def count(spec: Spec) -> dict[str, Any]:
     """Counts of one step, the seconds of its parts alone, and those of the whole step."""
-    loss, _ = stepper.construct(spec)
-    x, y = signals(spec)
-    indices = chosen_paths(spec, loss.n_paths)
-    timed_step(loss, x, y, indices)
-    measured = median(timed_step(loss, x, y, indices) for _ in range(3))
-    x.grad = None
+    step = step_of(construct(spec)[0], spec)
+    step()
+    measured = median(step() for _ in range(3))
     with Recorder() as recorder:
-        timed_step(loss, x, y, indices)
+        step()
     fourier = [item for item in recorder.operations.items() if item[0][0] != "product"]
     products = [item for item in recorder.operations.items() if item[0][0] == "product"]
     return {
@@ -106,8 +104,9 @@ def seconds_of(operation: Operation) -> float:
     return _time(lambda: torch.fft.fft(spectrum))
 
 
-def throughput(small: bool) -> dict[str, Any]:
+def throughput(spec: Spec) -> dict[str, Any]:
     """Rates of the machine in points, flops and bytes a second, in float32."""
+    small = spec["small"]
     points = 2**18 if small else 2**22
     rates: dict[str, float] = {}
     for length in LENGTHS:

@@ -24,57 +24,43 @@ def measure(case: Case, workers: Workers, announce: Callable[[str], object] = st
         The case's facts and, by name, ``contenders`` with ``seconds`` (steps) or ``stages``
         (fresh processes), or the answer of a ``count`` or ``throughput`` request.
     """
-    contenders: dict[str, Record] = {c.name: {} for c in case.contenders}
+    found: dict[str, Record] = {contender.name: {} for contender in case.contenders}
     for repeat in range(case.repeats):
-        for contender in _rotated(case.contenders, repeat):
-            record = contenders[contender.name]
-            if "skipped" in record or not contender.takes_part(repeat):
+        first = repeat % len(case.contenders)  # nobody always follows the same neighbour
+        for contender in case.contenders[first:] + case.contenders[:first]:
+            record = found[contender.name]
+            if "skipped" in record or (contender.needs_bytes and repeat != case.repeats // 2):
                 continue
             announce(contender.name)
             try:
-                _check_memory(contender)
                 _ask(case, contender, repeat, workers, record)
             except NotMeasuredError as error:
-                record["skipped"] = str(error)
-                record["failed"] = not error.unavailable
-    return {"group": case.group, "what": case.what, **case.facts, "contenders": contenders}
-
-
-def _rotated(contenders: tuple[Contender, ...], repeat: int) -> tuple[Contender, ...]:
-    """Another one begins each time: nobody always follows the same neighbour."""
-    first = repeat % len(contenders)
-    return contenders[first:] + contenders[:first]
-
-
-def _check_memory(contender: Contender) -> None:
-    free = available_memory()
-    if free is not None and free < contender.needs_bytes:
-        raise NotMeasuredError(
-            f"needs {contender.needs_bytes / 1e9:.0f} GB of memory, {free / 1e9:.0f} GB are free",
-            unavailable=True,
-        )
+                record |= {"skipped": str(error), "failed": True}
+    return {"group": case.group, "what": case.what, **case.facts, "contenders": found}
 
 
 def _ask(case: Case, contender: Contender, repeat: int, workers: Workers, record: Record) -> None:
+    side, needed, free = contender.side, contender.needs_bytes, available_memory()
+    if free is not None and free < needed:
+        raise NotMeasuredError(
+            f"needs {needed / 1e9:.0f} GB of memory, {free / 1e9:.0f} GB are free"
+        )
+    spec = contender.spec | contender.draws[repeat % len(contender.draws)]
     if case.kind in ("count", "throughput"):
-        record.update(workers.ask(contender.side, {"do": case.kind, **contender.request}))
-    elif case.kind == "stages" or contender.fresh:
-        request = {"do": "stages", "spec": contender.spec, "steps": case.steps}
-        stages = workers.ask(contender.side, request, contender.timeout, fresh=True)["stages"]
+        record |= workers.ask(side, f"floor:{case.kind}", spec=spec)
+    elif case.kind == "stages" or needed:
+        stages = workers.ask(side, "stages:run_stages", fresh=True, spec=spec, steps=case.steps)
         record.setdefault("stages", []).append(stages)
         if case.kind == "steps":
             record.setdefault("seconds", []).append(stages["step 1"]["seconds"])
     else:
-        spec, new = contender.draw(repeat)
-        request = {"do": "step", "spec": spec, "warm_up": new, "limit": contender.limit}
-        _add_step(record, workers.ask(contender.side, request, contender.timeout))
-
-
-def _add_step(record: Record, reply: dict[str, Any]) -> None:
-    record.setdefault("seconds", []).append(reply["seconds"])
-    record["paths"] = reply["paths"]
-    if reply["construct_seconds"] is not None:
-        record.setdefault("construct_seconds", reply["construct_seconds"])
-    if reply.get("too_slow"):
-        record["skipped"] = "a step took longer than the limit: measured once"
-        record["failed"] = False
+        new, limit = repeat < len(contender.draws), contender.limit
+        reply = workers.ask(
+            side, "timing:step", timeout=contender.timeout, spec=spec, warm_up=new, limit=limit
+        )
+        record.setdefault("seconds", []).append(reply["seconds"])
+        record["paths"] = reply["paths"]
+        if reply["construct_seconds"] is not None:
+            record.setdefault("construct_seconds", reply["construct_seconds"])
+        if reply.get("too_slow"):
+            record["skipped"] = "a step took longer than the limit: measured once"

@@ -9,18 +9,19 @@ in its own environment; the contenders take turns all the same.
 from __future__ import annotations
 
 import argparse
-import subprocess
-import sys
 import time
 from collections.abc import Callable
+from functools import cache, partial
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 from .environment import here, in_words
-from .peers import PeersUnavailableError, add_options, find_python
+from .peers import add_options, find_python
 from .plan import FULL, QUICK
-from .process import ROOT
+from .process import NotMeasuredError, Workers
 from .store import write_report
+from .tables import table
 from .view import spread
 
 RESULTS = Path(__file__).parent / "results"
@@ -55,7 +56,7 @@ def parameters(channels: int) -> list[Any]:
     return made
 
 
-def contenders(channels: int, n_paths: int) -> dict[str, Step]:
+def steps(channels: int, n_paths: int) -> dict[str, Step]:
     """One step at a path, for all that run in this process."""
     import torch
 
@@ -83,18 +84,24 @@ def contenders(channels: int, n_paths: int) -> dict[str, Step]:
     }
 
 
-def hook(channels: int, settings: dict[str, Any]) -> tuple[Step, int]:
-    """One step of the reference and its P: its hook on every gradient, then SGD applies them."""
+@cache
+def peer(plan: str) -> tuple[Step, int]:
+    """In the peers' process, a warm step of the reference and its P.
+
+    Its hook sees every gradient, then SGD applies them.
+    """
     import torch
 
     from .subjects import scrapl_loss
 
-    loss, made = scrapl_loss(settings), parameters(channels)
+    loss = scrapl_loss(**(QUICK if plan == "quick" else FULL).settings)
+    made = parameters(CHANNELS[plan])
     loss.grad_mult = 1.0  # it would multiply the gradients below again at every step
     loss.attach_params(made)
     gradients = [parameter.grad.clone() for parameter in made]
     sgd = torch.optim.SGD(made, lr=1e-3, weight_decay=0.01, foreach=True)
 
+    @torch.no_grad()
     def step(path: int) -> None:
         loss.curr_path_idx = path
         for index, (parameter, gradient) in enumerate(zip(made, gradients, strict=True)):
@@ -103,7 +110,20 @@ def hook(channels: int, settings: dict[str, Any]) -> tuple[Step, int]:
         loss.scrapl_t += 1
         sgd.step()
 
+    for path in range(loss.n_paths):
+        step(path)
     return step, int(loss.n_paths)
+
+
+def peer_paths(plan: str) -> int:
+    """P of the reference, which is ready then."""
+    return peer(plan)[1]
+
+
+def peer_turn(plan: str, path: int) -> float:
+    """Seconds of a step of the reference."""
+    step, n_paths = peer(plan)
+    return turn(step, path, n_paths)
 
 
 def turn(step: Step, path: int, n_paths: int) -> float:
@@ -115,72 +135,24 @@ def turn(step: Step, path: int, n_paths: int) -> float:
     return (time.perf_counter() - start) / STEPS
 
 
-def serve(plan: str, threads: int) -> None:
-    """Be the peers' process: warm up, say P, then take a turn for every path asked for."""
-    import torch
-
-    torch.set_num_threads(threads)
-    answers, sys.stdout = sys.stdout, sys.stderr  # the library prints
-    settings = (QUICK if plan == "quick" else FULL).settings
-    with torch.no_grad():
-        step, n_paths = hook(CHANNELS[plan], settings)
-        for path in range(n_paths):
-            step(path)
-        print(n_paths, file=answers, flush=True)
-        for line in sys.stdin:
-            print(turn(step, int(line), n_paths), file=answers, flush=True)
-
-
-class Peer:
-    """The process of scrapl-loss."""
-
-    def __init__(self, python: Path, plan: str, threads: int) -> None:
-        command = [str(python), "-m", "benchmarks.optimizer_step", "--serve", plan]
-        self._process = subprocess.Popen(
-            [*command, "--threads", str(threads)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-            cwd=ROOT,
-        )
-
-    def receive(self) -> float:
-        """The next number it says."""
-        assert self._process.stdout is not None
-        line = self._process.stdout.readline()
-        if not line:
-            raise PeersUnavailableError("the process of scrapl-loss ended")
-        return float(line)
-
-    def turn(self, path: int) -> float:
-        """Seconds of its step."""
-        assert self._process.stdin is not None
-        self._process.stdin.write(f"{path}\n")
-        self._process.stdin.flush()
-        return self.receive()
-
-    def close(self) -> None:
-        """End it: its requests end."""
-        self._process.communicate()
-
-
-def measure(plan: str, turns: int, n_paths: int, peer: Peer | None) -> dict[str, list[float]]:
+def measure(
+    plan: str, turns: int, n_paths: int, peer: Callable[..., float] | None
+) -> dict[str, list[float]]:
     """Seconds of every turn, by contender; another contender begins each time."""
-    steps = contenders(CHANNELS[plan], n_paths)
+    contenders = steps(CHANNELS[plan], n_paths)
     for path in range(n_paths):
-        for step in steps.values():
+        for step in contenders.values():
             step(path)
-    seconds: dict[str, list[float]] = {name: [] for name in steps}
-    order = [*steps, HOOK] if peer else [*steps]
+    turns_of = {name: partial(turn, step, n_paths=n_paths) for name, step in contenders.items()}
+    if peer:
+        turns_of[HOOK] = peer
+    seconds: dict[str, list[float]] = {name: [] for name in turns_of}
+    order = [*turns_of]
     for number in range(turns):
         first = number % len(order)
-        path = 97 * number % n_paths
         for name in order[first:] + order[:first]:
             time.sleep(PAUSE_SECONDS)
-            if name == HOOK and peer:
-                seconds.setdefault(HOOK, []).append(peer.turn(path))
-            else:
-                seconds[name].append(turn(steps[name], path, n_paths))
+            seconds[name].append(turns_of[name](path=97 * number % n_paths))
     return seconds
 
 
@@ -188,40 +160,27 @@ def ratio_of(seconds: dict[str, list[float]], name: str, other: str) -> str:
     """Median over the turns of the ratio within a turn."""
     if other not in seconds:
         return ""
-    return (
-        f"{spread([a / b for a, b in zip(seconds[name], seconds[other], strict=True)]).median:.2f}"
-    )
+    return f"{median(a / b for a, b in zip(seconds[name], seconds[other], strict=True)):.2f}"
 
 
 def as_markdown(report: dict[str, Any]) -> str:
     """The ratio table with its environment."""
     facts, seconds = report["facts"], report["seconds"]
-    lines = [
-        "# Optimizer step",
-        "",
-        f"{facts['weights']} weights in {facts['tensors']} tensors, {facts['paths']} paths, all "
-        f"visited before; {facts['threads']} thread(s). {in_words(report['environment'])}. "
-        f"Medians and quartiles of {facts['turns']} turns; ratios are medians of ratios within a "
-        "turn.",
-        "",
-        "| | ms | quartiles | / AdamW foreach | / scrapl-loss |",
-        "|---|---:|---:|---:|---:|",
-    ]
+    rows = []
     for name, samples in seconds.items():
         s = spread([1e3 * sample for sample in samples])
-        ratios = f"{ratio_of(seconds, name, ADAMW)} | {ratio_of(seconds, name, HOOK)}"
-        lines.append(f"| {name} | {s.median:.2f} | {s.low:.2f}-{s.high:.2f} | {ratios} |")
+        ratios = [ratio_of(seconds, name, ADAMW), ratio_of(seconds, name, HOOK)]
+        rows.append([name, f"{s.median:.2f}", f"{s.low:.2f}-{s.high:.2f}", *ratios])
+    text = (
+        f"# Optimizer step\n\n{facts['weights']} weights in {facts['tensors']} tensors, "
+        f"{facts['paths']} paths, all visited before; {facts['threads']} thread(s). "
+        f"{in_words(report['environment'])}. Medians and quartiles of {facts['turns']} turns; "
+        "ratios are medians of ratios within a turn.\n\n"
+        + table(["", "ms", "quartiles", "/ AdamW foreach", "/ scrapl-loss"], rows)
+    )
     if "peers" in report:
-        lines += ["", f"scrapl-loss was not measured: {report['peers']}"]
-    return "\n".join(lines) + "\n"
-
-
-def start_peer(options: argparse.Namespace, plan: str) -> tuple[Peer, int]:
-    """The peers' process, warm, and its P."""
-    python = find_python(options, print)
-    print("scrapl-loss prepares its state", flush=True)
-    peer = Peer(python, plan, options.threads)
-    return peer, int(peer.receive())
+        text += f"\nscrapl-loss was not measured: {report['peers']}\n"
+    return text
 
 
 def main() -> None:
@@ -232,28 +191,21 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=1)
     add_options(parser)
     parser.add_argument("--out", type=Path, default=RESULTS, help="folder of the results")
-    parser.add_argument("--serve", choices=CHANNELS, help=argparse.SUPPRESS)
     options = parser.parse_args()
-    if options.serve:
-        serve(options.serve, options.threads)
-        return
     import torch
 
     torch.set_num_threads(options.threads)
     plan = "quick" if options.quick else "full"
     report: dict[str, Any] = {"environment": here()}
     peer, n_paths = None, {"full": 315, "quick": 28}[plan]
-    try:
-        peer, n_paths = start_peer(options, plan)
-    except PeersUnavailableError as error:
-        report["peers"] = str(error)
-        print(f"multipath alone: {error}")
     turns = options.turns or (10 if options.quick else 60)
-    try:
+    with Workers(find_python(options, print), options.threads) as workers:
+        try:
+            n_paths = workers.ask("peers", "optimizer_step:peer_paths", plan=plan)
+            peer = partial(workers.ask, "peers", "optimizer_step:peer_turn", plan=plan)
+        except NotMeasuredError as error:
+            report["peers"] = str(error)
         report["seconds"] = measure(plan, turns, n_paths, peer)
-    finally:
-        if peer:
-            peer.close()
     shapes = [p.numel() for p in parameters(CHANNELS[plan])]
     counts = {"weights": sum(shapes), "tensors": len(shapes), "paths": n_paths, "turns": turns}
     report["facts"] = counts | {"threads": options.threads, "steps_a_turn": STEPS}

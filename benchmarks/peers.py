@@ -10,12 +10,10 @@ from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
 
+from .process import NotMeasuredError
+
 FOLDER = Path(__file__).parent / ".peers"
 STAMP = ".installed"
-
-
-class PeersUnavailableError(Exception):
-    """The peers cannot be installed here; the text says why, in one line."""
 
 
 def requirements() -> list[str]:
@@ -31,24 +29,25 @@ def add_options(parser: ArgumentParser) -> None:
     parser.add_argument("--no-peers", action="store_true", help="measure multipath alone")
 
 
-def find_python(options: Namespace, say: Callable[[str], None]) -> Path:
-    """The interpreter that the options ask for.
+def find_python(options: Namespace, say: Callable[[str], object]) -> Path | str:
+    """The interpreter that the options ask for, or why there is none, which is also said."""
+    try:
+        if options.no_peers:
+            raise NotMeasuredError("--no-peers")
+        if options.peers_python:
+            return check_python(options.peers_python)
+        return peers_python(FOLDER, say)
+    except NotMeasuredError as error:
+        reason = f"the peers are not available ({error})"
+        say(f"{reason}: measuring multipath alone")
+        return reason
 
-    Raises:
-        PeersUnavailableError: If there is none.
-    """
-    if options.no_peers:
-        raise PeersUnavailableError("--no-peers")
-    if options.peers_python:
-        return check_python(options.peers_python)
-    return peers_python(FOLDER, say)
 
-
-def peers_python(folder: Path, say: Callable[[str], None]) -> Path:
+def peers_python(folder: Path, say: Callable[[str], object]) -> Path:
     """The interpreter of the peers' environment, which is made if it is missing or outdated.
 
     Raises:
-        PeersUnavailableError: If it cannot be made, for example without network.
+        NotMeasuredError: If it cannot be made, for example without network.
     """
     python = folder / "bin" / "python"
     stamp = folder / STAMP
@@ -61,8 +60,8 @@ def peers_python(folder: Path, say: Callable[[str], None]) -> Path:
         pip = [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
         _run([*pip, *requirements()])
         stamp.write_text(wanted)
-    except PeersUnavailableError as error:
-        raise PeersUnavailableError(f"is there a network? pip says: {error}") from None
+    except NotMeasuredError as error:
+        raise NotMeasuredError(f"is there a network? pip says: {error}") from None
     finally:
         if not stamp.is_file():  # half an environment would look like one
             shutil.rmtree(folder, ignore_errors=True)
@@ -78,7 +77,7 @@ def check_python(python: Path) -> Path:
     """An interpreter that the user names, if it has the peers.
 
     Raises:
-        PeersUnavailableError: If it does not start or lacks one of them.
+        NotMeasuredError: If it does not start or lacks one of them.
     """
     names = ("torch", "scrapl-loss", "auraloss")
     probe = f"from importlib.metadata import version\nfor n in {names!r}: version(n)"
@@ -90,9 +89,9 @@ def _run(command: list[str]) -> None:
     try:
         done = subprocess.run(command, capture_output=True, text=True, check=False)
     except OSError as error:
-        raise PeersUnavailableError(f"{command[0]} does not start: {error}") from error
+        raise NotMeasuredError(f"{command[0]} does not start: {error}") from error
     if done.returncode:
         lines = [line for line in done.stderr.strip().splitlines() if line.strip()]
         errors = [line for line in lines if line.startswith("ERROR")]
         cause = (errors or lines or ["no message"])[-1].removeprefix("ERROR: ")
-        raise PeersUnavailableError(cause)
+        raise NotMeasuredError(cause)

@@ -6,20 +6,9 @@ import random
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any, Literal
+from typing import Any
 
-from .cases import (
-    AURALOSS,
-    EXACT,
-    KYMATIO,
-    REDUCED,
-    SCATTERING,
-    SCRAPL,
-    STFT,
-    Contender,
-    Side,
-    Spec,
-)
+from .cases import CONTENDERS, Contender, Spec
 
 
 @dataclass(frozen=True)
@@ -88,71 +77,34 @@ class Plan:
         dice = self.randomness(name)
         return tuple({"indices": sorted(dice.sample(range(self.n_paths), k))} for _ in range(times))
 
-    def jtfs(
+    def contender(
         self,
-        sampling: Literal["exact", "reduced"] = "exact",
-        draws: Sequence[Spec] = (),
-        settings: dict[str, Any] | None = None,
-        batch: int | None = None,
+        subject: str,
+        draws: Sequence[Spec] = ({},),
         limit: float | None = None,
+        needs_bytes: float = 0.0,
         **spec: Any,
     ) -> Contender:
-        """A contender of ours; its settings are the plan's where not given."""
-        chosen = self.settings if settings is None else settings
-        extra = {} if sampling == "exact" else {"sampling": sampling}
-        whole = self.spec("jtfs", {**chosen, **extra}, batch) | spec
-        name = EXACT if sampling == "exact" else REDUCED
-        return Contender(name, "ours", whole, tuple(draws), limit)
+        """A contender with settings and batch size of the plan where the spec has no others."""
+        name, side = CONTENDERS[subject]
+        common = {"subject": subject, "settings": self.settings, "batch": self.batch}
+        return Contender(name, side, common | spec, tuple(draws), limit, needs_bytes)
 
-    def both(self, **spec: Any) -> tuple[Contender, Contender]:
-        """Ours, exact and reduced, on the same paths."""
-        return self.jtfs(**spec), self.jtfs("reduced", **spec)
+    def both(self, **options: Any) -> tuple[Contender, Contender]:
+        """Our JTFS, exact and reduced."""
+        return self.contender("jtfs", **options), self.contender("jtfs-reduced", **options)
 
-    def peer_path(
-        self,
-        draws: Sequence[Spec] = (),
-        settings: dict[str, Any] | None = None,
-        batch: int | None = None,
-        limit: float | None = None,
-        **spec: Any,
-    ) -> Contender:
-        """scrapl-loss on the same paths."""
-        whole = self.spec("scrapl", self.settings if settings is None else settings, batch) | spec
-        return Contender(SCRAPL, "peers", whole, tuple(draws), limit)
+    def against_scrapl(self, **options: Any) -> tuple[Contender, ...]:
+        """Our JTFS and scrapl-loss on the same path."""
+        return *self.both(**options), self.contender("scrapl", **options)
 
-    def scattering1d(self, side: Side) -> Contender:
-        """All paths of the scattering over time, ours or kymatio's."""
-        settings = {key: self.settings[key] for key in ("n_samples", "J", "Q", "T")}
-        subject = "scattering1d" if side == "ours" else "kymatio-scattering1d"
-        name = SCATTERING if side == "ours" else KYMATIO
-        return Contender(name, side, self.spec(subject, settings))
+    def scattering1d(self) -> tuple[Contender, Contender]:
+        """All paths of the scattering over time, ours and kymatio's."""
+        return self.contender("scattering1d"), self.contender("kymatio-scattering1d")
 
-    def stft(self, side: Side) -> Contender:
-        """The multi-resolution STFT loss, ours or auraloss's."""
-        subject, name = ("mrstft", STFT) if side == "ours" else ("auraloss", AURALOSS)
-        spec = self.spec(subject, {}) | {"n_samples": self.settings["n_samples"]}
-        return Contender(name, side, spec)
-
-    def full_peer(self) -> Contender:
-        """kymatio's whole JTFS: minutes and gigabytes, so once and in a process of its own."""
-        return Contender(
-            KYMATIO,
-            "peers",
-            self.spec("kymatio-jtfs", self.settings),
-            fresh=True,
-            only_repeat=self.few // 2,  # between the repeats of ours
-            needs_bytes=self.full_peer_bytes,
-        )
-
-    def spec(self, subject: str, settings: dict[str, Any], batch: int | None = None) -> Spec:
-        """What a worker needs to know."""
-        n_samples = settings.get("n_samples", self.settings["n_samples"])
-        return {
-            "subject": subject,
-            "settings": settings,
-            "n_samples": n_samples,
-            "batch": self.batch if batch is None else batch,
-        }
+    def stft(self) -> tuple[Contender, Contender]:
+        """The multi-resolution STFT loss, ours and auraloss's."""
+        return self.contender("mrstft"), self.contender("auraloss")
 
 
 FULL = Plan(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING
 
 from .cases import AURALOSS, EXACT, KYMATIO, REDUCED, SCATTERING, SCRAPL, STFT
@@ -31,30 +32,40 @@ def draw(results: Results) -> bytes:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    chosen = [panel for panel in panels(results) if panel[1]]
+    chosen = panels(results)
     columns = min(3, max(1, len(chosen)))
     rows = max(1, -(-len(chosen) // columns))
     figure = Figure(figsize=(5.2 * columns, 4.0 * rows), layout="constrained")
     FigureCanvasAgg(figure)
-    for position, (paint, _) in enumerate(chosen, start=1):
-        paint(figure.add_subplot(rows, columns, position), results)
+    for position, paint in enumerate(chosen, start=1):
+        paint(figure.add_subplot(rows, columns, position))
     buffer = io.BytesIO()
     # no date or version inside: the same results give the same bytes
     figure.savefig(buffer, format="png", dpi=110, metadata={"Software": None})
     return buffer.getvalue()
 
 
-def panels(results: Results) -> list[tuple[Callable[[Axes, Results], None], bool]]:
-    """What can be painted, and whether there is data for it."""
-    grown = {record["axis"] for record in cases(results, "growth").values()}
-    return [
-        (paint_steps, bool(steps(results))),
-        (paint_k_paths, bool(cases(results, "k-paths"))),
-        (paint_rates, bool(cases(results, "per-rate"))),
-        (_paint_growth("N", "samples", "One path, longer signals"), "N" in grown),
-        (_paint_growth("batch", "batch", "One path, larger batches"), "batch" in grown),
-        (_paint_growth("P", "paths of the transform", "One path among more"), "P" in grown),
-    ]
+def panels(results: Results) -> list[Callable[[Axes], None]]:
+    """What there is data to paint for."""
+    taken = steps(results)
+    found: list[Callable[[Axes], None]] = [partial(paint_steps, found=taken)] if taken else []
+    for group, axis, place, label, title in (
+        ("k-paths", None, lambda record: record["k"],
+         "paths in one step (scrapl-loss: always one)", "Several paths together"),
+        ("per-rate", None, lambda record: record["n2"],
+         "rate n2, fast to slow", "All scales of one rate"),
+        ("growth", "N", lambda record: record["value"], "samples", "One path, longer signals"),
+        ("growth", "batch", lambda record: record["value"], "batch", "One path, larger batches"),
+        ("growth", "P", n_paths, "paths of the transform", "One path among more"),
+    ):  # fmt: skip
+        records = [r for r in cases(results, group).values() if r.get("axis") == axis and place(r)]
+        if records:
+            lines = sorted(records, key=place)
+            found.append(
+                partial(paint_lines, records=lines, place=place, label=label, title=title,
+                        doubling=group != "per-rate")
+            )  # fmt: skip
+    return found
 
 
 def steps(results: Results) -> list[tuple[str, str, list[float]]]:
@@ -73,9 +84,9 @@ def steps(results: Results) -> list[tuple[str, str, list[float]]]:
     return found
 
 
-def paint_steps(axes: Axes, results: Results) -> None:
+def paint_steps(axes: Axes, found: list[tuple[str, str, list[float]]]) -> None:
     """A dot with quartiles for each kind of step, on a log axis."""
-    found = sorted(steps(results), key=lambda step: -spread(step[2]).median)
+    found = sorted(found, key=lambda step: -spread(step[2]).median)
     for height, (_, name, samples) in enumerate(found):
         colour, marker = LOOKS[name]
         middle = spread([1e3 * sample for sample in samples])
@@ -98,40 +109,15 @@ def paint_steps(axes: Axes, results: Results) -> None:
     axes.grid(axis="x", alpha=0.3)
 
 
-def paint_k_paths(axes: Axes, results: Results) -> None:
-    """Time against the number of paths drawn together."""
-    found = sorted(cases(results, "k-paths").values(), key=lambda record: record["k"])
-    _lines(axes, found, lambda record: record["k"])
-    axes.set_xscale("log", base=2)
-    axes.set_xticks([r["k"] for r in found], [str(r["k"]) for r in found])
-    _finish(axes, "paths in one step (scrapl-loss: always one)", "Several paths together")
-
-
-def paint_rates(axes: Axes, results: Results) -> None:
-    """Time of all scales of one rate, from fast to slow rates."""
-    found = sorted(cases(results, "per-rate").values(), key=lambda record: record["n2"])
-    _lines(axes, found, lambda record: record["n2"])
-    _finish(axes, "rate n2, fast to slow", "All scales of one rate")
-
-
-def _paint_growth(axis: str, label: str, title: str) -> Callable[[Axes, Results], None]:
-    def place(record: Record) -> float:
-        return float(n_paths(record) or 0) if axis == "P" else float(record["value"])
-
-    def paint(axes: Axes, results: Results) -> None:
-        found = [r for r in cases(results, "growth").values() if r["axis"] == axis]
-        placed = sorted((r for r in found if place(r) > 0), key=place)
-        _lines(axes, placed, place)
-        axes.set_xscale("log", base=2)
-        ticks = [place(record) for record in placed]
-        axes.set_xticks(ticks, [f"{tick:.0f}" for tick in ticks])
-        axes.minorticks_off()
-        _finish(axes, label, title)
-
-    return paint
-
-
-def _lines(axes: Axes, records: list[Record], place: Callable[[Record], float]) -> None:
+def paint_lines(
+    axes: Axes,
+    records: list[Record],
+    place: Callable[[Record], float],
+    label: str,
+    title: str,
+    doubling: bool,
+) -> None:
+    """Time of every contender against the place of a case, which doubles or counts."""
     for name in contenders(records):
         colour, marker = LOOKS[name]
         measured = [(place(r), spread(seconds(r, name))) for r in records if seconds(r, name)]
@@ -143,17 +129,10 @@ def _lines(axes: Axes, records: list[Record], place: Callable[[Record], float]) 
         )
         low, high = [1e3 * y.low for _, y in measured], [1e3 * y.high for _, y in measured]
         axes.fill_between(at, low, high, color=colour, alpha=0.15, lw=0)
-
-
-def _plain_numbers(axis: Axis) -> None:
-    """200, not 2 × 10²."""
-    from matplotlib.ticker import LogFormatter
-
-    axis.set_major_formatter(LogFormatter())
-    axis.set_minor_formatter(LogFormatter(labelOnlyBase=False, minor_thresholds=(1.5, 0.5)))
-
-
-def _finish(axes: Axes, label: str, title: str) -> None:
+    if doubling:
+        axes.set_xscale("log", base=2)
+        axes.set_xticks([*map(place, records)], [str(place(record)) for record in records])
+        axes.minorticks_off()
     axes.set_yscale("log")
     _plain_numbers(axes.yaxis)
     axes.set_xlabel(label)
@@ -162,3 +141,11 @@ def _finish(axes: Axes, label: str, title: str) -> None:
     axes.grid(alpha=0.3)
     if axes.get_legend_handles_labels()[0]:
         axes.legend(fontsize=7)
+
+
+def _plain_numbers(axis: Axis) -> None:
+    """200, not 2 × 10²."""
+    from matplotlib.ticker import LogFormatter
+
+    axis.set_major_formatter(LogFormatter())
+    axis.set_minor_formatter(LogFormatter(labelOnlyBase=False, minor_thresholds=(1.5, 0.5)))

@@ -10,22 +10,23 @@ import difflib
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 from .cases import AURALOSS, EXACT, KYMATIO, REDUCED, SCATTERING, SCRAPL, STFT
+from .stages import above_filters, construction, process_peak
 from .store import ResultsError, read, write_atomically
-from .tables import SECTIONS, best_of, number, skipped, table
-from .targets import apply_to, target_rows
+from .tables import SECTIONS, number, skipped, table
+from .targets import apply_to, target_table
 from .view import (
     Results,
     cases,
-    construction,
     faster,
     faster_per_path,
+    in_processes,
+    middle,
     path_medians,
-    peak,
-    spread,
-    step_above_filters,
+    seconds,
 )
 
 START, END = "<!-- performance:start -->", "<!-- performance:end -->"
@@ -36,15 +37,13 @@ def markdown(results: Results, plot: str | None = None) -> str:
     """The whole report."""
     parts = ["# Benchmarks", conditions(results)]
     if apply_to(results):
-        header = ["target", "at least", "aim", "measured", "met"]
-        parts += ["## Targets", table(header, target_rows(results))]
+        parts += ["## Targets", target_table(results)]
     if plot:
         parts.append(f"![the same as a plot]({plot})")
     for group, (title, render) in SECTIONS.items():
         if cases(results, group):
             parts += [f"## {title}", render(results, group)]
-    missing = skipped(results)
-    if missing:
+    if missing := skipped(results):
         parts += ["## Not measured", "\n".join(missing)]
     return "\n\n".join(part.strip() for part in parts) + "\n"
 
@@ -86,10 +85,6 @@ def versions(found: dict[str, Any]) -> str:
 
 def readme_section(results: Results) -> str:
     """What the README says between its markers."""
-    rows = [
-        *_path_rows(results),
-        *_whole_rows(results),
-    ]
     run = results["runs"][-1]
     common = results["conditions"]
     n_samples = common["settings"]["n_samples"]
@@ -98,11 +93,10 @@ def readme_section(results: Results) -> str:
         f"{n_samples} samples, medians, measured side by side: {run['machine']['processor']}, "
         f"{_threads(results)}, torch {run['ours'].get('torch')}, {run['date'][:10]}. Ratios "
         "are of times measured in turns (for one path, medians over the paths), not of two rows.",
-        table(["one step", "ms", "that is"], rows),
+        table(["one step", "ms", "that is"], _rows(results)),
     ]
-    costs = _costs(results)
-    if costs:
-        parts.append(costs)
+    if costs := _costs(results):
+        parts.append(f"Memory and set-up: {', '.join(costs)}.")
     parts.append(
         "All numbers: "
         "[benchmarks/results/full.md](benchmarks/results/full.md). `make bench` measures yours."
@@ -110,93 +104,86 @@ def readme_section(results: Results) -> str:
     return "\n\n".join(part.strip() for part in parts) + "\n"
 
 
-def _path_rows(results: Results) -> list[list[str]]:
-    rows = []
+def _rows(results: Results) -> list[list[str]]:
+    rows: list[list[str]] = []
+
+    def add(
+        label: str, samples: list[float], *against: tuple[float | None, str], note: str = ""
+    ) -> None:
+        if samples:
+            said = ", ".join(_against(factor, other) for factor, other in against if factor)
+            rows.append([label, number(1e3 * median(samples)), said or note])
+
     for name, label, others in (
         (EXACT, "JTFS, one path", (SCRAPL, AURALOSS)),
         (REDUCED, "JTFS, one path, reduced rates", (SCRAPL, AURALOSS)),
         (SCRAPL, "scrapl-loss, one path", ()),
         (AURALOSS, "auraloss, multi-resolution STFT", ()),
     ):
-        medians = path_medians(results, name)
-        if medians:
-            factors = [(other, faster_per_path(results, name, other)) for other in others]
-            against = [_against(found.median, other) for other, found in factors if found]
-            rows.append([label, number(1e3 * spread(medians).median), ", ".join(against)])
-    sixteen = best_of(results, "k-paths/16", EXACT)
-    if sixteen is not None:
-        factor = faster(results, "k-paths/16", EXACT, SCRAPL)
-        text = _against(factor, "one path of scrapl-loss") if factor else ""
-        rows.append(["JTFS, 16 random paths together", number(1e3 * sixteen), text])
-    return rows
-
-
-def _whole_rows(results: Results) -> list[list[str]]:
-    rows = []
-    for case, name, label, other in (
-        ("full/jtfs", EXACT, "JTFS, all paths", KYMATIO),
-        ("full/jtfs", REDUCED, "JTFS, all paths, reduced rates", KYMATIO),
-        ("full/jtfs", KYMATIO, "kymatio, JTFS, all paths", None),
-        ("scattering1d/all", SCATTERING, "Scattering1D, all paths", KYMATIO),
-        ("scattering1d/all", KYMATIO, "kymatio, Scattering1D", None),
-        ("mrstft/three", STFT, "multi-resolution STFT", AURALOSS),
+        factors = [(middle(faster_per_path(results, name, other)), other) for other in others]
+        add(label, path_medians(results, name), *factors)
+    for case, name, label, other, other_words in (
+        ("k-paths/16", EXACT, "JTFS, 16 random paths together", SCRAPL, "one path of scrapl-loss"),
+        ("full/jtfs", EXACT, "JTFS, all paths", KYMATIO, KYMATIO),
+        ("full/jtfs", REDUCED, "JTFS, all paths, reduced rates", KYMATIO, KYMATIO),
+        ("full/jtfs", KYMATIO, "kymatio, JTFS, all paths", "", ""),
+        ("scattering1d/all", SCATTERING, "Scattering1D, all paths", KYMATIO, KYMATIO),
+        ("scattering1d/all", KYMATIO, "kymatio, Scattering1D", "", ""),
+        ("mrstft/three", STFT, "multi-resolution STFT", AURALOSS, AURALOSS),
     ):
-        middle = best_of(results, case, name)
-        if middle is None:
-            continue
-        found = faster(results, case, name, other) if other else None
-        reused = results["cases"][case]["contenders"][name].get("reused")
+        record = results["cases"].get(case, {"contenders": {}})
+        reused = record["contenders"].get(name, {}).get("reused")
         note = f"measured {reused[:10]}" if reused else ""
-        rows.append([label, number(1e3 * middle), _against(found, other) if found else note])
+        factor = faster(results, case, name, other)
+        add(label, seconds(record, name), (factor, other_words), note=note)
     return rows
 
 
-def _against(factor: float, other: str | None) -> str:
+def _against(factor: float, other: str) -> str:
     if factor >= 1:
         return f"{number(factor)}x faster than {other}"
     return f"{number(1 / factor)}x the time of {other}"
 
 
-def _costs(results: Results) -> str:
-    """Memory and set-up, in a sentence."""
+def _costs(results: Results) -> list[str]:
+    """Memory and set-up, in words."""
     parts = []
-    above = step_above_filters(results, "memory/one path", EXACT)
-    whole = peak(results, "memory/full", EXACT)
-    built = construction(results, "set-up/jtfs", EXACT)
-    if above is not None:
-        parts.append(f"one path takes {above / 1e6:.0f} MB above import and filters")
-    if whole is not None:
-        parts.append(f"all paths a process of {whole / 1e6:.0f} MB")
-    if built is not None:
-        parts.append(f"construction {built.median:.2g} s")
-    return f"Memory and set-up: {', '.join(parts)}." if parts else ""
+    for case, what, unit, text in (
+        (
+            "memory/one path",
+            above_filters,
+            1e6,
+            "one path takes {:.0f} MB above import and filters",
+        ),
+        ("memory/full", process_peak, 1e6, "all paths a process of {:.0f} MB"),
+        ("set-up/jtfs", construction, 1, "construction {:.2g} s"),
+    ):
+        value = in_processes(results, case, EXACT, what)
+        if value is not None:
+            parts.append(text.format(value / unit))
+    return parts
 
 
-def with_section(text: str, section: str) -> str:
-    """A README with its performance section replaced.
+def update_readme(readme: Path, results: Results, check: bool) -> bool:
+    """Render the section, or only compare: whether the README says what the results say.
 
     Raises:
-        ResultsError: If it does not hold both markers, in order.
+        ResultsError: If the README does not hold both markers, in order.
     """
+    text = readme.read_text(encoding="utf-8")
     before, start, rest = text.partition(START)
     _, end, after = rest.partition(END)
     if not start or not end:
         raise ResultsError(f"the README needs the lines {START} and {END}, in this order")
-    return f"{before}{START}\n\n{section}\n{END}{after}"
-
-
-def update_readme(readme: Path, results: Results, check: bool) -> bool:
-    """Render the section, or only compare: whether the README says what the results say."""
-    text = readme.read_text(encoding="utf-8")
-    wanted = with_section(text, readme_section(results))
-    if check and wanted != text:
-        lines = difflib.unified_diff(
+    wanted = f"{before}{START}\n\n{readme_section(results)}\n{END}{after}"
+    if check:
+        for line in difflib.unified_diff(
             text.splitlines(), wanted.splitlines(), str(readme), "results", lineterm="", n=0
-        )
-        print("\n".join(lines))
-    if not check and wanted != text:
-        write_atomically(readme, wanted)
-    return wanted == text or not check
+        ):
+            print(line)
+        return wanted == text
+    write_atomically(readme, wanted)
+    return True
 
 
 def write_report(results: Results, path: Path, with_plot: bool = True) -> None:

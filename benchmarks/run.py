@@ -9,23 +9,27 @@ import argparse
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
 from .cases import Case
 from .environment import OUR_PACKAGES, PEER_PACKAGES, describe_machine
 from .groups import GROUPS, select
 from .measure import Record, measure
-from .peers import PeersUnavailableError, add_options, find_python
+from .peers import add_options, find_python
 from .plan import FULL, QUICK, Plan
 from .process import NotMeasuredError, Workers
 from .report import RESULTS, write_report
+from .stages import construction, process_peak
 from .store import ResultsError, Store, reusable_peer
-from .tables import milliseconds, skipped, table
-from .targets import apply_to, target_rows
+from .tables import milliseconds, skipped
+from .targets import apply_to, target_table
 
 FULL_CASE = "full/jtfs"
 
@@ -52,22 +56,12 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     return parser.parse_args(arguments)
 
 
-def find_peers(options: argparse.Namespace, console: Console) -> Path | str:
-    """The peers' interpreter, or the reason why there is none, which is also said."""
-    try:
-        return find_python(options, console.print)
-    except PeersUnavailableError as error:
-        reason = f"the peers are not available ({error})"
-        console.print(f"[yellow]{reason}: measuring multipath alone[/]", highlight=False)
-        return reason
-
-
 def describe(workers: Workers) -> dict[str, Any]:
     """The environment of a run."""
     found: dict[str, Any] = {"machine": describe_machine()}
     for side, packages in (("ours", OUR_PACKAGES), ("peers", PEER_PACKAGES)):
         try:
-            found[side] = workers.ask(side, {"do": "describe", "packages": packages})
+            found[side] = workers.ask(side, "environment:describe_interpreter", packages=packages)
         except NotMeasuredError:
             found[side] = {}
     workers.rest()
@@ -85,37 +79,30 @@ def run(cases: Sequence[Case], store: Store, workers: Workers, console: Console)
     )
     with Progress(*columns, console=console) as progress:
         task = progress.add_task("", total=sum(case.seconds for case in cases))
-        group = ""
-        for number, case in enumerate(cases, start=1):
-            if case.name in store:
+        numbered = enumerate(cases, start=1)
+        for _, members in groupby(numbered, key=lambda pair: pair[1].group):
+            workers.rest()  # every group starts with fresh processes
+            for number, case in members:
+                if case.name not in store:
+                    label = f"[{number}/{len(cases)}] {case.name}"
+
+                    def announce(name: str, label: str = label) -> None:
+                        progress.update(task, description=escape(f"{label}, {name}"))
+
+                    record = measure(case, workers, announce)
+                    store.add(case.name, record)
+                    write_report(store.data, store.path, with_plot=False)
+                    progress.console.print(
+                        f"{label}: {outcome(record)}", highlight=False, markup=False, soft_wrap=True
+                    )
+                    failures += sum(
+                        "failed" in record["contenders"][contender.name]
+                        for contender in case.contenders
+                        if contender.side == "ours"
+                    )
                 progress.advance(task, case.seconds)
-                continue
-            if case.group != group:
-                workers.rest()  # every group starts with fresh processes
-            group = case.group
-            label = f"[{number}/{len(cases)}] {case.name}"
-            show = _announcer(progress, task, label)
-            record = measure(case, workers, show)
-            store.add(case.name, record)
-            write_report(store.data, store.path, with_plot=last_of_group(cases, case))
-            progress.advance(task, case.seconds)
-            progress.console.print(
-                f"{label}: {outcome(record)}", highlight=False, markup=False, soft_wrap=True
-            )
-            failures += sum(
-                contender.side == "ours" and record["contenders"][contender.name].get("failed", 0)
-                for contender in case.contenders
-            )
+            write_report(store.data, store.path)  # with the plot, which takes a second
     return failures
-
-
-def _announcer(progress: Progress, task: Any, label: str) -> Any:
-    return lambda name: progress.update(task, description=f"{label}, {name}".replace("[", r"\["))
-
-
-def last_of_group(cases: Sequence[Case], case: Case) -> bool:
-    """Plots take a second: once a group is enough."""
-    return [other for other in cases if other.group == case.group][-1] is case
 
 
 def outcome(record: Record) -> str:
@@ -126,24 +113,13 @@ def outcome(record: Record) -> str:
             parts.append(f"{name} {milliseconds(found['seconds'])} ms")
         elif "stages" in found:
             last = found["stages"][-1]
-            peak = max(stage["peak_bytes"] for stage in last.values())
-            built = last["construct"]["seconds"]
-            parts.append(f"{name} constructed in {built:.2f} s, process of {peak / 1e6:.0f} MB")
+            took, peak = construction(last), process_peak(last) / 1e6
+            parts.append(f"{name} constructed in {took:.2f} s, process of {peak:.0f} MB")
         elif "skipped" in found:
             parts.append(f"{name} skipped: {found['skipped']}")
         elif "rates" in found:
             parts.append(f"copy {found['rates']['copy: bytes'] / 1e9:.1f} GB/s")
     return "; ".join(parts)
-
-
-def without_full_peer(cases: Sequence[Case]) -> list[Case]:
-    """The cases without kymatio's full JTFS, which comes from an earlier run."""
-    return [
-        replace(case, contenders=tuple(c for c in case.contenders if not c.fresh))
-        if case.name == FULL_CASE
-        else case
-        for case in cases
-    ]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -173,10 +149,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if not options.resume:
         store.drop({case.group for case in cases})
     if reused:
-        cases = without_full_peer(cases)
-    failures = 0
+        cases = [
+            replace(case, contenders=tuple(c for c in case.contenders if not c.needs_bytes))
+            for case in cases
+        ]
+    say = partial(console.print, markup=False, highlight=False)
     try:
-        with Workers(find_peers(options, console), options.threads) as workers:
+        with Workers(find_python(options, say), options.threads) as workers:
             store.begin(describe(workers))
             failures = run(cases, store, workers, console)
     except KeyboardInterrupt:
@@ -198,7 +177,7 @@ def finish(store: Store, reused: dict[str, Any] | None) -> None:
         store.write()
     write_report(results, store.path)
     if apply_to(results):
-        print(table(["target", "at least", "aim", "measured", "met"], target_rows(results)))
+        print(target_table(results))
     for line in skipped(results):
         print(f"not measured {line}", file=sys.stderr)
 

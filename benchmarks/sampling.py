@@ -15,6 +15,8 @@ from torch import Tensor
 
 from multipath.transforms import JTFS, Scattering1D
 
+from .tables import table
+
 RESULTS = Path(__file__).parent / "results"
 RECORDINGS = Path(__file__).parents[2] / "shared" / "data" / "tr808"
 N_SAMPLES = 32768
@@ -83,16 +85,14 @@ def relative_errors(name: str, x: Tensor, stride: int) -> dict[str, float]:
 
 def as_markdown(report: dict[str, dict[str, dict[str, float]]]) -> str:
     """A table a transform."""
-    lines = []
-    for name, rows in report.items():
-        columns = list(next(iter(rows.values())))
-        lines += [f"### {name}", "", f"| signal | {' | '.join(columns)} |"]
-        lines.append("|---|" + "---:|" * len(columns))
-        for signal, row in rows.items():
-            numbers = [f"{v}" if isinstance(v, int) else f"{v:.1e}" for v in row.values()]
-            lines.append(f"| {signal} | {' | '.join(numbers)} |")
-        lines.append("")
-    return "\n".join(lines)
+    parts = []
+    for name, found in report.items():
+        rows = [
+            [signal, *(f"{v}" if isinstance(v, int) else f"{v:.1e}" for v in row.values())]
+            for signal, row in found.items()
+        ]
+        parts.append(f"### {name}\n\n{table(['signal', *next(iter(found.values()))], rows)}")
+    return "\n".join(parts)
 
 
 def main() -> None:

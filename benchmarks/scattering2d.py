@@ -18,6 +18,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from .process import ROOT
+from .tables import table
 
 
 class Case(NamedTuple):
@@ -76,23 +77,19 @@ def measure(case: Case, backward: bool, repeats: int) -> dict[str, float]:
     return {name: statistics.median(times) for name, times in samples.items()}
 
 
-def table(cases: list[Case], repeats: int) -> str:
-    """Rows in Markdown: milliseconds, and how many times faster the whole transform is."""
-    ours, few, peer = "multipath", f"multipath, {PATHS} paths", "kymatio"
-    lines = [
-        f"| images | J | step | {ours} | {few} | {peer} | faster |",
-        "|---|---:|---|---:|---:|---:|---:|",
-    ]
+def measured(cases: list[Case], repeats: int) -> str:
+    """Milliseconds in Markdown, and how many times faster the whole transform is."""
+    ours, _, peer = contenders = "multipath", f"multipath, {PATHS} paths", "kymatio"
+    rows = []
     for case in cases:
+        images = f"{case.batch} of {case.side}x{case.side}"
         for backward in (False, True):
             found = measure(case, backward, repeats)
-            lines.append(
-                f"| {case.batch} of {case.side}x{case.side} | {case.J} "
-                f"| {'with gradient' if backward else 'forward'} | {found[ours]:.1f} ms "
-                f"| {found[few]:.1f} ms | {found[peer]:.1f} ms | {found[peer] / found[ours]:.2f}x |"
-            )
-            print(lines[-1], file=sys.stderr, flush=True)
-    return "\n".join(lines)
+            times = [f"{found[name]:.1f} ms" for name in contenders]
+            step = "with gradient" if backward else "forward"
+            rows.append([images, str(case.J), step, *times, f"{found[peer] / found[ours]:.2f}x"])
+            print(*rows[-1], sep=", ", file=sys.stderr, flush=True)
+    return table(["images", "J", "step", *contenders, "faster"], rows, words=(0, 2))
 
 
 def main() -> None:
@@ -113,7 +110,7 @@ def main() -> None:
 
     torch.set_num_threads(options.threads)
     try:
-        print(table(QUICK if options.quick else FULL, options.repeats))
+        print(measured(QUICK if options.quick else FULL, options.repeats))
     except ImportError as error:
         parser.exit(2, f"kymatio is needed, in an interpreter given by --peers-python: {error}\n")
 

@@ -15,33 +15,30 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from .cases import Spec
+from .environment import proc
 from .subjects import SUBJECTS
-from .timing import chosen_paths, signals, timed_step, with_tuples
+from .timing import step_of
 
-STATUS = Path("/proc/self/status")
+Stages = dict[str, dict[str, float]]
+
 CLEAR_REFERENCES = Path("/proc/self/clear_refs")
 
 
-def run_stages(spec: dict[str, Any], steps: int) -> dict[str, dict[str, float]]:
+def run_stages(spec: Spec, steps: int) -> Stages:
     """Seconds, peak and remaining bytes of ``import``, ``construct``, ``step 1``, ``step 2`` ..."""
     subject = SUBJECTS[spec["subject"]]
-    stages: dict[str, dict[str, float]] = {}
+    stages: Stages = {}
 
-    def load() -> None:
-        subject.load()
-        touch_torch()
-
-    _staged(stages, "import", load)
-    loss = _staged(stages, "construct", lambda: subject.construct(with_tuples(spec["settings"])))
-    if steps:
-        x, y = signals(spec)
-        indices = chosen_paths(spec, loss.n_paths)
-        for number in range(1, steps + 1):
-            _staged(stages, f"step {number}", lambda: timed_step(loss, x, y, indices))
+    _staged(stages, "import", lambda: (subject.load(), touch_torch()))
+    loss = _staged(stages, "construct", lambda: subject.construct(**spec["settings"]))
+    step = step_of(loss, spec)
+    for number in range(1, steps + 1):
+        _staged(stages, f"step {number}", step)
     return stages
 
 
-def _staged(stages: dict[str, dict[str, float]], name: str, action: Callable[[], Any]) -> Any:
+def _staged(stages: Stages, name: str, action: Callable[[], Any]) -> Any:
     reset_peak()
     start = time.perf_counter()
     result = action()
@@ -78,34 +75,31 @@ def reset_peak() -> None:
 
 def peak_bytes() -> int:
     """Most memory resident at once since the last reset."""
-    high = _status("VmHWM")
-    if high is not None:
-        return high
     unit = 1 if sys.platform == "darwin" else 1024
-    return unit * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return _status("VmHWM") or unit * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 
 
 def resident_bytes() -> int:
     """Memory resident now; the peak where the system does not say."""
-    now = _status("VmRSS")
-    return peak_bytes() if now is None else now
+    return _status("VmRSS") or peak_bytes()
 
 
 def _status(field: str) -> int | None:
-    if not STATUS.exists():
-        return None
-    for line in STATUS.read_text().splitlines():
-        if line.startswith(f"{field}:"):
-            return 1024 * int(line.split()[1])
-    return None
+    value = proc("self/status", field)
+    return 1024 * int(value.split()[0]) if value else None
 
 
-def above_filters(stages: dict[str, dict[str, float]]) -> float | None:
+def above_filters(stages: Stages) -> float:
     """Bytes that the steps needed on top of what import and construction left behind."""
     peaks = [stage["peak_bytes"] for name, stage in stages.items() if name.startswith("step")]
-    return max(peaks) - stages["construct"]["rest_bytes"] if peaks else None
+    return max(peaks) - stages["construct"]["rest_bytes"]
 
 
-def process_peak(stages: dict[str, dict[str, float]]) -> float:
+def process_peak(stages: Stages) -> float:
     """Most bytes that the process ever held."""
     return max(stage["peak_bytes"] for stage in stages.values())
+
+
+def construction(stages: Stages) -> float:
+    """Seconds to construct."""
+    return stages["construct"]["seconds"]

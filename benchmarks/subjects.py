@@ -1,6 +1,7 @@
 """What is timed: how each library is constructed and asked for a loss.
 
-Read by both interpreters, so every import of a library is inside the function that needs it.
+Read by both interpreters, so every import of a library is inside the function that needs it. All
+are constructed from the arguments of JTFS, of which some take a part only.
 """
 
 from __future__ import annotations
@@ -8,12 +9,11 @@ from __future__ import annotations
 import importlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from torch import Tensor
-
-Settings = dict[str, Any]
 
 # auraloss's own default, so that both sides compute the same three spectrograms.
 RESOLUTIONS: dict[str, Any] = {
@@ -41,7 +41,7 @@ class Subject:
     """
 
     modules: tuple[str, ...]
-    construct: Callable[[Settings], Loss]
+    construct: Callable[..., Loss]
 
     def load(self) -> None:
         """Import the library, apart from construction, which is timed on its own."""
@@ -49,20 +49,11 @@ class Subject:
             importlib.import_module(module)
 
 
-class UnavailableError(Exception):
-    """This version of a library cannot do what is asked; the contender is left out."""
-
-
-def _jtfs(settings: Settings) -> Loss:
+def _jtfs(**settings: Any) -> Loss:
     from multipath import TransformLoss
     from multipath.transforms import JTFS
 
-    try:
-        loss = TransformLoss(JTFS(**settings))
-    except TypeError as error:
-        if "sampling" not in settings:
-            raise
-        raise UnavailableError("this version of JTFS has no such mode") from error
+    loss = TransformLoss(JTFS(**settings))
 
     def value(x: Tensor, y: Tensor, indices: Sequence[int] | None) -> Tensor:
         return loss(x, y) if indices is None else loss.path_losses(x, y, indices).sum()
@@ -70,15 +61,15 @@ def _jtfs(settings: Settings) -> Loss:
     return Loss(value, n_paths=len(loss.paths))
 
 
-def _scattering1d(settings: Settings) -> Loss:
+def _scattering1d(n_samples: int, J: int, Q: tuple[int, int], T: int, **_: Any) -> Loss:
     from multipath import TransformLoss
     from multipath.transforms import Scattering1D
 
-    loss = TransformLoss(Scattering1D(**settings))
+    loss = TransformLoss(Scattering1D(n_samples, J=J, Q=Q, T=T))
     return Loss(lambda x, y, indices: loss(x, y), n_paths=len(loss.paths))
 
 
-def _multi_resolution_stft(settings: Settings) -> Loss:
+def _multi_resolution_stft(**_: Any) -> Loss:
     """The same two terms as auraloss: spectral convergence and the distance of log magnitudes."""
     import torch
 
@@ -97,49 +88,42 @@ def _multi_resolution_stft(settings: Settings) -> Loss:
     return Loss(value, n_paths=len(transform.paths))
 
 
-def scrapl_loss(settings: Settings) -> Any:
+def scrapl_loss(n_samples: int, Q: tuple[int, int], **settings: Any) -> Any:
     """The reference's loss, from the arguments of our JTFS."""
     from scrapl import SCRAPLLoss
 
-    arguments = dict(settings)
-    first, second = arguments.pop("Q")
-    return SCRAPLLoss(shape=arguments.pop("n_samples"), Q1=first, Q2=second, **arguments)
+    return SCRAPLLoss(shape=n_samples, Q1=Q[0], Q2=Q[1], **settings)
 
 
-def _scrapl(settings: Settings) -> Loss:
-    loss = scrapl_loss(settings)
+def _scrapl(**settings: Any) -> Loss:
+    loss = scrapl_loss(**settings)
 
     def value(x: Tensor, y: Tensor, indices: Sequence[int] | None) -> Tensor:
-        if indices is None or len(indices) != 1:
-            raise UnavailableError("scrapl-loss takes one path at a time")
-        distance: Tensor = loss(x[:, None], y[:, None], path_idx=indices[0])
-        return distance
+        (path,) = indices  # it takes one at a time
+        return loss(x[:, None], y[:, None], path_idx=path)
 
     return Loss(value, n_paths=loss.n_paths)
 
 
-def _kymatio(settings: Settings) -> tuple[int, Settings]:
-    arguments = dict(settings)
-    return arguments.pop("n_samples"), arguments
+def _distance(transform: Callable[[Tensor], Tensor]) -> Loss:
+    return Loss(lambda x, y, indices: (transform(x) - transform(y)).square().sum())
 
 
-def _kymatio_jtfs(settings: Settings) -> Loss:
+def _kymatio_jtfs(n_samples: int, **settings: Any) -> Loss:
     from kymatio.torch import TimeFrequencyScattering
 
-    shape, arguments = _kymatio(settings)
-    transform = TimeFrequencyScattering(shape=shape, out_type="array", format="joint", **arguments)
-    return Loss(lambda x, y, indices: (transform(x) - transform(y)).square().sum())
+    return _distance(
+        TimeFrequencyScattering(shape=n_samples, out_type="array", format="joint", **settings)
+    )
 
 
-def _kymatio_scattering1d(settings: Settings) -> Loss:
+def _kymatio_scattering1d(n_samples: int, J: int, Q: tuple[int, int], T: int, **_: Any) -> Loss:
     from kymatio.torch import Scattering1D
 
-    shape, arguments = _kymatio(settings)
-    transform = Scattering1D(shape=shape, **arguments)
-    return Loss(lambda x, y, indices: (transform(x) - transform(y)).square().sum())
+    return _distance(Scattering1D(shape=n_samples, J=J, Q=Q, T=T))
 
 
-def _auraloss(settings: Settings) -> Loss:
+def _auraloss(**_: Any) -> Loss:
     from auraloss.freq import MultiResolutionSTFTLoss
 
     loss = MultiResolutionSTFTLoss()
@@ -151,6 +135,7 @@ VENDORED = ("scrapl", "kymatio.torch")  # kymatio with JTFS is importable after 
 
 SUBJECTS = {
     "jtfs": Subject(OURS, _jtfs),
+    "jtfs-reduced": Subject(OURS, partial(_jtfs, sampling="reduced")),
     "scattering1d": Subject(OURS, _scattering1d),
     "mrstft": Subject(OURS, _multi_resolution_stft),
     "scrapl": Subject(("scrapl",), _scrapl),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from statistics import median
 from typing import Any
 
@@ -15,16 +15,15 @@ from .view import (
     contenders,
     faster_per_path,
     path_medians,
-    seconds,
     spread,
     stages,
 )
 
 
-def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A Markdown table: words to the left, numbers to the right."""
-    lines = [header, ["---", *["---:"] * (len(header) - 1)], *rows]
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines) + "\n"
+def table(header: Sequence[str], rows: Iterable[Sequence[str]], words: Sequence[int] = (0,)) -> str:
+    """A Markdown table: columns of words to the left, of numbers to the right."""
+    rule = ["---" if column in words else "---:" for column in range(len(header))]
+    return "\n".join(f"| {' | '.join(line)} |" for line in (header, rule, *rows)) + "\n"
 
 
 def number(value: float) -> str:
@@ -32,14 +31,19 @@ def number(value: float) -> str:
     return f"{value:.0f}" if abs(value) >= 100 else f"{value:.3g}"
 
 
-def milliseconds(samples: Sequence[float]) -> str:
-    """Median and, from three samples on, quartiles, in ms."""
+def quartiles(samples: Sequence[float]) -> str:
+    """Median and, from three samples on, quartiles."""
     if not samples:
         return "-"
-    found = spread([1e3 * sample for sample in samples])
-    if found.count < 3:
+    found = spread(samples)
+    if len(samples) < 3:
         return number(found.median)
     return f"{number(found.median)} ({number(found.low)}–{number(found.high)})"
+
+
+def milliseconds(samples: Sequence[float]) -> str:
+    """Seconds as milliseconds, with their quartiles."""
+    return quartiles([1e3 * sample for sample in samples])
 
 
 def cell(record: Record, contender: str) -> str:
@@ -51,19 +55,16 @@ def cell(record: Record, contender: str) -> str:
     return text
 
 
-def one_path(results: Results) -> str:
+def _one_path(results: Results, group: str) -> str:
     """Summary over the sampled paths, then path by path."""
-    records = list(cases(results, "one-path").values())
+    records = list(cases(results, group).values())
     names = contenders(records)
     rows = []
     for name in names:
         ratios = []
         for other in (SCRAPL, AURALOSS):
             found = faster_per_path(results, name, other)
-            low_high = "-" if found is None else f"{number(found.median)}"
-            if found is not None and found.count > 2:
-                low_high += f" ({number(found.low)}–{number(found.high)})"
-            ratios.append("1" if name == other and found else low_high)
+            ratios.append("1" if name == other and found else quartiles(found))
         rows.append([name, milliseconds(path_medians(results, name)), *ratios])
     header = ["one step", "ms", "times faster than scrapl-loss", "than auraloss"]
     by_path = [
@@ -106,11 +107,14 @@ def _growth(results: Results, group: str) -> str:
             continue
         names = contenders(found)
         built = [name for name in names if any(_constructed(r, name) for r in found)]
-        rows = []
-        for record in found:
-            times = [cell(record, name) for name in names]
-            times += [milliseconds(_constructed(record, name)) for name in built]
-            rows.append([_growth_label(record), *times])
+        rows = [
+            [
+                str(r["value"]) if "value" in r else f"{n_paths(r) or '?'} ({r['changes']})",
+                *(cell(r, name) for name in names),
+                *(milliseconds(_constructed(r, name)) for name in built),
+            ]
+            for r in found
+        ]
         header = [title, *(f"{n}, ms" for n in names), *(f"construct {n}, ms" for n in built)]
         parts.append(table(header, rows))
     return "\n".join(parts)
@@ -118,21 +122,13 @@ def _growth(results: Results, group: str) -> str:
 
 def _constructed(record: Record, contender: str) -> list[float]:
     """Seconds to construct, if that was measured: once for each new setting."""
-    found = record["contenders"].get(contender, {}).get("construct_seconds")
-    return [] if found is None else [found]
-
-
-def _growth_label(record: Record) -> str:
-    """Where a case stands on its axis."""
-    if record["axis"] != "P":
-        return str(record["value"])
-    return f"{n_paths(record) or '?'} ({record['changes']})"
+    found = record["contenders"].get(contender, {})
+    return [found["construct_seconds"]] if "construct_seconds" in found else []
 
 
 def n_paths(record: Record) -> int | None:
     """P of a case, as the contenders counted it."""
-    counts = [found.get("paths") for found in record["contenders"].values()]
-    return next((int(count) for count in counts if count), None)
+    return next((c["paths"] for c in record["contenders"].values() if "paths" in c), None)
 
 
 def _memory(results: Results, group: str) -> str:
@@ -147,7 +143,7 @@ def _memory(results: Results, group: str) -> str:
             if not told:
                 rows.append([record["what"], contender, *"------"])
                 continue
-            above = median(above_filters(s) or 0.0 for s in told)
+            above = median(above_filters(s) for s in told)
             peak = median(process_peak(s) for s in told)
             imported = median(s["import"]["rest_bytes"] for s in told)
             filters = median(s["construct"]["rest_bytes"] for s in told) - imported
@@ -233,7 +229,7 @@ def skipped(results: Results) -> list[str]:
 
 
 SECTIONS: dict[str, tuple[str, Callable[[Results, str], str]]] = {
-    "one-path": ("One path", lambda results, group: one_path(results)),
+    "one-path": ("One path", _one_path),
     "k-paths": (
         "Several paths in one step",
         _by_case(_words, "", **{SCRAPL: f"{SCRAPL}, one path"}),
@@ -247,9 +243,3 @@ SECTIONS: dict[str, tuple[str, Callable[[Results, str], str]]] = {
     "growth": ("Growth of one path", _growth),
     "floor": ("The floor", _floor),
 }
-
-
-def best_of(results: Results, case: str, contender: str) -> float | None:
-    """Median seconds of a contender in a case."""
-    samples = seconds(results["cases"].get(case), contender)
-    return median(samples) if samples else None

@@ -4,21 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
 
 from .cases import AURALOSS, EXACT, KYMATIO, REDUCED, SCATTERING, SCRAPL
-from .view import (
-    Results,
-    Spread,
-    cases,
-    construction,
-    faster,
-    faster_per_path,
-    peak,
-    step_above_filters,
-)
+from .stages import above_filters, construction, process_peak
+from .tables import table
+from .view import Results, cases, faster, faster_per_path, in_processes, middle
 
-Verdict = Literal["no", "yes", "aim reached", "not measured"]
+FASTER, TIMES, MEGABYTES, SECONDS = "{:.1f}x faster", "{:.2f}x its time", "{:.0f} MB", "{:.2f} s"
 
 
 @dataclass(frozen=True)
@@ -29,21 +21,25 @@ class Target:
         what: In words.
         at_least: The bound that has to be met.
         aim: The bound that is hoped for, None where there is none.
+        text: A value as the table shows it, a format string; more of it is better if it is FASTER.
         measure: The value in some results, None where it was not measured.
-        text: A value as the table shows it, a format string.
-        higher: Whether more is better.
     """
 
     what: str
     at_least: float
     aim: float | None
-    measure: Callable[[Results], float | None]
     text: str
-    higher: bool = True
+    measure: Callable[[Results], float | None]
 
-    def verdict(self, results: Results) -> Verdict:
-        """Whether the results meet it."""
+    def row(self, results: Results) -> list[str]:
+        """What, at least, aim, measured, met."""
         value = self.measure(results)
+        bounds = [self._show(self.at_least), self._show(self.aim)]
+        if self.text != FASTER:
+            bounds = [bound if bound == "-" else f"at most {bound}" for bound in bounds]
+        return [self.what, *bounds, self._show(value), self._verdict(value)]
+
+    def _verdict(self, value: float | None) -> str:
         if value is None:
             return "not measured"
         if self.aim is not None and self._reaches(value, self.aim):
@@ -51,111 +47,64 @@ class Target:
         return "yes" if self._reaches(value, self.at_least) else "no"
 
     def _reaches(self, value: float, bound: float) -> bool:
-        return value >= bound if self.higher else value <= bound
+        return value >= bound if self.text == FASTER else value <= bound
 
-    def show(self, value: float | None) -> str:
-        """A value, or a dash."""
+    def _show(self, value: float | None) -> str:
         return "-" if value is None else self.text.format(value)
 
 
-def _median(found: Spread | None) -> float | None:
-    return None if found is None else found.median
+def _on_paths(contender: str, other: str) -> Callable[[Results], float | None]:
+    return lambda results: middle(faster_per_path(results, contender, other))
 
 
-def _per_path(contender: str, other: str) -> Callable[[Results], float | None]:
-    return lambda results: _median(faster_per_path(results, contender, other))
+def _in(case: str, contender: str, other: str) -> Callable[[Results], float | None]:
+    return lambda results: faster(results, case, contender, other)
 
-
-def _megabytes(value: float | None) -> float | None:
-    return None if value is None else value / 1e6
-
-
-FASTER, TIMES, MEGABYTES, SECONDS = "{:.1f}x faster", "{:.2f}x its time", "{:.0f} MB", "{:.2f} s"
 
 TARGETS = (
-    Target(
-        "one path, exact, against scrapl-loss",
-        6,
-        10,
-        _per_path(EXACT, SCRAPL),
-        FASTER,
-    ),
+    Target("one path, exact, against scrapl-loss", 6, 10, FASTER, _on_paths(EXACT, SCRAPL)),
     Target(
         "one path, exact, against auraloss's multi-resolution STFT loss",
-        1.5,
-        1.0,
-        _per_path(AURALOSS, EXACT),
-        TIMES,
-        higher=False,
+        1.5, 1.0, TIMES, _on_paths(AURALOSS, EXACT),
     ),
-    Target(
-        "one path, reduced, against the same",
-        0.75,
-        0.5,
-        _per_path(AURALOSS, REDUCED),
-        TIMES,
-        higher=False,
-    ),
+    Target("one path, reduced, against the same", 0.75, 0.5, TIMES, _on_paths(AURALOSS, REDUCED)),
     Target(
         "16 random paths, exact, against one path of scrapl-loss",
-        1,
-        2,
-        lambda results: faster(results, "k-paths/16", EXACT, SCRAPL),
-        FASTER,
+        1, 2, FASTER, _in("k-paths/16", EXACT, SCRAPL),
     ),
     Target(
         "all paths, exact, against kymatio's JTFS",
-        30,
-        60,
-        lambda results: faster(results, "full/jtfs", EXACT, KYMATIO),
-        FASTER,
+        30, 60, FASTER, _in("full/jtfs", EXACT, KYMATIO),
     ),
     Target(
-        "all paths, exact: memory of the whole process",
-        1000,
-        None,
-        lambda results: _megabytes(peak(results, "memory/full", EXACT)),
-        MEGABYTES,
-        higher=False,
+        "all paths, exact: memory of the whole process", 1000, None, MEGABYTES,
+        lambda results: in_processes(
+            results, "memory/full", EXACT, lambda stages: process_peak(stages) / 1e6
+        ),
     ),
     Target(
         "Scattering1D against kymatio",
-        10,
-        20,
-        lambda results: faster(results, "scattering1d/all", SCATTERING, KYMATIO),
-        FASTER,
+        10, 20, FASTER, _in("scattering1d/all", SCATTERING, KYMATIO),
     ),
     Target(
-        "one path, exact: memory above import and filters",
-        100,
-        60,
-        lambda results: _megabytes(step_above_filters(results, "memory/one path", EXACT)),
-        MEGABYTES,
-        higher=False,
+        "one path, exact: memory above import and filters", 100, 60, MEGABYTES,
+        lambda results: in_processes(
+            results, "memory/one path", EXACT, lambda stages: above_filters(stages) / 1e6
+        ),
     ),
     Target(
-        "construction of JTFS",
-        2,
-        0.5,
-        lambda results: _median(construction(results, "set-up/jtfs", EXACT)),
-        SECONDS,
-        higher=False,
+        "construction of JTFS", 2, 0.5, SECONDS,
+        lambda results: in_processes(results, "set-up/jtfs", EXACT, construction),
     ),
-)
-
-
-def target_rows(results: Results) -> list[list[str]]:
-    """What, at least, aim, measured, met."""
-    rows = []
-    for target in TARGETS:
-        bounds = [target.show(target.at_least), target.show(target.aim)]
-        if not target.higher:
-            bounds = [bound if bound == "-" else f"at most {bound}" for bound in bounds]
-        value = target.measure(results)
-        rows.append([target.what, *bounds, target.show(value), target.verdict(results)])
-    return rows
+)  # fmt: skip
 
 
 def apply_to(results: Results) -> bool:
     """Whether the targets speak of these results: they are set for the granular setting."""
     return bool(results["conditions"]["setting"] == "granular" and cases(results, "one-path"))
+
+
+def target_table(results: Results) -> str:
+    """All targets in Markdown."""
+    header = ["target", "at least", "aim", "measured", "met"]
+    return table(header, [target.row(results) for target in TARGETS])

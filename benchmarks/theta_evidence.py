@@ -18,7 +18,6 @@ import numpy as np
 import torch
 from matplotlib.figure import Figure
 from scipy.stats import spearmanr
-from torch import Tensor
 
 from multipath._internal.axes import INK
 from multipath._plots.importance import draw_ratios, label_colors, octave_limit
@@ -27,6 +26,8 @@ from multipath.applications.matching.presets import preset
 from multipath.applications.runs.files import replacing
 from multipath.applications.synths.chirplet import CHIRPLETS
 from multipath.importance import ThetaImportance
+
+from .tables import table
 
 EXACT = "eigenvalue"
 PROXIES = ("hutchinson", "gradient", "gradient_ema")
@@ -45,10 +46,7 @@ def read(folder: Path) -> Results:
 
 def share_table(results: Results, preset_name: str) -> str:
     """How much of the probability lies inside each synthesizer's rectangle, beside uniform."""
-    rows = [
-        "| synthesizer | method | inside | uniform | pi | within half a filter | uniform | pi |"
-    ]
-    rows.append("|---|---|---:|---:|---:|---:|---:|---:|")
+    rows = []
     for (name, method), result in results.items():
         config = preset(preset_name, synth=name)
         cells = [name, method]
@@ -56,27 +54,23 @@ def share_table(results: Results, preset_name: str) -> str:
             chosen = config.task.inside(result.paths, spacings)
             uniform = float(chosen.double().mean())
             cells += [str(int(chosen.sum())), f"{uniform:.1%}", f"{result.share(chosen):.1%}"]
-        rows.append(f"| {' | '.join(cells)} |")
-    return "\n".join(rows)
+        rows.append(cells)
+    header = ["synthesizer", "method", "inside", "uniform", "pi"]
+    return table([*header, "within half a filter", "uniform", "pi"], rows, words=(0, 1))
 
 
 def correlation_table(results: Results) -> str:
     """Spearman's rank correlation over paths of every proxy with the eigenvalues."""
-    rows = ["| synthesizer | proxy | AM | FM | pi |", "|---|---|---:|---:|---:|"]
+    rows = []
     for (name, method), proxy in results.items():
         exact = results.get((name, EXACT))
         if method == EXACT or exact is None:
             continue
         pairs = [*zip(proxy.curvature, exact.curvature, strict=True)]
         pairs.append((proxy.probabilities(), exact.probabilities()))
-        cells = [name, method, *(f"{rank_correlation(a, b):.3f}" for a, b in pairs)]
-        rows.append(f"| {' | '.join(cells)} |")
-    return "\n".join(rows)
-
-
-def rank_correlation(a: Tensor, b: Tensor) -> float:
-    """Spearman's."""
-    return float(spearmanr(a.numpy(), b.numpy()).statistic)
+        correlations = [spearmanr(a.numpy(), b.numpy()).statistic for a, b in pairs]
+        rows.append([name, method, *(f"{value:.3f}" for value in correlations)])
+    return table(["synthesizer", "proxy", "AM", "FM", "pi"], rows, words=(0, 1))
 
 
 def draw(results: Results, preset_name: str, method: str, file: Path) -> None:

@@ -10,8 +10,6 @@ and sounds.
 from __future__ import annotations
 
 import argparse
-import json
-import subprocess
 import sys
 import tempfile
 import time
@@ -22,10 +20,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .environment import here, in_words
-from .peers import PeersUnavailableError, add_options, find_python
+from .peers import add_options, find_python
 from .plan import FULL, QUICK
-from .process import ROOT
+from .process import NotMeasuredError, Workers
 from .store import write_report
+from .tables import table
 from .view import spread
 
 if TYPE_CHECKING:
@@ -40,6 +39,7 @@ N_PARAMETERS = 2
 BATCH = 4
 
 Clock = dict[str, float]
+CLOCKS = ("wall", "processor")
 
 
 def timed(call: Callable[[], Any]) -> tuple[Any, Clock]:
@@ -51,10 +51,18 @@ def timed(call: Callable[[], Any]) -> tuple[Any, Clock]:
     }  # fmt: skip
 
 
-def dense(n_samples: int) -> tuple[nn.Module, nn.Module]:
-    """Encoder and decoder of the example in the README of scrapl-loss."""
+Setting = tuple["nn.Module", "nn.Module", "tuple[Tensor, ...]", dict[str, Any]]
+"""Encoder, decoder, batch, and arguments of JTFS."""
+
+
+def dense(quick: bool) -> Setting:
+    """The example in the README of scrapl-loss."""
+    import torch
     from torch import nn
 
+    settings = (QUICK if quick else FULL).settings
+    n_samples = settings["n_samples"]
+    torch.manual_seed(42)
     encoder = nn.Sequential(
         nn.Linear(n_samples, N_PARAMETERS), nn.PReLU(), nn.Linear(N_PARAMETERS, N_PARAMETERS),
         nn.Sigmoid(),
@@ -63,27 +71,11 @@ def dense(n_samples: int) -> tuple[nn.Module, nn.Module]:
         nn.Linear(N_PARAMETERS, N_PARAMETERS), nn.PReLU(), nn.Linear(N_PARAMETERS, n_samples),
         nn.Tanh(),
     )  # fmt: skip
-    return encoder, decoder
+    sounds = torch.rand(BATCH, n_samples)
+    return encoder, decoder, (sounds, sounds), settings
 
 
-def write_dense(file: Path, quick: bool) -> None:
-    """Weights and sounds."""
-    import torch
-
-    settings = (QUICK if quick else FULL).settings
-    torch.manual_seed(42)
-    modules = dense(settings["n_samples"])
-    torch.save(
-        {
-            "case": "dense", "settings": settings,
-            "states": [module.state_dict() for module in modules],
-            "inputs": torch.rand(BATCH, settings["n_samples"]),
-        },
-        file,
-    )  # fmt: skip
-
-
-def write_chirplet(file: Path, quick: bool) -> None:
+def chirplet(quick: bool) -> Setting:
     """The encoder looks at features, so that the peer needs no part of ours but the encoder."""
     import torch
 
@@ -92,7 +84,7 @@ def write_chirplet(file: Path, quick: bool) -> None:
 
     torch.manual_seed(42)
     config = preset("quick")
-    task, kind = config.task, config.encoder
+    task = config.task
     model = SoundMatching(config)
     scattering = asdict(task.scattering)
     settings = {name: scattering[name] for name in FULL.settings if name != "n_samples"}
@@ -100,54 +92,24 @@ def write_chirplet(file: Path, quick: bool) -> None:
         batch = next(model.batches.all_of("train", size=BATCH))
         sounds = model.sounds(batch.targets)
         features = model.features(sounds)
-    torch.save(
-        {
-            "case": "chirplet", "inputs": features, "target": sounds,
-            "shift": batch.targets.nuisance,
-            "settings": {"n_samples": task.n_samples, **settings},
-            "states": [model.encoder.state_dict()],
-            "encoder": {"channels": kind.channels, "embedding": kind.embedding},
-            "synth": {
-                "ranges": task.synth, "n_samples": task.n_samples,
-                "sample_rate": task.sample_rate, "f0": task.f0,
-            },
-        },
-        file,
+    batch = features, sounds, batch.targets.nuisance
+    return (
+        model.encoder.eval(), task.build_synth(), batch, {"n_samples": task.n_samples, **settings}
     )  # fmt: skip
 
 
-WRITE = {"dense": write_dense, "chirplet": write_chirplet}
+CASES = {"dense": dense, "chirplet": chirplet}
 
 
-def read(file: Path) -> tuple[nn.Module, nn.Module, tuple[Tensor, ...], dict[str, Any]]:
-    """Encoder, decoder, batch and settings of JTFS, in either interpreter."""
-    import torch
-
-    found = torch.load(file, weights_only=True)
-    if found["case"] == "dense":
-        encoder, decoder = dense(found["settings"]["n_samples"])
-        encoder.load_state_dict(found["states"][0])
-        decoder.load_state_dict(found["states"][1])
-        return encoder, decoder, (found["inputs"], found["inputs"]), found["settings"]
-    from multipath.applications.matching.encoder import Encoder
-    from multipath.applications.synths.chirplet import ChirpletSynth
-
-    encoder = Encoder(N_PARAMETERS, **found["encoder"])
-    encoder.load_state_dict(found["states"][0])
-    batch = found["inputs"], found["target"], found["shift"]
-    return encoder.eval(), ChirpletSynth(**found["synth"]), batch, found["settings"]
-
-
-def ours(file: Path, **options: Any) -> dict[str, Any]:
+def ours(encoder: nn.Module, decoder: nn.Module, batch: Any, settings: dict[str, Any]) -> Any:
     """All paths."""
     from multipath import TransformLoss
     from multipath.importance import theta_importance
     from multipath.transforms import JTFS
 
-    encoder, decoder, batch, settings = read(file)
     # distance and unpadding are those of the peer
     loss = TransformLoss(JTFS(**settings, unpad=False), distance="l2")
-    result, clock = timed(lambda: theta_importance(loss, encoder, decoder, [batch], **options))
+    result, clock = timed(lambda: theta_importance(loss, encoder, decoder, [batch]))
     return {
         "clock": clock, "curvature": result.curvature.tolist(), "settings": dict(result.settings),
         "keys": [list(path.key) for path in loss.paths],
@@ -155,15 +117,16 @@ def ours(file: Path, **options: Any) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def peer(file: Path, n_paths: int) -> dict[str, Any]:
-    """Some paths of scrapl-loss."""
+def peer(file: Path, n_paths: int, packages: str) -> dict[str, Any]:
+    """Some paths of scrapl-loss, in the peers' process."""
     import torch
 
+    sys.path.append(packages)  # multipath imports what the peers have no need of
     from .subjects import scrapl_loss
 
-    encoder, decoder, batch, settings = read(file)
+    encoder, decoder, batch, settings = torch.load(file, weights_only=False)
     inputs, target, *context = batch
-    loss = scrapl_loss({**settings, "n_theta": N_PARAMETERS})
+    loss = scrapl_loss(**settings, n_theta=N_PARAMETERS)
     count = int(loss.n_paths)
     chosen = [int((i + 0.5) * count / n_paths) for i in range(n_paths)]
     values: list[Tensor] = []
@@ -191,82 +154,69 @@ def peer(file: Path, n_paths: int) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def run_peer(python: Path, file: Path, n_paths: int, threads: int) -> dict[str, Any]:
-    """The same in the peers' interpreter."""
-    command = [str(python), "-m", "benchmarks.theta_importance", "--serve", str(file)]
-    command += ["--peer-paths", str(n_paths), "--threads", str(threads)]
-    command += ["--packages", str(Path(find_spec("pywt").origin).parents[1])]  # type: ignore
-    done = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, text=True, check=False)
-    if done.returncode:
-        raise PeersUnavailableError(f"scrapl-loss ended with status {done.returncode}")
-    found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
-    return found
+def measure(
+    case: str, workers: Workers, quick: bool, peer_paths: int
+) -> tuple[dict[str, Any], str | None]:
+    """Both sides of a case, one after the other, and why scrapl-loss was not measured."""
+    import torch
 
-
-def measure(case: str, python: Path | None, options: argparse.Namespace) -> dict[str, Any]:
-    """Both sides of a case, one after the other."""
+    packages = str(Path(find_spec("pywt").origin).parents[1])
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "case.pt"
-        WRITE[case](file, options.quick)
-        found: dict[str, Any] = {"ours": ours(file)}
-        if python:
-            found["peer"] = run_peer(python, file, options.peer_paths, options.threads)
-    return found
+        setting = CASES[case](quick)
+        torch.save(setting, file)
+        found: dict[str, Any] = {"ours": ours(*setting)}
+        try:
+            found["peer"] = workers.ask(
+                "peers", "theta_importance:peer", file=file, n_paths=peer_paths, packages=packages
+            )
+        except NotMeasuredError as error:
+            return found, str(error)
+    return found, None
 
 
-def rows(case: str, found: dict[str, Any]) -> list[str]:
+def section(case: str, found: dict[str, Any]) -> list[str]:
     """Seconds of all paths, their ratio, and how far the values are apart."""
-    mine = found["ours"]
-    count = len(mine["keys"])
-    clock = mine["clock"]
-    lines = [
-        "",
+    mine, other = found["ours"], found.get("peer")
+    count, clock, settings = len(mine["keys"]), mine["clock"], mine["settings"]
+    rows = [["multipath", f"all {count}", *(f"{clock[kind]:.1f}" for kind in CLOCKS)]]
+    parts = [
         f"## {TITLES[case].capitalize()}",
-        "",
-        f"{mine['settings']['weights']} weights, {N_PARAMETERS} parameters, {BATCH} sounds, "
-        f"{count} paths; {mine['settings']['products']} Hessian-vector products of the encoder, "
-        f"largest residual {mine['residual']:.2g}.",
-        "",
-        "| | paths measured | s, clock | s, processor |",
-        "|---|---:|---:|---:|",
-        f"| multipath | all {count} | {clock['wall']:.1f} | {clock['processor']:.1f} |",
+        f"{settings['weights']} weights, {N_PARAMETERS} parameters, {BATCH} sounds, {count} paths; "
+        f"{settings['products']} Hessian-vector products of the encoder, largest residual "
+        f"{mine['residual']:.2g}.",
     ]
-    if "peer" not in found:
-        return lines
-    other = found["peer"]
-    means = {kind: sum(c[kind] for c in other["clocks"]) / len(other["clocks"]) for kind in clock}
-    whole = {kind: mean * count for kind, mean in means.items()}
-    measured = len(other["clocks"])
-    lines += [
-        f"| scrapl-loss, {measured} paths | {measured} | {means['wall'] * measured:.1f} | "
-        f"{means['processor'] * measured:.1f} |",
-        f"| scrapl-loss, extrapolated | all {count} | {whole['wall']:.0f} | "
-        f"{whole['processor']:.0f} |",
-        f"| **ratio** | | **{whole['wall'] / clock['wall']:.0f}** | "
-        f"**{whole['processor'] / clock['processor']:.0f}** |",
-        "",
-    ]
-    places = [mine["keys"].index(key) for key in other["keys"]]
-    ratios = [
-        values[u] / mine["curvature"][u][p]
-        for p, values in zip(places, other["values"], strict=True)
-        for u in range(N_PARAMETERS)
-    ]
-    s = spread(ratios)
-    lines.append(
-        f"Values of scrapl-loss / ours on these paths: median {s.median:.3f}, quartiles "
-        f"{s.low:.3f} to {s.high:.3f}, from {min(ratios):.3f} to {max(ratios):.3f}."
-    )
-    return lines
+    if other:
+        sums = [sum(c[kind] for c in other["clocks"]) for kind in CLOCKS]
+        measured = len(other["clocks"])
+        whole = [total / measured * count for total in sums]
+        ratios = [seconds / clock[kind] for seconds, kind in zip(whole, CLOCKS, strict=True)]
+        rows += [
+            [f"scrapl-loss, {measured} paths", str(measured), *(f"{t:.1f}" for t in sums)],
+            ["scrapl-loss, extrapolated", f"all {count}", *(f"{t:.0f}" for t in whole)],
+            ["**ratio**", "", *(f"**{ratio:.0f}**" for ratio in ratios)],
+        ]
+    parts.append(table(["", "paths measured", "s, clock", "s, processor"], rows).strip())
+    if other:
+        places = [mine["keys"].index(key) for key in other["keys"]]
+        ratios = [
+            values[u] / mine["curvature"][u][p]
+            for p, values in zip(places, other["values"], strict=True)
+            for u in range(N_PARAMETERS)
+        ]
+        s = spread(ratios)
+        parts.append(
+            f"Values of scrapl-loss / ours on these paths: median {s.median:.3f}, quartiles "
+            f"{s.low:.3f} to {s.high:.3f}, from {min(ratios):.3f} to {max(ratios):.3f}."
+        )
+    return parts
 
 
 def as_markdown(report: dict[str, Any]) -> str:
     """The tables with their environment."""
-    lines = [
+    parts = [
         "# theta-importance",
-        "",
         f"{report['threads']} thread(s). {in_words(report['environment'])}.",
-        "",
         "Both sides: float32, the same weights and sounds in one batch, the distance of "
         'scrapl-loss (`distance="l2"`, `unpad=False`). scrapl-loss measures some paths, spread '
         "over the rates; all are extrapolated from their mean. It runs power iteration from a "
@@ -275,10 +225,10 @@ def as_markdown(report: dict[str, Any]) -> str:
         "relative residual of 0.02.",
     ]
     for case, found in report["cases"].items():
-        lines += rows(case, found)
+        parts += section(case, found)
     if "peers" in report:
-        lines += ["", f"scrapl-loss was not measured: {report['peers']}"]
-    return "\n".join(lines) + "\n"
+        parts.append(f"scrapl-loss was not measured: {report['peers']}")
+    return "\n\n".join(parts) + "\n"
 
 
 def main() -> None:
@@ -290,26 +240,18 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=1)
     add_options(parser)
     parser.add_argument("--out", type=Path, default=RESULTS, help="folder of the results")
-    parser.add_argument("--serve", type=Path, help=argparse.SUPPRESS)
-    parser.add_argument("--packages", help=argparse.SUPPRESS)
     options = parser.parse_args()
     import torch
 
     torch.set_num_threads(options.threads)
-    if options.serve:
-        sys.path.append(options.packages)  # multipath imports what the peers have no need of
-        answers, sys.stdout = sys.stdout, sys.stderr  # the library prints
-        print(json.dumps(peer(options.serve, options.peer_paths)), file=answers)
-        return
     report: dict[str, Any] = {"environment": here(), "threads": options.threads, "cases": {}}
-    python = None
-    try:
-        python = find_python(options, print)
-    except PeersUnavailableError as error:
-        report["peers"] = str(error)
-        print(f"multipath alone: {error}")
-    for case in options.only:
-        report["cases"][case] = measure(case, python, options)
+    with Workers(find_python(options, print), options.threads) as workers:
+        for case in options.only:
+            report["cases"][case], missing = measure(
+                case, workers, options.quick, options.peer_paths
+            )
+            if missing:
+                report["peers"] = missing
     name = "theta_importance_quick" if options.quick else "theta_importance"
     write_report(options.out, name, report, as_markdown(report))
 

@@ -1,21 +1,16 @@
-"""A process that measures on request: one JSON line in, one JSON line out.
+"""A process that calls functions of this package on request and sends back what they return.
 
-Started as ``python -m benchmarks.worker`` with the interpreter of one environment, once for the
-project and once for its peers; it imports a library when the first request needs it.
+Started as ``python -m benchmarks.worker PIPE BYTES`` with the interpreter of one environment, once
+for the project and once for its peers; a library is imported by the first function that needs it.
 """
 
 from __future__ import annotations
 
-import json
-import os
 import resource
 import sys
 import traceback
-from typing import Any
-
-from .stages import run_stages
-from .subjects import UnavailableError
-from .timing import Stepper
+from multiprocessing.connection import Connection
+from pkgutil import resolve_name
 
 
 def limit_memory(limit: int) -> None:
@@ -26,59 +21,29 @@ def limit_memory(limit: int) -> None:
         resource.setrlimit(resource.RLIMIT_DATA, (soft, hard))
 
 
-def answer(request: dict[str, Any], stepper: Stepper) -> dict[str, Any]:
-    """What a request asks for, by its field ``do``."""
-    match request["do"]:
-        case "describe":
-            from .environment import describe_interpreter
-
-            return describe_interpreter(request["packages"])
-        case "step":
-            return stepper.step(request["spec"], request["warm_up"], request["limit"])
-        case "stages":
-            return {"stages": run_stages(request["spec"], request["steps"])}
-        case "throughput":
-            from .floor import throughput
-
-            return throughput(request["spec"]["small"])
-        case "count":
-            from .floor import implied_floor
-
-            return implied_floor(stepper, request["spec"])
-    raise ValueError(f"unknown request {request['do']!r}")
-
-
-def explain(error: BaseException) -> str:
+def explain(error: Exception) -> str:
     """An error in one line; for a refused allocation, what that means."""
-    text = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+    text = str(error).strip().splitlines()[0] if str(error).strip() else "no message"
     if isinstance(error, MemoryError) or "allocate memory" in text:
         return "does not fit in the memory of this machine"
-    return text if isinstance(error, UnavailableError) else f"{type(error).__name__}: {text}"
+    return f"{type(error).__name__}: {text}"
 
 
 def main() -> None:
     """Answer until the requests end."""
-    # Libraries print: keep their words away from the answers.
-    answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
-    os.dup2(2, 1)
-    limit_memory(int(os.environ.get("BENCHMARK_MEMORY_LIMIT", "0")))
-    threads = int(os.environ.get("OMP_NUM_THREADS", "0"))
-    stepper = Stepper()
-    for line in sys.stdin:
-        request = json.loads(line)
+    pipe = Connection(int(sys.argv[1]))
+    limit_memory(int(sys.argv[2]))
+    while True:
         try:
-            if threads and request["do"] != "stages":
-                import torch
-
-                torch.set_num_threads(threads)
-            reply = answer(request, stepper)
+            function, arguments = pipe.recv()
+        except EOFError:
+            return
+        try:
+            reply = resolve_name(f"benchmarks.{function}")(**arguments), None
         except Exception as error:
-            traceback.print_exc()  # to stderr, which the driver keeps
-            reply = {
-                "error": explain(error),
-                "unavailable": isinstance(error, UnavailableError),
-            }
-        print(json.dumps(reply), file=answers, flush=True)
+            traceback.print_exc()  # to the log, which the driver keeps
+            reply = None, explain(error)
+        pipe.send(reply)
 
 
 if __name__ == "__main__":

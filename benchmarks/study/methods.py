@@ -24,7 +24,23 @@ class PerItem(nn.Module):
         return torch.stack([self.criterion(x, y) for x, y in pairs]).mean()
 
 
-class SagaAdamW(AdamW):
+class LinkedAdamW(AdamW):
+    """AdamW whose steps end a draw: all evaluations within a step have the same one."""
+
+    def __init__(
+        self,
+        params: Iterable[nn.Parameter],
+        criterion: StochasticLoss,
+        lr: float,
+        weight_decay: float = 0.01,
+    ) -> None:
+        super().__init__(params, lr=lr, weight_decay=weight_decay)
+        criterion.redraw_after(self)
+        self.criterion = criterion
+        self.parameters = [p for group in self.param_groups for p in group["params"]]
+
+
+class SagaAdamW(LinkedAdamW):
     r"""AdamW on SAGA's estimate of the gradient, for one weighted draw a step.
 
     .. math:: g \leftarrow c_p (\nabla L_p - \hat g_p) + \sum_q w_q \hat g_q, \qquad
@@ -34,25 +50,20 @@ class SagaAdamW(AdamW):
     Lacoste-Julien, NeurIPS 2014; with importance sampling, Schmidt et al., AISTATS 2015.)
     """
 
-    def __init__(
-        self, params: Iterable[nn.Parameter], lr: float, *, criterion: StochasticLoss
-    ) -> None:
-        super().__init__(params, lr=lr, weight_decay=0.01)
-        criterion.redraw_after(self)
-        self.criterion = criterion
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self.mean = [torch.zeros_like(p) for p in self.parameters]
         self.memory: dict[int, list[Tensor]] = {}
-        self.mean = [torch.zeros_like(p) for group in self.param_groups for p in group["params"]]
 
-    def step(self, closure: Callable[[], Any] | None = None) -> Any:
+    def step(self, closure: Callable[[], Any]) -> Any:
         with torch.enable_grad():
             result = closure()
         draw = self.criterion.last_draw
         path, weight = int(draw.indices[0]), float(draw.weights[0])
         share = float(self.criterion.loss.path_weights[path])
-        parameters = [p for group in self.param_groups for p in group["params"]]
-        old = self.memory.get(path) or [torch.zeros_like(p) for p in parameters]
-        new = [p.grad / weight for p in parameters]
-        for p, fresh, stale, mean in zip(parameters, new, old, self.mean, strict=True):
+        old = self.memory.get(path) or [torch.zeros_like(p) for p in self.parameters]
+        new = [p.grad / weight for p in self.parameters]
+        for p, fresh, stale, mean in zip(self.parameters, new, old, self.mean, strict=True):
             difference = fresh - stale
             p.grad = mean.add(difference, alpha=weight)
             mean.add_(difference, alpha=share)
@@ -61,7 +72,7 @@ class SagaAdamW(AdamW):
         return result
 
 
-class StormAdamW(AdamW):
+class StormAdamW(LinkedAdamW):
     r"""AdamW on recursive momentum: memory of one gradient, two evaluations a step.
 
     .. math:: d \leftarrow g(w_t; \xi_t) + (1 - a)\,(d - g(w_{t-1}; \xi_t))
@@ -70,42 +81,29 @@ class StormAdamW(AdamW):
     (STORM: Cutkosky and Orabona, NeurIPS 2019; preconditioned, as in MARS: Yuan et al., 2024.)
     """
 
-    def __init__(
-        self,
-        params: Iterable[nn.Parameter],
-        lr: float,
-        *,
-        criterion: StochasticLoss,
-        a: float = 0.1,
-        weight_decay: float = 0.01,
-    ) -> None:
-        super().__init__(params, lr=lr, weight_decay=weight_decay)
-        criterion.redraw_after(self)  # both evaluations of a step then have the same draw
-        self.a = a
-        self.before: list[Tensor] = []
-        self.direction: list[Tensor] = []
+    a = 0.1
+    before: list[Tensor] | None = None
+    direction: list[Tensor]
 
-    def step(self, closure: Callable[[], Any] | None = None) -> Any:
-        parameters = [p for group in self.param_groups for p in group["params"]]
-        now = [p.detach().clone() for p in parameters]
+    def step(self, closure: Callable[[], Any]) -> Any:
+        now = [p.detach().clone() for p in self.parameters]
         with torch.enable_grad():
             result = closure()
-        gradients = [p.grad.clone() for p in parameters]
-        if self.before:
-            self._put(parameters, self.before)
+        gradients = [p.grad.clone() for p in self.parameters]
+        if self.before is not None:
+            self._put(self.before)
             with torch.enable_grad():
                 closure()
-            self._put(parameters, now)
-            for g, d, p in zip(gradients, self.direction, parameters, strict=True):
+            self._put(now)
+            for g, d, p in zip(gradients, self.direction, self.parameters, strict=True):
                 g.add_(d - p.grad, alpha=1 - self.a)
-        for p, g in zip(parameters, gradients, strict=True):
+        for p, g in zip(self.parameters, gradients, strict=True):
             p.grad = g.clone()
         self.before, self.direction = now, gradients
         super().step()
         return result
 
-    @staticmethod
     @torch.no_grad()
-    def _put(parameters: list[nn.Parameter], values: list[Tensor]) -> None:
-        for p, value in zip(parameters, values, strict=True):
+    def _put(self, values: list[Tensor]) -> None:
+        for p, value in zip(self.parameters, values, strict=True):
             p.copy_(value)

@@ -8,8 +8,6 @@ the error of the parameters on sounds that neither training nor tuning saw is re
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -25,28 +23,26 @@ BATCH = 4
 SPLITS = {"train": 1024, "validation": 256, "test": 512}
 
 
-@dataclass(frozen=True)
 class Problem:
     """One synthesizer and everything around it.
 
     Attributes:
-        name: Short name.
+        config: Settings of the encoder, of the synthesizer and of the scattering transform.
         synth: Maps parameters (batch, 2) and one integer for each sound to sounds.
         parameters: Names of the two.
         nuisance: Draws that integer: a time shift, or a seed of grains.
-        config: Settings of the encoder and of the scattering transform.
     """
 
-    name: str
-    synth: nn.Module
-    parameters: tuple[str, str]
-    nuisance: Callable[[int, torch.Generator], Tensor]
-    config: MatchConfig
+    def __init__(self, config: MatchConfig) -> None:
+        self.config = config
+        self.synth = config.task.build_synth()
+        self.parameters = self.synth.parameter_names
+        self.nuisance = config.task.draw_nuisance
 
-    def transform(self, sampling: Literal["exact", "reduced"]) -> JTFS:
-        """The scattering transform whose paths are sampled."""
+    def transform(self) -> JTFS:
+        """The scattering transform whose paths are sampled, at reduced rates."""
         task = self.config.task
-        return task.scattering.build(task.n_samples, task.sample_rate, sampling=sampling)
+        return task.scattering.build(task.n_samples, task.sample_rate, sampling="reduced")
 
     def encoder(self, seed: int) -> nn.Module:
         """A fresh encoder behind the features that it looks at."""
@@ -79,23 +75,8 @@ class Problem:
         return (1000 * (estimate - theta).abs().mean(dim=0)).tolist()
 
 
-def chirplet(synth: str) -> Problem:
-    """A chirplet synthesizer, with random time shifts."""
-    return _problem(f"chirplet {synth}", preset("quick", synth=synth))
-
-
-def granular() -> Problem:
-    """The granular synthesizer, with random onsets."""
-    return _problem("granular", preset("quick", "granular"))
-
-
-def _problem(name: str, config: MatchConfig) -> Problem:
-    synth = config.task.build_synth()
-    return Problem(name, synth, synth.parameter_names, config.task.draw_nuisance, config)
-
-
 PROBLEMS: dict[str, Callable[[], Problem]] = {
-    "fast-moderate": lambda: chirplet("fast-moderate"),
-    "slow-slow": lambda: chirplet("slow-slow"),
-    "granular": granular,
+    "fast-moderate": lambda: Problem(preset("quick", synth="fast-moderate")),  # chirplets
+    "slow-slow": lambda: Problem(preset("quick", synth="slow-slow")),
+    "granular": lambda: Problem(preset("quick", "granular")),
 }

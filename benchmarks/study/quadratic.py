@@ -10,12 +10,12 @@ given price. k paths cost 0.75 + 0.25 k, as paths of a scattering transform do t
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any
+from functools import partial
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torch.optim import SGD, Adam, Optimizer
+from torch.optim import SGD, Optimizer
 
 from multipath import Path, PathDecomposedLoss, StochasticLoss
 from multipath.applications.matching.tasks.data import seeded
@@ -29,7 +29,7 @@ from multipath.samplers import (
     Uniform,
 )
 
-from .methods import StormAdamW
+from .methods import LinkedAdamW, StormAdamW
 
 N_RATES, N_SCALES, SIZE, RANK = 12, 5, 16, 2
 PRICE = 1500.0
@@ -66,72 +66,57 @@ class QuadraticPaths(PathDecomposedLoss):
         return torch.linalg.solve(weighted.sum(dim=0), right).T
 
 
-@dataclass(frozen=True)
-class QuadraticScheme:
+class QuadraticScheme(NamedTuple):
     """A sampler, a number of draws and an optimizer; ``evaluations`` of each draw a step."""
 
-    name: str
     sampler: Callable[[PathDecomposedLoss, Tensor], Sampler]
     k: int
-    optimizer: Callable[[list[nn.Parameter], StochasticLoss, float], Optimizer]
+    optimizer: Callable[..., Optimizer]
     reweight: bool = True
     evaluations: int = 1
 
 
-def _linked(kind: Callable[..., Optimizer]) -> Callable[..., Optimizer]:
-    def make(parameters: list[nn.Parameter], criterion: StochasticLoss, lr: float) -> Optimizer:
-        made = kind(parameters, lr=lr)
-        criterion.redraw_after(made)
-        return made
-
-    return make
+def sgd(parameters: list[nn.Parameter], criterion: StochasticLoss, lr: float) -> Optimizer:
+    """Plain gradient descent, whose steps end a draw."""
+    made = SGD(parameters, lr=lr)
+    criterion.redraw_after(made)
+    return made
 
 
-def _energy(loss: PathDecomposedLoss, target: Tensor) -> Sampler:
+def uniform(loss: PathDecomposedLoss, target: Tensor) -> Sampler:
+    """Every path alike."""
+    return Uniform()
+
+
+def energy(loss: PathDecomposedLoss, target: Tensor) -> Sampler:
+    """Paths in proportion to the norm of the target."""
     return Energy.from_targets(loss, [target])
 
 
-SAMPLERS: dict[str, Callable[[PathDecomposedLoss, Tensor], Sampler]] = {
-    "uniform": lambda loss, target: Uniform(),
-    "energy": _energy,
-    "adaptive": lambda loss, target: AdaptiveImportance(),
-    "reshuffle": lambda loss, target: Reshuffle(),
-    "stratified": lambda loss, target: Stratified("rate"),
-}
+adam = partial(LinkedAdamW, weight_decay=0.0)
 
 SCHEMES: dict[str, QuadraticScheme] = {
-    scheme.name: scheme
-    for scheme in [
-        *(
-            QuadraticScheme(f"{name} {k}, Adam", sampler, k, _linked(Adam))
-            for name, sampler in SAMPLERS.items()
-            for k in (1, 4, 8, 16)
-        ),
-        QuadraticScheme("uniform 1, SGD", SAMPLERS["uniform"], 1, _linked(SGD)),
-        QuadraticScheme("energy 8, SGD", _energy, 8, _linked(SGD)),
-        QuadraticScheme(
-            "uniform 1, P-Adam", SAMPLERS["uniform"], 1,
-            lambda p, criterion, lr: PAdam(p, criterion, lr=lr), reweight=False,
-        ),
-        QuadraticScheme(
-            "uniform 1, P-SAGA", SAMPLERS["uniform"], 1,
-            lambda p, criterion, lr: PSAGA(p, criterion, lr=lr), reweight=False,
-        ),
-        QuadraticScheme(
-            "uniform 1, SAGA", SAMPLERS["uniform"], 1,
-            lambda p, criterion, lr: PSAGA(p, criterion, lr=lr, adaptive=False),
-        ),
-        QuadraticScheme(
-            "energy 1, SAGA", _energy, 1,
-            lambda p, criterion, lr: PSAGA(p, criterion, lr=lr, adaptive=False),
-        ),
-        QuadraticScheme(
-            "energy 4, STORM", _energy, 4,
-            lambda p, criterion, lr: StormAdamW(p, lr, criterion=criterion, weight_decay=0.0),
-            evaluations=2,
-        ),
-    ]
-}  # fmt: skip
+    **{
+        f"{name} {k}, Adam": QuadraticScheme(sampler, k, adam)
+        for name, sampler in {
+            "uniform": uniform,
+            "energy": energy,
+            "adaptive": lambda loss, target: AdaptiveImportance(),
+            "reshuffle": lambda loss, target: Reshuffle(),
+            "stratified": lambda loss, target: Stratified("rate"),
+        }.items()
+        for k in (1, 4, 8, 16)
+    },
+    "uniform 1, SGD": QuadraticScheme(uniform, 1, sgd),
+    "energy 8, SGD": QuadraticScheme(energy, 8, sgd),
+    "uniform 1, P-Adam": QuadraticScheme(uniform, 1, PAdam, reweight=False),
+    "uniform 1, P-SAGA": QuadraticScheme(uniform, 1, PSAGA, reweight=False),
+    "uniform 1, SAGA": QuadraticScheme(uniform, 1, partial(PSAGA, adaptive=False)),
+    "energy 1, SAGA": QuadraticScheme(energy, 1, partial(PSAGA, adaptive=False)),
+    "energy 4, STORM": QuadraticScheme(
+        energy, 4, partial(StormAdamW, weight_decay=0.0), evaluations=2
+    ),
+}
 
 
 def train(scheme: QuadraticScheme, lr: float, seed: int, price: float = PRICE) -> dict[str, Any]:
@@ -144,7 +129,7 @@ def train(scheme: QuadraticScheme, lr: float, seed: int, price: float = PRICE) -
     criterion = StochasticLoss(
         loss, scheme.sampler(loss, target), scheme.k, reweight=scheme.reweight, generator=seed
     )
-    optimizer = scheme.optimizer([x], criterion, lr)
+    optimizer = scheme.optimizer([x], criterion, lr=lr)
     steps = round(price / (scheme.evaluations * (0.75 + 0.25 * scheme.k)))
     curve = []
 
@@ -162,5 +147,4 @@ def train(scheme: QuadraticScheme, lr: float, seed: int, price: float = PRICE) -
             break
     last = float(loss(x.detach(), target) - best) / excess
     curve.append([price, last])
-    return {"scheme": scheme.name, "lr": lr, "seed": seed, "steps": steps, "curve": curve,
-            "validation": [last], "test": [last], "milliseconds": None}  # fmt: skip
+    return {"steps": steps, "curve": curve, "validation": [last], "test": [last]}

@@ -12,6 +12,8 @@ from pathlib import Path
 
 from scipy.stats import t as student
 
+from benchmarks.tables import table
+
 from . import quadratic
 from .problems import PROBLEMS
 from .run import OTHER_RATE, QUADRATIC, RESULTS, Record, load
@@ -26,7 +28,7 @@ class Row:
     lr: float
     errors: list[list[float]]  # a seed, then a parameter
     steps: float
-    milliseconds: float | None
+    milliseconds: float
 
     @property
     def overall(self) -> list[float]:
@@ -64,10 +66,10 @@ def rows(records: Sequence[Record], problem: str, stage: str = "final") -> list[
     made = [
         Row(
             scheme,
-            runs[0]["lr"],
+            runs[0]["run"]["lr"],
             [r["test"] or r["validation"] for r in runs],
             statistics.fmean(r["steps"] for r in runs),
-            None if problem == QUADRATIC else statistics.fmean(r["milliseconds"] for r in runs),
+            statistics.fmean(r.get("milliseconds") or math.nan for r in runs),
         )
         for scheme, runs in found.items()
         if all(math.isfinite(value) for r in runs for value in r["test"] or r["validation"])
@@ -77,32 +79,25 @@ def rows(records: Sequence[Record], problem: str, stage: str = "final") -> list[
 
 def sound_table(problem: str, found: Sequence[Row]) -> str:
     """Markdown of one sound matching problem."""
-    first, second = PROBLEMS[problem]().parameters
+    header = ["scheme", "theta", *PROBLEMS[problem]().parameters, "lr", "steps", "ms/step", ""]
     lines = [
-        f"| scheme | theta | {first} | {second} | lr | steps | ms/step | |",
-        "| --- | ---: | ---: | ---: | ---: | ---: | ---: | --- |",
-    ]
-    for row in found:
-        lines.append(
-            f"| {row.scheme} | {row.mean:.0f} ± {row.half_width:.0f} | {row.of(0):.0f} | "
-            f"{row.of(1):.0f} | {row.lr:g} | {row.steps:.0f} | {row.milliseconds:.0f} | "
-            f"{SCHEMES[row.scheme].about} |"
-        )
-    return "\n".join(lines)
+        [
+            row.scheme, f"{row.mean:.0f} ± {row.half_width:.0f}", f"{row.of(0):.0f}",
+            f"{row.of(1):.0f}", f"{row.lr:g}", f"{row.steps:.0f}", f"{row.milliseconds:.0f}",
+            SCHEMES[row.scheme].about,
+        ]
+        for row in found
+    ]  # fmt: skip
+    return table(header, lines, words=(0, 7))
 
 
 def quadratic_table(found: Sequence[Row]) -> str:
     """Markdown of the quadratic problem."""
     lines = [
-        "| scheme | log10 of the excess | lr | steps |",
-        "| --- | ---: | ---: | ---: |",
+        [row.scheme, f"{row.mean:.2f} ± {row.half_width:.2f}", f"{row.lr:g}", f"{row.steps:.0f}"]
+        for row in found
     ]
-    for row in found:
-        lines.append(
-            f"| {row.scheme} | {row.mean:.2f} ± {row.half_width:.2f} | {row.lr:g} | "
-            f"{row.steps:.0f} |"
-        )
-    return "\n".join(lines)
+    return table(["scheme", "log10 of the excess", "lr", "steps"], lines)
 
 
 def average_table(tables: dict[str, list[Row]]) -> str:
@@ -116,14 +111,11 @@ def average_table(tables: dict[str, list[Row]]) -> str:
             by_scheme[row.scheme][problem] = row.mean / reference[problem]
     complete = {s: ratios for s, ratios in by_scheme.items() if len(ratios) == len(tables)}
     ranked = sorted(complete.items(), key=lambda item: statistics.geometric_mean(item[1].values()))
-    lines = [
-        f"| scheme | mean | {' | '.join(tables)} |",
-        f"| --- | {' | '.join(['---:'] * (len(tables) + 1))} |",
-    ]
+    lines = []
     for scheme, ratios in ranked:
         cells = [statistics.geometric_mean(ratios.values()), *(ratios[p] for p in tables)]
-        lines.append(f"| {scheme} | {' | '.join(f'{cell:.2f}' for cell in cells)} |")
-    return "\n".join(lines)
+        lines.append([scheme, *(f"{cell:.2f}" for cell in cells)])
+    return table(["scheme", "mean", *tables], lines)
 
 
 def plot(tables: dict[str, list[Row]], path: Path) -> None:
@@ -156,13 +148,10 @@ def plot(tables: dict[str, list[Row]], path: Path) -> None:
 def write(path: Path) -> None:
     """``.md`` and ``.png`` beside the runs."""
     records = load(path)
-    sounds = {problem: rows(records, problem) for problem in PROBLEMS}
-    sounds = {problem: found for problem, found in sounds.items() if found}
-    finals = [
-        r for r in records if r["run"]["stage"] == "final" and r["run"]["problem"] in PROBLEMS
-    ]
-    budget = min(r["budget"] for r in finals)
-    n_seeds = len({r["seed"] for r in finals})
+    sounds = {problem: found for problem in PROBLEMS if (found := rows(records, problem))}
+    finals = [r for r in records if r["run"]["stage"] == "final" and r["run"]["problem"] in sounds]
+    budget = min(r["run"]["budget"] for r in finals)
+    n_seeds = len({r["run"]["seed"] for r in finals})
     parts = [
         "# Which sampler, which optimizer: a study",
         f"""\
@@ -186,7 +175,7 @@ answering the middle scores 250. `python -m benchmarks.study.run` repeats it."""
                 "difference is one of tuning.",
                 sound_table(problem, others),
             ]
-    tables = dict(sounds)
+    tables = sounds
     if quadratics := rows(records, QUADRATIC):
         tables[QUADRATIC] = quadratics
         parts += [
@@ -195,7 +184,7 @@ answering the middle scores 250. `python -m benchmarks.study.run` repeats it."""
             f"{quadratic.PRICE:g} evaluations of one path; k paths cost 0.75 + 0.25 k.",
             quadratic_table(quadratics),
         ]
-    path.with_suffix(".md").write_text("\n\n".join(parts) + "\n")
+    path.with_suffix(".md").write_text("\n\n".join(part.strip() for part in parts) + "\n")
     plot(tables, path.with_suffix(".png"))
 
 

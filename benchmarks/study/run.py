@@ -11,7 +11,7 @@ from __future__ import annotations
 import argparse
 import json
 import multiprocessing
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -32,6 +32,7 @@ PATIENCE = {"granular": 3.0}
 """Problems that take longer to learn at all get so many times the budget."""
 
 Record = dict[str, Any]
+Pair = tuple[str, str]  # scheme and problem
 
 
 @dataclass(frozen=True)
@@ -66,7 +67,7 @@ def rates(scheme: str, problem: str) -> tuple[float, ...]:
     return (3e-4, 1e-3) if scheme.startswith("scrapl") else (1e-3, 3e-3)
 
 
-def entries(problems: Iterable[str], only: Iterable[str] | None) -> list[tuple[str, str]]:
+def entries(problems: Iterable[str], only: Iterable[str] | None) -> list[Pair]:
     """Pairs of scheme and problem, the problems of one scheme after one another."""
     from . import quadratic, schemes
 
@@ -75,28 +76,22 @@ def entries(problems: Iterable[str], only: Iterable[str] | None) -> list[tuple[s
     return [(name, problem) for name in names for problem in problems if name in tables[problem]]
 
 
-def tuning(pairs: Iterable[tuple[str, str]], budget: float) -> Iterator[Run]:
-    """Every learning rate once, on a seed that is not used again, in half the time."""
-    for scheme, problem in pairs:
-        for lr in rates(scheme, problem):
-            time = budget * PATIENCE.get(problem, 1.0)
-            yield Run("tune", problem, scheme, lr, TUNING_SEED, time / 2)
-
-
-def trained(
-    rates_of: dict[tuple[str, str], float], budget: float, seeds: Iterable[int], stage: str
-) -> Iterator[Run]:
-    """All seeds with one learning rate for each pair of scheme and problem."""
-    for seed in seeds:
-        for (scheme, problem), lr in rates_of.items():
-            time = budget * PATIENCE.get(problem, 1.0)
-            yield Run(stage, problem, scheme, lr, seed, time)
+def planned(
+    stage: str, rates_of: dict[Pair, Iterable[float]], budget: float, seeds: Iterable[int]
+) -> list[Run]:
+    """All seeds with all learning rates of each pair of scheme and problem."""
+    return [
+        Run(stage, problem, scheme, lr, seed, budget * PATIENCE.get(problem, 1.0))
+        for seed in seeds
+        for (scheme, problem), lrs in rates_of.items()
+        for lr in lrs
+    ]
 
 
 def best_rate(records: Iterable[Record], scheme: str, problem: str) -> float:
     """The learning rate with the smallest mean validation error in tuning."""
     tried = [
-        (sum(r["validation"]), r["lr"])
+        (sum(r["validation"]), r["run"]["lr"])
         for r in records
         if (r["run"]["stage"], r["run"]["problem"], r["run"]["scheme"]) == ("tune", problem, scheme)
     ]
@@ -145,11 +140,9 @@ def execute(runs: Iterable[Run], path: Path, workers: int) -> None:
                 file.flush()
                 errors = record["test"] or record["validation"]
                 label = " ".join(f"{error:.3g}" for error in errors)
-                bar.console.print(
-                    f"{record['run']['problem']}, {record['run']['scheme']}, "
-                    f"lr {record['lr']:g}, seed {record['seed']}: {label}",
-                    highlight=False,
-                )
+                run = Run(**record["run"])
+                what = f"{run.problem}, {run.scheme}, lr {run.lr:g}, seed {run.seed}"
+                bar.console.print(f"{what}: {label}", highlight=False)
                 bar.advance(task)
         except BaseException:
             pool.shutdown(cancel_futures=True)
@@ -170,14 +163,14 @@ def main() -> None:
     pairs = entries(options.problems, options.schemes)
     if not pairs:
         parser.error("no scheme of that name; the names are in schemes.py and quadratic.py")
-    seeds = range(options.seeds)
-    if options.lr is not None:
-        runs = list(trained(dict.fromkeys(pairs, options.lr), options.budget, seeds, OTHER_RATE))
-    else:
-        execute(tuning(pairs, options.budget), options.out, options.workers)
+    stage, chosen = OTHER_RATE, {pair: [options.lr] for pair in pairs}
+    if options.lr is None:
+        # every learning rate once, on a seed that is not used again, in half the time
+        tried = planned("tune", {p: rates(*p) for p in pairs}, options.budget / 2, [TUNING_SEED])
+        execute(tried, options.out, options.workers)
         records = load(options.out)
-        best = {pair: best_rate(records, *pair) for pair in pairs}
-        runs = list(trained(best, options.budget, seeds, "final"))
+        stage, chosen = "final", {pair: [best_rate(records, *pair)] for pair in pairs}
+    runs = planned(stage, chosen, options.budget, range(options.seeds))
     execute(runs, options.out, options.workers)
 
 

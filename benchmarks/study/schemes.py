@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -24,7 +25,7 @@ from multipath.samplers import (
 )
 from multipath.transforms import Transform
 
-from .methods import PerItem, SagaAdamW, StormAdamW
+from .methods import LinkedAdamW, PerItem, SagaAdamW, StormAdamW
 
 SILENT = 0.02
 """Paths whose target norm is below this fraction of the largest count as silent."""
@@ -55,30 +56,24 @@ class Task:
         return torch.cat(norms, dim=1).double().mean(dim=1)
 
 
-Parameters = Sequence[nn.Parameter]
-Method = tuple[nn.Module, Callable[[Parameters, float], Optimizer]]
-"""A criterion, and the optimizer for it from parameters and a learning rate."""
+Method = tuple[nn.Module, Callable[..., Optimizer]]
+"""A criterion, and the optimizer for it from parameters, the criterion and a learning rate."""
 
 
-@dataclass(frozen=True)
-class Scheme:
+class Scheme(NamedTuple):
     """One line of the tables.
 
     Attributes:
-        name: Short name, unique.
-        family: What it is compared under.
-        about: One line for the reader.
+        about: For the reader.
         build: Makes criterion and optimizer.
     """
 
-    name: str
-    family: str
     about: str
     build: Callable[[Task], Method]
 
 
-def adamw(parameters: Parameters, lr: float) -> Optimizer:
-    """The plain optimizer of all schemes but the path-wise ones."""
+def adamw(parameters: Sequence[nn.Parameter], criterion: nn.Module, lr: float) -> Optimizer:
+    """The plain optimizer, for what draws no paths or draws at every evaluation."""
     return AdamW(parameters, lr=lr, weight_decay=0.01)
 
 
@@ -88,13 +83,7 @@ def draws(
     """k draws a step, one backward, AdamW."""
     loss = loss or task.loss()
     criterion = StochasticLoss(loss, sampler, n_draws=k, generator=task.seed, **options)
-
-    def optimizer(parameters: Parameters, lr: float) -> Optimizer:
-        made = adamw(parameters, lr)
-        criterion.redraw_after(made)
-        return made
-
-    return criterion, optimizer
+    return criterion, LinkedAdamW
 
 
 def energy(task: Task, loss: PathDecomposedLoss | None = None, **options: bool) -> Energy:
@@ -112,26 +101,20 @@ def active(task: Task) -> Importance:
 
 def scrapl(task: Task, sampler: Sampler) -> Method:
     """One path a step, P-Adam and P-SAGA, no weights on the draws."""
-    criterion = StochasticLoss(task.loss(), sampler, reweight=False, generator=task.seed)
-    return criterion, lambda parameters, lr: PSAGA(parameters, criterion, lr=lr, weight_decay=0.01)
+    criterion, _ = draws(task, sampler, 1, reweight=False)
+    return criterion, partial(PSAGA, weight_decay=0.01)
 
 
 def per_item(task: Task) -> Method:
     """Each sound of the batch draws a path of its own."""
-    criterion = StochasticLoss(task.loss(), energy(task), generator=task.seed)
+    criterion, _ = draws(task, energy(task), 1)
     return PerItem(criterion), adamw
 
 
-def saga(task: Task) -> Method:
-    """SAGA on gradients, weighted for importance, before Adam normalises."""
-    criterion = StochasticLoss(task.loss(), energy(task), generator=task.seed)
-    return criterion, partial(SagaAdamW, criterion=criterion)
-
-
-def storm(task: Task, k: int) -> Method:
-    """Recursive momentum: each draw also evaluated at the weights before the last step."""
-    criterion = StochasticLoss(task.loss(), energy(task), n_draws=k, generator=task.seed)
-    return criterion, partial(StormAdamW, criterion=criterion)
+def with_memory(task: Task, k: int, optimizer: Callable[..., Optimizer]) -> Method:
+    """Draws by energy for an optimizer that remembers gradients."""
+    criterion, _ = draws(task, energy(task), k)
+    return criterion, optimizer
 
 
 def balanced(task: Task, power: float, k: int, uniform: bool = False) -> Method:
@@ -151,55 +134,68 @@ def compressed(task: Task, k: int) -> Method:
     return draws(task, energy(task, loss), k, loss)
 
 
-def spectral(task: Task) -> Method:
-    """Multi-scale spectral loss, log and linear."""
-    return mss_log((64, 128, 256, 512, 1024)), adamw
-
-
-def _draw_schemes() -> list[Scheme]:
-    found = []
-    for k in (1, 4, 8, 16):
-        found += [
-            Scheme(f"uniform {k}", "draws", f"{k} uniform draws, AdamW",
-                   lambda task, k=k: draws(task, Uniform(), k)),
-            Scheme(f"energy {k}", "draws", f"{k} draws by target energy, AdamW",
-                   lambda task, k=k: draws(task, energy(task), k)),
-        ]  # fmt: skip
-    return found
-
-
 SCHEMES: dict[str, Scheme] = {
-    scheme.name: scheme
-    for scheme in [
-        Scheme("scrapl", "path-wise", "1 uniform path, P-Adam and P-SAGA: as published",
-               lambda task: scrapl(task, Uniform())),
-        Scheme("scrapl active", "path-wise", "the same, silent paths never drawn",
-               lambda task: scrapl(task, active(task))),
-        *_draw_schemes(),
-        *(Scheme(f"balanced {power:g}", "balanced",
-                 f"8 draws, paths divided by size^{power:g}, AdamW",
-                 lambda task, power=power: balanced(task, power, 8))
-          for power in (0.25, 0.5, 0.75, 1.0)),
-        Scheme("balanced 0.5 even", "balanced", "8 uniform draws, paths divided by size^0.5, AdamW",
-               lambda task: balanced(task, 0.5, 8, uniform=True)),
-        Scheme("adaptive 8", "samplers", "8 draws by gradient norm at the reconstruction, AdamW",
-               lambda task: draws(task, AdaptiveImportance(every=8), 8)),
-        Scheme("reshuffle 8", "samplers", "8 paths of a random permutation, AdamW",
-               lambda task: draws(task, Reshuffle(), 8)),
-        Scheme("stratified 8", "samplers", "8 draws spread over the rates, AdamW",
-               lambda task: draws(task, Stratified("rate"), 8)),
-        Scheme("energy 8 distinct", "samplers", "8 different paths by target energy, AdamW",
-               lambda task: draws(task, energy(task, replacement=False), 8)),
-        Scheme("active 8", "samplers", "8 uniform draws, silent paths never drawn, AdamW",
-               lambda task: draws(task, active(task), 8, reweight=False)),
-        Scheme("per item", "draws", "each sound of the batch draws a path by energy, AdamW",
-               per_item),
-        Scheme("saga", "memory", "1 draw by energy, SAGA on gradients, AdamW", saga),
-        Scheme("storm 8", "memory", "8 draws by energy, recursive momentum, AdamW",
-               lambda task: storm(task, 8)),
-        Scheme("log 8", "balanced", "8 draws by energy, log(1 + S / mean S), AdamW",
-               lambda task: compressed(task, 8)),
-        Scheme("jtfs", "whole losses", "all paths, AdamW", lambda task: (task.loss(), adamw)),
-        Scheme("mss", "whole losses", "multi-scale spectral loss, AdamW", spectral),
-    ]
-}  # fmt: skip
+    "scrapl": Scheme(
+        "1 uniform path, P-Adam and P-SAGA: as published", lambda task: scrapl(task, Uniform())
+    ),
+    "scrapl active": Scheme(
+        "the same, silent paths never drawn", lambda task: scrapl(task, active(task))
+    ),
+    **{
+        f"{name} {k}": Scheme(
+            f"{k} {words}, AdamW",
+            lambda task, k=k, sampler=sampler: draws(task, sampler(task), k),
+        )
+        for k in (1, 4, 8, 16)
+        for name, words, sampler in (
+            ("uniform", "uniform draws", lambda task: Uniform()),
+            ("energy", "draws by target energy", energy),
+        )
+    },
+    **{
+        f"balanced {power:g}": Scheme(
+            f"8 draws, paths divided by size^{power:g}, AdamW",
+            lambda task, power=power: balanced(task, power, 8),
+        )
+        for power in (0.25, 0.5, 0.75, 1.0)
+    },
+    "balanced 0.5 even": Scheme(
+        "8 uniform draws, paths divided by size^0.5, AdamW",
+        lambda task: balanced(task, 0.5, 8, uniform=True),
+    ),
+    "adaptive 8": Scheme(
+        "8 draws by gradient norm at the reconstruction, AdamW",
+        lambda task: draws(task, AdaptiveImportance(every=8), 8),
+    ),
+    "reshuffle 8": Scheme(
+        "8 paths of a random permutation, AdamW", lambda task: draws(task, Reshuffle(), 8)
+    ),
+    "stratified 8": Scheme(
+        "8 draws spread over the rates, AdamW", lambda task: draws(task, Stratified("rate"), 8)
+    ),
+    "energy 8 distinct": Scheme(
+        "8 different paths by target energy, AdamW",
+        lambda task: draws(task, energy(task, replacement=False), 8),
+    ),
+    "active 8": Scheme(
+        "8 uniform draws, silent paths never drawn, AdamW",
+        lambda task: draws(task, active(task), 8, reweight=False),
+    ),
+    "per item": Scheme("each sound of the batch draws a path by energy, AdamW", per_item),
+    "saga": Scheme(
+        "1 draw by energy, SAGA on gradients, AdamW",
+        lambda task: with_memory(task, 1, SagaAdamW),
+    ),
+    "storm 8": Scheme(
+        "8 draws by energy, recursive momentum, AdamW",
+        lambda task: with_memory(task, 8, StormAdamW),
+    ),
+    "log 8": Scheme(
+        "8 draws by energy, log(1 + S / mean S), AdamW", lambda task: compressed(task, 8)
+    ),
+    "jtfs": Scheme("all paths, AdamW", lambda task: (task.loss(), adamw)),
+    "mss": Scheme(
+        "multi-scale spectral loss, AdamW",
+        lambda task: (mss_log((64, 128, 256, 512, 1024)), adamw),
+    ),
+}

@@ -7,7 +7,6 @@ from time import process_time
 from typing import Any
 
 import torch
-from torch import nn
 
 from multipath.applications.matching.tasks.data import seeded
 
@@ -41,59 +40,43 @@ def train(
     theta, nuisance = problem.split(seed, "train")
     with torch.no_grad():
         sounds = problem.synth(theta[:MEASURED], nuisance[:MEASURED])
-    transform = problem.transform(sampling="reduced")
+    transform = problem.transform()
     used = -process_time()
-    criterion, make_optimizer = scheme.build(Task(transform, sounds, seed))
-    optimizer = make_optimizer(parameters, lr)
+    criterion, kind = scheme.build(Task(transform, sounds, seed))
+    optimizer = kind(parameters, criterion, lr=lr)
     used += process_time()
-    curve, losses, step = [], [], 0
-    while not step or used < budget:
+
+    def train_step(step: int) -> float:
+        round_, place = divmod(step, SPLITS["train"] // BATCH)
+        order = torch.randperm(len(theta), generator=seeded(seed, "order", round_))
+        chosen = order[place * BATCH : (place + 1) * BATCH]
+        other = problem.nuisance(BATCH, seeded(seed, "reconstruction", step))
+        with torch.no_grad():
+            target = problem.synth(theta[chosen], nuisance[chosen])
+
+        def closure() -> torch.Tensor:
+            optimizer.zero_grad()
+            loss: torch.Tensor = criterion(problem.synth(encoder(target), other), target)
+            loss.backward()
+            return loss
+
+        return float(optimizer.step(closure).detach())
+
+    curve, step, loss = [], 0, 0.0
+    while not step or (used < budget and math.isfinite(loss)):
         if used >= len(curve) * budget / CHECKS:
             curve.append([used, step, *problem.error(encoder, seed, "validation")])
         started = process_time()
         for group in optimizer.param_groups:
             group["lr"] = lr * 0.5 * (1 + math.cos(math.pi * min(1.0, used / budget)))
-        losses.append(_step(problem, encoder, criterion, optimizer, theta, nuisance, seed, step))
+        loss = train_step(step)
         used += process_time() - started
         step += 1
-        if not math.isfinite(losses[-1]):
-            break
     curve.append([used, step, *problem.error(encoder, seed, "validation")])
     return {
-        "problem": problem.name,
-        "scheme": scheme.name,
-        "lr": lr,
-        "seed": seed,
-        "budget": budget,
         "steps": step,
         "milliseconds": 1000 * used / step,
         "curve": curve,
         "validation": curve[-1][2:],
         "test": problem.error(encoder, seed, "test") if test else None,
     }
-
-
-def _step(
-    problem: Problem,
-    encoder: nn.Module,
-    criterion: nn.Module,
-    optimizer: torch.optim.Optimizer,
-    theta: torch.Tensor,
-    nuisance: torch.Tensor,
-    seed: int,
-    step: int,
-) -> float:
-    round_, place = divmod(step, SPLITS["train"] // BATCH)
-    order = torch.randperm(len(theta), generator=seeded(seed, "order", round_))
-    chosen = order[place * BATCH : (place + 1) * BATCH]
-    other = problem.nuisance(BATCH, seeded(seed, "reconstruction", step))
-    with torch.no_grad():
-        target = problem.synth(theta[chosen], nuisance[chosen])
-
-    def closure() -> torch.Tensor:
-        optimizer.zero_grad()
-        loss: torch.Tensor = criterion(problem.synth(encoder(target), other), target)
-        loss.backward()
-        return loss
-
-    return float(optimizer.step(closure).detach())

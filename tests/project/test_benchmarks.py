@@ -16,6 +16,7 @@ from benchmarks import (
     peers,
     report,
     run,
+    sampling,
     scattering2d,
     stages,
     store,
@@ -27,11 +28,12 @@ from benchmarks.groups import GROUPS, select
 from benchmarks.measure import measure
 from benchmarks.plan import FULL, QUICK
 from benchmarks.process import NotMeasuredError, Worker, Workers
-from benchmarks.targets import TARGETS, target_rows
-from benchmarks.timing import Stepper, chosen_paths
+from benchmarks.targets import TARGETS
+from benchmarks.timing import step_of
 from multipath.transforms import JTFS
 from tests import ROOT
 
+RESULTS = ROOT / "benchmarks" / "results"
 QUIET = Console(quiet=True)
 
 
@@ -46,18 +48,18 @@ class FakeWorkers:
     def rest(self):
         """Nothing runs."""
 
-    def ask(self, side, request, timeout=None, fresh=False):
+    def ask(self, side, function, fresh=False, **arguments):
         if len(self.asked) == self.interrupt_at:
             raise KeyboardInterrupt
-        self.asked.append((side, request, fresh))
+        self.asked.append((side, arguments, fresh))
         if side in self.refuse:
-            raise NotMeasuredError("no peers here", unavailable=True)
-        if request["do"] == "stages":
-            return {"stages": made_up_stages(request["steps"])}
-        if request["do"] != "step":
+            raise NotMeasuredError("no peers here")
+        if function == "stages:run_stages":
+            return made_up_stages(arguments["steps"])
+        if function != "timing:step":
             return {"rates": {"copy: bytes": 1e10}}
         seconds = 1.0 if side == "ours" else 4.0
-        new = request["warm_up"]
+        new = arguments["warm_up"]
         return {"seconds": seconds, "paths": 9, "construct_seconds": 0.5 if new else None}
 
 
@@ -72,17 +74,17 @@ def made_up_stages(steps, import_mb=200, filters_mb=10, step_mb=50):
 
 
 def contender(name=EXACT, side="ours", **options):
-    spec = {"subject": "jtfs", "settings": {}, "n_samples": 8, "batch": 1}
-    return Contender(name, side, spec, **options)
+    return Contender(name, side, {"subject": "jtfs", "settings": {}, "batch": 1}, **options)
 
 
-def case(name="one-path/3", contenders=(), **options):
-    return Case(name, "something", tuple(contenders) or (contender(),), **options)
+def case(name="one-path/3", contenders=None, **options):
+    facts = {"path": name[-1], "n2": 1, "n_fr": 2}
+    return Case(name, "something", tuple(contenders or [contender()]), facts=facts, **options)
 
 
-def made_up_results(**seconds_of_cases):
+def made_up_results(seconds_of_cases):
     """Results of the granular setting; seconds by case and contender."""
-    results = {
+    return {
         "schema": store.SCHEMA,
         "conditions": {
             "setting": "granular",
@@ -98,26 +100,20 @@ def made_up_results(**seconds_of_cases):
                 "peers": {},
             }
         ],
-        "cases": {},
-    }
-    for name, contenders in seconds_of_cases.items():
-        group = name.split("/")[0]
-        results["cases"][name] = {
-            "run": 0,
-            "group": group,
-            "what": name,
-            "path": 3,
-            "n2": 4,
-            "n_fr": 3,
-            "k": 16,
-            "contenders": {who: {"seconds": list(s)} for who, s in contenders.items()},
-        }
-    return results
+        "cases": {
+            name: {
+                "run": 0, "group": name.split("/")[0], "what": name, "path": 3, "n2": 4, "n_fr": 3,
+                "contenders": {who: {"seconds": seconds} for who, seconds in contenders.items()},
+            }
+            for name, contenders in seconds_of_cases.items()
+        },
+    }  # fmt: skip
 
 
 def one_path_results():
+    """JTFS is 10, 4 and 6 times faster than scrapl-loss, and takes 2, 1 and 0.5 of auraloss."""
     return made_up_results(
-        **{
+        {
             "one-path/3": {EXACT: [0.25, 0.5, 0.75], SCRAPL: [2.5, 5.0, 10.0], AURALOSS: [0.25]},
             "one-path/9": {EXACT: [0.25], SCRAPL: [1.0], AURALOSS: [0.25]},
             "one-path/12": {EXACT: [0.25], SCRAPL: [1.5], AURALOSS: [0.5]},
@@ -125,14 +121,15 @@ def one_path_results():
     )
 
 
+def new_store(path, **options):
+    """A store that has begun a run."""
+    made_up = one_path_results()
+    made = store.Store(path, made_up["conditions"], **options)
+    made.begin(made_up["runs"][0])
+    return made
+
+
 # Numbers
-
-
-def test_memory_above_filters_ignores_the_peak_of_construction():
-    told = made_up_stages(steps=2)
-    assert stages.above_filters(told) == 50e6
-    assert stages.process_peak(told) == 260e6
-    assert stages.above_filters(made_up_stages(steps=0)) is None
 
 
 @pytest.mark.skipif(not stages.CLEAR_REFERENCES.exists(), reason="the peak can be reset on Linux")
@@ -148,60 +145,53 @@ def test_stages_see_what_was_needed_for_a_moment():
 # Targets
 
 
+def verdicts(results):
+    return {target.what: target.row(results)[1:] for target in TARGETS}
+
+
 def test_targets_of_made_up_results():
-    rows = {row[0]: row for row in target_rows(one_path_results())}
-    # exact is 10, 4 and 6 times faster than scrapl-loss on the three paths
-    what = "one path, exact, against scrapl-loss"
-    assert rows[what][1:] == ["6.0x faster", "10.0x faster", "6.0x faster", "yes"]
-    # and takes 2, 1 and 0.5 of auraloss's time
-    row = rows["one path, exact, against auraloss's multi-resolution STFT loss"]
-    assert row[1:] == ["at most 1.50x its time", "at most 1.00x its time", "1.00x its time", row[4]]
-    assert row[4] == "aim reached"
-    assert rows["Scattering1D against kymatio"][3:] == ["-", "not measured"]
-    assert len(rows) == len(TARGETS) == 9
+    results = one_path_results()
+    for name in ("memory/one path", "memory/full", "set-up/jtfs"):
+        told = {EXACT: {"stages": [made_up_stages(steps=2)]}}
+        results["cases"][name] = {"group": name.split("/")[0], "contenders": told}
+    rows = verdicts(results)
+    expected = {
+        "one path, exact, against scrapl-loss":
+            ["6.0x faster", "10.0x faster", "6.0x faster", "yes"],
+        "one path, exact, against auraloss's multi-resolution STFT loss":
+            ["at most 1.50x its time", "at most 1.00x its time", "1.00x its time", "aim reached"],
+        "all paths, exact: memory of the whole process":
+            ["at most 1000 MB", "-", "260 MB", "yes"],
+        "Scattering1D against kymatio": ["10.0x faster", "20.0x faster", "-", "not measured"],
+        "one path, exact: memory above import and filters":
+            ["at most 100 MB", "at most 60 MB", "50 MB", "aim reached"],
+        "construction of JTFS": ["at most 2.00 s", "at most 0.50 s", "1.00 s", "yes"],
+    }  # fmt: skip
+    assert {what: rows[what] for what in expected} == expected
+    assert len(rows) == 9
 
 
 def test_a_missed_target_says_no():
-    results = made_up_results(**{"one-path/3": {EXACT: [1.0], SCRAPL: [5.9], AURALOSS: [0.5]}})
-    verdicts = [row[-1] for row in target_rows(results)]
-    assert verdicts[:2] == ["no", "no"]
-
-
-def test_targets_of_memory_and_set_up():
-    results = one_path_results()
-    for name, steps in (("memory/one path", 2), ("set-up/jtfs", 0)):
-        results["cases"][name] = {
-            "run": 0,
-            "group": name.split("/")[0],
-            "what": name,
-            "contenders": {EXACT: {"stages": [made_up_stages(steps)]}},
-        }
-    rows = {row[0]: row for row in target_rows(results)}
-    assert rows["one path, exact: memory above import and filters"][3:] == ["50 MB", "aim reached"]
-    assert rows["construction of JTFS"][3:] == ["1.00 s", "yes"]
+    results = made_up_results({"one-path/3": {EXACT: [1.0], SCRAPL: [5.9], AURALOSS: [0.5]}})
+    assert [row[-1] for row in verdicts(results).values()][:2] == ["no", "no"]
 
 
 # Reports
 
 
-def test_report_has_every_number_with_its_place():
-    text = report.markdown(one_path_results())
-    assert "| multipath exact | 250 (250–375) | 6 (5–8) | 1 (0.75–1.5) |" in text
-    assert "| 3 (rate 4, scale 3) | 500 (375–625) | 5000 (3750–7500) | 250 |" in text
-    assert "Abacus 3" in text
-    assert "Q=(8, 2)" in text
-    assert "2 threads" in text
-    assert "## Targets" in text
-    assert "## Growth" not in text
-
-
-def test_report_says_what_is_missing_and_why():
+def test_report_has_every_number_and_every_gap_with_its_place():
     results = one_path_results()
     for record in results["cases"].values():
-        record["contenders"][REDUCED] = {"skipped": "not in this version", "failed": False}
+        record["contenders"][REDUCED] = {"skipped": "out of order"}
     text = report.markdown(results)
+    assert "| multipath exact | 250 (250–375) | 6 (5–8) | 1 (0.75–1.5) |" in text
+    assert "| 3 (rate 4, scale 3) | 500 (375–625) | - | 5000 (3750–7500) | 250 |" in text
     assert "| multipath reduced | - | - | - |" in text
-    assert "multipath reduced: not in this version (one-path/3, one-path/9, one-path/12)" in text
+    assert "multipath reduced: out of order (one-path/3, one-path/9, one-path/12)" in text
+    assert "(n_samples=32768, Q=(8, 2)), 2 threads" in text
+    assert "Abacus 3" in text
+    assert "## Targets" in text
+    assert "## Growth" not in text
 
 
 def test_plot_of_partial_results():
@@ -210,16 +200,23 @@ def test_plot_of_partial_results():
     results = one_path_results()
     assert draw(results).startswith(b"\x89PNG")
     assert draw(results) == draw(results)
-    assert len(draw(made_up_results())) < len(draw(results))
+    assert len(draw(made_up_results({}))) < len(draw(results))
 
 
 README = f"# Title\n\n{report.START}\nold\n{report.END}\n\nrest\n"
 
 
-def test_readme_section_is_rendered_and_checked(tmp_path, capsys):
+@pytest.fixture
+def files(tmp_path):
+    """A README and results."""
     readme, results = tmp_path / "README.md", tmp_path / "full.json"
     readme.write_text(README)
     results.write_text(json.dumps(one_path_results()))
+    return readme, results
+
+
+def test_readme_section_is_rendered_and_checked(files, capsys):
+    readme, results = files
     arguments = [str(results), "--readme", str(readme)]
     assert report.main([*arguments, "--check"]) == 1
     assert readme.read_text() == README
@@ -230,23 +227,35 @@ def test_readme_section_is_rendered_and_checked(tmp_path, capsys):
     assert text.startswith("# Title\n")
     assert text.endswith("\n\nrest\n")
     assert report.main([*arguments, "--check"]) == 0
-    results.write_text(json.dumps(made_up_results(**{"one-path/3": {EXACT: [0.5]}})))
+    results.write_text(json.dumps(made_up_results({"one-path/3": {EXACT: [0.5]}})))
     assert report.main([*arguments, "--check"]) == 1
 
 
-def test_readme_without_markers_is_refused(tmp_path, capsys):
-    readme, results = tmp_path / "README.md", tmp_path / "full.json"
+def test_readme_without_markers_is_refused(files, capsys):
+    readme, results = files
     readme.write_text(f"{report.END} {report.START}")
-    results.write_text(json.dumps(one_path_results()))
     assert report.main([str(results), "--readme", str(readme)]) == 2
     assert "in this order" in capsys.readouterr().err
 
 
-def test_committed_results_are_what_the_readme_says(capsys):
-    results, readme = ROOT / "benchmarks/results/full.json", ROOT / "README.md"
-    if not results.exists() or report.START not in readme.read_text(encoding="utf-8"):
-        pytest.skip("no committed results, or no performance section")
-    assert report.main([str(results), "--readme", str(readme), "--check"]) == 0
+def test_committed_results_are_what_the_readme_says():
+    assert (
+        report.main([str(RESULTS / "full.json"), "--readme", f"{ROOT}/README.md", "--check"]) == 0
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "render"),
+    [
+        ("full", lambda results: report.markdown(results, "full.png")),
+        ("optimizer_step", optimizer_step.as_markdown),
+        ("theta_importance", theta_importance.as_markdown),
+        ("sampling", sampling.as_markdown),
+    ],
+)
+def test_committed_tables_are_those_of_the_committed_results(name, render):
+    results = json.loads((RESULTS / f"{name}.json").read_text())
+    assert render(results) == (RESULTS / f"{name}.md").read_text()
 
 
 # Files
@@ -268,54 +277,43 @@ def test_a_failed_write_leaves_the_old_file(tmp_path, monkeypatch):
 
 def test_a_run_resumes_where_it_was_interrupted(tmp_path):
     path = tmp_path / "results.json"
-    cases = [case(f"one-path/{i}", repeats=2, facts={"path": i, "n2": 1, "n_fr": 2}) for i in "abc"]
-    conditions = made_up_results()["conditions"]
-    environment = made_up_results()["runs"][0]
-    first = store.Store(path, conditions)
-    first.begin(environment)
+    cases = [case(f"one-path/{i}", repeats=2) for i in "abc"]
     with pytest.raises(KeyboardInterrupt):
-        run.run(cases, first, FakeWorkers(interrupt_at=3), QUIET)
+        run.run(cases, new_store(path), FakeWorkers(interrupt_at=3), QUIET)
     assert list(store.read(path)["cases"]) == ["one-path/a"]
     assert "multipath exact" in path.with_suffix(".md").read_text()
 
-    again = store.Store(path, conditions, keep=True)
-    again.begin(environment)
     workers = FakeWorkers()
-    assert run.run(cases, again, workers, QUIET) == 0
+    assert run.run(cases, new_store(path, keep=True), workers, QUIET) == 0
     assert len(workers.asked) == 4  # two cases, two repeats
-    found = store.read(path)["cases"]
-    assert {name: record["run"] for name, record in found.items()} == {
-        "one-path/a": 0,
-        "one-path/b": 1,
-        "one-path/c": 1,
-    }
+    runs = {name[-1]: record["run"] for name, record in store.read(path)["cases"].items()}
+    assert runs == {"a": 0, "b": 1, "c": 1}
 
 
-def test_results_of_other_conditions_are_not_continued(tmp_path):
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [(None, "other conditions"), ("{}", "this version"), ("{", "cannot be read")],
+)
+def test_other_results_are_not_continued(tmp_path, content, message):
     path = tmp_path / "results.json"
     store.Store(path, {"threads": 1, "Q": (8, 2)}).write()
     store.Store(path, {"threads": 1, "Q": (8, 2)}, keep=True)
-    with pytest.raises(store.ResultsError, match="other conditions"):
+    if content:
+        path.write_text(content)
+    with pytest.raises(store.ResultsError, match=message):
         store.Store(path, {"threads": 2, "Q": (8, 2)}, keep=True)
-    path.write_text("{}")
-    with pytest.raises(store.ResultsError, match="this version"):
-        store.Store(path, {"threads": 1}, keep=True)
-    path.write_text("{")
-    with pytest.raises(store.ResultsError, match="cannot be read"):
-        store.Store(path, {"threads": 1}, keep=True)
 
 
 def test_dropping_a_group_keeps_the_others():
     kept = store.Store(Path("unused"), {})
     kept.data["cases"] = {"a/1": {"group": "a"}, "b/1": {"group": "b"}}
     kept.drop({"a"})
-    assert "a/1" not in kept
-    assert "b/1" in kept
+    assert list(kept.data["cases"]) == ["b/1"]
 
 
 def test_reused_measurements_are_marked(tmp_path):
     path = tmp_path / "earlier.json"
-    results = made_up_results(**{"full/jtfs": {EXACT: [5.0], KYMATIO: [187.0]}})
+    results = made_up_results({"full/jtfs": {EXACT: [5.0], KYMATIO: [187.0]}})
     path.write_text(json.dumps(results))
     found = store.reusable_peer(path, "full/jtfs")
     assert found == {"seconds": [187.0], "reused": "2026-01-02T03:04:05+00:00"}
@@ -328,11 +326,14 @@ def test_reused_measurements_are_marked(tmp_path):
 # The driver
 
 
+def measured(*members, workers, repeats=3):
+    return measure(case(contenders=members, repeats=repeats), workers)["contenders"]
+
+
 def test_contenders_take_turns():
-    workers = FakeWorkers()
     members = [contender(EXACT), contender(SCRAPL, "peers"), contender(STFT)]
     turns = []
-    record = measure(case(contenders=members, repeats=3), workers, turns.append)
+    record = measure(case(contenders=members, repeats=3), FakeWorkers(), turns.append)
     assert turns == [EXACT, SCRAPL, STFT, SCRAPL, STFT, EXACT, STFT, EXACT, SCRAPL]
     assert record["contenders"][SCRAPL]["seconds"] == [4.0, 4.0, 4.0]
     assert record["contenders"][EXACT]["construct_seconds"] == 0.5
@@ -341,60 +342,51 @@ def test_contenders_take_turns():
 
 def test_only_new_draws_are_warmed_up():
     workers = FakeWorkers()
-    draws = ({"indices": [1]}, {"indices": [2]})
-    measure(case(contenders=[contender(draws=draws)], repeats=3), workers)
-    requests = [request for _, request, _ in workers.asked]
+    measured(contender(draws=({"indices": [1]}, {"indices": [2]})), workers=workers)
+    requests = [arguments for _, arguments, _ in workers.asked]
     assert [r["spec"]["indices"] for r in requests] == [[1], [2], [1]]
     assert [r["warm_up"] for r in requests] == [True, True, False]
 
 
 def test_a_skipped_contender_does_not_stop_the_others():
     workers = FakeWorkers(refuse={"peers"})
-    members = [contender(EXACT), contender(SCRAPL, "peers")]
-    record = measure(case(contenders=members, repeats=3), workers)
-    assert record["contenders"][SCRAPL] == {"skipped": "no peers here", "failed": False}
-    assert record["contenders"][EXACT]["seconds"] == [1.0, 1.0, 1.0]
+    found = measured(contender(EXACT), contender(SCRAPL, "peers"), workers=workers)
+    assert found[SCRAPL]["skipped"] == "no peers here"
+    assert found[EXACT]["seconds"] == [1.0, 1.0, 1.0]
     assert sum(side == "peers" for side, *_ in workers.asked) == 1
 
 
 def test_contenders_that_do_not_fit_in_memory_are_not_started():
     workers = FakeWorkers()
-    record = measure(case(contenders=[contender(needs_bytes=1e15)]), workers)
-    assert "needs 1000000 GB of memory" in record["contenders"][EXACT]["skipped"]
+    found = measured(contender(needs_bytes=1e15), workers=workers)
+    assert "needs 1000000 GB of memory" in found[EXACT]["skipped"]
     assert workers.asked == []
 
 
-def test_slow_steps_are_measured_once():
-    class Slow(FakeWorkers):
-        def ask(self, *arguments, **options):
-            return super().ask(*arguments, **options) | {"too_slow": True}
-
-    workers = Slow()
-    record = measure(case(contenders=[contender(limit=0.5)], repeats=3), workers)
-    assert record["contenders"][EXACT]["seconds"] == [1.0]
-    assert "longer than the limit" in record["contenders"][EXACT]["skipped"]
+def test_slow_steps_are_measured_once(monkeypatch):
+    workers = FakeWorkers()
+    ask = workers.ask
+    monkeypatch.setattr(workers, "ask", lambda *a, **options: ask(*a, **options) | {"too_slow": 1})
+    found = measured(contender(limit=0.5), workers=workers)
+    assert found[EXACT]["seconds"] == [1.0]
+    assert "longer than the limit" in found[EXACT]["skipped"]
     assert len(workers.asked) == 1
 
 
 def test_a_fresh_process_gives_time_and_memory_once():
     workers = FakeWorkers()
-    members = [contender(EXACT), contender(KYMATIO, "peers", fresh=True, only_repeat=1)]
-    record = measure(case("full/jtfs", members, repeats=3), workers)
-    assert len(record["contenders"][KYMATIO]["stages"]) == 1
-    assert record["contenders"][KYMATIO]["seconds"] == [1.0]
+    found = measured(
+        contender(EXACT), contender(KYMATIO, "peers", needs_bytes=1.0), workers=workers
+    )
+    assert len(found[KYMATIO]["stages"]) == 1
+    assert found[KYMATIO]["seconds"] == [1.0]
     assert [side for side, _, fresh in workers.asked if fresh] == ["peers"]
 
 
 def test_failures_of_ours_are_counted(tmp_path):
-    class Broken(FakeWorkers):
-        def ask(self, *arguments, **options):
-            raise NotMeasuredError("RuntimeError: broken")
-
-    results = store.Store(tmp_path / "results.json", made_up_results()["conditions"])
-    results.begin(made_up_results()["runs"][0])
-    members = [contender(EXACT), contender(SCRAPL, "peers")]
-    facts = {"path": 1, "n2": 1, "n_fr": 1}
-    assert run.run([case(contenders=members, facts=facts)], results, Broken(), QUIET) == 1
+    both = case(contenders=[contender(EXACT), contender(SCRAPL, "peers")])
+    results = new_store(tmp_path / "results.json")
+    assert run.run([both], results, FakeWorkers(refuse={"ours", "peers"}), QUIET) == 1
 
 
 # Cases
@@ -423,17 +415,27 @@ def test_cases_are_named_once_and_drawn_alike(plan):
 
 def test_everybody_gets_the_same_paths():
     for one in select(FULL, ["one-path", "growth"]):
-        members = [c for c in one.contenders if c.spec["subject"] in ("jtfs", "scrapl")]
-        specs = [c.draws or c.spec["indices"] for c in members]
+        members = [c for c in one.contenders if c.spec["subject"] not in ("mrstft", "auraloss")]
+        specs = [(c.draws, c.spec.get("indices")) for c in members]
         assert specs[0] == specs[1] == specs[2]
     # 315 paths, 15 drawn: one in each stretch of 21
     assert [index // 21 for index in FULL.spread_paths()] == list(range(15))
 
 
-def test_positions_become_path_indices():
-    assert chosen_paths({"at": [0.0, 0.5, 0.999]}, n_paths=28) == [0, 14, 27]
-    assert chosen_paths({"indices": [3]}, n_paths=28) == [3]
-    assert chosen_paths({}, n_paths=28) is None
+@pytest.mark.parametrize(
+    ("chosen", "expected"),
+    [({"at": [0.0, 0.5, 0.999]}, [0, 14, 27]), ({"indices": [3]}, [3]), ({}, None)],
+)
+def test_a_step_takes_the_paths_of_its_spec(chosen, expected):
+    taken = []
+
+    def value(x, y, indices):
+        taken.append(indices)
+        return (x - y).square().sum()
+
+    spec = {"settings": {"n_samples": 8}, "batch": 2, **chosen}
+    assert step_of(subjects.Loss(value, n_paths=28), spec)() > 0
+    assert taken == [expected]
 
 
 def test_the_list_of_cases(capsys):
@@ -445,7 +447,7 @@ def test_the_list_of_cases(capsys):
 
 
 def test_spectrogram_loss_is_the_one_of_auraloss():
-    loss = subjects.SUBJECTS["mrstft"].construct({})
+    loss = subjects.SUBJECTS["mrstft"].construct()
     x, y = torch.randn(2, 2, 4096, generator=torch.Generator().manual_seed(0))
     expected = 0.0
     for fft, hop, win in zip(*subjects.RESOLUTIONS.values(), strict=True):
@@ -458,13 +460,6 @@ def test_spectrogram_loss_is_the_one_of_auraloss():
         expected += torch.linalg.norm(a - b) / torch.linalg.norm(b)
         expected += (a.log() - b.log()).abs().mean()
     torch.testing.assert_close(loss.value(x, y, None), expected / 3, rtol=1e-4, atol=0)
-
-
-def test_a_mode_that_is_missing_is_not_a_failure():
-    with pytest.raises(subjects.UnavailableError, match="no such mode"):
-        subjects.SUBJECTS["jtfs"].construct({"sampling": "reduced", "nonsense": 1})
-    with pytest.raises(TypeError, match="nonsense"):
-        subjects.SUBJECTS["jtfs"].construct({"nonsense": 1})
 
 
 def test_recorder_counts_transforms_and_products():
@@ -483,10 +478,10 @@ def test_recorder_counts_transforms_and_products():
 
 
 def test_floor_of_a_step():
-    from benchmarks.floor import implied_floor
+    from benchmarks.floor import count
 
-    spec = QUICK.jtfs(settings={**QUICK.settings, "n_samples": 2048, "T": 256}, batch=1).spec
-    found = implied_floor(Stepper(), spec | {"indices": [30]})
+    settings = {**QUICK.settings, "n_samples": 2048, "T": 256}
+    found = count(QUICK.contender("jtfs", settings=settings, batch=1, indices=[30]).spec)
     assert found["fourier_points"] > 4 * 2048  # forward of two signals at least, padded
     assert found["product_flops"] > 0
     assert found["fourier_seconds"] > 0
@@ -504,26 +499,27 @@ def worker():
 
 
 def test_a_worker_times_a_step(worker):
-    spec = QUICK.stft("ours").spec | {"n_samples": 2048, "batch": 1}
-    request = {"do": "step", "spec": spec, "warm_up": True, "limit": None}
-    first, second = worker.ask(request, timeout=60), worker.ask(request, timeout=60)
+    spec = QUICK.contender("mrstft", settings={"n_samples": 2048}, batch=1).spec
+    request = {"spec": spec, "warm_up": True, "timeout": 60}
+    first, second = (worker.ask("timing:step", limit=None, **request) for _ in range(2))
     assert first["construct_seconds"] > 0
     assert second["construct_seconds"] is None
     assert first["seconds"] > 0
     assert first["paths"] == 3
-    assert worker.ask({**request, "limit": 0.0}, timeout=60)["too_slow"] is True
-    found = worker.ask({"do": "describe", "packages": ["multipath", "scipy", "no-such"]})
+    assert worker.ask("timing:step", limit=0.0, **request)["too_slow"] is True
+    packages = ["multipath", "scipy", "no-such"]
+    found = worker.ask("environment:describe_interpreter", packages=packages)
     assert found["threads"] == 1
     assert found["torch"] == torch.__version__
     assert found["no-such"] is None
 
 
 def test_a_worker_survives_errors(worker):
-    with pytest.raises(NotMeasuredError, match="ValueError: unknown request 'dance'"):
-        worker.ask({"do": "dance"})
-    spec = QUICK.peer_path(indices=[0]).spec
+    with pytest.raises(NotMeasuredError, match=r"AttributeError: .*dance"):
+        worker.ask("timing:dance")
+    spec = QUICK.contender("scrapl", indices=[0]).spec
     with pytest.raises(NotMeasuredError, match=r"ModuleNotFoundError.*scrapl"):
-        worker.ask({"do": "step", "spec": spec, "warm_up": True, "limit": None})
+        worker.ask("timing:step", spec=spec, warm_up=True, limit=None)
     assert worker.alive
 
 
@@ -544,7 +540,7 @@ def test_a_peer_runs_in_its_own_process_whatever_it_prints(tmp_path, monkeypatch
     (tmp_path / "auraloss" / "__init__.py").touch()
     (tmp_path / "auraloss" / "freq.py").write_text(PEER)
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
-    one = case("mrstft/three", [QUICK.stft("peers")], repeats=2)
+    one = case("mrstft/three", QUICK.stft()[1:], repeats=2)
     with Workers(Path(sys.executable), threads=1) as workers:
         record = measure(one, workers)["contenders"][AURALOSS]
     assert len(record["seconds"]) == 2
@@ -552,7 +548,7 @@ def test_a_peer_runs_in_its_own_process_whatever_it_prints(tmp_path, monkeypatch
     assert "skipped" not in record
 
 
-@pytest.mark.skipif(not stages.STATUS.exists(), reason="memory is limited on Linux")
+@pytest.mark.skipif(not stages.CLEAR_REFERENCES.exists(), reason="memory is limited on Linux")
 def test_what_does_not_fit_in_memory_is_refused():
     code = """if True:
         import torch
@@ -571,18 +567,18 @@ def test_what_does_not_fit_in_memory_is_refused():
 
 def test_a_worker_that_dies_or_hangs_is_reported(tmp_path):
     python = tmp_path / "python"
-    python.write_text("#!/bin/sh\nread line\necho 'a last word' >&2\nexit 3\n")
+    python.write_text("#!/bin/sh\necho 'a last word' >&2\nexit 3\n")
     python.chmod(0o755)
     with Workers(python, threads=1) as workers:
         for _ in range(2):  # a new one is started
             with pytest.raises(NotMeasuredError, match=r"status 3 \(a last word\)"):
-                workers.ask("peers", {"do": "describe"}, timeout=20)
+                workers.ask("peers", "timing:step", timeout=20)
     python.write_text("#!/bin/sh\nexec sleep 60\n")
     with (
         Workers(python, threads=1) as workers,
         pytest.raises(NotMeasuredError, match="stopped after 0 s"),
     ):
-        workers.ask("peers", {"do": "describe"}, timeout=0.1)
+        workers.ask("peers", "timing:step", timeout=0.1)
 
 
 # The peers' environment
@@ -615,12 +611,14 @@ def test_without_network_ours_is_measured_alone(tmp_path, monkeypatch, capfd):
     words = "ERROR: No matching distribution found for scrapl-loss==0.1.0"
     fake_environment(monkeypatch, f"echo '{words}' >&2\nexit 1")
     monkeypatch.setattr(peers, "FOLDER", tmp_path / "peers")
-    ask = Workers.ask
+    real, fake = Workers.ask, FakeWorkers()
 
-    def ask_ours_only(self, side, request, *options):
-        return FakeWorkers().ask(side, request) if side == "ours" else ask(self, side, request)
+    def ask(self, side, *arguments, **options):
+        if side == "ours":
+            return fake.ask(side, *arguments, **options)
+        return real(self, side, *arguments, **options)
 
-    monkeypatch.setattr(Workers, "ask", ask_ours_only)
+    monkeypatch.setattr(Workers, "ask", ask)
     out = tmp_path / "results.json"
     assert run.main(["--quick", "--only", "mrstft", "--out", str(out)]) == 0
     said = " ".join(capfd.readouterr().err.split())
@@ -636,9 +634,9 @@ def test_without_network_ours_is_measured_alone(tmp_path, monkeypatch, capfd):
 
 
 def test_an_interpreter_without_the_peers_is_refused(tmp_path):
-    with pytest.raises(peers.PeersUnavailableError, match="does not start"):
+    with pytest.raises(NotMeasuredError, match="does not start"):
         peers.check_python(tmp_path / "python")
-    with pytest.raises(peers.PeersUnavailableError, match="scrapl"):
+    with pytest.raises(NotMeasuredError, match="scrapl"):
         peers.check_python(Path(sys.executable))
 
 
@@ -656,51 +654,13 @@ def test_optimizer_steps_without_peers(tmp_path, monkeypatch, capsys):
     threads = torch.get_num_threads()
     optimizer_step.main()
     torch.set_num_threads(threads)
-    assert "multipath alone: --no-peers" in capsys.readouterr().out
+    assert "(--no-peers): measuring multipath alone" in capsys.readouterr().out
     text = (tmp_path / "optimizer_step_quick.md").read_text()
     assert "| torch AdamW, foreach |" in text
     assert text.count("| PSAGA") == 3
-    assert "scrapl-loss was not measured: --no-peers" in text
+    assert "scrapl-loss was not measured: the peers are not available (--no-peers)" in text
     seconds = json.loads((tmp_path / "optimizer_step_quick.json").read_text())["seconds"]
     assert {len(samples) for samples in seconds.values()} == {2}
-
-
-def test_optimizer_steps_are_compared_within_a_turn():
-    report = {
-        "facts": {"weights": 9, "tensors": 1, "paths": 2, "threads": 1, "turns": 3},
-        "environment": {
-            "machine": {"processor": "P", "load": 0.0, "system": "S"}, "ours": {"torch": "2"}
-        },
-        "seconds": {
-            optimizer_step.ADAMW: [1.0, 2.0, 4.0],
-            "PSAGA": [2.0, 3.0, 4.0],
-            optimizer_step.HOOK: [20.0, 10.0, 40.0],
-        },
-    }  # fmt: skip
-    text = optimizer_step.as_markdown(report)
-    assert "| PSAGA | 3000.00 | 2500.00-3500.00 | 1.50 | 0.10 |" in text
-
-
-def test_theta_importance_is_extrapolated_from_some_paths():
-    mine = {
-        "clock": {"wall": 2.0, "processor": 1.0}, "residual": 0.01, "keys": [[4, 0], [4, 1]],
-        "curvature": [[1.0, 2.0], [3.0, 4.0]], "settings": {"weights": 9, "products": 7},
-    }  # fmt: skip
-    other = {
-        "clocks": [{"wall": 30.0, "processor": 20.0}],
-        "keys": [[4, 1]],
-        "values": [[2.0, 2.0]],
-    }
-    report = {
-        "threads": 1, "cases": {"dense": {"ours": mine, "peer": other}},
-        "environment": {
-            "machine": {"processor": "P", "load": 0.0, "system": "S"}, "ours": {"torch": "2"}
-        },
-    }  # fmt: skip
-    text = theta_importance.as_markdown(report)
-    assert "| scrapl-loss, extrapolated | all 2 | 60 | 40 |" in text
-    assert "| **ratio** | | **30** | **40** |" in text
-    assert "median 0.750, quartiles 0.625 to 0.875, from 0.500 to 1.000" in text
 
 
 def test_scattering_of_images_needs_its_peer(monkeypatch, capsys):

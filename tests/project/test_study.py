@@ -1,13 +1,15 @@
 """The study of samplers and optimizers: its problem with a known answer, its tables, its resume."""
 
 import json
+import shutil
+from pathlib import Path
 
 import pytest
 import torch
 
 from benchmarks.study import quadratic, run
 from benchmarks.study.problems import PROBLEMS
-from benchmarks.study.report import Row, rows
+from benchmarks.study.report import Row, rows, write
 from benchmarks.study.schemes import SCHEMES
 from benchmarks.study.train import train
 
@@ -41,7 +43,7 @@ def test_schemes_train(name):
 def test_learning_rates_come_from_tuning():
     def record(lr, error, stage="tune"):
         return {
-            "run": {"stage": stage, "problem": "p", "scheme": "s"}, "lr": lr, "validation": [error],
+            "run": {"stage": stage, "problem": "p", "scheme": "s", "lr": lr}, "validation": [error],
         }  # fmt: skip
 
     records = [record(0.1, 5.0), record(0.2, 3.0), record(0.3, 1.0, stage="final")]
@@ -66,10 +68,16 @@ def test_intervals_are_those_of_student():
 
 def test_rows_are_ranked_and_diverged_schemes_left_out():
     def record(scheme, error):
-        where = {"stage": "final", "problem": "granular", "scheme": scheme}
+        where = {"stage": "final", "problem": "granular", "scheme": scheme, "lr": 0.1}
         return {
-            "run": where, "lr": 0.1, "test": [error, error], "steps": 3, "milliseconds": 2.0,
+            "run": where, "test": [error, error], "steps": 3, "milliseconds": 2.0,
         }  # fmt: skip
 
     records = [record("b", 30.0), record("a", 20.0), record("c", float("nan"))]
     assert [row.scheme for row in rows(records, "granular")] == ["a", "b"]
+
+
+def test_the_committed_tables_are_those_of_the_committed_runs(tmp_path):
+    copy = shutil.copy(run.RESULTS, tmp_path)
+    write(Path(copy))
+    assert (tmp_path / "study.md").read_text() == run.RESULTS.with_suffix(".md").read_text()
