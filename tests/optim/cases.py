@@ -10,17 +10,10 @@ from multipath.testing import QuadraticLoss
 LR = 0.01
 
 
-class Quadratic(PathDecomposedLoss):
-    """L_p = (p + 1) sum_d (input_d - target_d - p)^2, of minima and curvatures that differ."""
-
-    def path_losses(self, input, target, indices):
-        p = torch.as_tensor(indices, dtype=input.dtype)[:, None, None]
-        return ((p + 1) * (input - target - p) ** 2).sum(dim=-1)
-
-    def gradient(self, w, target, p):
-        """By hand: with respect to an input that is the same for the whole batch."""
-        means = target.double().mean(dim=0).tolist()
-        return [2 * (p + 1) * (w_i - mean - p) for w_i, mean in zip(w, means, strict=True)]
+def gradient(loss, w, target, p):
+    """That of QuadraticLoss by hand, where the input is the same for the whole batch."""
+    goals = target.double().mean(dim=0) + p / len(loss.paths)
+    return [2 * (p + 1) * (w_i - goal) for w_i, goal in zip(w, goals.tolist(), strict=True)]
 
 
 class Given(PathDecomposedLoss):
@@ -62,11 +55,6 @@ class Model(torch.nn.Module):
 def targets(seed, steps, dtype=torch.float64):
     generator = torch.Generator().manual_seed(seed)
     return torch.randn(steps, 3, 5, generator=generator, dtype=torch.float64).to(dtype)
-
-
-def skewed(n_paths):
-    values = torch.arange(1, n_paths + 1, dtype=torch.float64)
-    return values / values.sum()
 
 
 def train(optimizer, criterion, model, batches, factor=1.0):
