@@ -1,6 +1,5 @@
 """Every sampler, in one table that feeds all tests of laws: a new sampler joins with one row."""
 
-from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -121,15 +120,6 @@ def possible_draws(name, n_paths):
     """The k in 1, 2, 3 that this sampler can make."""
     case = CASES[name]
     return [k for k in (1, 2, 3) if k <= n_paths or not (case.distinct or case.limited)]
-
-
-def law_of(sampler, n_draws):
-    """Probability of each draw."""
-    law = Counter()
-    for indices, probability in sampler.enumerate(n_draws):
-        assert len(indices) == n_draws
-        law[indices] += probability
-    return law
 
 
 def batch(dtype=torch.float64):
