@@ -13,8 +13,7 @@ from multipath import PathTable
 from multipath._plots import importance as _plot
 from multipath.applications.cli.main import main
 from multipath.applications.matching import importance as importance_run
-from multipath.applications.matching import presets
-from multipath.applications.matching.importance import inside, measure, published_examples
+from multipath.applications.matching.importance import measure, published_examples
 from multipath.applications.matching.module import SoundMatching
 from multipath.applications.matching.objectives import scattering_loss
 from multipath.applications.matching.presets import preset
@@ -22,14 +21,13 @@ from multipath.applications.matching.tasks.data import seeded
 from multipath.errors import ConfigurationError, InputError
 from multipath.importance import ThetaImportance, theta_importance
 from multipath.transforms import MultiResolutionSTFT
-from tests.applications.tiny import TASKS, TINY, TINY_GRANULAR, TINY_TR808
+from tests.applications.tiny import TINY, TINY_GRANULAR, TINY_TR808, use_tiny_presets
 
 
 @pytest.fixture(autouse=True)
 def tiny_presets(monkeypatch):
     """The commands see tasks of a blink."""
-    for name, config in TASKS.items():
-        monkeypatch.setitem(presets.PRESETS[name], "quick", config)
+    use_tiny_presets(monkeypatch)
 
 
 def command(*arguments):
@@ -56,7 +54,7 @@ def test_measures_the_encoder_a_run_begins_with_on_its_first_batches():
         sounds = model.sounds(batch.targets.take(slice(count)))
         batches.append((model.features(sounds), sounds, batch.nuisance[:count]))
     by_hand = theta_importance(
-        scattering_loss(config), model.encoder, model.synth, batches, method="gradient"
+        scattering_loss(config.task), model.encoder, model.synth, batches, method="gradient"
     )
     assert torch.equal(found.curvature, by_hand.curvature)
     assert found.parameters == ("AM", "FM")
@@ -101,11 +99,11 @@ def test_no_examples_are_refused(settings):
 @pytest.mark.slow
 def test_inside_is_the_rectangle(synth):
     config = preset("paper", synth=synth)
-    paths = scattering_loss(config).paths
+    paths = scattering_loss(config.task).paths
     (slow, fast), (flat, steep) = config.task.ranges.am, config.task.ranges.fm
     for spacings in (0.0, 0.5, 1.0):
         wider = 2 ** (spacings / 2) + 1e-6  # two wavelets an octave, both ways
-        for path, found in zip(paths, inside(config, paths, spacings).tolist(), strict=True):
+        for path, found in zip(paths, config.task.inside(paths, spacings).tolist(), strict=True):
             rate, scale = path.metadata["rate"], path.metadata["scale"]
             expected = (
                 scale > 0
@@ -117,18 +115,17 @@ def test_inside_is_the_rectangle(synth):
 
 def test_inside_has_both_spins_and_the_edges():
     config = preset("paper", synth="fast-moderate")
-    paths = scattering_loss(config).paths
-    chosen = [path.metadata for path, yes in zip(paths, inside(config, paths), strict=True) if yes]
+    paths = scattering_loss(config.task).paths
+    inside = config.task.inside(paths)
+    chosen = [path.metadata for path, yes in zip(paths, inside, strict=True) if yes]
     assert sorted({m["spin"] for m in chosen}) == [-1, 1]
     assert min(m["rate"] for m in chosen) == pytest.approx(2.8)  # 2.7999999999999954
 
 
-def test_inside_of_other_things_is_refused():
-    config = preset("quick", "granular")
-    with pytest.raises(ConfigurationError, match="only chirplets have a rectangle"):
-        inside(config, PathTable(3))
+def test_other_tasks_have_no_rectangle_and_other_paths_no_place():
+    assert TINY_GRANULAR.task.inside(PathTable(3)) is None
     with pytest.raises(ConfigurationError, match="must have a rate and a scale"):
-        inside(TINY, PathTable(3))
+        TINY.task.inside(PathTable(3))
 
 
 # The command
@@ -143,8 +140,7 @@ def test_command_writes_prints_and_cleans_up(tmp_path, capsys):
     result = ThetaImportance.load(out)
     assert str(result) in printed
     assert "examples: 3, batches: 1, largest relative residual: " in printed
-    config = presets.preset("quick", synth="fast-fast")
-    chosen = inside(config, result.paths)
+    chosen = preset("quick", synth="fast-fast").task.inside(result.paths)
     assert f"{float(chosen.double().mean()):.1%}" in printed
     assert f"{result.share(chosen):.1%}" in printed
     assert result.settings["tolerance"] == 0.1
@@ -312,10 +308,10 @@ def test_world_size_without_torchrun_is_refused(tmp_path, capsys, monkeypatch):
 def test_processes_share_the_work(tmp_path):
     script = tmp_path / "shared.py"
     script.write_text(
-        "from multipath.applications.matching import presets\n"
+        "from pytest import MonkeyPatch\n"
         "from multipath.applications.cli.main import main\n"
-        "from tests.applications.tiny import TINY\n"
-        "presets.PRESETS['chirplet']['quick'] = TINY\n"
+        "from tests.applications.tiny import use_tiny_presets\n"
+        "use_tiny_presets(MonkeyPatch())\n"
         "main()\n"
     )
     root = os.getcwd()
@@ -353,7 +349,7 @@ def result_of(paths, seed=0):
 
 
 def test_plane_shows_ratios_and_outlines_paths(tmp_path):
-    paths = scattering_loss(TINY).paths
+    paths = scattering_loss(TINY.task).paths
     result = result_of(paths)
     chosen = torch.zeros(len(paths), dtype=torch.bool)
     chosen[5] = True
@@ -374,7 +370,7 @@ def test_plane_shows_ratios_and_outlines_paths(tmp_path):
 
 
 def test_colours_are_centred_at_uniform():
-    paths = scattering_loss(TINY).paths
+    paths = scattering_loss(TINY.task).paths
     curvature = torch.ones(1, len(paths))
     curvature[0, 3], curvature[0, 4] = 20.0, 0.0
     figure = ThetaImportance(paths, ("a",), curvature).plot()

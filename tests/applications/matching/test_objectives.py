@@ -209,7 +209,7 @@ def test_signals_shorter_than_every_window_are_refused():
     scattering = dataclasses.replace(TINY.task.scattering, J=3, T=8)
     config = TINY.changed(loss="mss-revisited", n_samples=32, max_shift=1, scattering=scattering)
     with pytest.raises(ConfigurationError, match="32 samples are too short for a scale of 67"):
-        LOSSES["mss-revisited"].build(LossContext(config, lambda: []))
+        LOSSES["mss-revisited"].build(LossContext(config.task, config.objective, lambda: []))
 
 
 def test_kpaths_draws_by_the_energy_of_training_targets():
@@ -226,10 +226,12 @@ def test_kpaths_draws_by_the_energy_of_training_targets():
 
 
 def test_probabilities_measured_for_another_synthesizer_are_pointed_out(tmp_path, caplog):
-    count = len(scattering_loss(TINY).paths)
-    curvature = torch.rand(2, count, generator=torch.Generator().manual_seed(0))
+    paths = scattering_loss(TINY.task).paths
+    curvature = torch.rand(2, len(paths), generator=torch.Generator().manual_seed(0))
     made_for = {"task": "chirplet slow-slow"}
-    result = ThetaImportance(scattering_loss(TINY).paths, ("AM", "FM"), curvature, None, made_for)
+    result = ThetaImportance(
+        scattering_loss(TINY.task).paths, ("AM", "FM"), curvature, None, made_for
+    )
     result.save(tmp_path / "pi.pt")
     config = TINY.changed(loss="scrapl", probabilities=str(tmp_path / "pi.pt"), steps=1)
     run(config, tmp_path / "run")
