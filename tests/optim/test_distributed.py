@@ -171,13 +171,9 @@ def resumed(name, model, criterion, optimizer, file):
 @pytest.fixture(scope="module")
 def ranks(tmp_path_factory):
     folder = tmp_path_factory.mktemp("ranks")
-    threads, os.environ["OMP_NUM_THREADS"] = os.environ.get("OMP_NUM_THREADS"), "1"
-    try:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("OMP_NUM_THREADS", "1")
         torch.multiprocessing.spawn(rank_main, (str(folder),), nprocs=2)
-    finally:
-        os.environ.pop("OMP_NUM_THREADS")
-        if threads is not None:
-            os.environ["OMP_NUM_THREADS"] = threads
     return [torch.load(folder / f"results{rank}.pt") for rank in (0, 1)]
 
 

@@ -9,8 +9,6 @@ from multipath.samplers import Energy
 from multipath.testing import QuadraticLoss
 from multipath.transforms import MultiResolutionSTFT
 
-from .cases import batch
-
 
 def test_energy_measures_targets_without_gradients():
     loss = TransformLoss(MultiResolutionSTFT([64, 256], [16, 64]))
@@ -50,15 +48,6 @@ def test_energies_measured_on_targets_take_all_settings():
     expected = 0.8 * squares / squares.sum() + 0.2 * kept / kept.sum()
     torch.testing.assert_close(sampler.probabilities, expected)
     assert not sampler.replacement
-
-
-def test_a_running_energy_converges_to_the_energies_of_the_targets():
-    loss, y = QuadraticLoss(4, weights=[0.4, 0.3, 0.2, 0.1]), batch()[1]
-    criterion = StochasticLoss(loss, Energy.running(floor=0.2), n_draws=3, generator=0)
-    for _ in range(30):
-        criterion(*batch())
-    expected = Energy.from_targets(loss, [y], floor=0.2).probabilities
-    torch.testing.assert_close(criterion.sampler.probabilities, expected, rtol=1e-12, atol=0)
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,5 @@
 """Draws of distinct paths at one random offset: shares, rounding and enumeration."""
 
-import math
-
 import pytest
 import torch
 from hypothesis import example, given
@@ -11,19 +9,7 @@ from multipath import PathTable, StochasticLoss
 from multipath.samplers import AdaptiveImportance, Importance, Stratified
 from multipath.samplers._systematic import look_up
 from multipath.testing import QuadraticLoss
-from multipath.testing._laws import law_of
-
-
-def mean_counts(sampler, n_draws):
-    """Of every path, summed exactly over a law whose probabilities sum to 1."""
-    law = law_of(sampler, n_draws)
-    assert math.fsum(law.values()) == pytest.approx(1, rel=1e-13)
-    n_paths = len(sampler.probabilities)
-    assert all(0 <= index < n_paths for indices in law for index in indices)
-    return torch.tensor(
-        [math.fsum(law[i] * i.count(path) for i in law) for path in range(n_paths)],
-        dtype=torch.float64,
-    )
+from multipath.testing._laws import law_of, moments
 
 
 @given(
@@ -61,7 +47,7 @@ def test_every_path_is_drawn_as_often_as_its_weight_supposes(masses, n_draws, la
     for sampler in samplers:
         StochasticLoss(QuadraticLoss(len(pi)), sampler, n_draws)
         expected = n_draws * sampler.inclusion(n_draws)
-        torch.testing.assert_close(mean_counts(sampler, n_draws), expected, rtol=1e-12, atol=0)
+        torch.testing.assert_close(moments(sampler, n_draws)[0], expected, rtol=1e-12, atol=0)
     if n_draws == 1:
         for sampler in (samplers[0], samplers[2]):
             torch.testing.assert_close(sampler.inclusion(1), pi, rtol=1e-15, atol=0)
@@ -72,10 +58,12 @@ def test_what_is_nearly_certain_leaves_the_rest_possible(n_draws):
     rare = [1e-13] if n_draws == 1 else [0.5, 1e-13]
     pi = torch.tensor([1 - sum(rare), *rare], dtype=torch.float64)
     adaptive = AdaptiveImportance(floor=0.0, replacement=False)
-    adaptive.bind(PathTable(len(pi)))
+    samplers = [Importance(pi, replacement=False), adaptive]
+    for sampler in samplers:
+        sampler.bind(PathTable(len(pi)))
     adaptive.observe(torch.arange(len(pi)), pi)
-    for sampler in (Importance(pi, replacement=False), adaptive):
-        counts = mean_counts(sampler, n_draws)
+    for sampler in samplers:
+        counts = moments(sampler, n_draws)[0]
         assert (counts > 0).all()
         every = torch.arange(len(pi))
         for shares in (sampler.inclusion(n_draws), sampler.shares(every, n_draws)):

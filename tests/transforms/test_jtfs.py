@@ -100,20 +100,6 @@ FREQUENTIAL_CASES = [
 ]
 
 
-@pytest.mark.slow
-def test_jtfs_twin_agrees_with_golden_values():
-    golden = load("jtfs_small")
-    settings = golden.settings
-    assert jtfs_keys(settings) == golden.keys
-    layer = scalogram(golden.x, settings["J"], settings["Q"][0], settings["T"])
-    for row in range(0, len(golden.stored), 6):
-        key = golden.keys[golden.stored[row]]
-        path = jtfs_path(golden.x, *key, settings, unpad=False, first_layer=layer)
-        assert path.shape == tuple(golden.padded_shape)
-        assert_near(path.ravel()[:: golden.entry_stride], golden.values[row], 2e-6, key)
-        np.testing.assert_allclose(np.linalg.norm(path), golden.norms[row], rtol=1e-6)
-
-
 @pytest.mark.parametrize("unpad", [True, False])
 @pytest.mark.parametrize(
     "settings",

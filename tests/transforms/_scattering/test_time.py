@@ -41,40 +41,24 @@ def test_tile_size_changes_nothing(transform, monkeypatch):
             assert_near(a, b)
 
 
+@pytest.mark.parametrize("learning", [(True, False), (True, True), (False, True)], ids=str)
 @pytest.mark.slow
-def test_pairs_equal_two_calls(transform):
+def test_pairs_equal_two_calls(transform, learning):
     chosen = [5, 0, 5, *some_paths(transform)]
-    x, y = noise(2, 2, N).requires_grad_(), 1e3 * noise(2, 2, N, seed=1)
-    of_x, of_y = transform.coefficient_pairs(x, y, chosen)
-    expected_x, expected_y = transform.coefficients(x, chosen), transform.coefficients(y, chosen)
-    for actual, expected in ((of_x, expected_x), (of_y, expected_y)):
-        for a, b in zip(actual, expected, strict=True):
-            assert_near(a.detach(), b.detach())
-    assert not any(c.requires_grad for c in of_y)
-    gradient, alone = (
-        torch.autograd.grad(sum((a * b).sum() for a, b in zip(c, of_y, strict=True)), x)[0]
-        for c in (of_x, expected_x)
-    )
-    assert_near(gradient, alone)
-
-
-@pytest.mark.slow
-def test_pairs_give_the_second_its_gradient_where_it_asks_for_one(transform):
-    chosen = some_paths(transform)
-    for x_learns in (True, False):
-        x, y = noise(2, N).requires_grad_(x_learns), noise(2, N, seed=1).requires_grad_()
-        wanted = [x, y] if x_learns else [y]
-        found = []
-        for of_x, of_y in (
-            transform.coefficient_pairs(x, y, chosen),
-            (transform.coefficients(x, chosen), transform.coefficients(y, chosen)),
-        ):
-            total = sum((a - b).square().sum() for a, b in zip(of_x, of_y, strict=True))
-            found.append(torch.autograd.grad(total, wanted))
-        for a, b in zip(*found, strict=True):
-            assert_near(a, b)
-        with torch.no_grad():
-            assert not any(c.requires_grad for c in transform.coefficient_pairs(x, y, chosen)[1])
+    x, y = noise(2, 2, N), 1e3 * noise(2, 2, N, seed=1)
+    wanted = [signal.requires_grad_() for signal, it in zip((x, y), learning, strict=True) if it]
+    found = []
+    for of_x, of_y in (
+        transform.coefficient_pairs(x, y, chosen),
+        (transform.coefficients(x, chosen), transform.coefficients(y, chosen)),
+    ):
+        assert all(c.requires_grad == learning[1] for c in of_y)
+        total = sum((a * b).sum() for a, b in zip(of_x, of_y, strict=True))
+        found.append([*of_x, *of_y, *torch.autograd.grad(total, wanted)])
+    for a, b in zip(*found, strict=True):
+        assert_near(a.detach(), b.detach())
+    with torch.no_grad():
+        assert not any(c.requires_grad for c in transform.coefficient_pairs(x, y, chosen)[1])
 
 
 def test_backward_twice(transform):
