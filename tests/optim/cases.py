@@ -71,9 +71,8 @@ def train(optimizer, criterion, model, batches, factor=1.0):
 ZERO = torch.zeros(1, 2, dtype=torch.float64)
 
 
-def make(kind=PSAGA, n_paths=4, sampler=None, start=1.0, loss=None, reweight=True, **options):
-    loss = loss or QuadraticLoss(n_paths)
-    criterion = StochasticLoss(loss, sampler, generator=0, reweight=reweight)
+def make(kind=PSAGA, n_paths=4, sampler=None, start=1.0, loss=None, **options):
+    criterion = StochasticLoss(loss or QuadraticLoss(n_paths), sampler, generator=0)
     x = torch.nn.Parameter(torch.full_like(ZERO, start))
     return criterion, x, kind([x], criterion, **{"lr": 0.01, **options})
 

@@ -15,8 +15,6 @@ from multipath.testing._checks import same
 
 from .cases import OPTIMIZERS
 
-DTYPES = [torch.float32, torch.float64, torch.bfloat16]
-
 
 class Trainee(torch.nn.Module):
     """A layer and the criterion that trains it, saved together."""
@@ -46,7 +44,7 @@ def train(trainee, optimizer, steps, dtype):
 
 
 @pytest.mark.parametrize("name", OPTIMIZERS)
-@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])
 @pytest.mark.slow
 def test_a_parent_module_is_one_checkpoint(name, dtype, tmp_path):
     kind, options = OPTIMIZERS[name]

@@ -1,6 +1,5 @@
 """A sampler serves one loss, and says what it cannot do."""
 
-import copy
 from contextlib import nullcontext
 
 import pytest
@@ -34,8 +33,6 @@ def test_one_sampler_does_not_serve_two_losses():
         with pytest.raises(ConfigurationError, match="with another table of paths; make one"):
             StochasticLoss(QuadraticLoss(costly, weights=weights), first.sampler)
         assert torch.equal(first.sampler.probabilities, before)
-        for same in (first.sampler, copy.deepcopy(first.sampler)):
-            StochasticLoss(QuadraticLoss(3, weights=weights), same)
     by_rate = Stratified("rate")
     for rates, message in (([1, 1, 2], None), ([1, 2, 1], "with another table of paths")):
         table = PathTable(Path(i, metadata={"rate": rate}) for i, rate in enumerate(rates))

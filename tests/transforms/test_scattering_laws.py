@@ -15,7 +15,6 @@ from multipath.transforms import JTFS, Scattering1D
 from .cases import SCATTERINGS, assert_near, noise, random_subset
 
 N = 512
-
 SHARED = {name: make() for name, make in SCATTERINGS.items()}
 
 
