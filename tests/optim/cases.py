@@ -10,17 +10,10 @@ from multipath.testing import QuadraticLoss
 LR = 0.01
 
 
-class Quadratic(PathDecomposedLoss):
-    """L_p = (p + 1) sum_d (input_d - target_d - p)^2, of minima and curvatures that differ."""
-
-    def path_losses(self, input, target, indices):
-        p = torch.as_tensor(indices, dtype=input.dtype)[:, None, None]
-        return ((p + 1) * (input - target - p) ** 2).sum(dim=-1)
-
-    def gradient(self, w, target, p):
-        """By hand: with respect to an input that is the same for the whole batch."""
-        means = target.double().mean(dim=0).tolist()
-        return [2 * (p + 1) * (w_i - mean - p) for w_i, mean in zip(w, means, strict=True)]
+def gradient(loss, w, target, p):
+    """That of QuadraticLoss by hand, where the input is the same for the whole batch."""
+    goals = target.double().mean(dim=0) + p / len(loss.paths)
+    return [2 * (p + 1) * (w_i - goal) for w_i, goal in zip(w, goals.tolist(), strict=True)]
 
 
 class Given(PathDecomposedLoss):
@@ -64,11 +57,6 @@ def targets(seed, steps, dtype=torch.float64):
     return torch.randn(steps, 3, 5, generator=generator, dtype=torch.float64).to(dtype)
 
 
-def skewed(n_paths):
-    values = torch.arange(1, n_paths + 1, dtype=torch.float64)
-    return values / values.sum()
-
-
 def train(optimizer, criterion, model, batches, factor=1.0):
     """The weights after every step."""
     trajectory = []
@@ -83,9 +71,8 @@ def train(optimizer, criterion, model, batches, factor=1.0):
 ZERO = torch.zeros(1, 2, dtype=torch.float64)
 
 
-def make(kind=PSAGA, n_paths=4, sampler=None, start=1.0, loss=None, reweight=True, **options):
-    loss = loss or QuadraticLoss(n_paths)
-    criterion = StochasticLoss(loss, sampler, generator=0, reweight=reweight)
+def make(kind=PSAGA, n_paths=4, sampler=None, start=1.0, loss=None, **options):
+    criterion = StochasticLoss(loss or QuadraticLoss(n_paths), sampler, generator=0)
     x = torch.nn.Parameter(torch.full_like(ZERO, start))
     return criterion, x, kind([x], criterion, **{"lr": 0.01, **options})
 

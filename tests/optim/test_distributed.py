@@ -63,6 +63,17 @@ def whole(tensor):
     return (tensor.full_tensor() if isinstance(tensor, DTensor) else tensor).detach().clone()
 
 
+def learn(part):
+    """What a sampler that learns draws from its part of each batch, and what it has learned."""
+    criterion = StochasticLoss(QuadraticLoss(6), AdaptiveImportance(), n_draws=2, generator=0)
+    draws = []
+    for batch in torch.randn(8, 4, 3, generator=torch.Generator().manual_seed(1)).double():
+        x = batch[part].requires_grad_()
+        criterion(x, torch.zeros_like(x)).backward()
+        draws.append(criterion.last_draw.indices)
+    return torch.stack(draws), criterion.sampler.state_dict()["estimates"]
+
+
 def weight():
     return torch.nn.Parameter(torch.ones(1, 3))
 
@@ -136,6 +147,7 @@ def rank_main(rank, folder):
             for kept in entry.values()
             if isinstance(kept, torch.Tensor)
         ]
+    results["learned"] = learn(part)
     results["seeds"] = {
         (name, seeds): message(check, seeds == "equal" or rank)
         for name, check in SEEDED.items()
@@ -159,13 +171,9 @@ def resumed(name, model, criterion, optimizer, file):
 @pytest.fixture(scope="module")
 def ranks(tmp_path_factory):
     folder = tmp_path_factory.mktemp("ranks")
-    threads, os.environ["OMP_NUM_THREADS"] = os.environ.get("OMP_NUM_THREADS"), "1"
-    try:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("OMP_NUM_THREADS", "1")
         torch.multiprocessing.spawn(rank_main, (str(folder),), nprocs=2)
-    finally:
-        os.environ.pop("OMP_NUM_THREADS")
-        if threads is not None:
-            os.environ["OMP_NUM_THREADS"] = threads
     return [torch.load(folder / f"results{rank}.pt") for rank in (0, 1)]
 
 
@@ -189,6 +197,14 @@ def test_sharded_state_follows_the_parameter(ranks, name):
         for of_parameter, same_placement, of_state in rank["fsdp state", name]:
             assert same_placement
             assert of_state == of_parameter
+
+
+def test_two_ranks_learn_what_one_learns_from_the_joint_batch(ranks):
+    draws, estimates = learn(slice(None))
+    for rank in ranks:
+        assert torch.equal(rank["learned"][0], draws)
+        learned = rank["learned"][1]
+        torch.testing.assert_close(learned, estimates, rtol=1e-12, atol=0, equal_nan=True)
 
 
 @pytest.mark.parametrize("name", SEEDED)

@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from multipath import PathDecomposedLoss, StochasticLoss
+from multipath import StochasticLoss
 from multipath.optim import PAdam
 
 from .cases import Given, Model, train
@@ -26,7 +26,7 @@ def test_bfloat16_moments_do_not_stall():
     """beta2 = 0.999 moves the root by 0.05 % a step, an eighth of bfloat16's half spacing."""
     roots = {}
     for state_dtype in (torch.float32, torch.bfloat16):
-        criterion = StochasticLoss(Linear(1), generator=0)
+        criterion = StochasticLoss(Given(1), generator=0)
         x = torch.nn.Parameter(torch.zeros(1, 512))
         optimizer = PAdam([x], criterion, lr=0.0, state_dtype=state_dtype)
         generator = torch.Generator().manual_seed(0)
@@ -45,10 +45,3 @@ def test_bfloat16_moments_do_not_stall():
     for _ in range(3000):
         stalled = torch.sqrt(0.999 * stalled.float() ** 2 + 0.001).bfloat16()
     assert stalled > 3
-
-
-class Linear(PathDecomposedLoss):
-    """The target is the gradient."""
-
-    def path_losses(self, input, target, indices):
-        return (input * target).sum(dim=-1).expand(len(indices), -1)

@@ -1,6 +1,5 @@
 """Path-wise optimizers behave like those of torch: every habit of a training loop, a row each."""
 
-import copy
 import pickle
 
 import pytest
@@ -9,64 +8,27 @@ import torch
 from multipath import StochasticLoss
 from multipath.samplers import Importance
 from multipath.testing import QuadraticLoss
+from multipath.testing._run import Run
 
 from .cases import OPTIMIZERS
 
 every_optimizer = pytest.mark.parametrize("name", OPTIMIZERS)
 
 
-class Run:
-    """A tiny model in training: x of shape (1, 2) and a bias, three unequal paths."""
-
-    def __init__(self, name, dtype=torch.float64, seed=0, **options):
-        kind, switches = OPTIMIZERS[name]
-        sampler = Importance(torch.tensor([0.5, 0.3, 0.2]))
-        self.criterion = StochasticLoss(QuadraticLoss(3), sampler, generator=seed)
-        start = torch.tensor([[1.0, -2.0]], dtype=dtype)
-        self.x, self.bias = (torch.nn.Parameter(start * factor) for factor in (1, 0.1))
-        self.optimizer = kind(
-            [self.x, self.bias], self.criterion, **{"lr": 0.01, **switches, **options}
-        )
-
-    def loss(self, factor=1.0):
-        value = self.x + self.bias
-        return factor * self.criterion(value, torch.full_like(value, 0.3))
-
-    def step(self, n=1):
-        for _ in range(n):
-            self.optimizer.zero_grad()
-            self.loss().backward()
-            self.optimizer.step()
-        return self
-
-    @property
-    def weights(self):
-        return torch.cat([self.x, self.bias]).detach().clone()
-
-
-def same(first, second, exact=True):
-    if exact:
-        return torch.equal(first.weights, second.weights)
-    return torch.allclose(first.weights, second.weights, rtol=1e-6, atol=1e-9)
-
-
-@every_optimizer
-def test_gradient_clipping_acts_before_the_step(name):
-    clipped, by_hand = Run(name), Run(name)
-    for run in (clipped, by_hand):
-        run.loss().backward()
-    torch.nn.utils.clip_grad_norm_([clipped.x, clipped.bias], 0.1)
-    norm = torch.stack([by_hand.x.grad, by_hand.bias.grad]).norm()
-    for parameter in (by_hand.x, by_hand.bias):
-        parameter.grad *= 0.1 / (norm + 1e-6)
-    for run in (clipped, by_hand):
-        run.optimizer.step()
-    assert same(clipped, by_hand)
+def start(name, **options):
+    """Two parameters of shape (1, 2) in training, and three unequal paths."""
+    kind, switches = OPTIMIZERS[name]
+    sampler = Importance(torch.tensor([0.5, 0.3, 0.2]))
+    criterion = StochasticLoss(QuadraticLoss(3), sampler, generator=0)
+    values = torch.tensor([[1.0, -2.0]], dtype=torch.float64)
+    parameters = [torch.nn.Parameter(factor * values) for factor in (1, 0.1)]
+    options = {"lr": 0.01, **switches, **options}
+    return Run(criterion, parameters, lambda params: kind(params, criterion, **options))
 
 
 @every_optimizer
 def test_schedulers_that_cycle_betas(name):
-    run = Run(name)
+    run = start(name)
     scheduler = torch.optim.lr_scheduler.OneCycleLR(run.optimizer, 0.05, total_steps=12)
     for _ in range(11):
         run.step()
@@ -76,59 +38,8 @@ def test_schedulers_that_cycle_betas(name):
 
 @every_optimizer
 def test_rates_may_be_tensors(name):
-    assert same(Run(name, lr=torch.tensor(0.01, dtype=torch.float64)).step(5), Run(name).step(5))
-
-
-@every_optimizer
-def test_weight_decay_is_decoupled(name):
-    plain, decayed = Run(name), Run(name, weight_decay=0.1)
-    before = plain.weights
-    plain.step()
-    decayed.step()
-    torch.testing.assert_close(plain.weights - decayed.weights, 0.01 * 0.1 * before)
-
-
-@every_optimizer
-def test_parameters_without_gradient_stand_still(name):
-    run, other = Run(name, weight_decay=0.1), Run(name, weight_decay=0.1)
-    idle = torch.nn.Parameter(torch.ones(3))
-    run.optimizer.add_param_group({"params": [idle]})
-    for number in range(6):
-        for each in (run, other):
-            each.optimizer.zero_grad()
-            each.loss().backward()
-        if number == 3:
-            run.bias.grad = None
-            before = run.bias.detach().clone()
-        run.optimizer.step()
-        if number == 3:
-            assert torch.equal(run.bias, before)
-        other.optimizer.step()
-    assert torch.equal(idle, torch.ones(3))
-    assert idle not in run.optimizer.state
-    assert run.optimizer.state[run.x]["step"] == 6
-    assert run.optimizer.state[run.bias]["step"] == 5
-
-
-@every_optimizer
-def test_a_group_added_later_begins_its_own_time(name):
-    run = Run(name).step(5)
-    late = torch.nn.Parameter(torch.zeros(1, 2, dtype=torch.float64))
-    run.optimizer.add_param_group({"params": [late], "lr": 0.1})
-    late_loss = run.criterion(run.x + late, torch.ones_like(late))
-    run.optimizer.zero_grad()
-    late_loss.backward()
-    run.optimizer.step()
-    assert run.optimizer.state[late]["step"] == 1
-    alone = Run(name)  # its first step is the first of any optimizer
-    (path,) = run.criterion.last_draw.indices.tolist()
-    alone.criterion._pending = alone.criterion.make_draw([path])
-    alone.x.grad = late.grad.clone()
-    alone.optimizer.param_groups[0]["lr"] = 0.1
-    start = alone.x.detach().clone()
-    alone.optimizer.step()
-    tolerance = 0.02 if "bfloat16" in name else 1e-9  # the dither depends on the step
-    torch.testing.assert_close(late, alone.x - start, rtol=tolerance, atol=1e-12)
+    tensor = torch.tensor(0.01, dtype=torch.float64)
+    assert torch.equal(start(name, lr=tensor).step(5).weights, start(name).step(5).weights)
 
 
 @every_optimizer
@@ -151,24 +62,66 @@ def test_mixed_dtypes_in_one_group(name):
 
 @every_optimizer
 def test_gradients_set_to_zero_instead_of_none(name):
-    zeroed, dropped = Run(name), Run(name).step(5)
+    zeroed, dropped = start(name), start(name).step(5)
     for _ in range(5):
         zeroed.optimizer.zero_grad(set_to_none=False)
         zeroed.loss().backward()
         zeroed.optimizer.step()
-    assert same(zeroed, dropped)
+    assert torch.equal(zeroed.weights, dropped.weights)
 
 
 @every_optimizer
-@pytest.mark.parametrize("layout", [torch.channels_last, torch.contiguous_format])
-def test_memory_formats(name, layout):
+def test_hooks_of_torch_run(name):
+    run, calls = start(name), []
+    run.optimizer.register_step_pre_hook(lambda *_: calls.append("before"))
+    run.optimizer.register_step_post_hook(lambda *_: calls.append("after"))
+    run.optimizer.register_load_state_dict_post_hook(lambda _: calls.append("loaded"))
+    run.step()
+    run.optimizer.load_state_dict(run.optimizer.state_dict())
+    assert calls == ["before", "after", "loaded"]
+
+
+@every_optimizer
+def test_parameters_without_gradient_are_not_decayed_and_their_time_stands_still(name):
+    run = start(name, weight_decay=0.1)
+    idle = torch.nn.Parameter(torch.ones(3))
+    run.optimizer.add_param_group({"params": [idle]})
+    run.step(3).backward()
+    first, second = run.parameters
+    before, second.grad = second.detach().clone(), None
+    run.optimizer.step()
+    assert torch.equal(second, before)
+    assert torch.equal(idle, torch.ones(3))
+    assert idle not in run.optimizer.state
+    assert [run.optimizer.state[p]["step"] for p in (first, second)] == [4, 3]
+
+
+@every_optimizer
+def test_a_group_added_later_begins_its_own_time(name):
+    run = start(name).step(5)
+    late = torch.nn.Parameter(torch.zeros(1, 2, dtype=torch.float64))
+    run.optimizer.add_param_group({"params": [late], "lr": 0.1})
+    run.parameters.append(late)
+    run.step()
+    assert run.optimizer.state[late]["step"] == 1
+    alone = start(name, lr=0.1)  # its first step is the first of any optimizer
+    alone.criterion._pending = run.criterion.last_draw
+    x = alone.parameters[0]
+    before, x.grad = x.detach().clone(), late.grad
+    alone.optimizer.step()
+    tolerance = 0.02 if "bfloat16" in name else 1e-9  # the dither depends on the step
+    torch.testing.assert_close(late, x - before, rtol=tolerance, atol=1e-12)
+
+
+@every_optimizer
+def test_memory_formats(name):
     """Blocks of different strides in one group, and one without elements."""
     results = []
-    for fmt in (layout, torch.contiguous_format):
+    for layout in (torch.channels_last, torch.contiguous_format):
         kind, switches = OPTIMIZERS[name]
         criterion = StochasticLoss(QuadraticLoss(3), generator=0)
-        start = torch.linspace(-1, 1, 48).reshape(2, 3, 4, 2)
-        weight = torch.nn.Parameter(start.to(memory_format=fmt))
+        values = torch.linspace(-1, 1, 48).reshape(2, 3, 4, 2)
+        weight = torch.nn.Parameter(values.to(memory_format=layout))
         empty = torch.nn.Parameter(torch.zeros(0, 2))
         optimizer = kind([weight, empty], criterion, lr=0.01, **switches)
         for _ in range(5):
@@ -181,22 +134,10 @@ def test_memory_formats(name, layout):
 
 
 @every_optimizer
-@pytest.mark.parametrize("how", [copy.deepcopy, lambda run: pickle.loads(pickle.dumps(run))])
-def test_copies_and_pickles_go_on_by_themselves(name, how):
-    run = Run(name).step(5)
-    twin = how(run)
+def test_pickles_go_on_by_themselves(name):
+    run = start(name).step(5)
+    twin = pickle.loads(pickle.dumps(run))
     run.step(5)
-    assert not same(run, twin)
-    assert same(run, twin.step(5))
-    assert twin.optimizer.param_groups[0]["params"][0] is twin.x
-
-
-@every_optimizer
-def test_hooks_of_torch_run(name):
-    run, calls = Run(name), []
-    run.optimizer.register_step_pre_hook(lambda *_: calls.append("before"))
-    run.optimizer.register_step_post_hook(lambda *_: calls.append("after"))
-    run.optimizer.register_load_state_dict_post_hook(lambda _: calls.append("loaded"))
-    run.step()
-    run.optimizer.load_state_dict(run.optimizer.state_dict())
-    assert calls == ["before", "after", "loaded"]
+    assert not torch.equal(run.weights, twin.weights)
+    assert torch.equal(run.weights, twin.step(5).weights)
+    assert twin.optimizer.param_groups[0]["params"][0] is twin.parameters[0]

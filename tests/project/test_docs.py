@@ -57,7 +57,7 @@ def source(tmp_path):
 
 
 def test_every_reference_leads_somewhere_and_every_public_name_is_documented(source):
-    # The plots of the gallery take a minute; tests/project/test_gallery.py runs its examples.
+    # The plots of the gallery take a minute; tests/project/test_examples.py runs its examples.
     done = run_sphinx(source, "-W", "-b", "dummy", "-D", "plot_gallery=0")
     assert done.returncode == 0, done.stderr
 

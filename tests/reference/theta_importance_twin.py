@@ -42,22 +42,12 @@ def matrix(loss, encoder, decoder, weights, batch, u, p):
 
 def curvature(loss, encoder, decoder, batches, weights):
     """C, shape (U, P)."""
-    n_parameters = encoder(batches[0][0]).shape[1]
+
+    def radius(u, p):
+        matrices = [matrix(loss, encoder, decoder, weights, batch, u, p) for batch in batches]
+        return torch.stack([torch.linalg.eigvals(m).abs().max() for m in matrices]).mean()
+
+    n_parameters, n_paths = encoder(batches[0][0]).shape[1], len(loss.paths)
     return torch.stack(
-        [
-            torch.stack(
-                [
-                    torch.stack(
-                        [
-                            torch.linalg.eigvals(
-                                matrix(loss, encoder, decoder, weights, batch, u, p)
-                            ).abs().max()
-                            for batch in batches
-                        ]
-                    ).mean()
-                    for p in range(len(loss.paths))
-                ]
-            )
-            for u in range(n_parameters)
-        ]
-    )  # fmt: skip
+        [torch.stack([radius(u, p) for p in range(n_paths)]) for u in range(n_parameters)]
+    )

@@ -1,6 +1,5 @@
 """Every sampler, in one table that feeds all tests of laws: a new sampler joins with one row."""
 
-from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -17,7 +16,7 @@ from multipath.samplers import (
     Stratified,
     Uniform,
 )
-from multipath.testing import QuadraticLoss
+from multipath.testing import QuadraticLoss, SamplerTests
 
 
 @dataclass(frozen=True)
@@ -99,21 +98,17 @@ CASES = {
 UNBIASED = [name for name, case in CASES.items() if not case.biased]
 
 
-def make(name, n_paths, weights=None, labels=None, seasoned=True):
+def make(name, n_paths, seasoned=True):
     """A sampler of the table, bound to n anonymous paths."""
-    sampler = CASES[name].make(range(n_paths) if labels is None else labels)
-    sampler.bind(PathTable(n_paths), weights)
-    return season(sampler, labels) if seasoned else sampler
+    sampler = CASES[name].make(range(n_paths))
+    sampler.bind(PathTable(n_paths))
+    return season(sampler) if seasoned else sampler
 
 
-def season(sampler, labels=None):
-    """Let a sampler that learns see every other path, louder the higher its label."""
+def season(sampler):
+    """Let a sampler that learns see every other path, louder with its index."""
     if sampler.observes is not None:
-        labels = torch.arange(sampler.n_paths) if labels is None else torch.as_tensor(labels)
-        seen = (labels % 2 == 0).nonzero().flatten()
-        for factor in (3.0, 1.0):
-            sampler.wants_observation()
-            sampler.observe(seen, factor * (labels[seen].double() + 1) ** 3)
+        SamplerTests().season(sampler)
     return sampler
 
 
@@ -123,18 +118,9 @@ def possible_draws(name, n_paths):
     return [k for k in (1, 2, 3) if k <= n_paths or not (case.distinct or case.limited)]
 
 
-def law_of(sampler, n_draws):
-    """Probability of each draw."""
-    law = Counter()
-    for indices, probability in sampler.enumerate(n_draws):
-        assert len(indices) == n_draws
-        law[indices] += probability
-    return law
-
-
-def batch(dtype=torch.float64):
-    x = torch.linspace(-1, 2, 6, dtype=dtype).reshape(3, 2).requires_grad_()
-    return x, torch.linspace(0, 1, 6, dtype=dtype).reshape(3, 2)
+def batch():
+    x, y = (torch.linspace(*ends, 6).double().reshape(3, 2) for ends in ((-1, 2), (0, 1)))
+    return x.requires_grad_(), y
 
 
 def gradient_norms(loss, x, y, indices):

@@ -1,6 +1,5 @@
 """A sampler serves one loss, and says what it cannot do."""
 
-import copy
 from contextlib import nullcontext
 
 import pytest
@@ -34,8 +33,6 @@ def test_one_sampler_does_not_serve_two_losses():
         with pytest.raises(ConfigurationError, match="with another table of paths; make one"):
             StochasticLoss(QuadraticLoss(costly, weights=weights), first.sampler)
         assert torch.equal(first.sampler.probabilities, before)
-        for same in (first.sampler, copy.deepcopy(first.sampler)):
-            StochasticLoss(QuadraticLoss(3, weights=weights), same)
     by_rate = Stratified("rate")
     for rates, message in (([1, 1, 2], None), ([1, 2, 1], "with another table of paths")):
         table = PathTable(Path(i, metadata={"rate": rate}) for i, rate in enumerate(rates))
@@ -65,6 +62,17 @@ def test_a_sampler_that_cannot_enumerate_says_so():
 @pytest.mark.parametrize(
     ("make", "message"),
     [
+        (lambda: Importance([0.5, 0.6]), "must sum to 1, got 1.1; divide"),
+        (lambda: Importance([1.5, -0.5]), "must not be negative, got -0.5 for path 1"),
+        (lambda: Importance([float("nan"), 1.0]), "must be finite"),
+        (lambda: Importance([[0.5, 0.5]]), r"vector of shape \(P,\), got \(1, 2\)"),
+        (lambda: Importance([]), "vector of shape"),
+        (lambda: Importance("ab"), "must be numbers, one for each path, got 'ab'"),
+        (lambda: Importance(None), "must be numbers, one for each path, got None"),
+        (lambda: Uniform().probabilities, "part of a StochasticLoss"),
+        (lambda: Energy([0.0, 0.0]), "every path is silent"),
+        (lambda: Energy([1.0, -1.0]), "finite, non-negative"),
+        (lambda: Energy([1.0], floor=1.5), r"floor must lie in \[0, 1\]"),
         (lambda: Energy([1.0], threshold=1.0), r"threshold must lie in \[0, 1\), got 1"),
         (lambda: Energy([1.0], power=-1.0), "power must be finite and not negative, got -1"),
         (lambda: Energy.running(decay=1.0), r"decay must lie in \[0, 1\), got 1"),
@@ -111,3 +119,10 @@ def test_a_sampler_that_cannot_enumerate_says_so():
 def test_refused_settings(make, message):
     with pytest.raises(ConfigurationError, match=message):
         make()
+
+
+def test_unbiased_exactly_when_every_path_is_possible():
+    assert Importance([0.5, 0.5]).unbiased
+    assert not Importance([1.0, 0.0]).unbiased
+    assert not Energy([1.0, 0.0], floor=0.0).unbiased
+    assert Energy([1.0, 0.0], floor=0.1).unbiased

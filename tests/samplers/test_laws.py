@@ -2,12 +2,9 @@
 
 import pytest
 import torch
+from scipy import stats
 
 from .cases import CASES, make, season
-
-
-def close(actual, expected, atol=1e-12):
-    torch.testing.assert_close(actual, expected, rtol=1e-12, atol=atol)
 
 
 @pytest.mark.parametrize(
@@ -23,7 +20,7 @@ def test_a_million_paths(name):
         assert (shares > 0).all()
         if wanted:
             sampler.observe(indices.unique(), torch.ones(len(indices.unique())).double())
-    close(sampler.shares(indices, 8), shares)
+    torch.testing.assert_close(sampler.shares(indices, 8), shares, rtol=1e-12, atol=1e-12)
 
 
 def test_seasoning_changes_the_samplers_that_learn():
@@ -31,3 +28,13 @@ def test_seasoning_changes_the_samplers_that_learn():
         sampler = make(name, 7, seasoned=False)
         before = sampler.probabilities
         assert not torch.allclose(season(sampler).probabilities, before)
+
+
+@pytest.mark.parametrize("n_draws", [3, 8])
+def test_random_subsets_of_large_and_small_share_are_alike(n_draws):
+    """Two algorithms, one law: each pair of 40 paths is as likely as any other."""
+    sampler, generator = make("uniform, distinct", 40), torch.Generator().manual_seed(0)
+    counts = torch.zeros(40)
+    for _ in range(2000):
+        counts[sampler.draw(n_draws, generator)[0]] += 1
+    assert stats.chisquare(counts).pvalue > 1e-6

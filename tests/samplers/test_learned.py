@@ -8,18 +8,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from multipath import Path, PathTable
-from multipath.samplers import (
-    AdaptiveImportance,
-    Energy,
-    Importance,
-    Mixture,
-    Uniform,
-)
+from multipath.samplers import AdaptiveImportance, Energy, Importance, Mixture, Uniform
 
 from .cases import bound
 
 
-def moving_average_law(sampler, factors, history, decay, floor, power=1.0, threshold=0.0):
+def moving_average_law(factors, history, decay, floor, power=1.0, threshold=0.0):
     """Readable twin: averages by a loop over what was observed, then the law by its formula."""
     n_paths = len(factors)
     averages = {}
@@ -76,13 +70,26 @@ def test_learned_laws_against_a_readable_twin(data):
         )
         sampler.observe(torch.tensor(indices), torch.tensor(values, dtype=torch.float64))
         history.append((indices, values))
-    expected = moving_average_law(sampler, factors, history, decay, floor, **options)
+    expected = moving_average_law(factors, history, decay, floor, **options)
     torch.testing.assert_close(sampler.probabilities, expected, rtol=1e-10, atol=1e-14)
     other = type(sampler)(floor=floor, decay=decay, **options)
     other.bind(table, sampler.weights)
     other.load_state_dict(sampler.state_dict())
     if isinstance(sampler, Energy) or not sampler.cost_aware:
         assert torch.equal(other.probabilities, sampler.probabilities)
+
+
+@given(
+    energies=st.lists(st.floats(1e-6, 1e6), min_size=1, max_size=20),
+    floor=st.floats(0, 1),
+    power=st.sampled_from([0.0, 0.5, 1.0, 2.0]),
+    threshold=st.sampled_from([0.0, 0.1]),
+)
+def test_energies_that_are_given_are_such_a_law(energies, floor, power, threshold):
+    pi = Energy(energies, floor, threshold, power).probabilities
+    seen = [(range(len(energies)), energies)]
+    expected = moving_average_law([1.0] * len(energies), seen, 0.0, floor, power, threshold)
+    torch.testing.assert_close(pi, expected, rtol=1e-12, atol=0)
 
 
 @pytest.mark.parametrize("options", [{"threshold": 0.1}, {"floor": 0.0}])

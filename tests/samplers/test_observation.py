@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from multipath import StochasticLoss, TransformLoss
-from multipath.samplers import AdaptiveImportance, Uniform
+from multipath.samplers import AdaptiveImportance, Mixture, Uniform
 from multipath.testing import QuadraticLoss
 from multipath.transforms import MultiResolutionSTFT
 
@@ -117,3 +117,29 @@ def test_an_overflow_is_dropped_and_said_once(caplog):
     assert "gradient_norms of path 1 came as inf" in caplog.text
     assert sampler.state_dict()["estimates"].isnan().tolist() == [False, True, False]
     assert torch.isfinite(sampler.probabilities).all()
+
+
+def test_the_weights_of_a_draw_are_those_before_it_was_observed():
+    loss = QuadraticLoss(4)
+    criterion = StochasticLoss(loss, AdaptiveImportance(decay=0.0), n_draws=2, generator=3)
+    x, y = batch()
+    for step in range(5):
+        before = criterion.sampler.probabilities.clone()
+        criterion(x + step, y)
+        draw = criterion.last_draw
+        torch.testing.assert_close(draw.weights, 0.25 / (2 * before[draw.indices]))
+        assert not torch.equal(criterion.sampler.probabilities, before)
+
+
+def test_a_mixture_tells_every_component_that_wants_to_know():
+    often, seldom, deaf = AdaptiveImportance(), AdaptiveImportance(every=3), Uniform()
+    criterion = StochasticLoss(QuadraticLoss(1), Mixture([often, seldom, deaf]), generator=0)
+    for step in range(4):
+        x = torch.full((1, 1), 1.0 + step, dtype=torch.float64, requires_grad=True)
+        criterion(x, torch.zeros(1, 1, dtype=torch.float64))
+    averages = [float(sampler.state_dict()["estimates"]) for sampler in (often, seldom)]
+    norms = [2.0, 4.0, 6.0, 8.0]  # of 2 x
+    expected = norms[0]
+    for norm in norms[1:]:
+        expected = 0.9 * expected + 0.1 * norm
+    assert averages == pytest.approx([expected, 0.9 * norms[0] + 0.1 * norms[3]])

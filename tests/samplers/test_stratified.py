@@ -7,10 +7,7 @@ from hypothesis import strategies as st
 
 from multipath import Path, PathTable, StochasticLoss
 from multipath.errors import InputError
-from multipath.samplers import (
-    Importance,
-    Stratified,
-)
+from multipath.samplers import Importance, Stratified
 from multipath.testing import QuadraticLoss
 
 

@@ -1,60 +1,42 @@
 """A path of weight 0 adds nothing to the loss: drawing it would waste the step."""
 
+from functools import partial
+
 import pytest
 import torch
 
 from multipath import StochasticLoss
 from multipath.errors import ConfigurationError
-from multipath.samplers import (
-    AdaptiveImportance,
-    Categorical,
-    Energy,
-    Importance,
-    Mixture,
-    Reshuffle,
-    Stratified,
-    Uniform,
-)
+from multipath.samplers import Categorical, Energy, Importance, Reshuffle, Stratified
 from multipath.testing import QuadraticLoss
+from multipath.testing._laws import law_of, mean_weights, moments
+
+from .cases import CASES, UNBIASED
 
 WEIGHTS = torch.tensor([0.2, 0.0, 0.3, 0.0, 0.5, 0.0], dtype=torch.float64)
 ACTIVE = [0, 2, 4]
 LAW = [0.1, 0.4, 0.1, 0.2, 0.1, 0.1]
-ENERGIES = [1.0, 9.0, 2.0, 9.0, 3.0, 9.0]
 STRATA = [[0, 1], [2, 4], [3, 5]]  # the last has no path of positive weight
 
 
 class Given(Categorical):
     """One that does not think of weights at all."""
 
+    def __init__(self, replacement):
+        self.replacement = replacement
+
     @property
     def probabilities(self):
         return torch.tensor(LAW, dtype=torch.float64)
 
 
-def given(replacement):
-    sampler = Given()
-    sampler.replacement = replacement
-    return sampler
-
-
 SAMPLERS = {
-    "uniform": Uniform,
-    "uniform, distinct": lambda: Uniform(replacement=False),
-    "importance": lambda: Importance(LAW),
-    "importance, distinct": lambda: Importance(LAW, replacement=False),
-    "energy": lambda: Energy(ENERGIES),
-    "energy, distinct": lambda: Energy(ENERGIES, replacement=False),
-    "energy, threshold": lambda: Energy(ENERGIES, threshold=0.2),
-    "energy, running": Energy,
-    "adaptive": AdaptiveImportance,
-    "adaptive, distinct": lambda: AdaptiveImportance(replacement=False),
-    "stratified": lambda: Stratified(by=STRATA),
-    "stratified, given": lambda: Stratified(by=STRATA, probabilities=LAW),
-    "reshuffle": Reshuffle,
-    "mixture": lambda: Mixture([Uniform(), Importance(LAW)]),
-    "user's": lambda: given(replacement=True),
-    "user's, distinct": lambda: given(replacement=False),
+    **{name: partial(CASES[name].make, range(6)) for name in UNBIASED},
+    "energy above a threshold": lambda: Energy([1.0, 9.0, 2.0, 9.0, 3.0, 9.0], threshold=0.2),
+    "other strata": lambda: Stratified(by=STRATA),
+    "other strata, given": lambda: Stratified(by=STRATA, probabilities=LAW),
+    "user's": lambda: Given(replacement=True),
+    "user's, distinct": lambda: Given(replacement=False),
 }
 
 
@@ -74,51 +56,28 @@ def test_it_is_never_drawn_while_training(name):
 
 
 @pytest.mark.parametrize("name", SAMPLERS)
-def test_no_possible_draw_holds_it_and_estimates_stay_unbiased(name):
-    estimator = criterion(name)
-    x, y = torch.randn(2, 3, 6, dtype=torch.float64)
-    draws = list(estimator.sampler.enumerate(2))
-    assert {path for indices, _ in draws for path in indices} <= set(ACTIVE)
-    assert sum(probability for _, probability in draws) == pytest.approx(1, abs=1e-12)
-    if estimator.unbiased:
-        mean = sum(p * estimator.estimate(x, y, estimator.make_draw(list(i))) for i, p in draws)
-        torch.testing.assert_close(mean, estimator.loss(x, y), rtol=1e-12, atol=1e-12)
-    inclusion = estimator.sampler.inclusion(2)
-    counts = torch.zeros(6, dtype=torch.float64)
-    for indices, probability in draws:
-        for path in indices:
-            counts[path] += probability / 2
-    torch.testing.assert_close(inclusion, counts, rtol=0, atol=1e-12)
-
-
-def test_all_samplers_but_those_that_leave_paths_out_are_unbiased():
-    biased = {name for name in SAMPLERS if not criterion(name).unbiased}
-    assert biased == set()
-
-
-@pytest.mark.parametrize("name", SAMPLERS)
 def test_the_law_is_that_of_the_loss_without_it(name):
-    """Covariance and coverage, on which diagnostics rely, against the enumeration."""
-    sampler = criterion(name).sampler
-    mean, second = torch.zeros(6, dtype=torch.float64), torch.zeros(6, 6, dtype=torch.float64)
-    covered = torch.zeros(6, dtype=torch.float64)
-    for indices, probability in sampler.enumerate(2):
-        counts = torch.bincount(torch.tensor(indices), minlength=6).double()
-        mean += probability * counts
-        second += probability * counts[:, None] * counts
-        covered += probability * (counts > 0).double()
-    covariance = second - mean[:, None] * mean
-    torch.testing.assert_close(sampler.count_covariance(2), covariance, rtol=0, atol=1e-12)
-    torch.testing.assert_close(sampler.coverage(2), covered, rtol=0, atol=1e-12)
+    """Shares, covariance and coverage, on which diagnostics rely, against the enumeration."""
+    estimator = criterion(name)
+    sampler, law = estimator.sampler, law_of(estimator.sampler, 2)
+    mean, covariance = moments(sampler, 2)
+    assert mean.nonzero().flatten().tolist() == ACTIVE
+    covered = [sum(law[draw] for draw in law if path in draw) for path in range(6)]
+    for found, expected in (
+        (sum(law.values()), 1.0),
+        (2 * sampler.inclusion(2), mean),
+        (sampler.count_covariance(2), covariance),
+        (sampler.coverage(2), torch.tensor(covered, dtype=torch.float64)),
+        (mean_weights(estimator), WEIGHTS),
+    ):
+        torch.testing.assert_close(found, expected, rtol=0, atol=1e-12)
+    assert estimator.unbiased
 
 
 def test_draws_that_are_not_reweighted_estimate_the_loss():
     estimator = criterion("uniform", reweight=False)
     assert estimator.unbiased
-    x, y = torch.randn(2, 3, 6, dtype=torch.float64)
-    draws = estimator.sampler.enumerate(2)
-    mean = sum(p * estimator.estimate(x, y, estimator.make_draw(list(i))) for i, p in draws)
-    torch.testing.assert_close(mean, estimator.loss(x, y), rtol=1e-12, atol=1e-12)
+    torch.testing.assert_close(mean_weights(estimator), WEIGHTS, rtol=0, atol=1e-12)
 
 
 @pytest.mark.parametrize("name", ["uniform, distinct", "reshuffle", "importance, distinct"])

@@ -14,9 +14,7 @@ from multipath.transforms import (
     WaveletTransform,
 )
 
-N = 1024
-
-
+N = 1024  # samples of a signal, or pixels of an image
 TRANSFORMS = {
     "jtfs": lambda: JTFS(N, J=6, Q=(4, 1), J_fr=2, Q_fr=1, T=128, F=4),
     "jtfs padded": lambda: JTFS(N, J=6, Q=(4, 2), J_fr=2, Q_fr=2, T=64, F=1, unpad=False),
@@ -25,6 +23,7 @@ TRANSFORMS = {
     "mrstft": lambda: MultiResolutionSTFT([64, 256, 128], [16, 64, 50], [64, 200, 128]),
     "wavelet": lambda: WaveletTransform("db4", level=5, mode="symmetric"),
     "wavelet packet": lambda: WaveletPacket("sym5", level=3),
+    "scattering2d": lambda: Scattering2D((32, 32), J=3, L=3),
 }
 
 
@@ -32,6 +31,11 @@ TRANSFORMS = {
 def shared(name):
     """One transform of the table for all tests, which leave it as it is."""
     return TRANSFORMS[name]()
+
+
+def fitting(transform, x):
+    """Signals of N samples as the transform takes them."""
+    return x.unflatten(-1, getattr(transform, "shape", (N,)))
 
 
 def noise(*shape, seed=0, dtype=torch.float32):
@@ -87,10 +91,11 @@ SCATTERING_CASES = [
 ]
 
 
-def relative_error(actual, expected):
-    actual, expected = np.asarray(actual), np.asarray(expected)
-    assert actual.shape == expected.shape
-    return np.abs(actual - expected).max() / np.abs(expected).max()
+def assert_near(actual, expected, tolerance=1e-12, key=None):
+    """Entry by entry, against the largest."""
+    actual, expected = torch.as_tensor(actual), torch.as_tensor(expected)
+    assert actual.shape == expected.shape, key
+    assert (actual - expected).abs().max() <= tolerance * expected.abs().max(), key
 
 
 PRECISION = {torch.float64: 1e-12, torch.float32: 1e-5}
@@ -101,3 +106,12 @@ def require_equal(found, expected, dtype):
     assert tuple(found.shape) == expected.shape
     tolerance = PRECISION[dtype] * max(1.0, np.abs(expected).max())
     np.testing.assert_allclose(found, expected, rtol=0, atol=tolerance)
+
+
+# Of 512 samples; frames kept and dropped, mixing by wide and by narrow filters, Q of 1 and more.
+SCATTERINGS = {
+    "scattering1d": lambda: Scattering1D(512, J=5, Q=(4, 1), T=32),
+    "scattering1d, one per octave": lambda: Scattering1D(512, J=5, Q=(1, 1), T=48, unpad=False),
+    "jtfs": lambda: JTFS(512, J=5, Q=(4, 1), J_fr=2, Q_fr=1, T=32, F=4),
+    "jtfs, frames kept": lambda: JTFS(512, J=5, Q=(3, 2), J_fr=2, Q_fr=2, T=64, F=2, unpad=False),
+}

@@ -8,7 +8,7 @@ import torch
 
 from multipath import StochasticLoss, TransformLoss
 
-from .cases import TRANSFORMS, N, noise, random_subset, shared
+from .cases import TRANSFORMS, N, assert_near, fitting, noise, random_subset, shared
 
 
 @pytest.fixture(params=TRANSFORMS)
@@ -17,20 +17,8 @@ def transform(request):
 
 
 @pytest.mark.slow
-def test_any_batch_shape_and_memory_layout(transform):
-    x = noise(2, 3, N)
-    batched = transform(x)
-    for i, j in [(0, 0), (1, 2)]:
-        for whole, single in zip(batched, transform(x[i, j]), strict=True):
-            torch.testing.assert_close(whole[i, j], single, rtol=1e-5, atol=1e-8)
-    strided = noise(N, 2).t()
-    for a, b in zip(transform(strided), transform(strided.contiguous()), strict=True):
-        torch.testing.assert_close(a, b)
-
-
-@pytest.mark.slow
 def test_precision_follows_the_signal_and_is_at_least_single(transform):
-    x = noise(2, N, dtype=torch.float64)
+    x = fitting(transform, noise(2, N, dtype=torch.float64))
     for exact, single in zip(transform(x), transform(x.float()), strict=True):
         assert (exact.dtype, single.dtype) == (torch.float64, torch.float32)
         assert (exact - single).abs().max() <= 1e-5 * exact.abs().max()
@@ -42,7 +30,7 @@ def test_precision_follows_the_signal_and_is_at_least_single(transform):
 
 
 def test_casting_the_module_there_and_back_loses_nothing(transform):
-    x = noise(N, dtype=torch.float64)
+    x = fitting(transform, noise(N, dtype=torch.float64))
     there_and_back = copy.deepcopy(transform).half().double()
     for a, b in zip(transform(x), there_and_back(x), strict=True):
         assert torch.equal(a, b)
@@ -69,11 +57,11 @@ HARD = {
 @pytest.mark.parametrize("signal", HARD)
 @pytest.mark.slow
 def test_gradients_are_finite_at_hard_signals(transform, signal):
-    x = HARD[signal]().expand(2, N).clone()
+    x, other = (fitting(transform, y) for y in (HARD[signal]().expand(2, N), noise(2, N)))
     chosen = random_subset(transform, 4, seed=2)
     for distance, rho in product(("squared_l2", "l2", "l1"), (None, "log1p")):
         loss = TransformLoss(transform, distance=distance, rho=rho)
-        for y in (x.clone(), torch.zeros(2, N), noise(2, N)):
+        for y in (x.clone(), torch.zeros_like(x), other):
             moving = x.clone().requires_grad_()
             loss.path_losses(moving, y, chosen).sum().backward()
             assert torch.isfinite(moving.grad).all()
@@ -104,7 +92,7 @@ def test_second_derivatives_of_sounds_with_silences(make):
 
 @pytest.mark.parametrize("gain", [1e9, 1e20, 1e30])
 def test_large_gradients_at_silence_stay_finite(transform, gain):
-    x = torch.zeros(N, requires_grad=True)
+    x = fitting(transform, torch.zeros(N)).requires_grad_()
     sum(gain * c.sum() for c in transform(x)).backward()
     assert torch.isfinite(x.grad).all()
 
@@ -113,15 +101,16 @@ def test_large_gradients_at_silence_stay_finite(transform, gain):
 def test_an_evaluation_in_inference_mode_does_not_spoil_training():
     for make in TRANSFORMS.values():
         transform = make()
+        x = fitting(transform, noise(2, N))
         with torch.inference_mode():
-            transform(noise(2, N))
-        x = noise(2, N).requires_grad_()
+            transform(x)
+        x.requires_grad_()
         sum(c.sum() for c in transform(x)).backward()
         assert x.grad.abs().max() > 0
 
 
 def test_autocast_keeps_out_of_coefficients_and_losses(transform):
-    x, y = noise(2, N), noise(2, N, seed=1)
+    x, y = (fitting(transform, noise(2, N, seed=seed)) for seed in (0, 1))
     criterion = StochasticLoss(TransformLoss(transform), n_draws=3, generator=0)
     expected, value = transform(x), criterion.estimate(x, y, criterion.make_draw([0, 1, 2]))
     with torch.autocast("cpu", dtype=torch.bfloat16):
@@ -129,7 +118,43 @@ def test_autocast_keeps_out_of_coefficients_and_losses(transform):
             assert torch.equal(a, b)
         assert torch.equal(criterion.estimate(x, y, criterion.make_draw([0, 1, 2])), value)
         linear = torch.nn.Linear(N, N)
-        loss = criterion(linear(x), y)  # a bfloat16 input beside a float32 target
+        mixed = fitting(transform, linear(x.flatten(1)))  # bfloat16 beside a float32 target
+        loss = criterion(mixed, y)
     assert loss.dtype == torch.float32
     loss.backward()
     assert torch.isfinite(linear.weight.grad).all()
+
+
+def test_items_do_not_know_of_one_another(transform):
+    gains = torch.tensor([[1e-20, 1.0, 1e10], [1e-5, 3e15, 0.0]])
+    x = fitting(transform, noise(2, 3, N) * gains[..., None])
+    for chosen in ([0], random_subset(transform, 6, seed=1)):
+        batch = transform.coefficients(x, chosen)
+        for i, j in product(range(2), range(3)):
+            for whole, alone in zip(batch, transform.coefficients(x[i, j], chosen), strict=True):
+                assert_near(whole[i, j], alone, 1e-6)
+
+
+LAYOUTS = {
+    "transposed": lambda: noise(N, 3).t(),
+    "every other sample": lambda: noise(3, 2 * N)[:, ::2],
+    "part of a longer signal": lambda: noise(3, N + 9)[:, 4:-5],
+    "expanded": lambda: noise(1, N).expand(3, N),
+    "permuted batch": lambda: noise(3, N, 2).permute(2, 0, 1),
+}
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_memory_layout_does_not_matter(transform, layout):
+    x = fitting(transform, LAYOUTS[layout]())
+    assert not x.is_contiguous()
+    chosen = random_subset(transform, 5, seed=0)
+
+    def values_and_gradient(x):
+        x = x.requires_grad_()
+        values = transform.coefficients(x, chosen)
+        (gradient,) = torch.autograd.grad(sum(c.square().sum() for c in values), x)
+        return [*values, gradient]
+
+    for a, b in zip(values_and_gradient(x), values_and_gradient(x.contiguous()), strict=True):
+        assert torch.equal(a, b)

@@ -5,6 +5,7 @@ import torch
 
 from multipath.transforms._scattering.average import StridedAverage
 from multipath.transforms._scattering.wavelets import decimation_matrix, low_pass
+from tests.transforms.cases import double_noise as noise
 
 
 @pytest.mark.parametrize(
@@ -19,7 +20,7 @@ from multipath.transforms._scattering.wavelets import decimation_matrix, low_pas
 )
 def test_frames_equal_the_dense_product(n, support, stride):
     spectrum = low_pass(support).spectrum(n)
-    x = torch.randn(3, n, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    x = noise(3, n)
     dense = torch.as_tensor(decimation_matrix(spectrum, stride).real) @ x.T
     kept = range(1, n // stride)
     average = StridedAverage(spectrum, stride, kept, like=x)
@@ -27,12 +28,10 @@ def test_frames_equal_the_dense_product(n, support, stride):
 
 
 def test_adjoints_of_the_average():
-    generator = torch.Generator().manual_seed(0)
     average = StridedAverage(
         low_pass(60).spectrum(512), 32, range(3, 12), like=torch.ones(1).double()
     )
-    x = torch.randn(2, 3, 512, generator=generator, dtype=torch.float64)
-    gradient = torch.randn(2, 3, 9, generator=generator, dtype=torch.float64)
+    x, gradient = noise(2, 3, 512), noise(2, 3, 9, seed=1)
     back = average.project_adjoint(average.gather_adjoint(gradient))
     assert back.shape == x.shape
     torch.testing.assert_close((back * x).sum(), (average(x) * gradient).sum(), rtol=1e-12, atol=0)

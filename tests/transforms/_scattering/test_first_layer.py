@@ -13,9 +13,10 @@ from multipath.transforms._scattering.first_layer import (
 )
 from multipath.transforms._scattering.low_bins import LowBins
 from multipath.transforms._scattering.wavelets import Wavelet
+from tests.transforms.cases import assert_near
 from tests.transforms.cases import double_noise as noise
 
-from .cases import DOUBLE, assert_near, scalar
+from .cases import DOUBLE, scalar
 
 PADDED = 256
 

@@ -4,9 +4,10 @@ import pytest
 import torch
 
 from multipath.transforms._scattering.low_bins import LowBins
+from tests.transforms.cases import assert_near
 from tests.transforms.cases import double_noise as noise
 
-from .cases import DOUBLE, assert_near, scalar
+from .cases import DOUBLE, scalar
 
 # both ways to compute them, for powers of two and for other lengths
 LOW = [(64, 3), (96, 10), (256, 129), (512, 1), (1024, 2), (1024, 9), (1536, 5), (4096, 40)]

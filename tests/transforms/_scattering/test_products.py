@@ -5,6 +5,7 @@ import torch
 
 from multipath.transforms._scattering import products as _products
 from multipath.transforms._scattering.products import product
+from tests.transforms.cases import noise
 
 LEFTS = {
     "a matrix": lambda: noise(14, 6),
@@ -17,10 +18,6 @@ RIGHTS = {
     "parts of rows": lambda: noise(6, 90, seed=1)[:, 30:70],
     "one column": lambda: noise(6, 1, seed=1),
 }
-
-
-def noise(*shape, seed=0):
-    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
 
 
 @pytest.fixture(params=[True, False])
