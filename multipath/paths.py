@@ -422,6 +422,18 @@ def complete_table(paths: int | Iterable[Path]) -> PathTable:
     return table
 
 
+def priced_paths(
+    rows: Iterable[tuple[Hashable, Mapping[str, Any], float]],
+) -> list[Path]:
+    """Paths of some keys, metadata and costs; the costs are divided by their mean."""
+    listed = list(rows)
+    mean = sum(cost for *_, cost in listed) / len(listed)
+    return [
+        Path(index, key, metadata, cost / mean)
+        for index, (key, metadata, cost) in enumerate(listed)
+    ]
+
+
 def _as_list(members: Any) -> list[Any]:
     """A list of plain values, also from a tensor or a list of scalar tensors."""
     if isinstance(members, Tensor):
