@@ -36,13 +36,6 @@ def test_weights_are_sizes_to_a_negative_power_and_keep_their_sum(sizes, power, 
     torch.testing.assert_close(balanced(x, y, reduction="none"), by_hand @ values)
 
 
-def test_power_zero_is_the_loss_itself():
-    loss = QuadraticLoss(3, weights=[0.5, 2.0, 1.0])
-    torch.testing.assert_close(
-        BalancedLoss(loss, [1.0, 2.0, 3.0], 0.0).path_weights, loss.path_weights
-    )
-
-
 def test_sizes_from_targets_are_distances_from_silence():
     loss = TransformLoss(MultiResolutionSTFT([64, 128], [16, 32], [64, 128]))
     targets = torch.randn(6, 1024, generator=torch.Generator().manual_seed(0), dtype=torch.float64)

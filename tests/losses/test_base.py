@@ -48,27 +48,6 @@ def test_requested_paths_come_in_the_order_asked(indices, seed):
     torch.testing.assert_close(loss.evaluate(x, y, torch.tensor(indices)), every[indices])
 
 
-PARTITIONS = [
-    [[0], [1], [2], [3], [4]],
-    [[0, 1, 2, 3, 4]],
-    [[4, 0], [1], [3, 2]],
-    [[1, 2, 3, 4], [0]],
-]
-
-
-@pytest.mark.parametrize("by", PARTITIONS)
-@pytest.mark.parametrize("weights", [None, [0.1, 0.5, 0.0, 2.0, 0.4]])
-def test_grouping_never_changes_the_loss(by, weights):
-    loss = QuadraticLoss(5, weights=weights)
-    x = torch.randn(4, 3, dtype=torch.float64, requires_grad=True)
-    y = torch.randn(4, 3, dtype=torch.float64)
-    grouped = loss.grouped(by)
-    torch.testing.assert_close(grouped(x, y), loss(x, y), rtol=1e-14, atol=0)
-    (expected,) = torch.autograd.grad(loss(x, y), x)
-    (actual,) = torch.autograd.grad(grouped(x, y), x)
-    torch.testing.assert_close(actual, expected, rtol=1e-13, atol=1e-15)
-
-
 def test_group_members_are_evaluated_together():
     loss = Toy(4)
     loss.grouped([[0, 3], [1, 2]]).path_losses(X, Y, [1, 0])
