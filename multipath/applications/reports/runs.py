@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import t as student
 
-from multipath.applications.matching.config import TASK_CLASSES
+from multipath.applications.matching.tasks.find import find_task, task_names
 from multipath.applications.runs.draws_csv import read_draws
 from multipath.applications.runs.files import read_json, read_numbers
 from multipath.errors import InputError
@@ -251,7 +251,7 @@ def read_run(folder: Path, name: str | None = None) -> Run:
             rows,
             _errors(kind, summary) if summary else {},
             _optional(folder / "draws.csv", read_draws, []),
-            _headline(given),
+            summary.get("headline") or _headline(given),
             str(config.get("recording", "")) or _digest(folder / "sources.json"),
         )
         run.curve  # noqa: B018 - the columns it takes are there, and steps are numbers of steps
@@ -320,10 +320,10 @@ def _errors(kind: str, summary: Mapping[str, Any]) -> dict[str, float]:
 
 
 def _headline(config: Mapping[str, Any]) -> str:
-    """What a match is judged by; runs that are older than tasks matched chirplets."""
+    """What a match is judged by, if its task is installed."""
     task = config.get("task")
     name = task.get("name") if isinstance(task, Mapping) else None
-    return TASK_CLASSES[name].judged_by.headline if name in TASK_CLASSES else "theta"
+    return find_task(name).judged_by.headline if name in task_names() else "theta"
 
 
 def _ungrouped(config: Mapping[str, Any]) -> dict[str, Any]:

@@ -25,6 +25,8 @@ from multipath.applications.runs.files import write_csv, write_json
 from multipath.errors import InputError
 from tests.applications.tiny import TINY
 
+pytestmark = pytest.mark.slow  # they train, search or start processes
+
 
 def make_match(folder, loss="mss", seed=0, errors=(300.0, 200.0), finished=True, **settings):
     """A run of match, as its folder would be, without the training."""

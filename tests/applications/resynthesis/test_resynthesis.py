@@ -23,6 +23,8 @@ from multipath.applications.runs.draws_csv import read_draws
 from multipath.applications.runs.files import read_csv
 from multipath.errors import ConfigurationError, InputError
 
+pytestmark = pytest.mark.slow  # they train, search or start processes
+
 RATE = 2048
 TIME = torch.arange(1024) / RATE
 TONE = 0.3 * torch.sin(2 * torch.pi * 300 * TIME) * torch.exp(-6 * TIME)
