@@ -256,10 +256,8 @@ class LossTests:
     def test_precision_follows_the_input(self) -> None:
         """An input in float32 gives losses in float32, which agree with those in float64."""
         values: dict[torch.dtype, Tensor] = {}
-        pair = self._batch()
         for dtype in (torch.float64, torch.float32):
-            loss = self._loss().to(dtype)
-            x, y = (_cast(tensor, dtype) for tensor in pair)
+            loss, x, y = self._trial(dtype)
             values[dtype] = self._values(loss, x, y, range(len(loss.paths)))
             require(
                 values[dtype].dtype == dtype,

@@ -102,15 +102,6 @@ def test_refused_reductions():
         Toy()(X, Y, reduction="max")
 
 
-def test_a_plug_in_that_returns_the_wrong_shape_is_told_so():
-    class Wrong(PathDecomposedLoss):
-        def path_losses(self, input, target, indices):
-            return torch.zeros(len(indices))
-
-    with pytest.raises(InputError, match=r"Wrong.path_losses must return .* \(2, batch\)"):
-        Wrong(2)(X, Y)
-
-
 def test_batches_that_do_not_match_their_target():
     for target in (Y[:1], torch.zeros(3)):  # the first would broadcast
         with pytest.raises(InputError, match=r"same batch size, got shapes \(2,\) and"):
@@ -129,13 +120,18 @@ def test_a_loss_may_have_weights_of_its_own():
         Toy().path_weights = torch.ones(3)
 
 
-def test_path_losses_that_are_not_a_tensor():
-    class Listing(PathDecomposedLoss):
+@pytest.mark.parametrize(
+    ("values", "got"), [(torch.zeros(2), r"\(2,\)"), ([0.0, 0.0], "list")], ids=["shape", "list"]
+)
+def test_a_plug_in_that_returns_something_else_is_told_so(values, got):
+    class Wrong(PathDecomposedLoss):
         def path_losses(self, input, target, indices):
-            return [0.0 for _ in indices]
+            return values
 
-    with pytest.raises(InputError, match=r"must return a tensor of .* got list"):
-        Listing(2)(X, Y)
+    with pytest.raises(
+        InputError, match=rf"Wrong.path_losses must .* \(2, batch\) values, got {got}"
+    ):
+        Wrong(2)(X, Y)
 
 
 def test_path_losses_must_be_defined():
