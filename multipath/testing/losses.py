@@ -16,7 +16,7 @@ from multipath.samplers import Importance, Sampler, Uniform
 from multipath.stochastic import StochasticLoss
 
 from ._checks import (
-    GlobalRandomness,
+    global_randomness_untouched,
     require,
     require_close,
     require_finite,
@@ -376,10 +376,9 @@ class LossTests:
     def test_evaluation_is_deterministic(self) -> None:
         """Two evaluations are equal and leave global random state alone."""
         loss, x, y = self._trial()
-        randomness = GlobalRandomness()
-        first = self._values(loss, x, y, range(len(loss.paths)))
-        second = self._values(loss, x, y, range(len(loss.paths)))
-        randomness.require_untouched("path_losses")
+        with global_randomness_untouched("path_losses"):
+            first = self._values(loss, x, y, range(len(loss.paths)))
+            second = self._values(loss, x, y, range(len(loss.paths)))
         require(same(first, second), "two evaluations of the same batch must be equal")
 
     def test_a_gpu_gives_what_the_cpu_gives(self) -> None:

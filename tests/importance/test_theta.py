@@ -16,7 +16,7 @@ from multipath.importance import theta_importance
 from multipath.testing import QuadraticLoss
 from tests.reference import theta_importance_twin as twin
 
-from .cases import DTYPE, chirp, mlp, problem, seeded
+from .cases import DTYPE, chirp, gradients, mlp, problem, seeded
 
 CASES = [
     ("quadratic", "mlp", 1, (1,)),
@@ -100,16 +100,8 @@ def test_a_term_that_is_one_number_for_the_batch(joint, derivatives, items_at_on
         loss, *made.arguments[1:], method="gradient", derivatives=derivatives,
         items_at_once=items_at_once,
     )  # fmt: skip
-    expected = []
-    for x, y, *context in made.batches:
-        theta = made.encoder(x).detach().requires_grad_()
-        sound = made.decoder(theta, *context)
-        gradients = [
-            torch.autograd.grad(loss.path_losses(sound, y, [p]).mean(), theta, retain_graph=True)
-            for p in (0, 1)
-        ]
-        expected.append(torch.stack([gradient.norm(dim=0) for (gradient,) in gradients], dim=1))
-    expected = torch.stack(expected).mean(dim=0)
+    joined = made.with_(loss=loss)
+    expected = sum(gradients(joined, batch) for batch in made.batches) / 2
     torch.testing.assert_close(found.curvature, expected, rtol=1e-7, atol=0)
     with pytest.raises(ConfigurationError, match="must treat the items of a batch one by one"):
         theta_importance(loss, *made.arguments[1:], derivatives="forward")
