@@ -301,17 +301,6 @@ def test_copies_continue_the_stream_unlinked(batch, clone):
     optimizer.step()  # the original is still linked
 
 
-def test_a_dropped_optimizer_unlinks(batch):
-    x, _ = batch
-    criterion = StochasticLoss(QuadraticLoss(10**4), generator=0)
-    optimizer = PAdam([x], criterion, lr=0.1)
-    first = drawn(criterion, batch, 2)
-    assert first[0] == first[1]
-    del optimizer
-    later = drawn(criterion, batch, 2)
-    assert later[0] != later[1]
-
-
 def test_the_optimizer_linked_last_owns_the_draws(batch):
     x, _ = batch
     criterion = StochasticLoss(QuadraticLoss(4), generator=0)
