@@ -17,7 +17,7 @@ from multipath.applications.matching.config import MatchConfig
 from multipath.applications.runs.files import write_figure
 from multipath.applications.runs.folders import check_place
 from multipath.errors import ConfigurationError, MultipathError
-from multipath.importance._journal import discard
+from multipath.importance import discard_journal
 from multipath.importance.theta import Method
 
 if TYPE_CHECKING:
@@ -119,7 +119,7 @@ class Files:
                 f"{self.out} exists; choose another file (--out), or replace it with --overwrite"
             )
         if restart and self.journal is not None:
-            discard(self.journal)
+            discard_journal(self.journal)
 
 
 def _finish(config: MatchConfig, result: ThetaImportance, files: Files, keep_journal: bool) -> None:
@@ -129,7 +129,7 @@ def _finish(config: MatchConfig, result: ThetaImportance, files: Files, keep_jou
         figure = result.plot(inside=config.task.inside(result.paths), title=config.task.title)
         write_figure(files.plot, figure, dpi=150)
     if not keep_journal:  # only now that all is written
-        discard(cast(Path, files.journal))
+        discard_journal(cast(Path, files.journal))
     print(result)
     settings = result.settings
     measured = f"examples: {settings['examples']}, batches: {settings['batches']}"
