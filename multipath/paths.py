@@ -81,10 +81,9 @@ class PathTable(Sequence[Path]):
 
     def __init__(self, paths: int | Iterable[Path]) -> None:
         self._paths: Sequence[Path]
-        self._position: Mapping[Hashable, int]
+        self._position: dict[Hashable, int] = {}
         if not isinstance(paths, Iterable):
-            n_paths = _positive_count(paths)
-            self._paths, self._position = _AnonymousPaths(n_paths), _OwnPositions(n_paths)
+            self._paths = _AnonymousPaths(_positive_count(paths))
             return
         self._paths = tuple(paths)
         for path in self._paths:
@@ -136,12 +135,12 @@ class PathTable(Sequence[Path]):
     @property
     def indices(self) -> list[int]:
         """Index of each path in its loss: 0 ... P - 1, or fewer after :meth:`filter`."""
-        return list(self._position.values()) if self.anonymous else [p.index for p in self._paths]
+        return list(range(len(self))) if self.anonymous else [p.index for p in self._paths]
 
     @property
     def keys(self) -> list[Hashable]:
         """Key of each path."""
-        return list(self._position)
+        return list(range(len(self))) if self.anonymous else list(self._position)
 
     @property
     def costs(self) -> Tensor:
@@ -176,10 +175,11 @@ class PathTable(Sequence[Path]):
         Raises:
             InputError: If no path has that key.
         """
-        if key not in self._position:
+        position = self._position_of_key(key)
+        if position is None:
             first = ", ".join(repr(path.key) for path in self._paths[:4])
             raise InputError(f"no path has the key {key!r}; the first keys are {first}")
-        return self._paths[self._position[key]].index
+        return self._paths[position].index
 
     def filter(self, where: Callable[[Path], bool] | None = None, **columns: Any) -> PathTable:
         """The paths that satisfy every condition, with the indices they have in their loss.
@@ -279,12 +279,21 @@ class PathTable(Sequence[Path]):
             raise InputError(f"path {self._paths[twice].key!r} is named more than once")
         return found
 
+    def _position_of_key(self, key: Any) -> int | None:
+        if not self.anonymous:
+            return self._position.get(key)
+        with suppress(TypeError):  # the keys 0, ..., P - 1 are their own positions
+            position = to_int(key)
+            return position if 0 <= position < len(self) else None
+        return None
+
     def _position_of_path(self, path: Path) -> int:
-        if self._position.get(path.key, -1) not in range(len(self)):
+        position = self._position_of_key(path.key)
+        if position is None:
             raise InputError(
                 f"path {path.key!r} is not among these; the table belongs to another loss"
             )
-        return self._position[path.key]
+        return position
 
     def _are_labels(self, entries: list[Any]) -> bool:
         """Whether the entries are one label per path; otherwise they are the groups themselves."""
@@ -301,8 +310,9 @@ class PathTable(Sequence[Path]):
     def _position_of(self, member: Any) -> int:
         """Position of a path named by key or, failing that, by index."""
         with suppress(TypeError):  # of a list, say, which can be no key
-            if member in self._position:
-                return self._position[member]
+            position = self._position_of_key(member)
+            if position is not None:
+                return position
         if isinstance(member, Integral) and member in self.indices:
             return self.indices.index(int(member))
         raise InputError(f"no path has the key or index {member!r}")
@@ -334,25 +344,6 @@ class _AnonymousPaths(Sequence[Path]):
     def __getitem__(self, item: int | slice) -> Path | tuple[Path, ...]:
         chosen = self._indices[item]
         return Path(chosen) if isinstance(chosen, int) else tuple(map(Path, chosen))
-
-
-class _OwnPositions(Mapping[Hashable, int]):
-    """The keys 0, ..., P - 1, each of which is its own position."""
-
-    def __init__(self, n_paths: int) -> None:
-        self._indices = range(n_paths)
-
-    def __len__(self) -> int:
-        return len(self._indices)
-
-    def __iter__(self) -> Iterator[int]:
-        return iter(self._indices)
-
-    def __getitem__(self, key: Hashable) -> int:
-        try:
-            return self._indices.index(to_int(key))  # type: ignore[arg-type]
-        except (TypeError, ValueError):
-            raise KeyError(key) from None
 
 
 class PathIndices(list[int]):
@@ -420,6 +411,18 @@ def complete_table(paths: int | Iterable[Path]) -> PathTable:
                 "loss are numbered from 0 without gaps (a filtered table is not)"
             )
     return table
+
+
+def priced_paths(
+    rows: Iterable[tuple[Hashable, Mapping[str, Any], float]],
+) -> list[Path]:
+    """Paths of some keys, metadata and costs; the costs are divided by their mean."""
+    listed = list(rows)
+    mean = sum(cost for *_, cost in listed) / len(listed)
+    return [
+        Path(index, key, metadata, cost / mean)
+        for index, (key, metadata, cost) in enumerate(listed)
+    ]
 
 
 def _as_list(members: Any) -> list[Any]:

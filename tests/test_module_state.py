@@ -6,7 +6,7 @@ import logging
 import pytest
 import torch
 import torch.distributed.checkpoint as dcp
-from safetensors.torch import load_file, load_model, save_file, save_model
+from safetensors.torch import load_model, save_model
 from torch.distributed.checkpoint.state_dict import get_model_state_dict, set_model_state_dict
 
 from multipath import BalancedLoss, StochasticLoss
@@ -41,11 +41,6 @@ class Model(torch.nn.Module):
 
 
 def through_safetensors(model, other, folder):
-    save_file(model.state_dict(), folder / "model.safetensors")
-    other.load_state_dict(load_file(folder / "model.safetensors"))
-
-
-def through_safetensors_models(model, other, folder):
     save_model(model, folder / "model.safetensors")
     load_model(other, folder / "model.safetensors")
 
@@ -62,12 +57,7 @@ def through_distributed_checkpoint(model, other, folder):
     set_model_state_dict(other, state)
 
 
-WAYS = [
-    through_safetensors,
-    through_safetensors_models,
-    through_weights_only,
-    through_distributed_checkpoint,
-]
+WAYS = [through_safetensors, through_weights_only, through_distributed_checkpoint]
 
 
 @pytest.mark.parametrize("sampler", SAMPLERS)

@@ -1,7 +1,6 @@
 """Draws: when they are made, how they are weighted, how they are saved, what is refused."""
 
 import copy
-import io
 import pickle
 
 import pytest
@@ -10,7 +9,7 @@ import torch
 from multipath import PathTable, StochasticLoss
 from multipath.errors import ConfigurationError, DrawError
 from multipath.optim import PAdam
-from multipath.samplers import Energy, Importance, Uniform
+from multipath.samplers import Importance, Uniform
 from multipath.testing import QuadraticLoss
 
 PROBABILITIES = [0.1, 0.2, 0.3, 0.4]
@@ -28,6 +27,38 @@ def drawn(criterion, batch, n=1):
         criterion(*batch)
         paths.append(criterion.last_draw.indices.tolist())
     return paths
+
+
+@pytest.mark.parametrize("n_draws", [1, 2, 5])
+def test_weights_and_probabilities_of_a_draw(batch, n_draws):
+    weights = torch.tensor([0.4, 0.3, 0.2, 0.1], dtype=torch.float64)
+    loss = QuadraticLoss(4, weights=weights)
+    criterion = StochasticLoss(loss, Importance(PROBABILITIES), n_draws=n_draws, generator=1)
+    value = criterion(*batch)
+    draw = criterion.last_draw
+    pi = torch.tensor(PROBABILITIES, dtype=torch.float64)[draw.indices]
+    torch.testing.assert_close(draw.probabilities, pi)
+    torch.testing.assert_close(draw.weights, weights[draw.indices] / (n_draws * pi))
+    expected = sum(
+        w * loss.path_losses(*batch, [p]).mean()
+        for w, p in zip(draw.weights, draw.indices, strict=True)
+    )
+    torch.testing.assert_close(value, expected.float())
+
+
+def test_a_path_drawn_twice_is_evaluated_once(batch):
+    class Counting(QuadraticLoss):
+        asked = ()
+
+        def path_losses(self, input, target, indices):
+            self.asked = tuple(indices)
+            return super().path_losses(input, target, indices)
+
+    loss = Counting(2)
+    criterion = StochasticLoss(loss, Importance([0.0, 1.0]), n_draws=6, generator=0)
+    value = criterion(*batch)
+    assert loss.asked == (1,)
+    torch.testing.assert_close(value, loss.path_losses(*batch, [1]).mean() / 2)
 
 
 def test_the_same_seed_gives_the_same_paths(batch):
@@ -50,65 +81,6 @@ def test_drawing_leaves_the_global_generator_alone(batch):
     state = torch.get_rng_state()
     drawn(criterion, batch, 5)
     assert torch.equal(torch.get_rng_state(), state)
-
-
-def test_unlinked_forwards_draw_anew(batch):
-    criterion = StochasticLoss(QuadraticLoss(10**4), generator=0)
-    assert len({path for (path,) in drawn(criterion, batch, 10)}) == 10
-
-
-def test_one_draw_per_optimizer_step_with_a_plain_optimizer(batch):
-    x, _ = batch
-    criterion = StochasticLoss(QuadraticLoss(10**4), n_draws=2, generator=0)
-    optimizer = torch.optim.SGD([x], lr=0.0)
-    criterion.redraw_after(optimizer)
-    steps = []
-    for _ in range(3):
-        paths = drawn(criterion, batch, 4)  # four micro-batches
-        assert len({tuple(p) for p in paths}) == 1
-        steps.append(tuple(paths[0]))
-        optimizer.step()
-    assert len(set(steps)) == 3
-
-
-def test_only_an_optimizer_can_be_linked():
-    criterion = StochasticLoss(QuadraticLoss(3), generator=0)
-    with pytest.raises(ConfigurationError, match=r"takes the optimizer whose .* got Linear"):
-        criterion.redraw_after(torch.nn.Linear(3, 3))
-
-
-def test_linked_and_unlinked_streams_are_the_same(batch):
-    x, _ = batch
-    linked = StochasticLoss(QuadraticLoss(10**4), generator=0)
-    optimizer = torch.optim.SGD([x], lr=0.0)
-    linked.redraw_after(optimizer)
-    paths = []
-    for _ in range(3):
-        paths += drawn(linked, batch)
-        optimizer.step()
-    assert paths == drawn(StochasticLoss(QuadraticLoss(10**4), generator=0), batch, 3)
-
-
-def test_a_closure_evaluated_twice_sees_one_path(batch):
-    x, _ = batch
-    criterion = StochasticLoss(QuadraticLoss(10**4), generator=0)
-    optimizer = PAdam([x], criterion, lr=0.1)
-    seen = []
-
-    def closure():
-        optimizer.zero_grad()
-        loss = criterion(*batch)
-        loss.backward()
-        seen.append(criterion.last_draw.indices.item())
-        return loss
-
-    closure()
-    before = x.detach().clone()
-    assert optimizer.step(closure) is not None
-    assert seen[0] == seen[1]
-    assert not torch.equal(before, x)
-    optimizer.step(closure)
-    assert seen[2] != seen[1]
 
 
 def test_evaluation_is_exact_and_leaves_the_stream_alone(batch):
@@ -254,38 +226,6 @@ def test_reductions_in_both_modes(batch, reduction):
     torch.testing.assert_close(criterion(*batch), criterion.eval()(*batch))
 
 
-def save_and_load(state):
-    buffer = io.BytesIO()
-    torch.save(state, buffer)
-    buffer.seek(0)
-    return torch.load(buffer, weights_only=True)
-
-
-@pytest.mark.parametrize(
-    "sampler", [Uniform, lambda: Importance(PROBABILITIES), lambda: Energy([4.0, 3.0, 2.0, 1.0])]
-)
-def test_resume_continues_the_stream(batch, sampler):
-    make = lambda: StochasticLoss(QuadraticLoss(4), sampler(), n_draws=7, generator=0)  # noqa: E731
-    whole, first, second = make(), make(), make()
-    expected = drawn(whole, batch, 6)
-    assert drawn(first, batch, 3) == expected[:3]
-    second.load_state_dict(save_and_load(first.state_dict()))
-    assert drawn(second, batch, 3) == expected[3:]
-
-
-def test_a_draw_not_yet_used_survives_a_checkpoint(batch):
-    x, _ = batch
-    criterion = StochasticLoss(QuadraticLoss(10**4), generator=0)
-    optimizer = torch.optim.SGD([x], lr=0.0)
-    criterion.redraw_after(optimizer)
-    (before,) = drawn(criterion, batch)
-    parent = torch.nn.ModuleDict({"criterion": criterion})
-    other = torch.nn.ModuleDict({"criterion": StochasticLoss(QuadraticLoss(10**4), generator=9)})
-    other["criterion"].redraw_after(optimizer)
-    other.load_state_dict(save_and_load(parent.state_dict()))
-    assert drawn(other["criterion"], batch) == [before]
-
-
 def test_a_restored_draw_survives_linking_a_new_optimizer(batch):
     x, _ = batch
     saved = StochasticLoss(QuadraticLoss(10**4), generator=0)
@@ -314,14 +254,14 @@ def test_a_draw_that_was_made_otherwise_is_dropped(batch, options, message, capl
     (before,) = drawn(saved, batch)
     restored = StochasticLoss(QuadraticLoss(10**4), **options)
     restored.redraw_after(optimizer)
-    restored.load_state_dict(save_and_load(saved.state_dict()))
+    restored.load_state_dict(saved.state_dict())
     assert message in caplog.text
     (after,) = drawn(restored, batch)
     assert after != before
     assert len(after) == options["n_draws"]
     optimizer.step()
     caplog.clear()
-    restored.load_state_dict(save_and_load(StochasticLoss(saved.loss, n_draws=7).state_dict()))
+    restored.load_state_dict(StochasticLoss(saved.loss, n_draws=7).state_dict())
     assert not caplog.text  # nothing waited
 
 
@@ -359,17 +299,6 @@ def test_copies_continue_the_stream_unlinked(batch, clone):
     assert drawn(twin, batch, 2) == expected
     criterion(*batch).backward()
     optimizer.step()  # the original is still linked
-
-
-def test_a_dropped_optimizer_unlinks(batch):
-    x, _ = batch
-    criterion = StochasticLoss(QuadraticLoss(10**4), generator=0)
-    optimizer = PAdam([x], criterion, lr=0.1)
-    first = drawn(criterion, batch, 2)
-    assert first[0] == first[1]
-    del optimizer
-    later = drawn(criterion, batch, 2)
-    assert later[0] != later[1]
 
 
 def test_the_optimizer_linked_last_owns_the_draws(batch):

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from multipath import Path, PathTable, StochasticLoss
 from multipath.samplers import Energy, Importance, Uniform
+from multipath.testing._checks import value_and_gradient
 
 from .samplers.cases import CASES, GROUPS, UNBIASED, Bumps, possible_draws, season, skewed
 
@@ -15,11 +16,6 @@ def batch():
     generator = torch.Generator().manual_seed(0)
     x, y = torch.randn(2, 4, 3, generator=generator, dtype=torch.float64)
     return x.requires_grad_(), y
-
-
-def value_and_gradient(value, x):
-    (gradient,) = torch.autograd.grad(value, x, retain_graph=True)
-    return value.detach(), gradient
 
 
 def expectation(criterion, x, y):

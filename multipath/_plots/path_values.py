@@ -14,14 +14,7 @@ from .path_plane import draw_bars, draw_plane, path_plane, spread
 
 
 def plot_values(paths: PathTable, values: np.ndarray, quantity: str, title: str) -> Figure:
-    """Plot values over rate and scale, over frequency and rate, or path by path.
-
-    Args:
-        paths: The paths.
-        values: One number per path, not negative.
-        quantity: What the values are, for the labels.
-        title: The title of the figure.
-    """
+    """Plot values over rate and scale, over frequency and rate, or path by path."""
     figure = Figure(figsize=(7.0, 4.5), layout="constrained")
     plane = path_plane(paths, values)
     if plane is not None:

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from multipath._internal.extras import extra
+from multipath._internal.modes import evaluating
 from multipath.errors import InputError
 from multipath.losses import PathDecomposedLoss
 from multipath.losses.base import reduce_batch
@@ -71,15 +72,9 @@ def undisturbed(loss: PathDecomposedLoss, input: Tensor, target: Tensor) -> Iter
             raise InputError(f"{name} must be a tensor, got {type(x).__name__}")
     if not input.is_floating_point():
         raise InputError(f"input must hold real floating-point numbers, got {input.dtype}")
-    modes = {module: module.training for module in loss.modules()}
     devices = [input.device] if input.device.type == "cuda" else []
-    try:
-        loss.eval()
-        with torch.random.fork_rng(devices), torch.enable_grad():
-            yield
-    finally:
-        for module, training in modes.items():
-            module.training = training
+    with evaluating(loss), torch.random.fork_rng(devices), torch.enable_grad():
+        yield
 
 
 def _tracked(n_paths: int) -> Iterable[int]:

@@ -39,6 +39,7 @@ from multipath._internal.extras import extra
 from multipath._internal.tables import aligned
 from multipath.errors import ConfigurationError
 from multipath.losses import PathDecomposedLoss
+from multipath.losses.base import shares
 from multipath.paths import PathTable
 from multipath.samplers import AdaptiveImportance, Energy, Importance, Sampler, Stratified, Uniform
 from multipath.stochastic import StochasticLoss
@@ -248,8 +249,8 @@ def estimate_variance(
         if samplers is None:
             family = _default_samplers(loss, target, norms, max(draws))
             criteria = _criteria(loss, family, draws, reweight)
-    shares = _shares(loss.path_weights * norms)
-    criteria += _criteria(loss, {OPTIMAL: Importance(shares)}, draws, reweight=True)
+    optimal = shares(loss.path_weights * norms)
+    criteria += _criteria(loss, {OPTIMAL: Importance(optimal)}, draws, reweight=True)
     moments = [_moments(criterion, gram, prices) for _, criterion in criteria]
     least = [variance for variance, *_ in moments[-len(draws) :]] * (len(criteria) // len(draws))
     power = max(float(loss.path_weights @ gram @ loss.path_weights), 0.0)
@@ -258,7 +259,7 @@ def estimate_variance(
         weights=loss.path_weights,
         gradient_norms=norms,
         gradient_norm=power**0.5,
-        optimal_probabilities=shares,
+        optimal_probabilities=optimal,
         rows=tuple(
             EstimatorRow(
                 name=name,
@@ -374,11 +375,6 @@ def _check_costs(
     if not bool(torch.isfinite(values).all() and (values > 0).all()):
         raise ConfigurationError("costs must be positive and finite")
     return values
-
-
-def _shares(sizes: Tensor) -> Tensor:
-    """Probabilities in proportion to sizes, equal where all sizes are zero."""
-    return sizes / sizes.sum() if sizes.any() else torch.full_like(sizes, 1 / len(sizes))
 
 
 def _ratio(a: float, b: float, alike: float) -> float:

@@ -50,16 +50,16 @@ class Work:
             for number, batch in enumerate(self.batches)
             for start in range(0, len(batch), items_at_once)
         }
-        stage = Stage(self.bar, "derivatives of the loss", sum(len(b) for b in self.batches))
+        advance = _stage(self.bar, "derivatives of the loss", sum(len(b) for b in self.batches))
 
         def work(unit: str) -> ThetaDerivatives:
             number, part = parts[unit]
             items = self.batches[number].items(part)
             found = theta_derivatives(self.problem, items, self.paths, mode, order)
-            stage.advance(found.first.shape[1])
+            advance(found.first.shape[1])
             return found
 
-        found = self._run(list(parts), work, lambda record: stage.advance(record[0].shape[1]))
+        found = self._run(list(parts), work, lambda record: advance(record[0].shape[1]))
         joined = []
         for number in range(len(self.batches)):
             mine = [found[unit] for unit, (owner, _) in parts.items() if owner == number]
@@ -82,7 +82,7 @@ class Work:
             for number in range(len(self.batches))
             for u in range(n_parameters)
         }
-        stage = Stage(self.bar, "curvature of the encoder", len(units) * len(self.paths))
+        advance = _stage(self.bar, "curvature of the encoder", len(units) * len(self.paths))
         gradients: dict[int, Tensor] = {}
 
         def work(unit: str) -> tuple[Tensor, ...]:
@@ -96,13 +96,13 @@ class Work:
             weight = self.problem.item_weight(self.batches[number])
             if method == "hutchinson":
                 norms = one_product(*arguments, weight=weight, generator=generator)
-                stage.advance(len(norms))
+                advance(len(norms))
                 return (norms,)
             done = 0
 
             def report(n_paths: int) -> None:
                 nonlocal done
-                stage.advance(max(0, n_paths - done))  # after a search some may be open again
+                advance(max(0, n_paths - done))  # after a search some may be open again
                 done = max(done, n_paths)
 
             found = dominant_eigenvalues(
@@ -115,7 +115,7 @@ class Work:
             )
             return found.magnitudes, found.residuals, torch.tensor(found.products)
 
-        found = self._run(list(units), work, lambda record: stage.advance(len(record[0])))
+        found = self._run(list(units), work, lambda record: advance(len(record[0])))
         shape = (len(self.batches), n_parameters, -1)
         columns = list(zip(*(found[unit] for unit in units), strict=True))
         curvature = torch.stack(columns[0]).reshape(shape).mean(dim=0)
@@ -136,23 +136,12 @@ class Work:
         return self.workers.run(units, done, work, keep, elsewhere)
 
 
-class Stage:
-    """The progress bar of one stage, or none.
-
-    Args:
-        bar: A ``rich.progress.Progress``, if there is one.
-        name: Text before the bar.
-        total: Amount of work in the stage.
-    """
-
-    def __init__(self, bar: Any, name: str, total: int) -> None:
-        self.bar = bar
-        self.task = None if bar is None else bar.add_task(name, total=total)
-
-    def advance(self, amount: int) -> None:
-        """Show that so much more is done."""
-        if self.bar is not None:
-            self.bar.advance(self.task, amount)
+def _stage(bar: Any, name: str, total: int) -> Callable[[int], None]:
+    """A function to call with each amount of work done, which advances the bar of a stage."""
+    if bar is None:
+        return lambda amount: None
+    task = bar.add_task(name, total=total)
+    return lambda amount: bar.advance(task, amount)
 
 
 @contextmanager

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from difflib import get_close_matches
 from typing import Any, Literal
 
@@ -12,6 +11,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 from torch.utils.flop_counter import FlopCounterMode
 
+from multipath._internal.modes import evaluating
 from multipath.errors import ConfigurationError, InputError
 from multipath.paths import Path, check_indices
 from multipath.transforms.base import working_dtype
@@ -134,7 +134,7 @@ class FeatureLayers(PathDecomposedLoss):
         if not self.frozen:
             return _features(self.network, x, names)
         constants = {name: weight.detach() for name, weight in self.network.named_parameters()}
-        with _evaluating(self.network):
+        with evaluating(self.network):
             return _features(self.network, x, names, constants)
 
     def _compare(self, found: Tensor, wanted: Tensor) -> Tensor:
@@ -217,19 +217,6 @@ def _features(
     return found
 
 
-@contextmanager
-def _evaluating(network: nn.Module) -> Iterator[None]:
-    """In evaluation mode, each module back in its own afterwards."""
-    modes = [(module, module.training) for module in network.modules() if module.training]
-    for module, _ in modes:
-        module.training = False
-    try:
-        yield
-    finally:
-        for module, mode in modes:
-            module.training = mode
-
-
 def _check_layers(network: nn.Module, layers: Sequence[str]) -> list[str]:
     if not isinstance(network, nn.Module):
         raise ConfigurationError(f"network must be a torch.nn.Module, got {network!r}")
@@ -264,7 +251,7 @@ def _parameters(network: nn.Module, names: Sequence[str]) -> list[float]:
 def _operations(network: nn.Module, names: Sequence[str], example: Tensor) -> list[float]:
     """Floating-point operations up to and with each layer, as multiples of the fewest."""
     counts = []
-    with _evaluating(network), torch.no_grad():
+    with evaluating(network), torch.no_grad():
         for name in names:
             with FlopCounterMode(display=False) as counter:
                 _features(network, example, [name])

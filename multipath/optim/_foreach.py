@@ -138,11 +138,9 @@ def mix(*numbers: int) -> int:
 
 
 def _split(flat: Tensor, tensors: Sequence[Tensor]) -> list[Tensor]:
-    parts, start = [], 0
-    for tensor in tensors:
-        parts.append(flat[start : start + tensor.numel()].view(tensor.shape))
-        start += tensor.numel()
-    return parts
+    sizes = [tensor.numel() for tensor in tensors]
+    parts = flat[: sum(sizes)].split(sizes)
+    return [part.view(tensor.shape) for part, tensor in zip(parts, tensors, strict=True)]
 
 
 def _join(parts: Sequence[Tensor]) -> Tensor:

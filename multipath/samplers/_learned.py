@@ -171,11 +171,7 @@ class LearnedSampler(Categorical):
         self._dense = None
 
     def _grown(self) -> SumTree:
-        if self._tree is None:
-            raise ConfigurationError(
-                f"{type(self).__name__} knows its paths only once it is part of a StochasticLoss"
-            )
-        return self._tree
+        return self._once_bound(self._tree)
 
     def _leaves(self, indices: Tensor) -> Floats:
         """The channels of some leaves."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import torch
 from torch import Tensor
@@ -14,6 +14,7 @@ from multipath.errors import ConfigurationError
 from multipath.paths import PathTable
 
 Observation = Literal["gradient_norms", "target_norms"]
+Bound = TypeVar("Bound")
 
 
 class Sampler(ABC):
@@ -196,6 +197,19 @@ class Sampler(ABC):
     def unbiased(self) -> bool:
         """Whether reweighted estimates are unbiased: every path of positive weight can be drawn."""
         return bool(self._among_active(self.probabilities > 0).all())
+
+    def _once_bound(self, value: Bound | None) -> Bound:
+        """What :meth:`bind` has set; before, the paths are unknown."""
+        if value is None:
+            raise ConfigurationError(
+                f"{type(self).__name__} knows its paths only once it is part of a StochasticLoss"
+            )
+        return value
+
+    @property
+    def _size(self) -> int:
+        """Number of paths of positive weight."""
+        return self._once_bound(self.n_paths) if self._active is None else len(self._active)
 
     def _among_active(self, values: Tensor) -> Tensor:
         """The entries of the paths of positive weight; all, before the weights are known."""

@@ -8,7 +8,6 @@ import torch
 from torch import Tensor
 
 from multipath._internal.bookkeeping import bookkept
-from multipath.errors import ConfigurationError
 from multipath.paths import PathTable
 
 from ._subsets import check_subset, draw_subset, enumerate_subsets, subset_covariance
@@ -56,7 +55,7 @@ class Reshuffle(Sampler):
     @property
     def probabilities(self) -> Tensor:
         """1/P for each path of positive weight."""
-        return self._uniform(self._known_paths)
+        return self._uniform(self._once_bound(self.n_paths))
 
     def draw(self, n_draws: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """The next k paths of the epoch, in ascending order."""
@@ -104,19 +103,6 @@ class Reshuffle(Sampler):
         """Continue in the middle of the epoch."""
         left = state["left"].cpu()
         self._permutation, self._dealt = left[left >= 0], 0
-
-    @property
-    def _size(self) -> int:
-        """Number of paths of positive weight."""
-        return self._known_paths if self._active is None else len(self._active)
-
-    @property
-    def _known_paths(self) -> int:
-        if self.n_paths is None:
-            raise ConfigurationError(
-                "Reshuffle knows its paths only once it is part of a StochasticLoss"
-            )
-        return self.n_paths
 
     def _shuffle(self, drawn: Tensor, n_first: int, generator: torch.Generator) -> Tensor:
         """A permutation whose first paths are not among those drawn, uniform among all such."""

@@ -59,11 +59,7 @@ class Stratified(Sampler):
     @property
     def probabilities(self) -> Tensor:
         """The probabilities given, or uniform ones, among the paths of positive weight."""
-        if self._probabilities is None:
-            raise ConfigurationError(
-                "Stratified knows its paths only once it is part of a StochasticLoss"
-            )
-        return self._probabilities
+        return self._once_bound(self._probabilities)
 
     def bind(self, paths: PathTable, weights: Tensor | None = None) -> None:
         """Fit the sampler to a loss and lay its paths out in order of their strata."""

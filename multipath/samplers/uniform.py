@@ -7,7 +7,6 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-from multipath.errors import ConfigurationError
 from multipath.paths import PathTable
 
 from ._subsets import check_subset, draw_subset, enumerate_subsets, subset_covariance
@@ -47,11 +46,7 @@ class Uniform(Categorical):
     @property
     def probabilities(self) -> Tensor:
         """1/P for each path of positive weight."""
-        if self._probabilities is None:
-            raise ConfigurationError(
-                "Uniform knows its paths only once it is part of a StochasticLoss"
-            )
-        return self._probabilities
+        return self._once_bound(self._probabilities)
 
     def bind(self, paths: PathTable, weights: Tensor | None = None) -> None:
         """Fit the sampler to a loss and spread the probability over its paths."""
@@ -89,8 +84,3 @@ class Uniform(Categorical):
         if self.replacement:
             return super().count_covariance(n_draws)
         return subset_covariance(self.probabilities, n_draws)
-
-    @property
-    def _size(self) -> int:
-        """Number of paths of positive weight."""
-        return len(self._among_active(self.probabilities))

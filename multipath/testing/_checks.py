@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import random
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, NoReturn
 from unittest import SkipTest
 
@@ -97,22 +99,19 @@ def value_and_gradient(value: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
     return value.detach(), torch.zeros_like(x) if gradient is None else gradient
 
 
-class GlobalRandomness:
-    """The states of the global generators of torch, numpy and Python when it was made."""
-
-    def __init__(self) -> None:
-        self._before = _states()
-
-    def require_untouched(self, what: str) -> None:
-        """Fail if a global generator has moved since."""
-        __tracebackhide__ = True
-        after = _states()
-        moved = [name for name, state in self._before.items() if not same(state, after[name])]
-        require(
-            not moved,
-            f"{what} must leave global random state alone and changed that of "
-            f"{', '.join(moved)}; use an explicit torch.Generator",
-        )
+@contextmanager
+def global_randomness_untouched(what: str) -> Iterator[None]:
+    """Fail if a global generator of torch, numpy or Python moves inside."""
+    __tracebackhide__ = True
+    before = _states()
+    yield
+    after = _states()
+    moved = [name for name, state in before.items() if not same(state, after[name])]
+    require(
+        not moved,
+        f"{what} must leave global random state alone and changed that of "
+        f"{', '.join(moved)}; use an explicit torch.Generator",
+    )
 
 
 def _states() -> dict[str, Any]:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils import parameters_to_vector
 from torch.optim import Optimizer
 
 from multipath.stochastic import StochasticLoss
@@ -63,11 +64,4 @@ class Run:
     @property
     def weights(self) -> Tensor:
         """All weights of the model, shape (D,)."""
-        return torch.cat([parameter.detach().flatten() for parameter in self.parameters])
-
-    def set_weights(self, weights: Tensor) -> None:
-        """Set all weights of the model from a tensor of shape (D,)."""
-        with torch.no_grad():
-            parts = weights.split([parameter.numel() for parameter in self.parameters])
-            for parameter, part in zip(self.parameters, parts, strict=True):
-                parameter.copy_(part.view_as(parameter))
+        return parameters_to_vector(self.parameters).detach()

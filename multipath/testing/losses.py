@@ -16,7 +16,7 @@ from multipath.samplers import Importance, Sampler, Uniform
 from multipath.stochastic import StochasticLoss
 
 from ._checks import (
-    GlobalRandomness,
+    global_randomness_untouched,
     require,
     require_close,
     require_finite,
@@ -256,10 +256,8 @@ class LossTests:
     def test_precision_follows_the_input(self) -> None:
         """An input in float32 gives losses in float32, which agree with those in float64."""
         values: dict[torch.dtype, Tensor] = {}
-        pair = self._batch()
         for dtype in (torch.float64, torch.float32):
-            loss = self._loss().to(dtype)
-            x, y = (_cast(tensor, dtype) for tensor in pair)
+            loss, x, y = self._trial(dtype)
             values[dtype] = self._values(loss, x, y, range(len(loss.paths)))
             require(
                 values[dtype].dtype == dtype,
@@ -378,10 +376,9 @@ class LossTests:
     def test_evaluation_is_deterministic(self) -> None:
         """Two evaluations are equal and leave global random state alone."""
         loss, x, y = self._trial()
-        randomness = GlobalRandomness()
-        first = self._values(loss, x, y, range(len(loss.paths)))
-        second = self._values(loss, x, y, range(len(loss.paths)))
-        randomness.require_untouched("path_losses")
+        with global_randomness_untouched("path_losses"):
+            first = self._values(loss, x, y, range(len(loss.paths)))
+            second = self._values(loss, x, y, range(len(loss.paths)))
         require(same(first, second), "two evaluations of the same batch must be equal")
 
     def test_a_gpu_gives_what_the_cpu_gives(self) -> None:

@@ -16,7 +16,7 @@ from multipath.samplers import Sampler
 from multipath.stochastic import StochasticLoss
 
 from ._checks import (
-    GlobalRandomness,
+    global_randomness_untouched,
     require,
     require_close,
     same,
@@ -371,13 +371,13 @@ class SamplerTests:
     def test_draws_depend_on_the_generator_alone(self) -> None:
         """Equal seeds give equal draws, other seeds others, without use of global random state."""
         for n_paths in self.n_paths:
-            randomness, streams = GlobalRandomness(), []
-            for seed in (0, 0, 1):
-                sampler, generator = self._bound(n_paths), torch.Generator().manual_seed(seed)
-                draws = [sampler.draw(1, generator)[0].item() for _ in range(40)]
-                draws += [sampler.fresh_draw(1, generator)[0].item() for _ in range(40)]
-                streams.append(draws)
-            randomness.require_untouched("draws")
+            streams = []
+            with global_randomness_untouched("draws"):
+                for seed in (0, 0, 1):
+                    sampler, generator = self._bound(n_paths), torch.Generator().manual_seed(seed)
+                    draws = [sampler.draw(1, generator)[0].item() for _ in range(40)]
+                    draws += [sampler.fresh_draw(1, generator)[0].item() for _ in range(40)]
+                    streams.append(draws)
             require(
                 streams[0] == streams[1],
                 f"two samplers must make the same draws from equal generators, at P={n_paths}",
@@ -552,10 +552,8 @@ class SamplerTests:
         for step in range(steps):
             x, y = _batch(step)
             criterion(x, y).backward()
-            draw = criterion.last_draw
-            require(draw is not None, "the criterion made no draw in training")
-            if draw is not None:
-                seen.append([draw.indices.tolist(), draw.weights.tolist()])
+            draw: Any = criterion.last_draw
+            seen.append([draw.indices.tolist(), draw.weights.tolist()])
         return seen
 
     def _require_distribution(self, values: Tensor, sampler: Sampler, what: str) -> None:

@@ -5,7 +5,7 @@ Each class is one small case; the project's own test suite goes through many mor
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import torch
@@ -44,109 +44,69 @@ from .quadratic import QuadraticLoss
 from .samplers import SamplerTests
 
 
-class TransformLossTests(LossTests):
-    """Conformance of :class:`~multipath.TransformLoss`."""
+def loss_tests(
+    make: Callable[[], PathDecomposedLoss], *shape: int, n_paths: int | None = None
+) -> type[LossTests]:
+    """Tests of the loss that a function makes, on three items of noise of some shape."""
 
-    def make_loss(self) -> PathDecomposedLoss:
-        """Compare spectrograms at two resolutions by their L2 distance."""
-        return TransformLoss(MultiResolutionSTFT([32, 64], [8, 16], [24, 64]), distance="l2")
+    class Tests(LossTests):
+        def make_loss(self) -> PathDecomposedLoss:
+            return make()
 
-    def make_batch(self, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        """Noise of 256 samples."""
-        x, y = torch.randn(2, 3, 256, generator=generator)
-        return x, y
+        def make_batch(self, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+            x, y = torch.randn(2, 3, *shape, generator=generator)
+            return x, y
 
-
-class MultiResolutionSTFTTests(TransformLossTests):
-    """Conformance of :class:`~multipath.transforms.MultiResolutionSTFT`."""
-
-    def make_loss(self) -> PathDecomposedLoss:
-        """Compare spectrograms at two resolutions."""
-        return TransformLoss(MultiResolutionSTFT([32, 64], [8, 16], [24, 64]))
+    Tests.n_paths = n_paths
+    return Tests
 
 
-class JTFSTests(TransformLossTests):
-    """Conformance of :class:`~multipath.transforms.JTFS`."""
+def sampler_tests(make: Callable[[int], Sampler], distinct: bool = False) -> type[SamplerTests]:
+    """Tests of the sampler that a function makes for a number of paths."""
 
-    def make_loss(self) -> PathDecomposedLoss:
-        """Compare the coefficients of a small JTFS."""
-        return TransformLoss(JTFS(256, J=5, Q=(2, 1), J_fr=2, Q_fr=1, T=64, F=4))
+    class Tests(SamplerTests):
+        def make_sampler(self, n_paths: int) -> Sampler:
+            return make(n_paths)
 
-
-class Scattering1DTests(TransformLossTests):
-    """Conformance of :class:`~multipath.transforms.Scattering1D`."""
-
-    def make_loss(self) -> PathDecomposedLoss:
-        """Compare the coefficients of both orders."""
-        return TransformLoss(Scattering1D(256, J=5, Q=(2, 1), T=64))
+    Tests.distinct = distinct
+    return Tests
 
 
-class Scattering2DTests(LossTests):
-    """Conformance of :class:`~multipath.transforms.Scattering2D`."""
-
-    def make_loss(self) -> PathDecomposedLoss:
-        """Compare the coefficients of small images."""
-        return TransformLoss(Scattering2D((16, 16), J=2, L=2))
-
-    def make_batch(self, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        """Noise of 16 by 16 pixels."""
-        x, y = torch.randn(2, 3, 16, 16, generator=generator)
-        return x, y
+def stft() -> MultiResolutionSTFT:
+    """Spectrograms at two resolutions."""
+    return MultiResolutionSTFT([32, 64], [8, 16], [24, 64])
 
 
-class WaveletTransformTests(TransformLossTests):
-    """Conformance of :class:`~multipath.transforms.WaveletTransform`."""
-
-    def make_loss(self) -> PathDecomposedLoss:
-        """Compare the subbands of two levels."""
-        return TransformLoss(WaveletTransform("db2", level=2))
+def terms() -> TermLoss:
+    """Two distances of unequal cost."""
+    distances = {"l2": nn.PairwiseDistance(), "l4": nn.PairwiseDistance(p=4.0)}
+    return TermLoss(distances, costs=[1.0, 2.0])
 
 
-class WaveletPacketTests(TransformLossTests):
-    """Conformance of :class:`~multipath.transforms.WaveletPacket`."""
-
-    def make_loss(self) -> PathDecomposedLoss:
-        """Compare the four leaves of two levels."""
-        return TransformLoss(WaveletPacket("db2", level=2))
-
-
-class BalancedLossTests(TransformLossTests):
-    """Conformance of :class:`~multipath.BalancedLoss`."""
-
-    def make_loss(self) -> PathDecomposedLoss:
-        """Balance paths whose scales are a hundred times apart."""
-        return BalancedLoss(QuadraticLoss(3), [1.0, 10.0, 0.1], power=0.5)
+def feature_layers() -> FeatureLayers:
+    """Three layers of a small convolutional network."""
+    first = nn.Conv1d(1, 4, 9, stride=2, bias=False)
+    second = nn.Conv1d(4, 6, 9, stride=2, bias=False)
+    generator = torch.Generator().manual_seed(0)
+    for convolution in (first, second):
+        nn.init.normal_(convolution.weight, std=0.3, generator=generator)
+    return FeatureLayers(nn.Sequential(first, nn.Softplus(), second), ["0", "1", "2"])
 
 
-class TermLossTests(TransformLossTests):
-    """Conformance of :class:`~multipath.TermLoss`."""
-
-    n_paths = 2
-
-    def make_loss(self) -> PathDecomposedLoss:
-        """Combine two distances of unequal cost."""
-        terms = {"l2": nn.PairwiseDistance(), "l4": nn.PairwiseDistance(p=4.0)}
-        return TermLoss(terms, costs=[1.0, 2.0])
-
-
-class FeatureLayersTests(TransformLossTests):
-    """Conformance of :class:`~multipath.FeatureLayers`."""
-
-    n_paths = 3
-
-    def make_loss(self) -> PathDecomposedLoss:
-        """Compare three layers of a small convolutional network."""
-        first = nn.Conv1d(1, 4, 9, stride=2, bias=False)
-        second = nn.Conv1d(4, 6, 9, stride=2, bias=False)
-        generator = torch.Generator().manual_seed(0)
-        for convolution in (first, second):
-            nn.init.normal_(convolution.weight, std=0.3, generator=generator)
-        return FeatureLayers(nn.Sequential(first, nn.Softplus(), second), ["0", "1", "2"])
-
-    def make_batch(self, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        """Noise in one channel."""
-        x, y = super().make_batch(generator)
-        return x[:, None], y[:, None]
+TransformLossTests = loss_tests(lambda: TransformLoss(stft(), distance="l2"), 256)
+MultiResolutionSTFTTests = loss_tests(lambda: TransformLoss(stft()), 256)
+JTFSTests = loss_tests(
+    lambda: TransformLoss(JTFS(256, J=5, Q=(2, 1), J_fr=2, Q_fr=1, T=64, F=4)), 256
+)
+Scattering1DTests = loss_tests(lambda: TransformLoss(Scattering1D(256, J=5, Q=(2, 1), T=64)), 256)
+Scattering2DTests = loss_tests(lambda: TransformLoss(Scattering2D((16, 16), J=2, L=2)), 16, 16)
+WaveletTransformTests = loss_tests(lambda: TransformLoss(WaveletTransform("db2", level=2)), 256)
+WaveletPacketTests = loss_tests(lambda: TransformLoss(WaveletPacket("db2", level=2)), 256)
+BalancedLossTests = loss_tests(  # scales a hundred times apart
+    lambda: BalancedLoss(QuadraticLoss(3), [1.0, 10.0, 0.1], power=0.5), 256
+)
+TermLossTests = loss_tests(terms, 256, n_paths=2)
+FeatureLayersTests = loss_tests(feature_layers, 1, 256, n_paths=3)
 
 
 class SlicedWassersteinTests(LossTests):
@@ -170,64 +130,15 @@ def rising(n_paths: int) -> Tensor:
     return numbers / numbers.sum()
 
 
-class UniformTests(SamplerTests):
-    """Conformance of :class:`~multipath.samplers.Uniform`."""
-
-    distinct = True
-
-    def make_sampler(self, n_paths: int) -> Sampler:
-        """Draw without replacement."""
-        return Uniform(replacement=False)
-
-
-class ImportanceTests(SamplerTests):
-    """Conformance of :class:`~multipath.samplers.Importance`."""
-
-    def make_sampler(self, n_paths: int) -> Sampler:
-        """Draw with rising probabilities."""
-        return Importance(rising(n_paths))
-
-
-class ReshuffleTests(SamplerTests):
-    """Conformance of :class:`~multipath.samplers.Reshuffle`."""
-
-    distinct = True
-
-    def make_sampler(self, n_paths: int) -> Sampler:
-        """Go through all paths, epoch after epoch."""
-        return Reshuffle()
-
-
-class StratifiedTests(SamplerTests):
-    """Conformance of :class:`~multipath.samplers.Stratified`."""
-
-    def make_sampler(self, n_paths: int) -> Sampler:
-        """Draw from two strata, or from one if there is one path."""
-        return Stratified([path % 2 for path in range(n_paths)])
-
-
-class EnergyTests(SamplerTests):
-    """Conformance of :class:`~multipath.samplers.Energy`."""
-
-    def make_sampler(self, n_paths: int) -> Sampler:
-        """Learn from the targets."""
-        return Energy.running(decay=0.5)
-
-
-class AdaptiveImportanceTests(SamplerTests):
-    """Conformance of :class:`~multipath.samplers.AdaptiveImportance`."""
-
-    def make_sampler(self, n_paths: int) -> Sampler:
-        """Learn from the gradients."""
-        return AdaptiveImportance(decay=0.5)
-
-
-class MixtureTests(SamplerTests):
-    """Conformance of :class:`~multipath.samplers.Mixture`."""
-
-    def make_sampler(self, n_paths: int) -> Sampler:
-        """Mix uniform and rising probabilities."""
-        return Mixture([Uniform(), Importance(rising(n_paths))], weights=[0.3, 0.7])
+UniformTests = sampler_tests(lambda n_paths: Uniform(replacement=False), distinct=True)
+ImportanceTests = sampler_tests(lambda n_paths: Importance(rising(n_paths)))
+ReshuffleTests = sampler_tests(lambda n_paths: Reshuffle(), distinct=True)
+StratifiedTests = sampler_tests(lambda n_paths: Stratified([p % 2 for p in range(n_paths)]))
+EnergyTests = sampler_tests(lambda n_paths: Energy.running(decay=0.5))
+AdaptiveImportanceTests = sampler_tests(lambda n_paths: AdaptiveImportance(decay=0.5))
+MixtureTests = sampler_tests(
+    lambda n_paths: Mixture([Uniform(), Importance(rising(n_paths))], weights=[0.3, 0.7])
+)
 
 
 class PAdamTests(OptimizerTests):

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Hashable, Iterator, Sequence
 from functools import partial
-from typing import Literal
+from typing import Any, Literal
 
 from torch import Tensor
 
 from multipath.errors import ConfigurationError
-from multipath.paths import Path, PathTable
+from multipath.paths import Path, priced_paths
 
 from ._numerics.settings import check_integers, check_rate, wavelets_per_octave
 from ._numerics.tiles import tile_size
@@ -101,7 +101,7 @@ class JTFS(Scattering):
         sample_rate: float = 1.0,
     ) -> None:
         check_integers(J=J, J_fr=J_fr, Q_fr=Q_fr)
-        Q = wavelets_per_octave(Q, second=1)
+        Q = wavelets_per_octave(Q)
         check_rate(sample_rate)
         time = TimeScattering(n_samples, J, Q, 2**J if T is None else T, unpad, sampling)
         F = 2**J_fr if F is None else F
@@ -170,8 +170,8 @@ def _path_table(
     psi_fr: Sequence[Wavelet],
     Q1: int,
     sample_rate: float,
-) -> PathTable:
-    rows = []
+) -> list[Path]:
+    rows: list[tuple[Hashable, dict[str, Any], float]] = []
     for n2, rate in enumerate(time.psi2):
         if not members[n2]:
             continue
@@ -184,14 +184,10 @@ def _path_table(
                 "n2": n2,
                 "n_fr": n_fr,
             }
-            rows.append((metadata, _cost(time, members[n2], n2)))
+            rows.append(((n2, n_fr), metadata, _cost(time, members[n2], n2)))
     if not rows:
         raise ConfigurationError(f"J={time.J} leaves no path: use a larger J")
-    mean = sum(cost for _, cost in rows) / len(rows)
-    return PathTable(
-        Path(index, (metadata["n2"], metadata["n_fr"]), metadata, cost / mean)
-        for index, (metadata, cost) in enumerate(rows)
-    )
+    return priced_paths(rows)
 
 
 def _cost(time: TimeScattering, members: Sequence[int], n2: int) -> float:

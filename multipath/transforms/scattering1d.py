@@ -9,7 +9,7 @@ from typing import Any, Literal
 from torch import Tensor
 
 from multipath.errors import ConfigurationError
-from multipath.paths import Path, PathTable
+from multipath.paths import priced_paths
 
 from ._numerics.settings import check_integers, check_rate, wavelets_per_octave
 from ._scattering.base import Finish, Scattering
@@ -75,19 +75,10 @@ class Scattering1D(Scattering):
         if max_order not in (1, 2):
             raise ConfigurationError(f"max_order must be 1 or 2, got {max_order}")
         check_integers(J=J)
-        Q = wavelets_per_octave(Q, second=1)
+        Q = wavelets_per_octave(Q)
         check_rate(sample_rate)
         time = TimeScattering(n_samples, J, Q, 2**J if T is None else T, unpad, sampling)
-        rows = list(_rows(time, max_order, sample_rate))
-        mean = sum(cost for *_, cost in rows) / len(rows)
-        super().__init__(
-            PathTable(
-                Path(index, key, metadata, cost / mean)
-                for index, (key, metadata, cost) in enumerate(rows)
-            ),
-            time,
-            zeroth=0,
-        )
+        super().__init__(priced_paths(_rows(time, max_order, sample_rate)), time, zeroth=0)
 
     def _requests(self, indices: Sequence[int]) -> tuple[dict[int, list[int]], list[int]]:
         first, partners = self._by_order(indices)

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from multipath.errors import ConfigurationError, InputError
-from multipath.paths import Path, check_indices
+from multipath.paths import check_indices, priced_paths
 
 from ._numerics.analytic import peak_scale
 from ._numerics.filters import FilterBuffers
@@ -76,12 +76,7 @@ class Scattering2D(Transform):
         self.J, self.L = J, L
         height, width = (((n + 2**J) // 2**J + 1) * 2**J for n in self.shape)
         self._padded = height, width
-        rows = list(_rows(J, L, max_order, height * width))
-        mean = sum(cost for *_, cost in rows) / len(rows)
-        super().__init__(
-            Path(index, key, metadata, cost / mean)
-            for index, (key, metadata, cost) in enumerate(rows)
-        )
+        super().__init__(priced_paths(_rows(J, L, max_order, height * width)))
         self.filters = FilterBuffers()
         for number in range(J * L):
             wavelet = Wavelet(*divmod(number, L))

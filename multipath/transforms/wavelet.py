@@ -7,7 +7,7 @@ from typing import Any
 
 import pywt
 
-from multipath.paths import Path
+from multipath.paths import priced_paths
 
 from ._dwt.extension import Mode
 from ._dwt.subbands import Node, Subbands, check_tree, octave, work
@@ -87,17 +87,8 @@ class WaveletTransform(Subbands):
         check_tree(level, mode, signal_ndim)
         check_rate(sample_rate)
         rows = list(_rows(level, signal_ndim, sample_rate))
-        mean = sum(work(leaf) for *_, leaf in rows) / len(rows)
-        super().__init__(
-            (
-                Path(index, key, metadata, cost=work(leaf) / mean)
-                for index, (key, metadata, leaf) in enumerate(rows)
-            ),
-            [leaf for *_, leaf in rows],
-            wavelet,
-            mode,
-            signal_ndim,
-        )
+        paths = priced_paths((key, metadata, work(leaf)) for key, metadata, leaf in rows)
+        super().__init__(paths, [leaf for *_, leaf in rows], wavelet, mode, signal_ndim)
 
 
 def _rows(

@@ -87,16 +87,11 @@ class WaveletPacket(Subbands):
             )
         else:
             leaves.sort(key=lambda leaf: _bands(leaf, signal_ndim))
-        super().__init__(
-            (
-                Path(index, _name(leaf, signal_ndim), _describe(leaf, signal_ndim, sample_rate))
-                for index, leaf in enumerate(leaves)
-            ),
-            leaves,
-            wavelet,
-            mode,
-            signal_ndim,
+        paths = (
+            Path(index, _name(leaf, signal_ndim), _describe(leaf, signal_ndim, sample_rate))
+            for index, leaf in enumerate(leaves)
         )
+        super().__init__(paths, leaves, wavelet, mode, signal_ndim)
 
 
 def _name(leaf: Node, signal_ndim: int) -> str:

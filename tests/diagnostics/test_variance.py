@@ -24,7 +24,7 @@ from multipath.samplers import (
 )
 from multipath.testing import QuadraticLoss
 from multipath.transforms import MultiResolutionSTFT
-from tests.samplers.cases import CASES, GROUPS, Bumps, make, possible_draws, season
+from tests.samplers.cases import CASES, GROUPS, Bumps, possible_draws, season
 
 from .cases import PLANE, Linear, batch, table_with
 
@@ -98,17 +98,6 @@ def test_numbers_are_those_of_the_enumeration(name, data):
     assert not (row.unbiased and row.bias)
 
 
-@pytest.mark.parametrize("name", CASES)
-@pytest.mark.parametrize("n_paths", [1, 2, 3, 7])
-def test_coverage_is_that_of_the_enumerated_law(name, n_paths):
-    sampler = make(name, n_paths)
-    for k in possible_draws(name, n_paths):
-        covered = torch.zeros(n_paths, dtype=torch.float64)
-        for indices, probability in sampler.enumerate(k):
-            covered[sorted(set(indices))] += probability
-        torch.testing.assert_close(sampler.coverage(k), covered, rtol=1e-12, atol=1e-12)
-
-
 class Enumerated(Categorical):
     """Knows no closed form, and draws path 0 in three of four."""
 
@@ -121,23 +110,6 @@ class Enumerated(Categorical):
 def test_coverage_without_a_closed_form():
     covered = Enumerated().coverage(2)
     torch.testing.assert_close(covered, torch.tensor([15 / 16, 7 / 16], dtype=torch.float64))
-
-
-@pytest.mark.slow
-def test_agrees_with_what_training_would_see():
-    """Monte Carlo through StochasticLoss and backward."""
-    loss, (x, y) = Bumps(7), batch(1)
-    sampler = Stratified(by=[[0, 3, 6], [1, 4], [2, 5]])
-    row = estimate_variance(loss, x, y, sampler, n_draws=3).rows[0]
-    criterion = StochasticLoss(loss, sampler, 3, generator=0)
-    x = x.clone().requires_grad_()
-    n = 4000
-    estimates = torch.stack([gradient_of(criterion(x, y), x) for _ in range(n)])
-    squares = (estimates - gradient_of(loss(x, y), x)).square().sum(dim=1)
-    error = squares.std().item() / math.sqrt(n)
-    assert row.bias == 0
-    assert row.variance == pytest.approx(squares.mean().item(), abs=4 * error)
-    assert 4 * error < 0.1 * row.variance
 
 
 def test_equal_paths_have_no_variance():

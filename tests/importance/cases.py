@@ -153,6 +153,17 @@ def problem(loss="quadratic", encoder="mlp", n_parameters=2, sizes=(2,)):
     return Problem(LOSSES[loss](), built, chirp, [batch(size) for size in sizes])
 
 
+def gradients(made, batch):
+    """Norms of the gradients of each path along each parameter, path by path."""
+    inputs, target, *context = batch
+    theta = made.encoder(inputs).detach().requires_grad_()
+    rows = []
+    for p in range(len(made.loss.paths)):
+        value = made.loss.path_losses(made.decoder(theta, *context), target, [p]).mean()
+        rows.append(torch.autograd.grad(value, theta)[0].square().sum(dim=0).sqrt())
+    return torch.stack(rows, dim=1)
+
+
 class Interrupted:
     """A function that is interrupted after some calls."""
 

@@ -8,6 +8,7 @@ from multipath import StochasticLoss
 from multipath.errors import ConfigurationError, InputError
 from multipath.importance import theta_importance
 from multipath.testing import QuadraticLoss
+from multipath.testing._checks import same
 
 from .cases import DTYPE, problem, seeded
 
@@ -39,6 +40,11 @@ class Counting(nn.Module):
     def forward(self, x):
         self.calls += 1
         return x
+
+
+class Odd(QuadraticLoss):
+    def path_losses(self, input, target, indices):
+        return super().path_losses(input, target, indices)[:, :2]
 
 
 def importance(encoder=None, decoder=torch.tanh, batches=((X, X[:, :2]),), loss=None, **options):
@@ -189,9 +195,16 @@ REFUSED = {
             params=[*nn.Linear(4, 2).named_parameters(), *nn.Linear(4, 2).named_parameters()]
         ),
     ),
+    "one tensor as params": (
+        ConfigurationError, r"pass \[weight\]",
+        lambda: importance(params=torch.ones(2, dtype=DTYPE, requires_grad=True)),
+    ),
     "function without params": (
         ConfigurationError, "no module that knows its parameters; pass params=",
         lambda: importance(lambda x: x),
+    ),
+    "loss without a value for each item": (
+        InputError, "Odd must return one value for each item", lambda: importance(loss=Odd(2))
     ),
     "stochastic loss": (
         ConfigurationError, r"got StochasticLoss; of a StochasticLoss pass criterion\.loss",
@@ -227,15 +240,6 @@ def test_refused_with_a_reason(name):
         call()
 
 
-def test_a_loss_must_give_a_value_for_each_item():
-    class Odd(QuadraticLoss):
-        def path_losses(self, input, target, indices):
-            return super().path_losses(input, target, indices)[:, :2]
-
-    with pytest.raises(InputError, match="Odd must return one value for each item"):
-        importance(loss=Odd(2))
-
-
 # What is left behind
 
 
@@ -262,14 +266,6 @@ def everything(module):
         torch.get_rng_state(),
         torch.is_grad_enabled(),
     )  # fmt: skip
-
-
-def same(a, b):
-    if isinstance(a, torch.Tensor):
-        return torch.equal(a, b)
-    if isinstance(a, list | tuple):
-        return len(a) == len(b) and all(map(same, a, b))
-    return a == b
 
 
 @pytest.mark.parametrize("fails", [False, True])
@@ -317,12 +313,6 @@ def test_randomness_of_a_small_parameter_beside_a_large_one_is_noticed():
 
     with pytest.raises(ConfigurationError, match="the encoder gave two answers"):
         importance(encoder=encoder, params=list(made.encoder.parameters()))
-
-
-def test_one_tensor_is_no_list_of_weights():
-    made = problem("quadratic", "shared")
-    with pytest.raises(ConfigurationError, match=r"pass \[weight\]"):
-        importance(encoder=made.encoder, params=next(made.encoder.parameters()))
 
 
 def test_shuffling_batches_leaves_the_random_stream_alone():

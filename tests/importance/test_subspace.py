@@ -39,17 +39,16 @@ class Bilinear(nn.Module):
 X = torch.ones(1, 2, dtype=DTYPE)
 
 
-def bilinear_case(form, gradients):
+def bilinear(form, gradients):
     encoder = Bilinear(torch.tensor(form, dtype=DTYPE), torch.tensor(gradients, dtype=DTYPE))
-    return Turning(2), encoder, lambda theta: theta, [X], list(encoder.parameters())
+    return Turning(2), encoder, lambda theta: theta, [X]
 
 
 def test_a_complex_pair_counts_by_its_magnitude():
     # [[0, 3], [-1, 0]]
     form = [[0.0, -1.0, 0.0], [-1.0, 0.0, 0.0], [0.0, 0.0, 0.1]]
-    *arguments, weights = bilinear_case(form, [[2.0, 0.0, 0.0], [0.0, 2.0, 0.0]])
-    (inputs,) = arguments[-1]
-    dense = twin.matrix(*arguments[:3], weights, (inputs, inputs), 0, 0)
+    arguments = bilinear(form, [[2.0, 0.0, 0.0], [0.0, 2.0, 0.0]])
+    dense = twin.matrix(*arguments[:3], list(arguments[1].parameters()), (X, X), 0, 0)
     values = torch.linalg.eigvals(dense)
     largest = values[values.abs().argmax()]
     assert abs(largest.imag) > 1  # the case is what it says
@@ -57,31 +56,28 @@ def test_a_complex_pair_counts_by_its_magnitude():
     torch.testing.assert_close(curvature[0, 0], largest.abs(), rtol=1e-8, atol=0)
 
 
-def test_opposite_eigenvalues_of_one_size():
-    form = [[0.0, 3.0, 0.0], [3.0, 0.0, 0.0], [0.0, 0.0, 0.5]]  # 3, -3, 0.5
-    *arguments, _ = bilinear_case(form, [[1e-9, 0.0, 1e-9], [0.0, 0.0, 1e-9]])
-    torch.testing.assert_close(
-        theta_importance(*arguments).curvature[0, 0],
-        torch.tensor(3.0, dtype=DTYPE), rtol=1e-7, atol=0,
-    )  # fmt: skip
-
-
-def test_a_matrix_far_from_normal():
-    # upper triangular but for A: eigenvalues 1, 2 and 0 behind a corner of 100
-    form = [[1.0, 0.0, 0.0], [0.0, 2.0, 0.0], [0.0, 0.0, 0.0]]
-    *arguments, _ = bilinear_case(form, [[100.0, 0.0, 0.0], [0.0, 1.0, 1.0]])
-    result = theta_importance(*arguments)
-    torch.testing.assert_close(
-        result.curvature[0, 0], torch.tensor(2.0, dtype=DTYPE), rtol=1e-7, atol=0
-    )
-
-
-def test_a_nilpotent_matrix_has_no_curvature():
-    form = [[0.0] * 3] * 3
-    *arguments, _ = bilinear_case(form, [[1.0, 0.0, 0.0], [0.0, 1.0, 0.0]])
-    curvature = theta_importance(*arguments).curvature
-    expected = torch.tensor([0.0, 2.0], dtype=DTYPE)
-    torch.testing.assert_close(curvature[0], expected, rtol=1e-7, atol=1e-12)
+@pytest.mark.parametrize(
+    ("form", "gradients", "expected"),
+    [
+        # opposite eigenvalues of one size: 3, -3, 0.5
+        (
+            [[0.0, 3.0, 0.0], [3.0, 0.0, 0.0], [0.0, 0.0, 0.5]],
+            [[1e-9, 0.0, 1e-9], [0.0, 0.0, 1e-9]],
+            3.0,
+        ),
+        # far from normal: upper triangular but for A, eigenvalues 1, 2 and 0 behind a corner of 100
+        (
+            [[1.0, 0.0, 0.0], [0.0, 2.0, 0.0], [0.0, 0.0, 0.0]],
+            [[100.0, 0.0, 0.0], [0.0, 1.0, 1.0]],
+            2.0,
+        ),
+        # nilpotent: no curvature
+        ([[0.0] * 3] * 3, [[1.0, 0.0, 0.0], [0.0, 1.0, 0.0]], 0.0),
+    ],
+)
+def test_matrices_that_mislead_a_power_iteration(form, gradients, expected):
+    found = theta_importance(*bilinear(form, gradients)).curvature
+    assert float(found[0, 0]) == pytest.approx(expected, rel=1e-7, abs=1e-12)
 
 
 class Hidden(nn.Module):
@@ -107,9 +103,8 @@ def test_curvature_that_no_gradient_leads_to_is_found(tolerance):
     x = torch.randn(2, 8, generator=torch.Generator().manual_seed(1), dtype=DTYPE)
     target = torch.full((2, 1), 2.0, dtype=DTYPE)
     loss = QuadraticLoss(3)
-    result = theta_importance(
-        loss, encoder, lambda theta: theta, [(x, target)], tolerance=tolerance
-    )
+    batches = [(x, target)]
+    result = theta_importance(loss, encoder, lambda theta: theta, batches, tolerance=tolerance)
     slopes = [
         2 * (p + 1) * (encoder(x) - target - p / 3).mean().abs() * 200.0 for p in range(3)
     ]  # of every item, times the form's eigenvalue; the direction has about unit length

@@ -16,14 +16,13 @@ SCRIPT = """
 import sys, torch
 from multipath.importance import theta_importance
 from tests.importance.cases import problem
-mode, folder = sys.argv[1:]
+folder = sys.argv[1]
 torch.distributed.init_process_group("gloo")
 rank = torch.distributed.get_rank()
 made = problem("quadratic", "shared", 2, (3, 2))
 arguments = made.loss, made.encoder, made.decoder, made.batches
-if mode == "run":
-    result = theta_importance(*arguments, items_at_once=1, journal=folder + "/journal")
-    torch.save((result.curvature, result.residuals), f"{folder}/{rank}.pt")
+result = theta_importance(*arguments, items_at_once=1, journal=folder + "/journal")
+torch.save((result.curvature, result.residuals), f"{folder}/{rank}.pt")
 messages = []
 with torch.no_grad():
     weight = next(made.encoder.parameters())
@@ -59,7 +58,7 @@ def ranks(tmp_path_factory):
     script.write_text(SCRIPT)
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
     done = subprocess.run(
-        [*command, str(script), "run", str(folder)],
+        [*command, str(script), str(folder)],
         cwd=ROOT,
         env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)},
         capture_output=True,

@@ -7,12 +7,14 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from torch.nn.utils import vector_to_parameters
 
 from multipath import BalancedLoss, StochasticLoss, TransformLoss
 from multipath.errors import ConfigurationError, InputError
 from multipath.optim import PSAGA
 from multipath.samplers import AdaptiveImportance
 from multipath.testing import QuadraticLoss
+from multipath.testing._run import Run
 from multipath.transforms import MultiResolutionSTFT
 
 SIZES = st.lists(st.floats(1e-6, 1e6), min_size=3, max_size=3)
@@ -34,13 +36,6 @@ def test_weights_are_sizes_to_a_negative_power_and_keep_their_sum(sizes, power, 
     by_hand *= 3.5 / by_hand.sum()
     values = loss.path_losses(x, y, range(3))
     torch.testing.assert_close(balanced(x, y, reduction="none"), by_hand @ values)
-
-
-def test_power_zero_is_the_loss_itself():
-    loss = QuadraticLoss(3, weights=[0.5, 2.0, 1.0])
-    torch.testing.assert_close(
-        BalancedLoss(loss, [1.0, 2.0, 3.0], 0.0).path_weights, loss.path_weights
-    )
 
 
 def test_sizes_from_targets_are_distances_from_silence():
@@ -165,29 +160,16 @@ LATE = {  # who may have copied the weights of the balanced loss before it resto
 
 
 def in_training(sizes, wrap, optimizer, seed):
-    x = torch.nn.Parameter(torch.linspace(-1, 1, 6, dtype=torch.float64).reshape(2, 3))
     loss = wrap(BalancedLoss(QuadraticLoss(4), sizes, power=1.0))
     criterion = StochasticLoss(loss, AdaptiveImportance(decay=0.5), generator=seed)
-    linked = optimizer([x], criterion)
-    return torch.nn.ParameterDict({"x": x}), criterion, linked
+    x = torch.nn.Parameter(torch.linspace(-1, 1, 6, dtype=torch.float64).reshape(2, 3))
+    return Run(criterion, [x], lambda parameters: optimizer(parameters, criterion))
 
 
 def sgd(params, criterion):
     optimizer = torch.optim.SGD(params, lr=0.05)
     criterion.redraw_after(optimizer)
     return optimizer
-
-
-def train(parts, steps):
-    weights, criterion, optimizer = parts
-    seen = []
-    for _ in range(steps):
-        optimizer.zero_grad()
-        criterion(weights["x"], torch.zeros_like(weights["x"])).backward()
-        optimizer.step()
-        draw = criterion.last_draw
-        seen.append((int(draw.indices), float(draw.weights), weights["x"].detach().clone()))
-    return seen
 
 
 @pytest.mark.parametrize("wrap", LATE)
@@ -201,20 +183,20 @@ def train(parts, steps):
 )
 @pytest.mark.slow
 def test_restored_weights_reach_all_who_use_them(wrap, optimizer):
-    first = in_training(SAVED, LATE[wrap], optimizer, seed=0)
-    train(first, 7)
+    first = in_training(SAVED, LATE[wrap], optimizer, seed=0).step(7)
     other = in_training(BUILT, LATE[wrap], optimizer, seed=1)
-    for new, old in zip(other, first, strict=True):
-        new.load_state_dict(copy.deepcopy(old.state_dict()))
-    x = torch.ones(2, 3, dtype=torch.float64)
-    assert torch.equal(other[1].loss(x, 0 * x), first[1].loss(x, 0 * x))
-    assert torch.equal(other[1].loss.path_weights, first[1].loss.path_weights)
-    assert torch.equal(other[1].sampler.probabilities, first[1].sampler.probabilities)
-    for (path, weight, after), (wanted, weighed, where) in zip(
-        train(other, 20), train(first, 20), strict=True
-    ):
-        assert (path, weight) == (wanted, weighed)
-        assert torch.equal(after, where)
+    other.criterion.load_state_dict(copy.deepcopy(first.criterion.state_dict()))
+    other.optimizer.load_state_dict(copy.deepcopy(first.optimizer.state_dict()))
+    vector_to_parameters(first.weights.clone(), other.parameters)
+    assert first.full_loss() == other.full_loss()
+    assert torch.equal(other.criterion.loss.path_weights, first.criterion.loss.path_weights)
+    assert torch.equal(other.criterion.sampler.probabilities, first.criterion.sampler.probabilities)
+    for _ in range(20):
+        for run in (first, other):
+            run.step()
+        ours, theirs = other.criterion.last_draw, first.criterion.last_draw
+        assert (ours.indices, ours.weights) == (theirs.indices, theirs.weights)
+        assert torch.equal(other.weights, first.weights)
 
 
 def test_a_sampler_follows_a_loss_that_is_restored_alone():

@@ -64,14 +64,6 @@ def test_equals_the_formula(normalize, distance):
             torch.testing.assert_close(values[row, item], total / places)
 
 
-def test_layers_asked_alone_are_those_asked_together():
-    """Also where the next layer works in place."""
-    loss, (x, y) = make(), images()
-    together = loss.path_losses(x, y, range(3))
-    for path in range(3):
-        assert torch.equal(loss.path_losses(x, y, [path])[0], together[path])
-
-
 def test_the_forward_stops_after_the_deepest_layer_asked_for():
     loss, (x, y) = make(), images()
     loss.path_losses(x, y, [1])

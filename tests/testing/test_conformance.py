@@ -33,7 +33,7 @@ def stft():
 def network():
     torch.manual_seed(0)
     inner = nn.Sequential(nn.Conv1d(4, 6, 5, stride=2), nn.BatchNorm1d(6))
-    return nn.Sequential(nn.Conv1d(1, 4, 9, stride=2), nn.Softplus(), inner)
+    return nn.Sequential(nn.Conv1d(1, 4, 9, stride=2), nn.CELU(inplace=True), inner)
 
 
 def slope(input, target):
@@ -45,6 +45,7 @@ LOSSES = {
     "quadratic, weighted": lambda: QuadraticLoss(3, weights=[0.5, 0.0, 2.0]),
     "quadratic, one path": lambda: QuadraticLoss(1),
     "quadratic, grouped": lambda: QuadraticLoss(5).grouped([[3, 0], [1, 2, 4]]),
+    "subset of a quadratic": lambda: QuadraticLoss(8, weights=range(8)).subset([5, 1, 3, 2]),
     "jtfs": lambda: TransformLoss(jtfs()),
     "jtfs, log1p, l2": lambda: TransformLoss(jtfs(), rho="log1p", distance="l2"),
     "jtfs by rate": lambda: TransformLoss(jtfs()).grouped("rate"),

@@ -30,17 +30,13 @@ def check_rate(sample_rate: Any) -> None:
         raise ConfigurationError(f"sample_rate must be positive, in Hz, got {sample_rate!r}")
 
 
-def wavelets_per_octave(Q: int | tuple[int, int], second: int) -> tuple[int, int]:
-    """The pair (Q1, Q2), from a pair or from Q1 alone.
-
-    Args:
-        Q: The pair, or Q1.
-        second: The Q2 that goes with Q1 alone.
+def wavelets_per_octave(Q: int | tuple[int, int]) -> tuple[int, int]:
+    """The pair (Q1, Q2), from a pair or from Q1 alone, which Q2 = 1 goes with.
 
     Raises:
         ConfigurationError: If Q is neither.
     """
-    pair = (Q, second) if isinstance(Q, int) else tuple(Q) if isinstance(Q, Sequence) else ()
+    pair = (Q, 1) if isinstance(Q, int) else tuple(Q) if isinstance(Q, Sequence) else ()
     if len(pair) != 2:
         raise ConfigurationError(f"Q must be (Q1, Q2) or Q1, got {Q!r}")
     check_integers(Q1=pair[0], Q2=pair[1])
