@@ -336,6 +336,7 @@ def test_interrupted_at_any_write_a_run_goes_on(name, tmp_path, monkeypatch):
         assert begun == (write > 0)
         assert RUNS[name](folder, resume=begun) == expected
         assert_readable(folder)
+        assert not (folder / "previous-1").exists()
         table = "metrics.csv"
         assert (folder / table).read_text() == (tmp_path / "whole" / table).read_text()
 
