@@ -14,8 +14,7 @@ from numpy.typing import NDArray
 from scipy.stats import t as student
 
 from multipath.applications.matching.config import TASK_CLASSES
-from multipath.applications.runs.draws_csv import read_draws
-from multipath.applications.runs.files import read_json, read_numbers
+from multipath.applications.runs.files import read_draws, read_json, read_numbers
 from multipath.errors import InputError
 
 __all__ = ["Group", "Interval", "Run", "Section", "interval", "read_run", "read_runs", "sections"]

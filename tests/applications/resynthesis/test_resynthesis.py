@@ -16,8 +16,7 @@ from multipath.applications.distance.compare import default_transform
 from multipath.applications.resynthesis.run import plot_descent, run_resynthesis
 from multipath.applications.resynthesis.search import Resynthesis, make_start, resynthesize
 from multipath.applications.resynthesis.settings import ResynthesisSettings
-from multipath.applications.runs.draws_csv import read_draws
-from multipath.applications.runs.files import read_csv
+from multipath.applications.runs.files import read_csv, read_draws
 from multipath.errors import ConfigurationError, InputError
 from tests.applications.command import call, refused
 
