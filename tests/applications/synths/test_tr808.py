@@ -105,21 +105,16 @@ def test_noise_decays_and_then_passes_the_filter():
 def test_parameters_span_their_ranges_linearly():
     synth = make_synth()
     low, high = synth.physical(torch.tensor([[0.0], [1.0]], dtype=torch.float64).expand(2, 14))
-    ranges = {
-        name: (bottom, top, unit)
-        for name, bottom, top, unit in zip(
-            synth.parameter_names, low.tolist(), high.tolist(), synth.parameter_units, strict=True
-        )
-    }
-    assert ranges["frequency_1"] == ranges["frequency_2"] == pytest.approx((20, 2000, "Hz"))
-    assert ranges["bend_1"] == ranges["bend_2"] == pytest.approx((-1, 2, "ratio"))
-    for name in ("bend_decay", "decay_1", "decay_2", "noise_decay"):
-        assert ranges[name] == pytest.approx((0.01, 2, "s"))
-    assert ranges["noise_cutoff"] == pytest.approx((20, 0.45 * RATE, "Hz"))
-    assert ranges["noise_Q"] == pytest.approx((0.5, 10, "ratio"))
-    for name in ("gain_1", "gain_2", "noise_gain"):
-        assert ranges[name] == pytest.approx((-60, 6, "dB"))
-    assert ranges["drive"] == pytest.approx((-24, 24, "dB"))
+    found = zip(low.tolist(), high.tolist(), synth.parameter_units, strict=True)
+    frequency, bend = (20, 2000, "Hz"), (-1, 2, "ratio")
+    decay, gain = (0.01, 2, "s"), (-60, 6, "dB")
+    wanted = {
+        "frequency_1": frequency, "bend_1": bend, "frequency_2": frequency, "bend_2": bend,
+        "bend_decay": decay, "decay_1": decay, "decay_2": decay, "noise_decay": decay,
+        "noise_cutoff": (20, 0.45 * RATE, "Hz"), "noise_Q": (0.5, 10, "ratio"),
+        "gain_1": gain, "gain_2": gain, "noise_gain": gain, "drive": (-24, 24, "dB"),
+    }  # fmt: skip
+    assert dict(zip(synth.parameter_names, map(pytest.approx, found), strict=True)) == wanted
     middle = synth.physical(torch.full((14,), 0.5, dtype=torch.float64))
     torch.testing.assert_close(middle, (low + high) / 2)
 
