@@ -246,9 +246,7 @@ def test_files_of_somebody_else_are_refused(name, tmp_path):
     for file, text in files.items():
         (tmp_path / file).write_bytes(text)
         for overwrite in (False, True):
-            with pytest.raises(
-                ConfigurationError, match=r"holds no run, but .*report\.html; a run"
-            ):
+            with pytest.raises(ConfigurationError, match=r"no run, but .*report\.html; a run"):
                 RUNS[name](tmp_path, overwrite=overwrite)
     assert content(tmp_path) == files
 
@@ -271,9 +269,8 @@ def test_overwriting_moves_the_earlier_run_aside(name, other, runs, tmp_path, ca
     assert (tmp_path / "elsewhere" / "song.wav").read_text() == "mine"
     new = {name for name in content(folder) if not name.startswith("previous-")}
     RUNS[name](tmp_path / "fresh")
-    assert {name for name in new if "events" not in name} == {
-        name for name in content(tmp_path / "fresh") if "events" not in name
-    }
+    events = {name for name in (*new, *content(tmp_path / "fresh")) if "events" in name}
+    assert new - events == set(content(tmp_path / "fresh")) - events
     RUNS[other](folder, overwrite=True)
     assert set(content(folder / "previous-2")) == new
     assert content(folder / "previous-1") == earlier
@@ -494,10 +491,7 @@ def test_output_that_cannot_be(tmp_path, capsys, monkeypatch, runs):
     [
         ((*MATCH_COMMAND, "--out", ""), "--out"),
         ((*MATCH_COMMAND, "--out="), "--out"),
-        (("importance", "chirplet", "--plot", "", "--out", "pi.pt"), "--plot"),
-        (("resynthesize", "a.wav", "--out", ""), "--out"),
         (("reproduce", "table2", "--seeds", "0", "--out", ""), "--out"),
-        (("report", "run", "--out", ""), "--out"),
         (("report", ""), "report"),
         (("",), "multipath"),
     ],
