@@ -1,4 +1,4 @@
-"""The results as one picture; panels without data are left out."""
+"""The results as one plot; panels without data are left out."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Render results: a Markdown report, a picture, and the performance section of the README.
+"""Render results: a Markdown report, a plot, and the performance section of the README.
 
 python -m benchmarks.report benchmarks/results/full.json --readme README.md [--check]
 """
@@ -32,14 +32,14 @@ START, END = "<!-- performance:start -->", "<!-- performance:end -->"
 RESULTS = Path(__file__).parent / "results"
 
 
-def markdown(results: Results, picture: str | None = None) -> str:
+def markdown(results: Results, plot: str | None = None) -> str:
     """The whole report."""
     parts = ["# Benchmarks", conditions(results)]
     if apply_to(results):
         header = ["target", "at least", "aim", "measured", "met"]
         parts += ["## Targets", table(header, target_rows(results))]
-    if picture:
-        parts.append(f"![the same as a picture]({picture})")
+    if plot:
+        parts.append(f"![the same as a plot]({plot})")
     for group, (title, render) in SECTIONS.items():
         if cases(results, group):
             parts += [f"## {title}", render(results, group)]
@@ -199,14 +199,14 @@ def update_readme(readme: Path, results: Results, check: bool) -> bool:
     return wanted == text or not check
 
 
-def write_report(results: Results, path: Path, with_picture: bool = True) -> None:
-    """Markdown and picture beside the JSON file."""
-    picture = path.with_suffix(".png")
-    if with_picture:
+def write_report(results: Results, path: Path, with_plot: bool = True) -> None:
+    """Markdown and plot beside the JSON file."""
+    plot = path.with_suffix(".png")
+    if with_plot:
         from .plots import draw
 
-        write_atomically(picture, draw(results))
-    shown = picture.name if picture.exists() else None
+        write_atomically(plot, draw(results))
+    shown = plot.name if plot.exists() else None
     write_atomically(path.with_suffix(".md"), markdown(results, shown))
 
 

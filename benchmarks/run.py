@@ -97,7 +97,7 @@ def run(cases: Sequence[Case], store: Store, workers: Workers, console: Console)
             show = _announcer(progress, task, label)
             record = measure(case, workers, show)
             store.add(case.name, record)
-            write_report(store.data, store.path, with_picture=last_of_group(cases, case))
+            write_report(store.data, store.path, with_plot=last_of_group(cases, case))
             progress.advance(task, case.seconds)
             progress.console.print(
                 f"{label}: {outcome(record)}", highlight=False, markup=False, soft_wrap=True
@@ -114,7 +114,7 @@ def _announcer(progress: Progress, task: Any, label: str) -> Any:
 
 
 def last_of_group(cases: Sequence[Case], case: Case) -> bool:
-    """Pictures take a second: once a group is enough."""
+    """Plots take a second: once a group is enough."""
     return [other for other in cases if other.group == case.group][-1] is case
 
 

@@ -23,7 +23,6 @@ from torch import Tensor
 from multipath._internal.axes import INK
 from multipath._plots.importance import draw_ratios, label_colors, octave_limit
 from multipath._plots.path_plane import outline, path_plane
-from multipath.applications.matching.importance import inside
 from multipath.applications.matching.presets import preset
 from multipath.applications.runs.files import replacing
 from multipath.applications.synths.chirplet import CHIRPLETS
@@ -54,7 +53,7 @@ def share_table(results: Results, preset_name: str) -> str:
         config = preset(preset_name, synth=name)
         cells = [name, method]
         for spacings in (0.0, 0.5):
-            chosen = inside(config, result.paths, spacings)
+            chosen = config.task.inside(result.paths, spacings)
             uniform = float(chosen.double().mean())
             cells += [str(int(chosen.sum())), f"{uniform:.1%}", f"{result.share(chosen):.1%}"]
         rows.append(f"| {' | '.join(cells)} |")
@@ -92,7 +91,7 @@ def draw(results: Results, preset_name: str, method: str, file: Path) -> None:
         axes.set_visible(False)
     for axes, (name, result) in zip(panels.flat, shown.items(), strict=False):
         config = preset(preset_name, synth=name)
-        strict, wider = (inside(config, result.paths, spacings) for spacings in (0.0, 0.5))
+        strict, wider = (config.task.inside(result.paths, spacings) for spacings in (0.0, 0.5))
         mesh = draw_ratios(axes, result.paths, ratios[name], strict.numpy(), limit)
         plane = path_plane(result.paths, wider.numpy().astype(float))
         if plane is not None and not torch.equal(strict, wider):
@@ -110,11 +109,11 @@ def draw(results: Results, preset_name: str, method: str, file: Path) -> None:
 
 
 def main() -> None:
-    """Print the tables and draw the picture."""
+    """Print the tables and draw the plot."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("folder", type=Path)
     parser.add_argument("--preset", default="paper", help="the preset of the results")
-    parser.add_argument("--method", default=EXACT, help="which ones the picture shows")
+    parser.add_argument("--method", default=EXACT, help="which ones the plot shows")
     parser.add_argument("--picture", type=Path)
     options = parser.parse_args()
     results = read(options.folder)

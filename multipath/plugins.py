@@ -1,4 +1,4 @@
-"""What is installed beside multipath: losses, transforms, samplers and optimizers of anyone.
+"""Losses, transforms, samplers, optimizers and tasks of any installed package.
 
 A package announces them as entry points, in its ``pyproject.toml``::
 
@@ -8,11 +8,11 @@ A package announces them as entry points, in its ``pyproject.toml``::
     [project.entry-points."multipath.conformance"]
     huber = "my_package.tests:HuberTests"
 
-The groups are ``multipath.losses``, ``multipath.transforms``, ``multipath.samplers`` and
-``multipath.optimizers``; each entry names a class, or a function that makes an object. An entry of
-the same name in ``multipath.conformance`` names a class of tests out of :mod:`multipath.testing`,
-which says how to make one: ``multipath check huber`` runs it. What multipath ships is announced in
-the same way.
+The groups are ``multipath.losses``, ``multipath.transforms``, ``multipath.samplers``,
+``multipath.optimizers`` and ``multipath.tasks``; each entry names a class, or a function that makes
+an object. An entry of the same name in ``multipath.conformance`` names a class of tests, derived
+from the one for its kind, which says how to make an object to test: ``multipath check huber`` runs
+it. What multipath ships is announced in the same way.
 
 Nothing is imported before it is loaded, so that a broken package harms those alone who use it.
 """
@@ -30,8 +30,16 @@ from .errors import ConfigurationError
 
 logger = logging.getLogger(__name__)
 
-KINDS = ("losses", "transforms", "samplers", "optimizers")
 _TESTS = "multipath.conformance"
+_TEST_CLASSES = {
+    "losses": "multipath.testing:LossTests",
+    "transforms": "multipath.testing:LossTests",
+    "samplers": "multipath.testing:SamplerTests",
+    "optimizers": "multipath.testing:OptimizerTests",
+    "tasks": "multipath.applications.matching.testing:TaskTests",
+}
+"""What the tests of each kind inherit, imported only when tests are loaded."""
+KINDS = tuple(_TEST_CLASSES)
 
 
 @dataclass(frozen=True)
@@ -39,7 +47,7 @@ class Plugin:
     """One entry of an installed distribution.
 
     Args:
-        kind: ``"losses"``, ``"transforms"``, ``"samplers"`` or ``"optimizers"``.
+        kind: ``"losses"``, ``"transforms"``, ``"samplers"``, ``"optimizers"`` or ``"tasks"``.
         name: What it is called on the command line.
         value: Where it is, ``"module:attribute"``.
         distribution: Name of what was installed.
@@ -69,14 +77,12 @@ class Plugin:
             ConfigurationError: If it declares none, they cannot be imported, or they are not of
                 its kind.
         """
-        from .testing import LossTests, OptimizerTests, SamplerTests
-
         if self.tests is None:
             raise ConfigurationError(
                 f"{self} declares no conformance tests: name a class of them in its pyproject.toml,"
                 f' [project.entry-points."{_TESTS}"] {self.name} = "module:Tests"'
             )
-        wanted = {"samplers": SamplerTests, "optimizers": OptimizerTests}.get(self.kind, LossTests)
+        wanted = self._load(_TEST_CLASSES[self.kind])
         found = self._load(self.tests)
         if not (isinstance(found, type) and issubclass(found, wanted)):
             raise ConfigurationError(
@@ -109,8 +115,8 @@ def installed(kind: str | None = None, name: str | None = None) -> list[Plugin]:
     """All plug-ins, in order of kind, name and distribution; nothing is imported.
 
     Args:
-        kind: Only these: ``"losses"``, ``"transforms"``, ``"samplers"`` or ``"optimizers"``.
-        name: Only those of this name.
+        kind: Only plug-ins of this kind (:attr:`Plugin.kind`).
+        name: Only plug-ins of this name.
 
     Raises:
         ConfigurationError: If there is no such kind.

@@ -11,6 +11,7 @@ from multipath import optim, plugins, samplers, transforms
 from multipath.applications.cli import plugins as plugins_command
 from multipath.applications.cli.main import main
 from multipath.applications.losses.plugin import make_plugin_loss
+from multipath.applications.matching.tasks.find import find_task
 from multipath.errors import ConfigurationError
 from multipath.testing import QuadraticLoss, shipped
 from tests import ROOT
@@ -62,13 +63,24 @@ def test_everything_that_we_ship_is_announced_with_its_tests(ours):
     losses = {plugin.name for plugin in ours if plugin.kind == "losses"}
     assert losses >= {name for name in multipath.__all__ if name.endswith("Loss")} - {
         "GroupedLoss",  # made by a method
+        "SubsetLoss",
         "PathDecomposedLoss",
         "StochasticLoss",
     }
     for plugin in ours:
-        assert plugin.load().__name__ == plugin.name
-        assert plugin.load_tests() is getattr(shipped, f"{plugin.name}Tests")
+        found, tests = plugin.load(), plugin.load_tests()
+        if plugin.kind == "tasks":
+            assert found.name == plugin.name
+            assert tests.task is found
+        else:
+            assert found.__name__ == plugin.name
+            assert tests is getattr(shipped, f"{plugin.name}Tests")
         assert plugin.version == multipath.__version__
+    assert [plugin.name for plugin in ours if plugin.kind == "tasks"] == [
+        "chirplet",
+        "granular",
+        "tr808",
+    ]
 
 
 for _name, _tests in list(vars(shipped).items()):
@@ -178,6 +190,7 @@ class Tests(TransformLossTests):
 """
 
 
+@pytest.mark.slow
 def test_check_fails_with_the_tests(install, capfd):
     folder = install(
         "failing",
@@ -190,6 +203,7 @@ def test_check_fails_with_the_tests(install, capfd):
     assert "bad (failing 1.0): failed: 1 of" in out
 
 
+@pytest.mark.slow
 def test_the_configuration_around_does_not_matter(install, monkeypatch, tmp_path, capfd):
     install(
         "mine", {"multipath.losses": {"mine": LOSS}, "multipath.conformance": {"mine": PASSING}}
@@ -322,3 +336,13 @@ def test_what_makes_no_loss_is_refused(ours, install, name, message):
     install("other", {"multipath.losses": losses, "multipath.transforms": {"twice": LOSS}})
     with pytest.raises(ConfigurationError, match=message):
         make_plugin_loss(name, 9, 8.0)
+
+
+@pytest.mark.parametrize(
+    "value", [LOSS, "multipath.applications.matching.tasks.chirplet:ChirpletTask"]
+)
+def test_what_is_no_task_of_its_name_is_refused(ours, install, value):
+    install("other", {"multipath.tasks": {"bells": value}})
+    assert find_task("chirplet").name == "chirplet"  # no other is harmed
+    with pytest.raises(ConfigurationError, match=r"the task bells must be a subclass of .*'bells'"):
+        find_task("bells")

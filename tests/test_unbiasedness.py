@@ -1,7 +1,5 @@
 """Estimates are unbiased, exactly: the sum over all draws of probability times estimate is L."""
 
-from collections import Counter
-
 import pytest
 import torch
 from hypothesis import given, settings
@@ -143,10 +141,9 @@ def test_a_path_that_is_never_drawn_is_a_bias(sampler):
 
 @pytest.mark.parametrize("name", CASES)
 @pytest.mark.parametrize("reweight", [True, False])
-@pytest.mark.slow
-def test_training_makes_the_draws_that_were_enumerated(name, reweight, monkeypatch):
-    """Ties the proofs above to what a forward pass does: same weights, same value, same law."""
-    n_paths, n_draws, n_forwards = 3, 2, 1500
+def test_training_weighs_draws_as_they_were_enumerated(name, reweight, monkeypatch):
+    """Ties the proofs above to what a forward pass does: the same weights and the same value."""
+    n_paths, n_draws = 3, 2
     sampler = CASES[name].make(range(n_paths))
     criterion = StochasticLoss(Bumps(n_paths), sampler, n_draws, reweight=reweight, generator=0)
     season(sampler)
@@ -158,12 +155,3 @@ def test_training_makes_the_draws_that_were_enumerated(name, reweight, monkeypat
         again = criterion.make_draw(draw.indices)
         torch.testing.assert_close(draw.weights, again.weights, rtol=1e-14, atol=0)
         torch.testing.assert_close(value, criterion.estimate(x, y, again), rtol=1e-14, atol=0)
-    counts = Counter(tuple(criterion.new_draw().indices.tolist()) for _ in range(n_forwards))
-    law = Counter()
-    for indices, probability in sampler.enumerate(n_draws):
-        law[indices] += probability
-    for indices, probability in law.items():
-        deviation = (probability * (1 - probability) / n_forwards) ** 0.5
-        frequency = counts.pop(indices, 0) / n_forwards
-        assert abs(frequency - probability) < 5 * deviation + 1e-12, (indices, frequency)
-    assert not counts

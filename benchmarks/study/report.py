@@ -1,4 +1,4 @@
-"""Tables and a picture of the study: python -m benchmarks.study.report"""
+"""Tables and a plot of the study: python -m benchmarks.study.report"""
 
 from __future__ import annotations
 

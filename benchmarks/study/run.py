@@ -3,7 +3,7 @@
 python -m benchmarks.study.run
 
 Every run that is done is a line of ``benchmarks/results/study.jsonl``; started again, it goes on
-with what is missing. ``python -m benchmarks.study.report`` makes tables and pictures of the file.
+with what is missing. ``python -m benchmarks.study.report`` makes tables and plots of the file.
 """
 
 from __future__ import annotations

@@ -1,9 +1,11 @@
 """Sound matching tasks that train in a blink."""
 
+import dataclasses
+
 from torch import Tensor
 
 from multipath.applications.matching.presets import preset
-from multipath.applications.matching.tasks.base import ScatteringSettings
+from multipath.applications.matching.tasks.base import Preset, ScatteringSettings
 
 SMALL = {
     "n_samples": 1024,
@@ -30,6 +32,15 @@ TINY_TR808 = preset(
     cqt_hop=64,
 )
 TASKS = {"chirplet": TINY, "granular": TINY_GRANULAR, "tr808": TINY_TR808}
+
+
+def use_tiny_presets(monkeypatch):
+    """Let the quick presets be these."""
+    for config in TASKS.values():
+        kind = type(config.task)
+        groups = {field.name: getattr(config, field.name) for field in dataclasses.fields(Preset)}
+        presets = {**kind.presets(), "quick": Preset(**groups)}
+        monkeypatch.setattr(kind, "presets", lambda presets=presets: presets)
 
 
 def make_embedding():

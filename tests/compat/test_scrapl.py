@@ -14,6 +14,7 @@ SMALL = {"shape": 1024, "J": 6, "Q1": 4, "Q2": 1, "J_fr": 2, "Q_fr": 1}
 
 
 @pytest.mark.parametrize(("log1p", "field"), [(False, "distances"), (True, "log1p_distances")])
+@pytest.mark.slow
 def test_every_path_has_the_value_that_it_had(log1p, field):
     golden = load("jtfs_small")
     settings = {**golden.settings, "shape": golden.settings["n_samples"]}

@@ -24,8 +24,9 @@ from multipath.samplers import (
 )
 from multipath.testing import QuadraticLoss
 from multipath.transforms import MultiResolutionSTFT
-from tests.diagnostics.cases import PLANE, Linear, batch, table_with
 from tests.samplers.cases import CASES, GROUPS, Bumps, make, possible_draws, season
+
+from .cases import PLANE, Linear, batch, table_with
 
 
 def gradient_of(value, x):
@@ -37,21 +38,22 @@ def by_enumeration(criterion, x, y):
     x = x.clone().requires_grad_()
     full = gradient_of(criterion.loss(x, y), x)
     draws = list(criterion.sampler.enumerate(criterion.n_draws))
-    chances = torch.tensor([chance for _, chance in draws], dtype=torch.float64)
+    probabilities = torch.tensor([probability for _, probability in draws], dtype=torch.float64)
     estimates = torch.stack(
         [gradient_of(criterion.estimate(x, y, criterion.make_draw(i)), x) for i, _ in draws]
     )
-    mean = chances @ estimates
-    variance = chances @ (estimates - mean).square().sum(dim=1)
+    mean = probabilities @ estimates
+    variance = probabilities @ (estimates - mean).square().sum(dim=1)
     covered = torch.zeros(len(criterion.loss.paths), dtype=torch.float64)
-    for indices, chance in draws:
-        covered[sorted(set(indices))] += chance
+    for indices, probability in draws:
+        covered[sorted(set(indices))] += probability
     return float(variance), float((mean - full).norm()), covered
 
 
 @pytest.mark.parametrize("name", CASES)
 @settings(max_examples=25)
 @given(data=st.data())
+@pytest.mark.slow
 def test_numbers_are_those_of_the_enumeration(name, data):
     make_loss = data.draw(st.sampled_from([QuadraticLoss, Bumps]), label="loss")
     n_paths = data.draw(st.sampled_from([1, 2, 3]), label="P")
@@ -102,8 +104,8 @@ def test_coverage_is_that_of_the_enumerated_law(name, n_paths):
     sampler = make(name, n_paths)
     for k in possible_draws(name, n_paths):
         covered = torch.zeros(n_paths, dtype=torch.float64)
-        for indices, chance in sampler.enumerate(k):
-            covered[sorted(set(indices))] += chance
+        for indices, probability in sampler.enumerate(k):
+            covered[sorted(set(indices))] += probability
         torch.testing.assert_close(sampler.coverage(k), covered, rtol=1e-12, atol=1e-12)
 
 
@@ -121,6 +123,7 @@ def test_coverage_without_a_closed_form():
     torch.testing.assert_close(covered, torch.tensor([15 / 16, 7 / 16], dtype=torch.float64))
 
 
+@pytest.mark.slow
 def test_agrees_with_what_training_would_see():
     """Monte Carlo through StochasticLoss and backward."""
     loss, (x, y) = Bumps(7), batch(1)
@@ -154,13 +157,14 @@ def test_all_paths_at_once_have_no_variance():
 
 @settings(max_examples=50)
 @given(seed=st.integers(0, 2**31), n_paths=st.integers(1, 6), n_draws=st.integers(1, 9))
+@pytest.mark.slow
 def test_no_independent_draws_beat_the_optimum(seed, n_paths, n_draws):
     generator = torch.Generator().manual_seed(seed)
     gradients = torch.randn(n_paths, 3, generator=generator, dtype=torch.float64)
     gradients[0] *= seed % 2  # a silent path now and then
-    weights, chances = torch.rand(2, n_paths, generator=generator, dtype=torch.float64) + 1e-2
+    weights, masses = torch.rand(2, n_paths, generator=generator, dtype=torch.float64) + 1e-2
     loss = Linear(gradients, weights=weights)
-    samplers = [Importance(chances / chances.sum()), Uniform(), AdaptiveImportance()]
+    samplers = [Importance(masses / masses.sum()), Uniform(), AdaptiveImportance()]
     report = estimate_variance(loss, *batch(), samplers, n_draws)
     *rows, optimum = report.rows
     sizes = weights * report.gradient_norms

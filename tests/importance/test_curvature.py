@@ -1,5 +1,6 @@
 """Proxies of the curvature: one product with the Hessian, and gradients."""
 
+import pytest
 import torch
 
 from multipath.importance import theta_importance
@@ -7,8 +8,9 @@ from multipath.importance._curvature import one_product
 from multipath.importance._derivatives import EncoderDerivatives, theta_derivatives
 from multipath.importance._problem import Batch, named_weights
 from multipath.importance._problem import Problem as Within
-from tests.importance.cases import problem
 from tests.reference import theta_importance_twin as twin
+
+from .cases import problem
 
 
 def norms(made, weights, u, p):
@@ -18,6 +20,7 @@ def norms(made, weights, u, p):
     ]
 
 
+@pytest.mark.slow
 def test_one_product_estimates_the_frobenius_norm():
     made = problem("quadratic", "shared", 2, (2,))
     weights = list(made.encoder.parameters())

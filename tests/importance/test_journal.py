@@ -9,9 +9,8 @@ import torch
 from multipath.errors import ConfigurationError, InputError
 from multipath.importance import theta_importance
 from multipath.testing import QuadraticLoss
-from tests.importance.cases import DTYPE, chirp, problem
 
-from .cases import Interrupted, same
+from .cases import DTYPE, Interrupted, chirp, problem, same
 
 
 class Counted(torch.nn.Module):
@@ -58,6 +57,7 @@ def kept(tmp_path):
     return made, file, theta_importance(*made.arguments, journal=file)
 
 
+@pytest.mark.slow
 def test_a_torn_last_line_is_dropped(kept):
     made, file, expected = kept
     lines = file.read_bytes().splitlines(keepends=True)
@@ -69,6 +69,7 @@ def test_a_torn_last_line_is_dropped(kept):
     assert same(theta_importance(*made.arguments, journal=file), expected)
 
 
+@pytest.mark.slow
 def test_a_damaged_line_is_refused(kept):
     made, file, _ = kept
     lines = file.read_text().splitlines()
@@ -128,6 +129,7 @@ def test_a_journal_of_other_work_is_refused(tmp_path, name):
         theta_importance(*OTHERS[name](made).arguments, journal=tmp_path / "j", method="gradient")
 
 
+@pytest.mark.slow
 def test_settings_of_the_eigenvalues_do_not_mix(kept):
     made, file, _ = kept
     loose = theta_importance(*made.arguments, tolerance=0.3, journal=file)
@@ -138,6 +140,7 @@ def test_settings_of_the_eigenvalues_do_not_mix(kept):
     )
 
 
+@pytest.mark.slow
 def test_progress_counts_what_is_there_already(tmp_path, monkeypatch):
     advanced = {}
 

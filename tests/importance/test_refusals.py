@@ -337,6 +337,7 @@ def test_shuffling_batches_leaves_the_random_stream_alone():
     assert torch.equal(torch.get_rng_state(), before)
 
 
+@pytest.mark.slow
 def test_batches_of_inference_mode_serve():
     made = problem("quadratic", "shared")
     with torch.inference_mode():

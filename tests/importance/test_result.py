@@ -9,7 +9,8 @@ from multipath import PathTable
 from multipath.errors import ConfigurationError, InputError
 from multipath.importance import ThetaImportance, load_probabilities
 from multipath.transforms import JTFS
-from tests.importance.cases import DTYPE
+
+from .cases import DTYPE
 
 
 def made_up(curvature, residuals=None):

@@ -9,8 +9,9 @@ from torch import nn
 from multipath import PathDecomposedLoss
 from multipath.importance import theta_importance
 from multipath.testing import QuadraticLoss
-from tests.importance.cases import DTYPE, problem
 from tests.reference import theta_importance_twin as twin
+
+from .cases import DTYPE, problem
 
 
 class Turning(PathDecomposedLoss):

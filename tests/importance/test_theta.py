@@ -14,8 +14,9 @@ from multipath import PathDecomposedLoss, TermLoss
 from multipath.errors import ConfigurationError
 from multipath.importance import theta_importance
 from multipath.testing import QuadraticLoss
-from tests.importance.cases import DTYPE, chirp, mlp, problem, seeded
 from tests.reference import theta_importance_twin as twin
+
+from .cases import DTYPE, chirp, mlp, problem, seeded
 
 CASES = [
     ("quadratic", "mlp", 1, (1,)),
@@ -49,6 +50,7 @@ def test_dense_eigenvalues(loss, encoder, n_parameters, sizes):
     assert result.settings["derivatives"] == ("reverse" if loss == "opaque" else "forward")
 
 
+@pytest.mark.slow
 def test_all_weights_of_an_encoder_are_the_default():
     made = problem("quadratic", "shared")
     weights = list(made.encoder.parameters())
@@ -58,6 +60,7 @@ def test_all_weights_of_an_encoder_are_the_default():
         torch.testing.assert_close(found, expected, rtol=1e-6, atol=0)
 
 
+@pytest.mark.slow
 def test_functions_with_params_are_encoders():
     made = problem("quadratic", "shared")
     weights = dict(made.encoder.named_parameters())
@@ -67,6 +70,7 @@ def test_functions_with_params_are_encoders():
 
 
 @pytest.mark.parametrize("reduction", ["mean", "sum"])
+@pytest.mark.slow
 def test_channels_are_reduced_as_items_are(reduction):
     class Stereo(QuadraticLoss):
         def path_losses(self, input, target, indices):
@@ -84,6 +88,7 @@ def test_channels_are_reduced_as_items_are(reduction):
     torch.testing.assert_close(found, expected, rtol=1e-6, atol=0)
 
 
+@pytest.mark.slow
 def test_reverse_and_forward_agree():
     made = problem("spectral", "shared", 3, (3,))
     forward, reverse = (
@@ -121,6 +126,7 @@ def test_a_term_that_is_one_number_for_the_batch(joint, derivatives, items_at_on
 
 
 @pytest.mark.parametrize("u", [0, 1])
+@pytest.mark.slow
 def test_arpack_on_a_larger_encoder(u):
     made = problem("spectral", "mlp", 2, (3,))
     encoder = seeded(
@@ -145,6 +151,7 @@ def test_arpack_on_a_larger_encoder(u):
         assert float(result.curvature[u, p]) == pytest.approx(np.abs(values).max(), rel=1e-5)
 
 
+@pytest.mark.slow
 def test_single_precision_is_good_to_its_tolerance():
     made = problem("spectral", "convolutions", 2, (3,))
     exact = theta_importance(*made.arguments).curvature
@@ -185,6 +192,7 @@ def test_scale_and_order(factor, paths, items):
     torch.testing.assert_close(found, factor * plain[:, list(paths)], rtol=1e-6, atol=0)
 
 
+@pytest.mark.slow
 def test_twice_the_same_items_have_the_same_mean():
     made = problem("spectral", "shared", 2, (2,))
     twice = made.with_(batches=[tuple(torch.cat([t, t]) for t in made.batches[0])])
@@ -194,6 +202,7 @@ def test_twice_the_same_items_have_the_same_mean():
     )  # fmt: skip
 
 
+@pytest.mark.slow
 def test_the_order_of_the_weights_does_not_matter():
     made = problem("spectral", "convolutions", 2, (2,))
     named = dict(made.encoder.named_parameters())
@@ -204,6 +213,7 @@ def test_the_order_of_the_weights_does_not_matter():
     )  # fmt: skip
 
 
+@pytest.mark.slow
 def test_results_do_not_depend_on_how_many_items_are_differentiated_at_once():
     made = problem("spectral", "mlp", 2, (5,))
     one, two = (

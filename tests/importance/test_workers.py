@@ -9,9 +9,8 @@ import torch
 
 from multipath.importance import theta_importance
 from tests import ROOT
-from tests.importance.cases import problem
 
-from .cases import Interrupted, same
+from .cases import Interrupted, problem, same
 
 SCRIPT = """
 import sys, torch

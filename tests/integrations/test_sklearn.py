@@ -32,6 +32,7 @@ def test_features_are_pooled_coefficients():
 
 
 @given(batch_size=st.integers(1, 9))
+@pytest.mark.slow
 def test_batches_do_not_matter(batch_size):
     whole = ScatteringFeatures(TRANSFORM).fit_transform(SIGNALS)
     parts = ScatteringFeatures(TRANSFORM, batch_size=batch_size).fit_transform(SIGNALS)
@@ -114,6 +115,7 @@ def test_wrong_signals_are_refused(signals, message):
         fitted.transform(signals)
 
 
+@pytest.mark.slow
 def test_in_a_pipeline_with_a_search():
     sklearn = pytest.importorskip("sklearn")
     from sklearn.linear_model import LogisticRegression

@@ -2,8 +2,6 @@
 
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
 
 from multipath import GroupedLoss, Path, PathDecomposedLoss, PathTable
 from multipath.errors import ConfigurationError, InputError
@@ -37,15 +35,6 @@ def test_full_loss_is_the_mean_over_paths_and_batch():
 def test_weights_replace_the_mean():
     loss = Toy(weights=[2.0, 0.0, 1.0])
     torch.testing.assert_close(loss(X, Y, reduction="none"), 2 * X**2 + (X - 2) ** 2)
-
-
-@given(st.lists(st.integers(0, 6), min_size=1, max_size=12), st.integers(0, 2**32))
-def test_requested_paths_come_in_the_order_asked(indices, seed):
-    loss = QuadraticLoss(7)
-    x, y = torch.randn(2, 3, 5, generator=torch.Generator().manual_seed(seed)).unbind()
-    every = loss.path_losses(x, y, range(7))
-    torch.testing.assert_close(loss.evaluate(x, y, indices), every[indices])
-    torch.testing.assert_close(loss.evaluate(x, y, torch.tensor(indices)), every[indices])
 
 
 PARTITIONS = [

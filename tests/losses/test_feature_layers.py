@@ -1,4 +1,4 @@
-"""Features of a network as paths: values by hand, early stop, constancy, prices, refusals."""
+"""Features of a network as paths: values by hand, early stop, constancy, costs, refusals."""
 
 import pytest
 import torch
@@ -129,7 +129,7 @@ def test_half_precision_is_compared_in_single():
     torch.testing.assert_close(value, loss(x.float(), y.float()), rtol=0.05, atol=0)
 
 
-def test_prices_are_parameters_or_operations_or_given():
+def test_costs_are_parameters_or_operations_or_given():
     stack = nn.Sequential(
         nn.Conv1d(1, 2, 3), nn.ReLU(), nn.Sequential(nn.Conv1d(2, 4, 3), nn.Tanh())
     )

@@ -31,6 +31,7 @@ def problems(draw):
 
 
 @given(problems())
+@pytest.mark.slow
 def test_it_is_the_weighted_mean_of_its_paths(problem):
     loss, members = problem
     x, y = batch(len(loss.paths))
@@ -45,6 +46,7 @@ def test_it_is_the_weighted_mean_of_its_paths(problem):
 
 
 @given(problems())
+@pytest.mark.slow
 def test_a_partition_puts_the_loss_together_again(problem):
     loss, members = problem
     x, y = batch(len(loss.paths))

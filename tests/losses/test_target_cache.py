@@ -1,4 +1,4 @@
-"""Targets that come again cost less and give the same."""
+"""Targets from a cache give the same values and gradients for less work."""
 
 import copy
 import re

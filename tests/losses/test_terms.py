@@ -1,4 +1,4 @@
-"""Sums of named terms: values, what is not computed, prices, and what it refuses."""
+"""Sums of named terms: values, what is not computed, costs, and what it refuses."""
 
 import pytest
 import torch
@@ -43,17 +43,17 @@ def test_input_may_be_anything_that_the_terms_take():
     assert criterion({"u": torch.full((5,), 2.0)}, None) == 4.0
 
 
-def test_dear_terms_are_drawn_less_often():
-    costs = {"cheap": 1.0, "dear": 9.0}
-    loss = TermLoss({"dear": squares, "cheap": squares}, costs=costs)
+def test_expensive_terms_are_drawn_less_often():
+    costs = {"cheap": 1.0, "expensive": 9.0}
+    loss = TermLoss({"expensive": squares, "cheap": squares}, costs=costs)
     assert loss.paths.costs.tolist() == [9.0, 1.0]
     sampler = AdaptiveImportance(cost_aware=True, floor=0.0)
     criterion = StochasticLoss(loss, sampler, n_draws=1, generator=0)
     x, y = torch.randn(2, 4, 3, generator=torch.Generator().manual_seed(0))
     for _ in range(40):
         criterion(x.requires_grad_(), y).backward()
-    dear, cheap = sampler.probabilities.tolist()
-    assert cheap == pytest.approx(3 * dear, rel=1e-6)  # equal terms: by 1 / sqrt(cost)
+    expensive, cheap = sampler.probabilities.tolist()
+    assert cheap == pytest.approx(3 * expensive, rel=1e-6)  # equal terms: by 1 / sqrt(cost)
 
 
 def test_terms_that_are_modules_move_and_are_saved_with_it():
@@ -82,7 +82,11 @@ def test_terms_that_are_modules_move_and_are_saved_with_it():
         ({1: squares}, {}, "the name of a term must be a string, got 1"),
         ([squares], {}, "terms must be functions by name, got"),
         ({"a": squares}, {"weights": 1.0}, "weights must be numbers, by name or one for each of"),
-        ({"a": squares}, {"costs": ["dear"]}, r"costs must be numbers, .* got \['dear'\]"),
+        (
+            {"a": squares},
+            {"costs": ["expensive"]},
+            r"costs must be numbers, .* got \['expensive'\]",
+        ),
         ({"a": squares}, {"weights": [1.0, 2.0]}, "weights must have one entry for each of the 1"),
         ({"a": squares}, {"costs": {"b": 1.0}}, "costs must name every term, a, got b"),
         ({"a": squares}, {"costs": [0.0]}, "cost of path a must be positive"),

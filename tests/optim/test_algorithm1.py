@@ -178,6 +178,7 @@ def test_one_path_is_adamw(optimizer_class, ours, theirs):
 @pytest.mark.parametrize("optimizer_class", [PAdam, PSAGA])
 @pytest.mark.parametrize(("dtype", "rtol"), [(torch.float32, 1e-4), (torch.float64, 1e-10)])
 @pytest.mark.parametrize("factor", [1e-8, 1e8, 1e-24])
+@pytest.mark.slow
 def test_updates_do_not_depend_on_the_scale_of_the_loss(optimizer_class, dtype, rtol, factor):
     """1e-24: the square of such a gradient, 1e-48, is zero in float32."""
     trajectories = []

@@ -1,4 +1,4 @@
-"""Life of a path-wise optimizer: states, settings, and what it refuses."""
+"""A path-wise optimizer over its life: states, settings, and what it refuses."""
 
 import pytest
 import torch

@@ -24,6 +24,7 @@ def test_rounding_is_to_a_neighbour_and_right_on_average(magnitude, negative, se
     assert abs(stored[0].double().mean() - value.double()) < 2e-3 * spacing
 
 
+@pytest.mark.slow
 def test_rounding_of_one_weight_is_right_over_time():
     value, n = torch.tensor([1.0 + 2.0**-9]), 20_000  # a quarter of the way to the next
     total = 0.0

@@ -1,4 +1,4 @@
-"""PSAGA: unbiased, without variance where it can be, and exact in its sums."""
+"""PSAGA is unbiased, has no variance where none is needed, and keeps its sums exact."""
 
 import copy
 
@@ -44,6 +44,7 @@ def test_saga_mean_divides_by_the_paths_visited_before(n_paths, script, gradient
     st.sampled_from([1, 2, 3, 7]),
     st.integers(0, 2**31),
 )
+@pytest.mark.slow
 def test_expected_update_is_the_gradient_whatever_the_damping(alpha, n_paths, seed):
     """By enumeration of the next draw, with weights of the draws and of the loss."""
     generator = torch.Generator().manual_seed(seed)
@@ -79,6 +80,7 @@ class Shifted(PathDecomposedLoss):
         return ((input - shifts) ** 2).sum(dim=-1) / 2
 
 
+@pytest.mark.slow
 def test_saga_converges_linearly_where_sgd_stalls():
     """With one constant step size; from halving to halving the error falls by a constant factor."""
     errors = {}

@@ -55,6 +55,7 @@ def equal(first, second):
 
 @pytest.mark.parametrize("name", OPTIMIZERS)
 @pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.slow
 def test_a_parent_module_is_one_checkpoint(name, dtype, tmp_path):
     kind, options = OPTIMIZERS[name]
     trainee = Trainee(dtype, seed=1)
@@ -76,6 +77,7 @@ def test_a_parent_module_is_one_checkpoint(name, dtype, tmp_path):
     assert equal(resumed.state_dict(), optimizer.state_dict())
 
 
+@pytest.mark.slow
 def test_counters_survive_bfloat16_parameters():
     """257 is not a bfloat16 number, and steps beyond it must not become 256."""
     trainee = Trainee(torch.bfloat16, seed=1)
@@ -116,6 +118,7 @@ class LightningTrainee(lightning.LightningModule):
 
 @pytest.mark.filterwarnings("ignore:.*LeafSpec:FutureWarning")  # Lightning's, about its own code
 @pytest.mark.parametrize("name", OPTIMIZERS)
+@pytest.mark.slow
 def test_lightning_checkpoints(name, tmp_path):
     data = DataLoader([batch(step, torch.float32)[0] for step in range(12)], batch_size=2)
 

@@ -27,10 +27,8 @@ from benchmarks.groups import GROUPS, select
 from benchmarks.measure import measure
 from benchmarks.plan import FULL, QUICK
 from benchmarks.process import NotMeasuredError, Worker, Workers
-from benchmarks.tables import milliseconds, number, table
 from benchmarks.targets import TARGETS, target_rows
 from benchmarks.timing import Stepper, chosen_paths
-from benchmarks.view import paired_ratio, ratio, spread
 from multipath.transforms import JTFS
 from tests import ROOT
 
@@ -130,31 +128,6 @@ def one_path_results():
 # Numbers
 
 
-def test_spread():
-    found = spread([4.0, 1.0, 3.0, 2.0, 5.0])
-    assert (found.median, found.low, found.high, found.count) == (3.0, 2.0, 4.0, 5)
-    assert spread([7.0]) == type(found)(7.0, 7.0, 7.0, 1)
-
-
-def test_ratios_are_of_medians_and_paired_by_path():
-    assert ratio([8.0, 100.0, 2.0], [4.0]) == 2.0
-    pairs = [([2.0], [1.0]), ([30.0], [3.0]), ([4.0, 6.0], [1.0])]
-    assert paired_ratio(pairs).median == 5.0  # of 2, 10 and 5; the pooled medians would give 7.5
-
-
-@pytest.mark.parametrize(
-    ("value", "text"), [(1234.5, "1234"), (123.45, "123"), (12.345, "12.3"), (0.012345, "0.0123")]
-)
-def test_numbers_show_three_digits(value, text):
-    assert number(value) == text
-
-
-def test_milliseconds():
-    assert milliseconds([]) == "-"
-    assert milliseconds([0.01]) == "10"
-    assert milliseconds([0.01, 0.02, 0.03]) == "20 (15–25)"
-
-
 def test_memory_above_filters_ignores_the_peak_of_construction():
     told = made_up_stages(steps=2)
     assert stages.above_filters(told) == 50e6
@@ -211,10 +184,6 @@ def test_targets_of_memory_and_set_up():
 # Reports
 
 
-def test_table():
-    assert table(["a", "b"], [["x", "1"]]) == "| a | b |\n| --- | ---: |\n| x | 1 |\n"
-
-
 def test_report_has_every_number_with_its_place():
     text = report.markdown(one_path_results())
     assert "| multipath exact | 250 (250–375) | 6 (5–8) | 1 (0.75–1.5) |" in text
@@ -235,7 +204,7 @@ def test_report_says_what_is_missing_and_why():
     assert "multipath reduced: not in this version (one-path/3, one-path/9, one-path/12)" in text
 
 
-def test_picture_of_partial_results():
+def test_plot_of_partial_results():
     from benchmarks.plots import draw
 
     results = one_path_results()

@@ -1,4 +1,4 @@
-"""A new user installs the wheel and follows the page of twenty lines, then the example plug-in."""
+"""A new user installs the wheel, follows the page of twenty lines, and installs the examples."""
 
 import os
 import re
@@ -113,6 +113,47 @@ def test_the_example_plug_in_is_installed_listed_and_checked(environment, tmp_pa
     rows = [" ".join(line.split()) for line in done.stdout.splitlines()]
     assert "losses pyramid multipath-pyramid 0.1.0 multipath_pyramid:PyramidLoss yes" in rows
     assert "transforms JTFS multipath-loss 0.1.0 multipath.transforms:JTFS yes" in rows
+
+
+def test_the_example_task_is_trained_resumed_and_reported(environment, tmp_path):
+    example = tmp_path / "fm_task"
+    shutil.copytree(ROOT / "examples" / "fm_task", example)
+    files = [path for path in example.iterdir() if path.suffix in (".py", ".toml")]
+    assert sum(len(path.read_text().splitlines()) for path in files) < 120
+    environment.install(example)
+    multipath = environment.scripts / "multipath"
+    done = environment.run([multipath, "check", "fm"], tmp_path)
+    assert "fm (multipath-fm 0.1.0): passed: 9 checks, 0 do not apply" in done.stdout
+    done = environment.run([multipath, "list"], tmp_path)
+    assert "fm quick" in done.stdout
+    assert "multipath_fm:FMTask" in done.stdout
+    options = "--loss kpaths --steps 6 --validate-every 2 --n-targets 20 --n-samples 1024"
+    options += " --scattering.J 6 --scattering.T 256 --n-draws 2 --cqt-hop 16"
+    command = [multipath, "match", "fm", *options.split(), "--out", "run"]
+    stopped = environment.run([environment.python, "-c", STOPPED, *command[1:]], tmp_path)
+    assert stopped.returncode == 130
+    assert "interrupted; the same command with --resume goes on" in stopped.stdout
+    done = environment.run([*command, "--resume"], tmp_path)
+    assert done.returncode == 0
+    rows = (tmp_path / "run" / "metrics.csv").read_text().splitlines()
+    assert [row.partition(",")[0] for row in rows] == ["step", "2", "4", "6"]
+    done = environment.run([multipath, "report", "run"], tmp_path)
+    assert done.returncode == 0
+    assert "fm" in (tmp_path / "comparison.html").read_text()
+
+
+STOPPED = """
+import sys
+from multipath.applications.cli.main import main
+from multipath.applications.matching.callbacks import History
+
+def stop(self, trainer, *_):
+    if trainer.global_step == 4:
+        raise KeyboardInterrupt
+
+History.on_train_batch_start = stop
+main(sys.argv[1:])
+"""
 
 
 def test_what_is_tested_is_the_wheel(environment, tmp_path):

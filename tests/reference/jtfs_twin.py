@@ -12,7 +12,7 @@ import math
 
 import numpy as np
 
-from tests.reference.scattering1d_twin import (
+from .scattering1d_twin import (
     convolve,
     filter_bank,
     low_pass,

@@ -18,6 +18,7 @@ from .cases import batch
 
 
 @given(st.lists(st.floats(1e-6, 1e6), min_size=1, max_size=20), st.floats(0, 1))
+@pytest.mark.slow
 def test_energy_mixes_norms_with_a_uniform_floor(energies, floor):
     pi = Energy(energies, floor=floor).probabilities
     assert pi.sum().item() == pytest.approx(1)

@@ -45,6 +45,7 @@ def moving_average_law(sampler, factors, history, decay, floor, power=1.0, thres
 
 @settings(max_examples=60)
 @given(data=st.data())
+@pytest.mark.slow
 def test_learned_laws_against_a_readable_twin(data):
     n_paths = data.draw(st.integers(1, 9))
     number = st.floats(0.01, 10)

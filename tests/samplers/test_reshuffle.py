@@ -9,7 +9,8 @@ from scipy import stats
 from multipath import StochasticLoss
 from multipath.samplers import Reshuffle
 from multipath.testing import QuadraticLoss
-from tests.samplers.cases import make
+
+from .cases import make
 
 
 @pytest.mark.parametrize(("n_paths", "n_draws"), [(5, 1), (5, 2), (5, 5), (7, 3), (1, 1)])
@@ -28,6 +29,7 @@ def test_reshuffling_deals_each_path_once_an_epoch(n_paths, n_draws):
 
 
 @pytest.mark.parametrize("position", [1, 2, 3])
+@pytest.mark.slow
 def test_every_draw_of_a_reshuffled_stream_is_a_random_subset(position):
     """Also those that reach over the end of an epoch, where the next one is made to fit."""
     generator, counts = torch.Generator().manual_seed(2), Counter()

@@ -25,7 +25,7 @@ def single(probabilities):
 
 
 def mean_counts(sampler, n_draws):
-    """Of every path, summed exactly over a law whose chances sum to 1."""
+    """Of every path, summed exactly over a law whose probabilities sum to 1."""
     law = law_of(sampler, n_draws)
     assert math.fsum(law.values()) == pytest.approx(1, rel=1e-13)
     n_paths = len(sampler.probabilities)
@@ -40,6 +40,7 @@ def mean_counts(sampler, n_draws):
     masses=st.lists(st.floats(1e-6, 1e6), min_size=1, max_size=12),
     data=st.data(),
 )
+@pytest.mark.slow
 def test_capped_shares_are_the_least_change_that_sums_to_k(masses, data):
     """min(1, c pi_p) for one c, found by bisection."""
     pi = torch.tensor(masses, dtype=torch.float64) / sum(masses)
@@ -61,6 +62,7 @@ def test_near_ties_are_enumerated_among_the_paths_there_are():
 
 
 @given(data=st.data())
+@pytest.mark.slow
 def test_systematic_laws_of_small_fractions(data):
     masses = data.draw(st.lists(st.integers(1, 6), min_size=2, max_size=8))
     n_draws = data.draw(st.integers(1, len(masses)))
@@ -72,6 +74,7 @@ def test_systematic_laws_of_small_fractions(data):
 
 
 @given(data=st.data())
+@pytest.mark.slow
 def test_rare_paths_keep_their_share(data):
     """However skewed a law is, its enumeration has every path as often as its weight supposes."""
     powers = data.draw(st.lists(st.floats(-9, 0), min_size=2, max_size=7))

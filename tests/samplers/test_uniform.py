@@ -7,7 +7,8 @@ from scipy import stats
 from multipath import StochasticLoss
 from multipath.samplers import Uniform
 from multipath.testing import QuadraticLoss
-from tests.samplers.cases import make
+
+from .cases import make
 
 
 @pytest.mark.parametrize("n_draws", [3, 8])

@@ -16,6 +16,7 @@ def transform(request):
     return shared(request.param)
 
 
+@pytest.mark.slow
 def test_any_batch_shape_and_memory_layout(transform):
     x = noise(2, 3, N)
     batched = transform(x)
@@ -27,6 +28,7 @@ def test_any_batch_shape_and_memory_layout(transform):
         torch.testing.assert_close(a, b)
 
 
+@pytest.mark.slow
 def test_precision_follows_the_signal_and_is_at_least_single(transform):
     x = noise(2, N, dtype=torch.float64)
     for exact, single in zip(transform(x), transform(x.float()), strict=True):
@@ -107,6 +109,7 @@ def test_large_gradients_at_silence_stay_finite(transform, gain):
     assert torch.isfinite(x.grad).all()
 
 
+@pytest.mark.slow
 def test_an_evaluation_in_inference_mode_does_not_spoil_training():
     for make in TRANSFORMS.values():
         transform = make()

@@ -28,6 +28,7 @@ def test_scattering1d_equals_the_reference(name):
         assert_close(path.numpy(), golden.values[row], key, floor)
 
 
+@pytest.mark.slow
 def test_scattering1d_twin_agrees_with_golden_values():
     golden = load("scattering1d_small")
     paths = scattering1d_paths(golden.x, *(golden.settings[name] for name in ("J", "Q", "T")))

@@ -3,101 +3,93 @@
 What is slow to import is imported by the command that needs it, so that ``--help`` is not.
 """
 
-import sys
-from collections.abc import Mapping
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Any
 
-import typer
-from typer.core import TyperGroup
+from cyclopts import App, Parameter
 
 from multipath import __version__
 from multipath.applications.matching.objectives import LOSSES, loss_names, scattering_loss
-from multipath.applications.matching.presets import PRESETS, preset
+from multipath.applications.matching.presets import preset
+from multipath.applications.matching.tasks.find import find_task, task_names
+from multipath.applications.resynthesis.settings import ResynthesisSettings
 from multipath.applications.synths.chirplet import CHIRPLETS
+from multipath.errors import ConfigurationError
 
 from .distance import distance
 from .importance import importance
-from .match import Preset, match
+from .match import match
+from .options import settings_command, task_command
 from .plugins import check, show_plugins
 from .reproduce import reproduce
 from .resynthesize import resynthesize
 
 
-class Commands(TyperGroup):
-    """Commands that say when they are interrupted, where Typer would end them in silence."""
+def make_app(words: Sequence[str] = ()) -> App:
+    """The command line for some words; a task is imported if they name it.
 
-    def invoke(self, ctx: Any) -> Any:
-        """Run one; those that can go on have said so themselves."""
-        try:
-            return super().invoke(ctx)
-        except KeyboardInterrupt:
-            print("multipath: interrupted", file=sys.stderr)
-            raise typer.Exit(130) from None
-
-
-app = typer.Typer(
-    name="multipath",
-    cls=Commands,
-    help="Train with a loss that is a mean over many paths at the price of a few of them.",
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-)
-app.add_typer(match, name="match")
-app.add_typer(importance, name="importance")
-app.command()(distance)
-app.command()(check)
-app.command()(resynthesize)
-app.command()(reproduce)
+    Raises:
+        ConfigurationError: If they name a task that is not there.
+    """
+    app = App(
+        name="multipath",
+        help="Train with a loss that is a mean over many paths for the price of a few of them.",
+        help_format="plaintext",
+        version=f"multipath {__version__}",
+        default_parameter=Parameter(negative_bool=(), negative_iterable=()),
+        result_action="return_value",
+        suppress_keyboard_interrupt=False,
+    )
+    app.command(_of_tasks(match, words, ("task", "objective", "encoder", "training")))
+    app.command(_of_tasks(importance, words, ("task",)))
+    app.command(settings_command(resynthesize, ResynthesisSettings, ["n_samples"]))
+    for command in (distance, report, reproduce, paths, check):
+        app.command(command)
+    app.command(list_choices, name="list")
+    return app
 
 
-def show_version(wanted: bool) -> None:
-    """Print the version and leave."""
-    if wanted:
-        print(f"multipath {__version__}")
-        raise typer.Exit
+def _of_tasks(function: Callable[..., Any], words: Sequence[str], groups: Collection[str]) -> App:
+    """A command that is followed by the name of a task."""
+    name = function.__name__
+    app = App(name=name, help=(function.__doc__ or "").partition("\n")[0])
+    if list(words[:1]) == [name] and words[1:] and not words[1].startswith("-"):
+        app.command(task_command(function, words[1], words[2:], groups), name=words[1])
+    else:
+        for task in task_names():
+            app.command(App(name=task, help=f"Its options: multipath {name} {task} --help"))
+    return app
 
 
-@app.callback()
-def common(
-    version: Annotated[
-        bool, typer.Option("--version", callback=show_version, is_eager=True, help="Show it.")
-    ] = False,
-) -> None:
-    """Train with a loss that is a mean over many paths at the price of a few of them."""
-
-
-@app.command()
 def paths(
-    task: Annotated[str, typer.Option(help=f"{', '.join(PRESETS)}.")] = "chirplet",
-    preset_name: Preset = "quick",
+    *, task: str = "chirplet", preset_name: Annotated[str, Parameter("--preset")] = "quick"
 ) -> None:
-    """Print the paths of a preset's joint time-frequency scattering transform."""
-    print(scattering_loss(preset(preset_name, task)).paths)
+    """Print the paths of a preset's joint time-frequency scattering transform.
+
+    Args:
+        task: Name of a task.
+        preset_name: Name of one of its presets.
+    """
+    print(scattering_loss(preset(preset_name, task).task).paths)
 
 
-@app.command("list")
-def list_choices(
-    checked: Annotated[
-        bool, typer.Option("--check", help="Run the conformance tests of every plug-in.")
-    ] = False,
-) -> None:
-    """List plug-ins, losses, tasks with their presets, and synthesizers."""
-    show_plugins(checked)
+def list_choices(*, check: bool = False) -> int:
+    """List plug-ins, losses, tasks with their presets, and synthesizers.
+
+    Args:
+        check: Run the conformance tests of every plug-in, and leave.
+    """
+    if check:
+        return show_plugins(checked=True)
+    show_plugins()
     show(
         "losses", dict(zip(loss_names(), (row.description for row in LOSSES.values()), strict=True))
     )
-    show(
-        "tasks and presets",
-        {
-            f"{task} {name}": f"{config.task.n_samples} samples at "
-            f"{config.task.sample_rate:g} Hz, {config.training.steps} steps of "
-            f"{config.training.batch_size} sounds"
-            for task, presets in PRESETS.items()
-            for name, config in presets.items()
-        },
-    )
+    show("tasks and presets", dict(_presets()))
     show(
         "chirplet synthesizers (AM-FM)",
         {
@@ -105,6 +97,19 @@ def list_choices(
             for name, ranges in CHIRPLETS.items()
         },
     )
+    return 0
+
+
+def _presets() -> Iterator[tuple[str, str]]:
+    for task in task_names():
+        with suppress(ConfigurationError):  # the table of plug-ins says what is wrong with it
+            for name, chosen in find_task(task).presets().items():
+                sound, training = chosen.task, chosen.training
+                yield (
+                    f"{task} {name}",
+                    f"{sound.n_samples} samples at {sound.sample_rate:g} Hz, {training.steps} "
+                    f"steps of {training.batch_size} sounds",
+                )
 
 
 def show(title: str, rows: Mapping[str, str]) -> None:
@@ -115,15 +120,13 @@ def show(title: str, rows: Mapping[str, str]) -> None:
         print(f"  {name:{width}}  {words}")
 
 
-@app.command()
-def report(
-    runs: Annotated[
-        list[Path],
-        typer.Argument(help="Folders of runs of match or resynthesize.", metavar="RUN..."),
-    ],
-    out: Annotated[Path, typer.Option(help="The page.")] = Path("comparison.html"),
-) -> None:
-    """Compare runs on one page: curves with intervals over seeds, errors, sounds, pictures."""
+def report(*runs: Path, out: Path = Path("comparison.html")) -> None:
+    """Compare runs on one page: curves with intervals over seeds, errors, sounds, plots.
+
+    Args:
+        runs: Folders of runs of match or resynthesize.
+        out: The page.
+    """
     from multipath.applications.reports.page import write_comparison
 
     for section in write_comparison(runs, out):

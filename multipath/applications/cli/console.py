@@ -8,7 +8,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as ProgressBar
@@ -52,7 +51,7 @@ def show_progress(
         The function that moves the bar.
 
     Raises:
-        typer.Exit: With status 130, if interrupted.
+        SystemExit: With status 130, if interrupted.
     """
     bar = make_progress_bar()
     task = bar.add_task(title, total=steps, error="")
@@ -68,7 +67,7 @@ def show_progress(
         bar.stop()
         further = "with --resume goes on" if RunFolder(folder).unfinished else "begins again"
         print(f"multipath: interrupted; the same command {further}", file=sys.stderr)
-        raise typer.Exit(130) from None
+        raise SystemExit(130) from None
     finally:
         if bar.live.is_started:
             bar.stop()

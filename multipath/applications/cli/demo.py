@@ -37,7 +37,7 @@ Summaries = dict[str, list[dict[str, Any]]]
 
 @dataclass(frozen=True)
 class Row:
-    """One line of the table: errors in per mille, one for each seed, and ms for a step."""
+    """One line of the table: errors in per mille, one for each seed, and ms per step."""
 
     name: str
     description: str

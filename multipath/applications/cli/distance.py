@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
-import typer
+from cyclopts import Parameter
 from rich.console import Console
 from rich.table import Table
 
@@ -31,51 +31,50 @@ _HEADINGS = {  # metadata columns that the table shows
 
 
 def distance(
-    a: Annotated[Path, typer.Argument(help="A recording.", show_default=False)],
-    b: Annotated[Path, typer.Argument(help="Another one.", show_default=False)],
-    transform: Annotated[
-        Literal["jtfs", "scattering1d", "mrstft"],
-        typer.Option(help="What the recordings are compared by."),
-    ] = "jtfs",
-    picture: Annotated[
-        Path | None,
-        typer.Option("--plot", help="Draw where the distance comes from into this file."),
-    ] = None,
-    as_json: Annotated[
-        bool, typer.Option("--json", help="Print every path as JSON instead of a table.")
-    ] = False,
-    lower_rate: Annotated[
-        bool, typer.Option("--resample", help="Bring both to the lower sample rate of the two.")
-    ] = False,
-    new_rate: Annotated[
-        int | None,
-        typer.Option("--sample-rate", help="Bring both to this sample rate.", metavar="HZ"),
-    ] = None,
-    mono: Annotated[bool, typer.Option("--mono", help="Mix channels down to one.")] = False,
-    level: Annotated[
-        Literal["rms", "peak", "none"],
-        typer.Option(help="What is scaled to be equal first."),
-    ] = "rms",
+    a: Path,
+    b: Path,
+    /,
+    *,
+    transform: Literal["jtfs", "scattering1d", "mrstft"] = "jtfs",
+    plot: Path | None = None,
+    as_json: Annotated[bool, Parameter("--json")] = False,
+    lower_rate: Annotated[bool, Parameter("--resample")] = False,
+    sample_rate: int | None = None,
+    mono: bool = False,
+    level: Literal["rms", "peak", "none"] = "rms",
 ) -> None:
-    """Compare two recordings, and show the paths that their distance comes from."""
-    from multipath.applications.distance.compare import compare, plot
+    """Compare two recordings, and show the paths that their distance comes from.
+
+    Args:
+        a: A recording.
+        b: Another one.
+        transform: What the recordings are compared by.
+        plot: Draw where the distance comes from into this file.
+        as_json: Print every path as JSON instead of a table.
+        lower_rate: Bring both to the lower sample rate of the two.
+        sample_rate: Bring both to this sample rate, in Hz.
+        mono: Mix channels down to one.
+        level: What is scaled to be equal first.
+    """
+    from multipath.applications.distance.compare import compare
+    from multipath.applications.distance.compare import plot as draw
     from multipath.applications.distance.plot import check_plot_file
 
-    if picture is not None:
-        check_plot_file(picture)
-    rate, (first, second), notes = _read_pair(a, b, mono, lower_rate, new_rate)
+    if plot is not None:
+        check_plot_file(plot)
+    rate, (first, second), notes = _read_pair(a, b, mono, lower_rate, sample_rate)
     with Console(stderr=True).status("comparing"):  # shown on terminals only
         comparison = compare(first, second, rate, transform, level)
-    if picture is not None:
-        plot(comparison, picture)
+    if plot is not None:
+        draw(comparison, plot)
     if as_json:
         content = {"a": str(a), "b": str(b), **comparison.as_dict()}
         content["notes"] = notes + content["notes"]
         print(json.dumps(content, indent=1))
     else:
         _print_comparison(a, b, comparison, notes)
-        if picture is not None:
-            print(f"picture: {picture}")
+        if plot is not None:
+            print(f"plot: {plot}")
 
 
 def _read_pair(

@@ -7,10 +7,12 @@ import os
 import sys
 from collections.abc import Sequence
 from io import TextIOWrapper
+from typing import NoReturn
 
 INSTALL = "pip install 'multipath-loss[applications]'"
 EXTRAS = {
-    *("jinja2", "lightning", "matplotlib", "nnAudio", "rich", "soundfile", "tensorboard", "typer")
+    *("cyclopts", "docstring_parser", "jinja2", "lightning", "matplotlib", "nnAudio", "rich"),
+    *("soundfile", "tensorboard"),
 }
 
 FULL = "make room, then give the command again (with --resume, where it has it)"
@@ -42,9 +44,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     given = list(sys.argv[1:] if arguments is None else arguments)
     _refuse_empty(given)
     try:
-        from .commands import app
-
-        app(args=given, prog_name="multipath")
+        _exit(_run(given))
     except KeyboardInterrupt:
         _exit(130, "interrupted")
     except ModuleNotFoundError as error:
@@ -55,6 +55,19 @@ def main(arguments: Sequence[str] | None = None) -> None:
         if not _is_users(error):
             raise
         _exit(2, _explain(error))
+
+
+def _run(given: Sequence[str]) -> int:
+    """The exit code of a command; a command line that it cannot take is the user's to repair."""
+    from cyclopts import CycloptsError
+
+    from .commands import make_app
+
+    try:
+        app = make_app(given)
+        return app(given, exit_on_error=False, print_error=False, help_on_error=False) or 0
+    except CycloptsError as error:
+        _exit(2, f"{error} (--help lists what there is)")
 
 
 def _refuse_empty(given: Sequence[str]) -> None:
@@ -87,6 +100,7 @@ def _explain(error: Exception) -> str:
     return f"{where}{error.strerror.lower()}; {remedy}"
 
 
-def _exit(code: int, message: str) -> None:
-    print("multipath: " + " ".join(message.split()), file=sys.stderr)
+def _exit(code: int, message: str = "") -> NoReturn:
+    if message:
+        print("multipath: " + " ".join(message.split()), file=sys.stderr)
     raise SystemExit(code)

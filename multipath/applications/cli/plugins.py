@@ -7,28 +7,31 @@ import sys
 import tempfile
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Annotated, NamedTuple
+from typing import NamedTuple
 from xml.etree import ElementTree
-
-import typer
 
 from multipath.errors import ConfigurationError
 from multipath.plugins import Plugin, installed, unknown
 
 
 class Outcome(NamedTuple):
-    """Of the conformance tests of a plug-in."""
+    """What the conformance tests of a plug-in have found."""
 
     passed: bool
     words: str
 
 
-def check(
-    name: Annotated[str, typer.Argument(help="As `multipath list` prints it.")],
-) -> None:
-    """Run the conformance tests of a plug-in: a loss, transform, sampler or optimizer.
+def check(name: str, /) -> int:
+    """Run the conformance tests of a plug-in: a loss, transform, sampler, optimizer or task.
 
-    Exit code 0 if they pass, 1 if not, 2 if there is no such plug-in or it has no tests.
+    Args:
+        name: Its name, as `multipath list` prints it.
+
+    Returns:
+        Exit code 0 if they pass, 1 if not.
+
+    Raises:
+        ConfigurationError: If there is no such plug-in, it has no tests, or pytest is missing.
     """
     found = installed(name=name)
     if not found:
@@ -40,12 +43,15 @@ def check(
     outcomes = [(plugin, run_tests(plugin, show=True)) for plugin in found]
     for plugin, outcome in outcomes:
         print(f"{plugin}: {outcome.words}")
-    if not all(outcome.passed for _, outcome in outcomes):
-        raise typer.Exit(1)
+    return 0 if all(outcome.passed for _, outcome in outcomes) else 1
 
 
-def show_plugins(checked: bool) -> None:
-    """Print what is installed and from where; with ``checked`` test it all, and leave."""
+def show_plugins(checked: bool = False) -> int:
+    """Print what is installed and from where; with ``checked`` test it all.
+
+    Returns:
+        Exit code 0, or 1 if one is broken or fails its tests.
+    """
     if checked:
         require_pytest()
     plugins = installed()
@@ -59,8 +65,7 @@ def show_plugins(checked: bool) -> None:
         outcome = run_tests(plugin) if checked and plugin.tests else look(plugin)
         passed &= outcome.passed
         print_row(cells, widths, outcome.words)
-    if checked:
-        raise typer.Exit(0 if passed else 1)
+    return 0 if passed else 1
 
 
 def print_row(cells: tuple[str, ...], widths: list[int], last: str) -> None:

@@ -5,44 +5,39 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
-from typing import Annotated, Any
-
-import typer
+from typing import Any, Literal
 
 from multipath.errors import ConfigurationError
 
-NAMES = "table1, table2, table3, table4, table5 or figure1"
-
 
 def reproduce(
-    table: Annotated[str, typer.Argument(help=NAMES, metavar="TABLE")],
-    scale: Annotated[str, typer.Option(help="quick (a CPU) or paper (a GPU).")] = "quick",
-    seeds: Annotated[
-        int | None, typer.Option(help="Runs of each method. Default: 3, or as published.")
-    ] = None,
-    out: Annotated[
-        Path | None, typer.Option(help="Folder. Default: reproduction/SCALE; tables share runs.")
-    ] = None,
-    cluster: Annotated[
-        str, typer.Option(help="local: processes here; slurm: through submitit.")
-    ] = "local",
-    jobs: Annotated[
-        int | None,
-        typer.Option(help="How many at once. Default: one a GPU, else a core; on a cluster 1000."),
-    ] = None,
-    only: Annotated[
-        list[str] | None, typer.Option(help="A method; may be repeated.", metavar="METHOD")
-    ] = None,
-    steps: Annotated[int | None, typer.Option(help="Instead of the table's own.")] = None,
-    data: Annotated[
-        str | None, typer.Option(help="Folder of drum recordings, for table4.", metavar="DIR")
-    ] = None,
-    cluster_option: Annotated[
-        list[str] | None,
-        typer.Option(help="Of submitit, e.g. slurm_partition=gpu.", metavar="NAME=VALUE"),
-    ] = None,
-) -> None:
-    """Make a table or figure of the paper again, run by run; the same command goes on."""
+    table: str,
+    /,
+    *,
+    scale: str = "quick",
+    seeds: int | None = None,
+    out: Path | None = None,
+    cluster: Literal["local", "slurm"] = "local",
+    jobs: int | None = None,
+    only: list[str] | None = None,
+    steps: int | None = None,
+    data: str | None = None,
+    cluster_option: list[str] | None = None,
+) -> int:
+    """Make a table or figure of the paper again, run by run; the same command goes on.
+
+    Args:
+        table: One of table1, table2, table3, table4, table5 and figure1.
+        scale: quick (for a CPU) or paper (for a GPU).
+        seeds: Runs of each method. Default: 3, or as published.
+        out: Folder. Default: reproduction/SCALE; tables share runs.
+        cluster: Where jobs run: processes of this machine, or a cluster through submitit.
+        jobs: How many run at once. Default: one for each GPU or else core; 1000 on a cluster.
+        only: A method; may be repeated.
+        steps: Training steps, instead of the table's own.
+        data: Folder of drum recordings, for table4.
+        cluster_option: NAME=VALUE of submitit, such as slurm_partition=gpu; may be repeated.
+    """
     from multipath.applications.reproduction.grid import find_table
     from multipath.applications.reproduction.plan import make_plan
     from multipath.applications.reproduction.queue import LocalProcesses, Slurm, visible_gpus
@@ -50,8 +45,6 @@ def reproduce(
     chosen = find_table(table, scale)
     if data is not None and table != "table4":
         raise ConfigurationError("--data is for table4 alone; leave it out")
-    if cluster not in ("local", "slurm"):
-        raise ConfigurationError(f"unknown cluster {cluster!r}; choose local or slurm")
     if jobs is not None and jobs < 1:
         raise ConfigurationError(f"--jobs must be at least 1, got {jobs}")
     options = _options(cluster_option or [], cluster)
@@ -79,14 +72,15 @@ def reproduce(
         failures = show_jobs(plan, where, jobs or at_once)
     except KeyboardInterrupt:
         print("multipath: interrupted; the same command goes on", file=sys.stderr)
-        raise typer.Exit(130) from None
+        return 130
     if failures:
         print(
             f"multipath: {len(failures)} of {len(plan.jobs)} jobs failed; the same command tries "
             "them again",
             file=sys.stderr,
         )
-        raise typer.Exit(1)
+        return 1
+    return 0
 
 
 def _options(given: list[str], cluster: str) -> dict[str, str | int]:

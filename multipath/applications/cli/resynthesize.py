@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Any
 
-import typer
-
+from multipath.applications.resynthesis.settings import ResynthesisSettings
 from multipath.errors import InputError
 
 if TYPE_CHECKING:
@@ -17,82 +16,45 @@ RATES = (48000, 44100, 32000, 22050, 16000, 11025, 8000)
 
 
 def resynthesize(
-    file: Annotated[Path, typer.Argument(help="A recording.", show_default=False)],
-    transform: Annotated[
-        Literal["jtfs", "scattering1d"], typer.Option(help="What the sounds are compared by.")
-    ] = "jtfs",
-    out: Annotated[
-        Path | None, typer.Option(help="Run folder. Default: runs/resynthesis-NAME-TRANSFORM-SEED.")
-    ] = None,
-    steps: Annotated[int | None, typer.Option(help="Optimizer steps. Default: 600.")] = None,
-    start: Annotated[
-        Literal["noise", "spectrum"],
-        typer.Option(help="White noise, or noise with the spectrum of the recording."),
-    ] = "noise",
-    draws: Annotated[int | None, typer.Option(help="Paths a step, 0 for all. Default: 32.")] = None,
-    seed: Annotated[int, typer.Option(help="Of the noise and the draws.")] = 0,
-    lr: Annotated[
-        float | None,
-        typer.Option(help="First learning rate, relative to the loudness. Default: 0.1."),
-    ] = None,
-    interval: Annotated[
-        int | None, typer.Option(help="Steps between two full distances. Default: 25.")
-    ] = None,
-    octaves: Annotated[
-        int | None, typer.Option("--J", help="Octaves of the filter banks over time.")
-    ] = None,
-    averaging: Annotated[
-        int | None,
-        typer.Option("--T", help="Averaging in samples: longer leaves details more freedom."),
-    ] = None,
-    averaging_frequency: Annotated[
-        int | None, typer.Option("--F", help="Averaging over log-frequency in wavelets (jtfs).")
-    ] = None,
-    offset: Annotated[float, typer.Option(help="Begin so many seconds into the recording.")] = 0.0,
-    duration: Annotated[float | None, typer.Option(help="Take no more seconds than this.")] = None,
-    sample_rate: Annotated[
-        int | None,
-        typer.Option(
-            help="Work at this rate. Default: the highest that takes minutes.", metavar="HZ"
-        ),
-    ] = None,
-    resume: Annotated[
-        bool, typer.Option("--resume", help="Go on from the last checkpoint in the folder.")
-    ] = False,
-    overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Move a run in the folder aside.")
-    ] = False,
+    file: Path,
+    /,
+    *,
+    out: Path | None = None,
+    offset: float = 0.0,
+    duration: float | None = None,
+    sample_rate: int | None = None,
+    resume: bool = False,
+    overwrite: bool = False,
+    **settings: Any,
 ) -> None:
-    """Find a sound that the transform cannot tell from a recording, starting from noise."""
+    """Find a sound that the transform cannot tell from a recording, starting from noise.
+
+    Args:
+        file: A recording.
+        out: Run folder. Default: runs/resynthesis-NAME-TRANSFORM-SEED.
+        offset: Begin so many seconds into the recording.
+        duration: Take no more seconds than this.
+        sample_rate: Work at this rate, in Hz. Default: the highest that takes minutes.
+        resume: Go on from the last checkpoint in the folder.
+        overwrite: Move the run that the folder holds aside.
+        **settings: Settings of the resynthesis; by default those that suit the recording.
+    """
     from multipath.applications.resynthesis.run import run_resynthesis
-    from multipath.applications.resynthesis.settings import ResynthesisSettings
 
     from .console import show_progress
 
+    transform = settings.pop("transform", "jtfs")
     recording, rate, notes = _read(file, transform, offset, duration, sample_rate)
-    settings = ResynthesisSettings.for_recording(
-        len(recording),
-        rate,
-        transform,
-        steps=steps,
-        start=start,
-        draws=draws,
-        seed=seed,
-        learning_rate=lr,
-        interval=interval,
-        J=octaves,
-        T=averaging,
-        F=averaging_frequency,
-    )
-    folder = out or Path("runs") / f"resynthesis-{file.stem}-{transform}-{seed}"
+    chosen = ResynthesisSettings.for_recording(len(recording), rate, transform, **settings)
+    folder = out or Path("runs") / f"resynthesis-{file.stem}-{transform}-{chosen.seed}"
     for note in notes:
         print(f"note: {note}")
     with show_progress(
-        file.name, settings.steps, folder, lambda relative: f"distance {100 * relative:.1f} %"
+        file.name, chosen.steps, folder, lambda relative: f"distance {100 * relative:.1f} %"
     ) as progress:
         summary = run_resynthesis(
             recording,
-            settings,
+            chosen,
             folder,
             source=file.name,
             notes=tuple(notes),
@@ -102,7 +64,7 @@ def resynthesize(
         )
     print(
         f"relative distance {100 * summary['relative']:.1f} %, at the start "
-        f"{100 * summary['start_relative']:.1f} % ({1000 * summary['seconds_per_step']:.0f} ms a "
+        f"{100 * summary['start_relative']:.1f} % ({1000 * summary['seconds_per_step']:.0f} ms per "
         "step)"
     )
     print(f"report: {folder / 'report.html'}")

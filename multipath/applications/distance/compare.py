@@ -18,7 +18,6 @@ from multipath.errors import InputError
 from multipath.transforms import JTFS, MultiResolutionSTFT, Scattering1D, Transform
 
 from .heard import Heard, measure
-from .plot import write_path_values
 
 __all__ = [
     "LEVELS",
@@ -224,6 +223,8 @@ def plot(comparison: Comparison, file: str | FilePath) -> None:
         InputError: If there is no such folder or format.
         OSError: If the file cannot be written.
     """
+    from .plot import write_path_values  # matplotlib is slow to import
+
     title = (
         f"{comparison.settings['transform']}: distance {comparison.distance:.4g}, "
         f"relative {100 * comparison.relative:.1f} %"

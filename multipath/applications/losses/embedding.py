@@ -36,7 +36,8 @@ class EmbeddingLoss(PathDecomposedLoss):
 
     Args:
         embedding: A network or function, see ``Embedding``. Weights are frozen in place.
-        sample_rate: Of the sounds, in Hz. Default: that of the network, nothing is resampled.
+        sample_rate: Sample rate of the sounds, in Hz. Default: that of the network, so that
+            nothing is resampled.
         distance: ``"l2"`` (Euclidean), ``"l1"`` (sum of absolute values) or ``"cosine"`` (one minus
             the cosine of the angle).
         frames: What is done with embeddings of several frames: ``"mean"`` averages them before the

@@ -24,7 +24,7 @@ def make_plugin_loss(name: str, n_samples: int, sample_rate: float) -> PathDecom
     Args:
         name: As ``multipath list`` prints it, of a loss or a transform (:mod:`multipath.plugins`).
         n_samples: Length of the sounds.
-        sample_rate: Of the sounds, in Hz.
+        sample_rate: Sample rate of the sounds, in Hz.
 
     Raises:
         ConfigurationError: If there is none, several have the name, it wants other arguments, or

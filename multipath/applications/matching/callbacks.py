@@ -135,7 +135,7 @@ class WholeCheckpoints(TorchCheckpointIO):
         Args:
             checkpoint: What to save.
             path: The file.
-            storage_options: Of other places than files; without meaning here.
+            storage_options: Not used: they are for other places than files.
         """
         file = Path(path)
         file.parent.mkdir(parents=True, exist_ok=True)

@@ -12,14 +12,7 @@ from multipath.errors import ConfigurationError, InputError
 from .objectives import find_objective
 from .settings import EncoderSettings, ObjectiveSettings, TrainingSettings
 from .tasks.base import Task
-from .tasks.chirplet import ChirpletTask
-from .tasks.granular import GranularTask
-from .tasks.tr808 import TR808Task
-
-TASK_CLASSES: dict[str, type[Task]] = {
-    kind.name: kind for kind in (ChirpletTask, GranularTask, TR808Task)
-}
-"""What can be matched, by name."""
+from .tasks.find import find_task
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,8 +20,8 @@ class MatchConfig(Settings):
     """One sound matching run; frozen, and saved as ``config.json`` in its folder.
 
     Args:
-        preset: Name of the preset it started from.
-        seed: Seed of everything random: data, weights, dropout, nuisance and draws.
+        preset: The settings to start from: ``quick`` is for a CPU, ``paper`` for a GPU.
+        seed: Governs everything random: data, weights, dropout, nuisance and draws.
         task: What is matched.
         objective: The loss.
         encoder: What estimates the parameters.
@@ -53,11 +46,20 @@ class MatchConfig(Settings):
     def __post_init__(self) -> None:
         """Check what no other constructor would notice, or notice too late."""
         check_seed(self.seed)
-        supervised = find_objective(self.objective.loss).supervised
-        if supervised and not self.task.knows_theta:
+        chosen, loss = self.objective, find_objective(self.objective.loss)
+        if chosen.probabilities is not None and not loss.takes_probabilities:
             raise ConfigurationError(
-                f"the loss {self.objective.loss!r} compares parameters, but nobody knows those of "
-                f"the targets of {self.task.name}; choose a loss that compares sounds"
+                f"the loss {chosen.loss!r} does not draw from probabilities of a file; use one of "
+                "the scrapl losses, or leave out --probabilities"
+            )
+        if chosen.reweight and chosen.probabilities is None:
+            raise ConfigurationError(
+                "reweight changes nothing without probabilities; name a file with --probabilities"
+            )
+        if loss.supervised and not self.task.knows_theta:
+            raise ConfigurationError(
+                f"the loss {chosen.loss!r} compares parameters, but the true parameters of the "
+                f"targets of {self.task.name} are unknown; choose a loss that compares sounds"
             )
 
     def changed(self, **changes: Any) -> MatchConfig:
@@ -71,12 +73,14 @@ class MatchConfig(Settings):
             >>> preset("quick").changed(batch_size=2, dropout=0.1).training.batch_size
             2
         """
-        values = {field.name: getattr(self, field.name) for field in fields(self)}
-        for group, settings in values.items():
-            own = {field.name for field in fields(settings)} if _is_group(settings) else {group}
-            here = {name: changes.pop(name) for name in own & set(changes)}
-            if here:
-                values[group] = replace(settings, **here) if _is_group(settings) else here[group]
+        values: dict[str, Any] = {}
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if isinstance(value, Settings):
+                own = changes.keys() & {each.name for each in fields(value)}
+                values[field.name] = replace(value, **{name: changes.pop(name) for name in own})
+            else:
+                values[field.name] = changes.pop(field.name, value)
         if changes:
             raise ConfigurationError(
                 f"{self.task.name} has no settings named {', '.join(sorted(changes))}"
@@ -88,18 +92,14 @@ class MatchConfig(Settings):
         """Restore a configuration saved as JSON, the inverse of ``to_dict``.
 
         Raises:
-            InputError: If a setting is missing or unknown.
+            InputError: If it is not of a sound matching run, or a setting is missing or unknown.
+            ConfigurationError: If its task is not installed.
         """
-        task = dict(values.get("task") or {})
-        name = task.pop("name", None)
-        if name not in TASK_CLASSES:
+        task = values.get("task")
+        if not isinstance(task, Mapping) or not isinstance(task.get("name"), str):
             raise InputError(
-                "this is not the configuration of a sound matching run of this version: its "
-                f"task is {name!r}, expected one of {', '.join(TASK_CLASSES)}"
+                "this is not the configuration of a sound matching run: it names no task"
             )
-        restored = TASK_CLASSES[name].from_dict(task)
+        settings = {name: value for name, value in task.items() if name != "name"}
+        restored = find_task(task["name"]).from_dict(settings)
         return super().from_dict({**values, "task": restored})
-
-
-def _is_group(value: Any) -> bool:
-    return isinstance(value, Settings)

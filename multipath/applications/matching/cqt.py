@@ -1,4 +1,4 @@
-"""The picture of a sound that encoders look at: a log-compressed constant-Q transform."""
+"""The features of a sound that encoders look at: a log-compressed constant-Q transform."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ class LogCQT(nn.Module):
         ConfigurationError: If an argument is not positive.
 
     Example:
-        >>> picture = LogCQT(sample_rate=8192.0, octaves=5, hop=256)
-        >>> picture(torch.zeros(2, 32768)).shape  # batch, bins, frames
+        >>> features = LogCQT(sample_rate=8192.0, octaves=5, hop=256)
+        >>> features(torch.zeros(2, 32768)).shape  # batch, bins, frames
         torch.Size([2, 60, 129])
 
     Source: SCRAPL (Mitcheltree et al., ICLR 2026), encoder; the transform is nnAudio's.
@@ -66,7 +66,7 @@ class LogCQT(nn.Module):
         )
 
     def forward(self, signals: Tensor) -> Tensor:
-        """Signals (batch, n_samples) to pictures (batch, bins, frames).
+        """Signals (batch, n_samples) to features (batch, bins, frames).
 
         Raises:
             InputError: If the signals are not a batch of one-dimensional ones.

@@ -1,4 +1,4 @@
-"""The encoder: a small convolutional network from a sound's picture to synthesizer parameters."""
+"""The encoder: a small convolutional network from a sound's features to synthesizer parameters."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class ConvBlock(nn.Module):
 
 
 class Encoder(nn.Module):
-    """Estimates parameters in (0, 1) from a time-frequency picture.
+    """Estimates parameters in (0, 1) from time-frequency features.
 
     Convolution blocks, the mean over what remains of the plane, a dense layer, then one head for
     each parameter: dense, PReLU, dropout, dense, sigmoid.
@@ -115,18 +115,18 @@ class Encoder(nn.Module):
                 nn.init.kaiming_normal_(layer.weight, a=PRELU_SLOPE)
                 nn.init.zeros_(layer.bias)
 
-    def forward(self, pictures: Tensor) -> Tensor:
-        """Pictures (batch, bins, frames) to parameters (batch, n_parameters).
+    def forward(self, features: Tensor) -> Tensor:
+        """Features (batch, bins, frames) to parameters (batch, n_parameters).
 
         Raises:
-            InputError: If the pictures are too small to be shrunk by every block.
+            InputError: If the features are too small to be shrunk by every block.
         """
         bins, frames = self.smallest
-        if pictures.ndim != 3 or pictures.shape[1] < bins or pictures.shape[2] < frames:
+        if features.ndim != 3 or features.shape[1] < bins or features.shape[2] < frames:
             raise InputError(
-                f"pictures must have shape (batch, bins, frames) with at least {bins} bins and "
-                f"{frames} frames, got {tuple(pictures.shape)}; use more octaves, a shorter hop "
+                f"features must have shape (batch, bins, frames) with at least {bins} bins and "
+                f"{frames} frames, got {tuple(features.shape)}; use more octaves, a shorter hop "
                 "or fewer blocks"
             )
-        embedded = self.dense(self.blocks(pictures[:, None]).mean(dim=(2, 3)))
+        embedded = self.dense(self.blocks(features[:, None]).mean(dim=(2, 3)))
         return torch.cat([head(embedded) for head in self.heads], dim=1)

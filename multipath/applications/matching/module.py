@@ -32,7 +32,7 @@ class SoundMatching(LightningModule):
     Args:
         config: Everything that defines the run. Weights are initialised with torch's global
             generator: seed it.
-        probabilities: Of the paths, shape (P,), for a run with ``objective.probabilities``.
+        probabilities: Path probabilities, shape (P,), for a run with ``objective.probabilities``.
 
     Example:
         >>> from multipath.applications.matching.presets import preset
@@ -64,7 +64,9 @@ class SoundMatching(LightningModule):
         )
         self.evaluation = task.build_evaluation(self.synth)
         self.objective = find_objective(config.objective.loss)
-        context = LossContext(config, self._training_sounds, probabilities)
+        context = LossContext(
+            task, config.objective, self._training_sounds, config.seed, probabilities
+        )
         self.criterion = self.objective.build(context)
 
     def forward(self, sounds: Tensor) -> Tensor:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from torch import Tensor, nn
 from torch.optim import AdamW, Optimizer
@@ -22,10 +21,10 @@ from multipath.applications.losses.random_resolutions import mss_random
 from multipath.errors import ConfigurationError
 from multipath.optim import PSAGA, PAdam
 from multipath.samplers import Importance, Sampler, Uniform
-from multipath.transforms import Scattering1D
+from multipath.transforms import Scattering1D, Transform
 
-if TYPE_CHECKING:
-    from .config import MatchConfig
+from .settings import ObjectiveSettings
+from .tasks.base import Task
 
 
 @dataclass(frozen=True)
@@ -33,24 +32,23 @@ class LossContext:
     """What a loss may be built from.
 
     Args:
-        config: Of the run.
+        task: What is matched.
+        settings: Those of the objective.
         target_sounds: Gives batches of training targets, for losses that measure on them.
-        probabilities: Of the paths, shape (P,), if the run was given any.
+        seed: Governs the draws.
+        probabilities: Path probabilities, shape (P,), if the run was given any.
     """
 
-    config: MatchConfig
+    task: Task
+    settings: ObjectiveSettings
     target_sounds: Callable[[], Iterable[Tensor]]
+    seed: int = 0
     probabilities: Tensor | None = None
 
     @property
     def argument(self) -> str:
         """What follows the first colon of the loss's name."""
-        return self.config.objective.loss.partition(":")[2]
-
-    @property
-    def sample_rate(self) -> float:
-        """In Hz."""
-        return self.config.task.sample_rate
+        return self.settings.loss.partition(":")[2]
 
 
 MakeOptimizer = Callable[[Iterable[nn.Parameter], nn.Module, float, float], Optimizer]
@@ -60,7 +58,7 @@ MakeOptimizer = Callable[[Iterable[nn.Parameter], nn.Module, float, float], Opti
 def adamw(
     weights: Iterable[nn.Parameter], criterion: nn.Module, lr: float, weight_decay: float
 ) -> Optimizer:
-    """AdamW, linked to the criterion if that draws."""
+    """AdamW; a criterion that draws does so after each of its steps."""
     optimizer = AdamW(weights, lr=lr, weight_decay=weight_decay)
     if isinstance(criterion, StochasticLoss):
         criterion.redraw_after(optimizer)
@@ -86,7 +84,7 @@ class Objective:
     """One row of :data:`LOSSES`.
 
     Args:
-        description: One line for people.
+        description: One line that says what it is.
         build: Makes the criterion: called with what the model made and what it should have made.
         optimizer: Makes the optimizer.
         takes_probabilities: Whether it draws from probabilities, if given some.
@@ -103,58 +101,51 @@ class Objective:
 
 
 def one_path(context: LossContext) -> StochasticLoss:
-    """One scattering path a step: uniform, or drawn from the probabilities given."""
-    config, loss = context.config, scattering_loss(context.config)
+    """One scattering path per step: uniform, or drawn from the probabilities given."""
+    loss = scattering_loss(context.task)
     sampler: Sampler = Uniform()
     if context.probabilities is not None:
         count = len(context.probabilities)
         if count != len(loss.paths):
             raise ConfigurationError(
-                f"{config.objective.probabilities} holds probabilities of {count} paths, but the "
+                f"{context.settings.probabilities} holds probabilities of {count} paths, but the "
                 f"loss has {len(loss.paths)}; use a file made for the same task and preset"
             )
         sampler = Importance(context.probabilities)
-    reweight = config.objective.reweight
-    return StochasticLoss(loss, sampler, reweight=reweight, generator=config.seed)
+    return StochasticLoss(loss, sampler, reweight=context.settings.reweight, generator=context.seed)
 
 
 def energy_draws(context: LossContext) -> StochasticLoss:
-    """Several scattering paths a step, loud ones more often, unbiased."""
-    return _energy_draws(context, scattering_loss(context.config))
+    """Several scattering paths per step, loud ones more often, unbiased."""
+    return _energy_draws(context, scattering_loss(context.task))
 
 
 def plugin_draws(context: LossContext) -> PathDecomposedLoss | StochasticLoss:
-    """Likewise of a loss that somebody else's package announces; all of it if it has few paths."""
-    task = context.config.task
+    """A loss that another package announces: energy draws, or all of it if it has few paths."""
+    task = context.task
     loss = make_plugin_loss(context.argument, task.n_samples, task.sample_rate)
-    if len(loss.paths) <= context.config.objective.n_draws:
+    if len(loss.paths) <= context.settings.n_draws:
         return loss
     return _energy_draws(context, loss)
 
 
 def _energy_draws(context: LossContext, loss: PathDecomposedLoss) -> StochasticLoss:
-    settings = context.config.objective
     return StochasticLoss.for_training(
         loss,
         context.target_sounds(),
-        n_draws=settings.n_draws,
-        floor=settings.energy_floor,
-        generator=context.config.seed,
+        n_draws=context.settings.n_draws,
+        floor=context.settings.energy_floor,
+        generator=context.seed,
     )
 
 
-def scattering_loss(config: MatchConfig) -> PathDecomposedLoss:
-    """The full JTFS loss, squared L2 as in equation 3 of the paper."""
-    task = config.task
-    transform = task.scattering.build(task.n_samples, task.sample_rate)
-    if task.scattering.eps is None:
-        return TransformLoss(transform)
-    return TransformLoss(transform, rho="log1p", eps=task.scattering.eps)
+def scattering_loss(task: Task) -> PathDecomposedLoss:
+    """The full JTFS loss of a task, squared L2 as in equation 3 of the paper."""
+    return _distance(task, task.scattering.build(task.n_samples, task.sample_rate))
 
 
-def time_scattering_loss(config: MatchConfig) -> PathDecomposedLoss:
-    """The full scattering loss over time only, with the same wavelets."""
-    task = config.task
+def time_scattering_loss(task: Task) -> PathDecomposedLoss:
+    """The full loss of scattering over time only, with the same wavelets."""
     settings = task.scattering
     transform = Scattering1D(
         task.n_samples,
@@ -164,51 +155,54 @@ def time_scattering_loss(config: MatchConfig) -> PathDecomposedLoss:
         sampling=settings.sampling,
         sample_rate=task.sample_rate,
     )
-    if settings.eps is None:
+    return _distance(task, transform)
+
+
+def _distance(task: Task, transform: Transform) -> PathDecomposedLoss:
+    if task.scattering.eps is None:
         return TransformLoss(transform)
-    return TransformLoss(transform, rho="log1p", eps=settings.eps)
+    return TransformLoss(transform, rho="log1p", eps=task.scattering.eps)
 
 
 def embedding_loss(context: LossContext) -> nn.Module:
     """Distance between the embeddings that a user's network gives."""
-    return EmbeddingLoss(load_embedding(context.argument), round(context.sample_rate))
+    return EmbeddingLoss(load_embedding(context.argument), round(context.task.sample_rate))
 
 
 def _spectral(make: Callable[..., nn.Module]) -> Callable[[LossContext], nn.Module]:
-    return lambda m: make(m.config.objective.fft_sizes, m.config.task.n_samples)
+    return lambda context: make(context.settings.fft_sizes, context.task.n_samples)
 
 
 def _fitting(sizes: Sequence[int], context: LossContext) -> Sequence[int]:
     """Those shorter than the signals; the smallest if none is, for the loss to refuse."""
-    n_samples = context.config.task.n_samples
-    return [size for size in sizes if size <= n_samples] or sizes[:1]
+    return [size for size in sizes if size <= context.task.n_samples] or sizes[:1]
 
 
 LOSSES: dict[str, Objective] = {
     "scrapl": Objective(
-        "SCRAPL as published: one path a step, P-Adam and P-SAGA", one_path, psaga, True
+        "SCRAPL as published: one path per step, P-Adam and P-SAGA", one_path, psaga, True
     ),
     "scrapl-padam": Objective("SCRAPL without P-SAGA", one_path, padam, True),
     "scrapl-adam": Objective("SCRAPL without P-SAGA and P-Adam: AdamW", one_path, adamw, True),
-    "kpaths": Objective("8 energy draws a step (StochasticLoss.for_training), AdamW", energy_draws),
+    "kpaths": Objective("8 energy draws per step, AdamW", energy_draws),
     "jtfs": Objective(
         "the full joint time-frequency scattering loss, AdamW",
-        lambda context: scattering_loss(context.config),
+        lambda context: scattering_loss(context.task),
     ),
     "scattering1d": Objective(
         "the full scattering loss over time, AdamW",
-        lambda context: time_scattering_loss(context.config),
+        lambda context: time_scattering_loss(context.task),
     ),
     "mss-linear": Objective("multi-scale spectral loss (linear), AdamW", _spectral(mss_linear)),
     "mss-log": Objective("multi-scale spectral loss (log + linear), AdamW", _spectral(mss_log)),
     "mss": Objective("another name of mss-log", _spectral(mss_log)),
     "mss-revisited": Objective(
         "multi-scale spectral loss with flat-top windows of prime sizes, AdamW",
-        lambda m: mss_revisited(_fitting(PRIME_SIZES, m), m.config.task.n_samples),
+        lambda context: mss_revisited(_fitting(PRIME_SIZES, context), context.task.n_samples),
     ),
     "mss-random": Objective(
         "multi-scale spectral loss at random resolutions, AdamW",
-        lambda m: mss_random(m.config.task.n_samples, generator=m.config.seed),
+        lambda context: mss_random(context.task.n_samples, generator=context.seed),
     ),
     "embedding": Objective(
         "distance between embeddings of any network, AdamW",
@@ -216,7 +210,7 @@ LOSSES: dict[str, Objective] = {
         argument="MODULE:FUNCTION",
     ),
     "plugin": Objective(
-        "a plug-in's loss or transform: all of up to 8 paths, else 8 energy draws a step, AdamW",
+        "a plug-in's loss or transform: all of up to 8 paths, else 8 energy draws per step, AdamW",
         plugin_draws,
         argument="NAME",
     ),

@@ -1,4 +1,4 @@
-"""Pictures of sound matching runs, as matplotlib figures; nothing global is touched."""
+"""Plots of sound matching runs, as matplotlib figures; nothing global is touched."""
 
 from __future__ import annotations
 
@@ -81,22 +81,22 @@ def plot_estimates(
 
 
 def plot_pairs(targets: Tensor, reconstructions: Tensor) -> Figure:
-    """Constant-Q pictures of targets (above) and what the encoder makes of them (below).
+    """Constant-Q features of targets (above) and what the encoder makes of them (below).
 
     Args:
-        targets: Pictures, shape (n, bins, frames).
+        targets: Features, shape (n, bins, frames).
         reconstructions: The same.
     """
     count = len(targets)
     figure = Figure(figsize=(2.6 * count, 3.6), layout="constrained")
     top = float(torch.maximum(targets.max(), reconstructions.max()))
-    for row, (title, pictures) in enumerate(
+    for row, (title, features) in enumerate(
         {"target": targets, "reconstruction": reconstructions}.items()
     ):
-        for column, picture in enumerate(pictures):
+        for column, plane in enumerate(features):
             axes = figure.add_subplot(2, count, row * count + column + 1)
             axes.imshow(
-                picture.numpy(), origin="lower", aspect="auto", cmap="magma", vmin=0.0, vmax=top
+                plane.numpy(), origin="lower", aspect="auto", cmap="magma", vmin=0.0, vmax=top
             )
             axes.set_xticks([])
             axes.set_yticks([])

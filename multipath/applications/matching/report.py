@@ -28,7 +28,7 @@ def write_report(
 ) -> Path:
     """Write ``report.html`` and what it shows: plots and ``audio/``.
 
-    Nothing is compared with true parameters where nobody knows them.
+    Estimates are compared with true parameters only where these are known.
 
     Args:
         folder: Where to.

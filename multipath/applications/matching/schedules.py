@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 
 def constant(done: float) -> float:
-    """As at the start."""
+    """The rate stays as it is at the start."""
     return 1.0
 
 

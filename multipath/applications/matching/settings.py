@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from multipath.applications.runs.settings import Settings, check_positive
 from multipath.errors import ConfigurationError
 
-from .objectives import find_objective
 from .schedules import SCHEDULES
 
 
@@ -16,14 +15,15 @@ class ObjectiveSettings(Settings):
     """What is minimised.
 
     Args:
-        loss: A name in :data:`~multipath.applications.matching.objectives.LOSSES`.
+        loss: What is minimised; ``multipath list`` prints the losses.
         probabilities: File of path probabilities, as written by ``multipath importance``, from
-            which the ``scrapl`` losses draw. Default: uniform.
-        reweight: Weight such draws so that they are unbiased; the published method does not.
-        n_draws: Paths a step of ``kpaths``.
+            which the ``scrapl`` losses draw. Default: uniform draws.
+        reweight: Weight draws from these probabilities so that they are unbiased; the published
+            method does not.
+        n_draws: Paths per step of ``kpaths``.
         energy_targets: Training targets on which ``kpaths`` measures how loud paths are.
-        energy_floor: Share of its draws spread evenly over all paths.
-        fft_sizes: The scales of ``mss-linear`` and ``mss-log``; hops are a quarter of them.
+        energy_floor: Share of the draws of ``kpaths`` that is spread evenly over all paths.
+        fft_sizes: Window sizes of ``mss-linear`` and ``mss-log``; hops are a quarter of them.
     """
 
     loss: str = "scrapl"
@@ -36,31 +36,21 @@ class ObjectiveSettings(Settings):
 
     def __post_init__(self) -> None:
         """Check what no other constructor would notice, or notice too late."""
-        objective = find_objective(self.loss)
-        if self.probabilities is not None and not objective.takes_probabilities:
-            raise ConfigurationError(
-                f"the loss {self.loss!r} does not draw from probabilities of a file; use one of "
-                "the scrapl losses, or leave out --probabilities"
-            )
-        if self.reweight and self.probabilities is None:
-            raise ConfigurationError(
-                "reweight changes nothing without probabilities; name a file with --probabilities"
-            )
         check_positive(self, "n_draws", "energy_targets")
 
 
 @dataclass(frozen=True, kw_only=True)
 class EncoderSettings(Settings):
-    """The picture of a sound and the network that looks at it.
+    """The constant-Q transform of a sound and the network that looks at it.
 
     Args:
-        cqt_octaves: Range of the picture.
-        cqt_hop: Its hop, in samples.
-        channels: Convolution channels of :class:`~multipath.applications.matching.encoder.Encoder`.
-        embedding: Width of its dense layer.
-        dropout: In training.
-        initialization: Of its weights.
-        pools: By how much each block shrinks the picture. None: both sides are halved.
+        cqt_octaves: Octaves of the constant-Q transform.
+        cqt_hop: Hop of the constant-Q transform, in samples.
+        channels: Output channels of each convolution block.
+        embedding: Width of the dense layer.
+        dropout: Probability that a unit is dropped in training.
+        initialization: ``torch`` for the defaults of the layers, as published, or ``he``.
+        pools: By how much each block shrinks bins and frames. Default: both are halved.
     """
 
     cqt_octaves: int
@@ -78,13 +68,13 @@ class TrainingSettings(Settings):
 
     Args:
         steps: Optimizer steps.
-        batch_size: Targets in a step.
-        learning_rate: At the start.
-        schedule: A name in :data:`~multipath.applications.matching.schedules.SCHEDULES`.
-        weight_decay: Decoupled.
+        batch_size: Targets per step.
+        learning_rate: Learning rate at the start.
         validate_every: Steps between two validations; checkpoints are saved as often.
-        threshold: A run has converged at the first validation below it, in the unit of the
-            errors (per mille). None: not asked.
+        schedule: Course of the learning rate: ``constant``, ``linear`` or ``cosine``.
+        weight_decay: Decoupled weight decay.
+        threshold: A run has converged at the first validation whose error is below this, in the
+            unit of the errors (per mille). None: it never has.
     """
 
     steps: int

@@ -55,8 +55,8 @@ class Projection(nn.Module):
     """Into the space shared with text: two linear layers with a residual, normalised.
 
     Args:
-        n_features: Of what comes in.
-        n_projected: Of what goes out.
+        n_features: Width of the input.
+        n_projected: Width of the output.
     """
 
     def __init__(self, n_features: int, n_projected: int) -> None:

@@ -208,7 +208,7 @@ class _Block(nn.Module):
 
 
 class _WaveBlock(nn.Module):
-    """As above, along time alone, the second dilated."""
+    """Two convolutions along time alone, the second dilated."""
 
     def __init__(self, ins: int, outs: int) -> None:
         super().__init__()

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import t as student
 
-from multipath.applications.matching.config import TASK_CLASSES
+from multipath.applications.matching.tasks.find import find_task, task_names
 from multipath.applications.runs.files import read_draws, read_json, read_numbers
 from multipath.errors import InputError
 
@@ -225,7 +225,7 @@ def read_run(folder: Path, name: str | None = None) -> Run:
     summary = _optional(folder / "summary.json", read_json, {})
     try:
         config = _flat(_ungrouped(given) if kind == "match" else given)
-        column, scale, measure = _judged_by(given)
+        column, scale, measure = _judged_by(given, summary)
         rows = _optional(folder / "metrics.csv", read_numbers, [])
         return Run(
             folder,
@@ -301,12 +301,13 @@ def _errors(kind: str, summary: Mapping[str, Any]) -> dict[str, float]:
     return {name: float(value) for name, value in summary[summary["errors"]].items()}
 
 
-def _judged_by(config: Mapping[str, Any]) -> tuple[str, float, str]:
+def _judged_by(config: Mapping[str, Any], summary: Mapping[str, Any]) -> tuple[str, float, str]:
     """The column of ``metrics.csv`` with the errors, its scale, and what it measures."""
     if config["task"] == "resynthesis":
         return "relative", 100.0, "relative distance (%)"
-    task = TASK_CLASSES.get(config["task"].get("name"))
-    headline = task.judged_by.headline if task else "theta"
+    name, headline = config["task"].get("name"), summary.get("headline")
+    if not headline:
+        headline = find_task(name).judged_by.headline if name in task_names() else "theta"
     return headline, 1.0, "error (per mille)" if headline == "theta" else f"{headline} distance"
 
 

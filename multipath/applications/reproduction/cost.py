@@ -57,7 +57,8 @@ def measure_cost(config: MatchConfig, seconds: float = 10.0, least: int = 3) -> 
     target, start = (torch.rand(BATCH, width, generator=generator).to(device) for _ in range(2))
     if not objective.supervised:
         target, start = 2 * target - 1, 2 * start - 1
-    criterion = objective.build(LossContext(config, lambda: [target.cpu()])).to(device)
+    context = LossContext(task, config.objective, lambda: [target.cpu()], config.seed)
+    criterion = objective.build(context).to(device)
     _wake(device)
     before = _start_counting(device)
 

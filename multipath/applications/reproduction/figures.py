@@ -19,20 +19,20 @@ __all__ = ["plot_cost", "write_figures"]
 
 
 def write_figures(plan: Plan) -> list[Path]:
-    """Write the pictures of a table: ``figure1.png``, or ``TABLE-TASK.png`` with a task's curves.
+    """Write the figures of a table: ``figure1.png``, or ``TABLE-TASK.png`` with a task's curves.
 
     Nothing is written for what has no finished run.
     """
     if plan.table.kind == "cost":
         return []
     if plan.table.name == "figure1":
-        pictures = {"figure1": plot_cost(plan)}
+        figures = {"figure1": plot_cost(plan)}
     else:
-        pictures = {
+        figures = {
             f"{plan.table.name}-{section.task}": plot_curves(section) for section in _tasks(plan)
         }
     files = []
-    for name, figure in pictures.items():
+    for name, figure in figures.items():
         if figure is None:
             continue
         file = plan.folder / f"{name}.png"

@@ -59,7 +59,7 @@ class LocalProcesses:
     """One process a job, with one thread each; what it says is kept in a log file.
 
     Args:
-        folder: Of the jobs' descriptions and logs.
+        folder: Where the jobs' descriptions and logs go.
         gpus: Names for CUDA_VISIBLE_DEVICES, shared out evenly: a process sees one of them. If
             there are none, processes see what this one does.
     """
@@ -127,7 +127,8 @@ class Slurm:
 
     Args:
         folder: For submitit's files; all nodes must see it.
-        options: Of ``submitit.AutoExecutor.update_parameters``, beside one task with one GPU.
+        options: Passed to ``submitit.AutoExecutor.update_parameters``, beside one task with one
+            GPU.
 
     Raises:
         ConfigurationError: If submitit is not installed, or finds no cluster.

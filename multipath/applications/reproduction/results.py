@@ -69,7 +69,7 @@ def _read(table: Table, jobs: Sequence[Job]) -> tuple[dict[int, dict[str, Any]],
 def _intervals(
     columns: Sequence[Column], numbers: Sequence[Mapping[str, Any]]
 ) -> dict[str, Interval]:
-    """Of each column that has a number for some seed."""
+    """The interval of each column that has a number for some seed."""
     values = {}
     for column in columns:
         there = [each[column.name] for each in numbers if each.get(column.name) is not None]

@@ -25,7 +25,7 @@ def do(values: Mapping[str, Any]) -> None:
     """Do a job, or go on with it; nothing happens if it is done.
 
     Args:
-        values: Of :meth:`Job.to_dict <multipath.applications.reproduction.plan.Job.to_dict>`:
+        values: Those of :meth:`Job.to_dict <multipath.applications.reproduction.plan.Job.to_dict>`:
             plain, so that any scheduler can carry them.
     """
     job = Job.from_dict(values)

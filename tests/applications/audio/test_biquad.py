@@ -39,6 +39,7 @@ def test_equals_the_recursion_sample_by_sample():
     angle=st.floats(0, math.pi),
     conjugate=st.booleans(),
 )
+@pytest.mark.slow
 def test_any_length_and_any_poles(length, radii, angle, conjugate):
     if conjugate:
         pole = radii[0] * np.exp(1j * angle)
@@ -72,6 +73,7 @@ def test_response_to_a_sine_is_that_of_the_analogue_filter(frequency, cutoff, q)
 
 
 @pytest.mark.filterwarnings("ignore:`torch.jit.script` is deprecated")  # torch's own call
+@pytest.mark.slow
 def test_gradients_of_first_and_second_order():
     def filtered(x, cutoff, q):
         return high_pass(x, 1000 * cutoff, q, RATE)

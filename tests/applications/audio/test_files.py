@@ -164,6 +164,7 @@ def test_the_highest_rate(tmp_path):
     assert read_audio(tmp_path / "a.wav")[1] == 1_000_000
 
 
+@pytest.mark.slow
 def test_more_samples_than_memory_holds():
     with pytest.raises(InputError, match="20000000 samples at 1 Hz are 20000000000000 at 1000000"):
         resample(torch.zeros(20_000_000), 1, 1_000_000)

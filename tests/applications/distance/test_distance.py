@@ -56,6 +56,7 @@ class Halves(Transform):
 
 
 @pytest.mark.parametrize("transform", TRANSFORMS)
+@pytest.mark.slow
 def test_equal_recordings_are_at_distance_zero(transform):
     comparison = compare(noise(0), noise(0), RATE, transform)
     assert comparison.distance == comparison.relative == 0
@@ -71,6 +72,7 @@ def test_distance_is_the_loss_of_the_paper():
     assert comparison.distance == pytest.approx(float(loss(a[None], b[None])), rel=1e-5)
 
 
+@pytest.mark.slow
 def test_distance_is_symmetric():
     there, back = compare(noise(0), noise(1), RATE), compare(noise(1), noise(0), RATE)
     assert there.distance == pytest.approx(back.distance, rel=1e-5)
@@ -143,6 +145,7 @@ def test_shorter_recording_is_followed_by_silence():
     assert compare(a, a, RATE, "mrstft").notes == ()
 
 
+@pytest.mark.slow
 def test_drums_get_the_published_setting():
     transform = default_transform("jtfs", 44100, 44100)
     assert len(transform.paths) == 483
@@ -223,6 +226,7 @@ def files(tmp_path):
     return tmp_path
 
 
+@pytest.mark.slow
 def test_command_prints_the_ten_paths_that_contribute_most(files, capsys):
     code, output, error = call(capsys, "distance", files / "slow.wav", files / "fast.wav")
     assert (code, error) == (0, "")
@@ -241,6 +245,7 @@ def test_command_prints_the_ten_paths_that_contribute_most(files, capsys):
 
 
 @pytest.mark.parametrize("transform", TRANSFORMS)
+@pytest.mark.slow
 def test_command_prints_json(files, capsys, transform):
     pair = files / "slow.wav", files / "fast.wav"
     code, output, _ = call(capsys, "distance", *pair, "--json", f"--transform={transform}")

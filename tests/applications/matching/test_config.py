@@ -9,13 +9,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from multipath.applications.matching.config import TASK_CLASSES, MatchConfig
-from multipath.applications.matching.presets import PRESETS, preset
+from multipath.applications.matching.config import MatchConfig
+from multipath.applications.matching.presets import preset
 from multipath.applications.matching.tasks.evaluation import steps_to_converge, total_variation
+from multipath.applications.matching.tasks.find import find_task
 from multipath.applications.runs.settings import Settings, differences
 from multipath.errors import ConfigurationError, InputError
 
-CONFIGS = [config for presets in PRESETS.values() for config in presets.values()]
+CONFIGS = [
+    preset(name, task)
+    for task in ("chirplet", "granular", "tr808")
+    for name in find_task(task).presets()
+]
 
 
 def ids(config: MatchConfig) -> str:
@@ -37,13 +42,8 @@ def test_names_of_settings_are_unique_across_groups(config):
     assert not {field.name for field in fields(config)} & set(names)
 
 
-def test_every_application_has_both_presets():
-    assert PRESETS.keys() == TASK_CLASSES.keys()
-    for name, presets in PRESETS.items():
-        assert presets.keys() == {"quick", "paper"}
-        for label, config in presets.items():
-            assert isinstance(config.task, TASK_CLASSES[name])
-            assert config.preset == label
+def test_every_task_has_both_presets():
+    assert [config.preset for config in CONFIGS] == 3 * ["quick", "paper"]
 
 
 def test_the_paper_presets_are_those_of_the_paper():
@@ -100,7 +100,7 @@ def test_changes_reach_their_group_and_nothing_else():
         ({"synth": "slow"}, "unknown chirplet synthesizer 'slow'"),
         ({"colour": 1}, "chirplet has no settings named colour"),
         ({"task": "granular", "synth": "slow-slow"}, "granular has no settings named synth"),
-        ({"task": "bells"}, "unknown task 'bells'; choose one of chirplet, granular"),
+        ({"task": "bells"}, "announces tasks called 'bells'; there are chirplet, granular, tr808"),
         ({"name": "huge"}, "unknown preset 'huge'; choose one of quick, paper"),
         ({"reweight": True}, "reweight changes nothing without probabilities"),
         ({"loss": "kpaths", "probabilities": "p.pt"}, "'kpaths' does not draw from probabilities"),
@@ -119,15 +119,18 @@ def test_a_foreign_configuration_is_refused():
         MatchConfig.from_dict({**values, "training": {**training, "x": 1}})
     with pytest.raises(InputError, match=r"MatchConfig .*missing \[\], unknown \['colour'\]"):
         MatchConfig.from_dict({**values, "colour": 1})
-    with pytest.raises(InputError, match="its task is 'bells', expected one of chirplet"):
-        MatchConfig.from_dict({**values, "task": {"name": "bells"}})
+    for task in ("resynthesis", {}, {"name": 3}):
+        with pytest.raises(InputError, match="it names no task"):
+            MatchConfig.from_dict({**values, "task": task})
+    with pytest.raises(ConfigurationError, match="announces tasks called 'chirp'; did you mean"):
+        MatchConfig.from_dict({**values, "task": {"name": "chirp"}})
 
 
 def test_supervision_needs_known_parameters(monkeypatch):
     config = preset("quick")
     monkeypatch.setattr(type(config.task), "knows_theta", False)
     config.changed(loss="jtfs")
-    with pytest.raises(ConfigurationError, match="'ploss' compares parameters, but nobody knows"):
+    with pytest.raises(ConfigurationError, match="'ploss' compares parameters, but the true"):
         config.changed(loss="ploss")
 
 

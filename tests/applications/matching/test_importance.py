@@ -13,8 +13,7 @@ from multipath import PathTable
 from multipath._plots import importance as _plot
 from multipath.applications.cli.main import main
 from multipath.applications.matching import importance as importance_run
-from multipath.applications.matching import presets
-from multipath.applications.matching.importance import inside, measure, published_examples
+from multipath.applications.matching.importance import measure, published_examples
 from multipath.applications.matching.module import SoundMatching
 from multipath.applications.matching.objectives import scattering_loss
 from multipath.applications.matching.presets import preset
@@ -22,14 +21,13 @@ from multipath.applications.matching.tasks.data import seeded
 from multipath.errors import ConfigurationError, InputError
 from multipath.importance import ThetaImportance, theta_importance
 from multipath.transforms import MultiResolutionSTFT
-from tests.applications.tiny import TASKS, TINY, TINY_GRANULAR, TINY_TR808
+from tests.applications.tiny import TINY, TINY_GRANULAR, TINY_TR808, use_tiny_presets
 
 
 @pytest.fixture(autouse=True)
 def tiny_presets(monkeypatch):
     """The commands see tasks of a blink."""
-    for name, config in TASKS.items():
-        monkeypatch.setitem(presets.PRESETS[name], "quick", config)
+    use_tiny_presets(monkeypatch)
 
 
 def command(*arguments):
@@ -44,6 +42,7 @@ def command(*arguments):
 # What is measured
 
 
+@pytest.mark.slow
 def test_measures_the_encoder_a_run_begins_with_on_its_first_batches():
     config = TINY.changed(seed=3)
     found = measure(config, examples=6, method="gradient")
@@ -55,13 +54,14 @@ def test_measures_the_encoder_a_run_begins_with_on_its_first_batches():
         sounds = model.sounds(batch.targets.take(slice(count)))
         batches.append((model.features(sounds), sounds, batch.nuisance[:count]))
     by_hand = theta_importance(
-        scattering_loss(config), model.encoder, model.synth, batches, method="gradient"
+        scattering_loss(config.task), model.encoder, model.synth, batches, method="gradient"
     )
     assert torch.equal(found.curvature, by_hand.curvature)
     assert found.parameters == ("AM", "FM")
     assert (found.settings["examples"], found.settings["batches"]) == (6, 2)
 
 
+@pytest.mark.slow
 def test_the_loss_of_the_run_does_not_matter_and_no_random_stream_is_touched():
     before = torch.get_rng_state()
     plain = measure(TINY, examples=2, method="gradient")
@@ -72,6 +72,7 @@ def test_the_loss_of_the_run_does_not_matter_and_no_random_stream_is_touched():
     assert not torch.equal(other.curvature, plain.curvature)
 
 
+@pytest.mark.slow
 def test_measures_grains():
     found = measure(TINY_GRANULAR, examples=2, batch=1, method="hutchinson")
     assert found.parameters == ("density", "slope")
@@ -95,13 +96,14 @@ def test_no_examples_are_refused(settings):
 
 
 @pytest.mark.parametrize("synth", ["slow-slow", "slow-moderate", "fast-moderate", "fast-fast"])
+@pytest.mark.slow
 def test_inside_is_the_rectangle(synth):
     config = preset("paper", synth=synth)
-    paths = scattering_loss(config).paths
+    paths = scattering_loss(config.task).paths
     (slow, fast), (flat, steep) = config.task.ranges.am, config.task.ranges.fm
     for spacings in (0.0, 0.5, 1.0):
         wider = 2 ** (spacings / 2) + 1e-6  # two wavelets an octave, both ways
-        for path, found in zip(paths, inside(config, paths, spacings).tolist(), strict=True):
+        for path, found in zip(paths, config.task.inside(paths, spacings).tolist(), strict=True):
             rate, scale = path.metadata["rate"], path.metadata["scale"]
             expected = (
                 scale > 0
@@ -113,23 +115,23 @@ def test_inside_is_the_rectangle(synth):
 
 def test_inside_has_both_spins_and_the_edges():
     config = preset("paper", synth="fast-moderate")
-    paths = scattering_loss(config).paths
-    chosen = [path.metadata for path, yes in zip(paths, inside(config, paths), strict=True) if yes]
+    paths = scattering_loss(config.task).paths
+    inside = config.task.inside(paths)
+    chosen = [path.metadata for path, yes in zip(paths, inside, strict=True) if yes]
     assert sorted({m["spin"] for m in chosen}) == [-1, 1]
     assert min(m["rate"] for m in chosen) == pytest.approx(2.8)  # 2.7999999999999954
 
 
-def test_inside_of_other_things_is_refused():
-    config = preset("quick", "granular")
-    with pytest.raises(ConfigurationError, match="only chirplets have a rectangle"):
-        inside(config, PathTable(3))
+def test_other_tasks_have_no_rectangle_and_other_paths_no_place():
+    assert TINY_GRANULAR.task.inside(PathTable(3)) is None
     with pytest.raises(ConfigurationError, match="must have a rate and a scale"):
-        inside(TINY, PathTable(3))
+        TINY.task.inside(PathTable(3))
 
 
 # The command
 
 
+@pytest.mark.slow
 def test_command_writes_prints_and_cleans_up(tmp_path, capsys):
     out, plot = tmp_path / "pi.pt", tmp_path / "pi.png"
     arguments = ("chirplet", "--synth", "fast-fast", "--examples", "3", "--tolerance", "0.1")
@@ -138,8 +140,7 @@ def test_command_writes_prints_and_cleans_up(tmp_path, capsys):
     result = ThetaImportance.load(out)
     assert str(result) in printed
     assert "examples: 3, batches: 1, largest relative residual: " in printed
-    config = presets.preset("quick", synth="fast-fast")
-    chosen = inside(config, result.paths)
+    chosen = preset("quick", synth="fast-fast").task.inside(result.paths)
     assert f"{float(chosen.double().mean()):.1%}" in printed
     assert f"{result.share(chosen):.1%}" in printed
     assert result.settings["tolerance"] == 0.1
@@ -160,6 +161,7 @@ def test_result_is_not_replaced_unless_asked(tmp_path, capsys):
     assert ThetaImportance.load(out).parameters == ("density", "slope")
 
 
+@pytest.mark.slow
 def test_drums_made_or_recorded(tmp_path, capsys):
     made = ("--synthetic", "8", "--examples", "2", "--method", "gradient")
     assert command("tr808", *made, "--out", tmp_path / "pi.pt") == 0
@@ -172,6 +174,7 @@ def test_drums_made_or_recorded(tmp_path, capsys):
     assert "--data DIR) or --synthetic [N], got neither" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_interruption_goes_on_with_the_same_command(tmp_path, capsys, monkeypatch):
     out = tmp_path / "pi.pt"
     arguments = ("chirplet", "--examples", "8", "--method", "hutchinson", "--out", out)
@@ -196,6 +199,7 @@ def test_interruption_goes_on_with_the_same_command(tmp_path, capsys, monkeypatc
     assert torch.equal(ThetaImportance.load(out).curvature, whole.curvature)
 
 
+@pytest.mark.slow
 def test_a_journal_of_other_work_is_refused_and_discarded_on_request(tmp_path, capsys):
     out, journal = tmp_path / "pi.pt", tmp_path / "mine"
     arguments = ("chirplet", "--examples", "1", "--method", "gradient", "--out", out)
@@ -275,6 +279,7 @@ def test_a_folder_that_may_not_be_written_to_is_refused_first(
     assert error.endswith(f"{closed} may not be written to; choose another place ({option})\n")
 
 
+@pytest.mark.slow
 def test_a_run_draws_from_the_result_and_refuses_that_of_another_transform(tmp_path, capsys):
     out = tmp_path / "pi.pt"
     assert command("chirplet", "--examples", "1", "--method", "gradient", "--out", out) == 0
@@ -299,13 +304,14 @@ def test_world_size_without_torchrun_is_refused(tmp_path, capsys, monkeypatch):
     assert "start with torchrun" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_processes_share_the_work(tmp_path):
     script = tmp_path / "shared.py"
     script.write_text(
-        "from multipath.applications.matching import presets\n"
+        "from pytest import MonkeyPatch\n"
         "from multipath.applications.cli.main import main\n"
-        "from tests.applications.tiny import TINY\n"
-        "presets.PRESETS['chirplet']['quick'] = TINY\n"
+        "from tests.applications.tiny import use_tiny_presets\n"
+        "use_tiny_presets(MonkeyPatch())\n"
         "main()\n"
     )
     root = os.getcwd()
@@ -343,7 +349,7 @@ def result_of(paths, seed=0):
 
 
 def test_plane_shows_ratios_and_outlines_paths(tmp_path):
-    paths = scattering_loss(TINY).paths
+    paths = scattering_loss(TINY.task).paths
     result = result_of(paths)
     chosen = torch.zeros(len(paths), dtype=torch.bool)
     chosen[5] = True
@@ -364,7 +370,7 @@ def test_plane_shows_ratios_and_outlines_paths(tmp_path):
 
 
 def test_colours_are_centred_at_uniform():
-    paths = scattering_loss(TINY).paths
+    paths = scattering_loss(TINY.task).paths
     curvature = torch.ones(1, len(paths))
     curvature[0, 3], curvature[0, 4] = 20.0, 0.0
     figure = ThetaImportance(paths, ("a",), curvature).plot()

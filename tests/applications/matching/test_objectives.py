@@ -56,6 +56,7 @@ def n_paths() -> int:
 
 @pytest.mark.parametrize("task", TASKS)
 @pytest.mark.parametrize("loss", [with_argument(name) for name in LOSSES])
+@pytest.mark.slow
 def test_every_loss_moves_every_weight_of_the_encoder_and_nothing_else(loss, task):
     torch.manual_seed(0)
     model = SoundMatching(TASKS[task].changed(loss=loss, dropout=0.0))
@@ -68,6 +69,7 @@ def test_every_loss_moves_every_weight_of_the_encoder_and_nothing_else(loss, tas
     assert sum(float(gradient.abs().sum()) for gradient in gradients.values()) > 0
 
 
+@pytest.mark.slow
 def test_only_the_supervised_loss_sees_true_parameters():
     for loss in map(with_argument, LOSSES):
         torch.manual_seed(0)
@@ -123,6 +125,7 @@ def test_probabilities_of_another_loss_are_refused(tmp_path):
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.slow
 def test_a_run_keeps_its_probabilities_and_resumes_without_the_file(tmp_path):
     file, probabilities = tmp_path / "p.pt", some_probabilities(n_paths())
     torch.save(probabilities, file)
@@ -151,6 +154,7 @@ def test_a_run_keeps_its_probabilities_and_resumes_without_the_file(tmp_path):
     assert (tmp_path / "parts" / "summary.json").exists()  # nothing was discarded for it
 
 
+@pytest.mark.slow
 def test_a_run_may_be_repeated_with_its_own_copy(tmp_path):
     torch.save(some_probabilities(n_paths()), tmp_path / "p.pt")
     run(TINY.changed(loss="scrapl", probabilities=str(tmp_path / "p.pt")), tmp_path / "run")
@@ -205,7 +209,7 @@ def test_signals_shorter_than_every_window_are_refused():
     scattering = dataclasses.replace(TINY.task.scattering, J=3, T=8)
     config = TINY.changed(loss="mss-revisited", n_samples=32, max_shift=1, scattering=scattering)
     with pytest.raises(ConfigurationError, match="32 samples are too short for a scale of 67"):
-        LOSSES["mss-revisited"].build(LossContext(config, lambda: []))
+        LOSSES["mss-revisited"].build(LossContext(config.task, config.objective, lambda: []))
 
 
 def test_kpaths_draws_by_the_energy_of_training_targets():
@@ -222,10 +226,12 @@ def test_kpaths_draws_by_the_energy_of_training_targets():
 
 
 def test_probabilities_measured_for_another_synthesizer_are_pointed_out(tmp_path, caplog):
-    count = len(scattering_loss(TINY).paths)
-    curvature = torch.rand(2, count, generator=torch.Generator().manual_seed(0))
+    paths = scattering_loss(TINY.task).paths
+    curvature = torch.rand(2, len(paths), generator=torch.Generator().manual_seed(0))
     made_for = {"task": "chirplet slow-slow"}
-    result = ThetaImportance(scattering_loss(TINY).paths, ("AM", "FM"), curvature, None, made_for)
+    result = ThetaImportance(
+        scattering_loss(TINY.task).paths, ("AM", "FM"), curvature, None, made_for
+    )
     result.save(tmp_path / "pi.pt")
     config = TINY.changed(loss="scrapl", probabilities=str(tmp_path / "pi.pt"), steps=1)
     run(config, tmp_path / "run")

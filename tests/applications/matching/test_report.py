@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import re
 import subprocess
@@ -24,7 +25,7 @@ from multipath.applications.matching.report import _write_pairs
 from multipath.applications.matching.tasks.data import Targets, split_targets
 from multipath.applications.matching.tasks.evaluation import Evaluation
 from multipath.applications.matching.train import run
-from tests.applications.tiny import TINY, TINY_GRANULAR
+from tests.applications.tiny import TINY, TINY_GRANULAR, use_tiny_presets
 
 TASK = TINY.changed(
     loss="mss-log",
@@ -46,6 +47,7 @@ def links(page: Path) -> list[str]:
     return re.findall(r'(?:src|href)="([^"]+)"', page.read_text())
 
 
+@pytest.mark.slow
 def test_the_page_links_to_files_that_exist(folder):
     found = links(folder / "report.html")
     assert len(found) >= 3 + 2 * 4 + 3
@@ -62,6 +64,7 @@ def test_the_page_shows_the_numbers_of_the_run(folder):
     assert "<slow" not in page
 
 
+@pytest.mark.slow
 def test_the_page_of_recordings_shows_no_true_parameters(tmp_path, monkeypatch):
     sounds = torch.randn(40, 1024, generator=torch.Generator().manual_seed(0))
 
@@ -160,6 +163,7 @@ def test_demo_states_the_margin_of_the_worst_seed():
     assert "0.44 times the untrained" in text  # 110 / 250
 
 
+@pytest.mark.slow
 def test_demo_trains_in_workers_and_joins_their_reports(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(
         demo, "preset", lambda name, loss, seed, steps: TASK.changed(loss=loss, seed=seed)
@@ -181,6 +185,7 @@ def test_demo_trains_in_workers_and_joins_their_reports(tmp_path, monkeypatch, c
     assert all((tmp_path / link).stat().st_size > 0 for link in links(page))
 
 
+@pytest.mark.slow
 def test_demo_stops_at_the_first_failure(tmp_path, monkeypatch):
     monkeypatch.setattr(
         demo, "preset", lambda name, loss, seed, steps: TASK.changed(loss=loss, f0=900.0)
@@ -197,30 +202,103 @@ def call(capsys, *arguments: str) -> tuple[int, str, str]:
     return ended.value.code or 0, out, err
 
 
+def watch(monkeypatch) -> list[tuple]:
+    """What `multipath match` would run and where, short of running it."""
+    seen = []
+
+    def watched(config, folder, **_):
+        seen.append((config, folder))
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("multipath.applications.matching.train.run", watched)
+    return seen
+
+
 @pytest.mark.parametrize("name", ["chirplet", "granular"])
+@pytest.mark.slow
 def test_command_line_runs_and_says_where_the_report_is(name, tmp_path, capsys, monkeypatch):
-    asked = []
-
-    def tiny_preset(preset, task, **given):
-        asked.append((preset, task, given))
-        return TASK if task == "chirplet" else TINY_GRANULAR
-
-    monkeypatch.setattr("multipath.applications.cli.match.preset", tiny_preset)
-    given = ["--loss", "scrapl", "--steps", "7", "--seed", "3", "--lr", "0.1", "--preset", "paper"]
-    given += ["--probabilities", "p.pt", "--reweight"]
-    code, out, _ = call(capsys, "match", name, *given, "--out", str(tmp_path / "a"))
+    use_tiny_presets(monkeypatch)
+    code, out, _ = call(capsys, "match", name, "--steps", "2", "--out", str(tmp_path / "a"))
     assert code == 0
     assert (tmp_path / "a" / "report.html").exists()
     assert f"report: {tmp_path / 'a' / 'report.html'}" in out.replace("\n", "")
-    only = {"synth": "fast-moderate", "detach_window": False} if name == "chirplet" else {}
-    settings = {"loss": "scrapl", "steps": 7, "seed": 3, "learning_rate": 0.1}
-    settings |= {"probabilities": "p.pt", "reweight": True}
-    assert asked == [("paper", name, {**only, **settings})]
     code, out, err = call(capsys, "match", name, "--out", str(tmp_path / "a"))
     assert code == 2
     assert err.startswith("multipath: ")
     assert "holds a finished run" in err
     assert err.count("\n") == 1
+
+
+def test_every_setting_is_an_option(capsys, monkeypatch):
+    seen = watch(monkeypatch)
+    common = "--loss scrapl --steps 7 --seed 3 --lr 0.1 --probabilities p.pt --reweight"
+    call(capsys, "match", "chirplet", "--preset=paper", *common.split(), "--detach-window")
+    expected = preset(
+        *("paper", "chirplet"),
+        **{"loss": "scrapl", "steps": 7, "seed": 3, "learning_rate": 0.1, "detach_window": True},
+        **{"probabilities": "p.pt", "reweight": True},
+    )
+    assert seen.pop()[0] == expected
+    more = "--channels 4 8 --pools 1 2 3 4 --threshold none --fft-sizes 64 --scattering.J-fr 2"
+    more += " --scattering.Q 4 1 --batch-size 2 --softness 0.5 --pitches random"
+    more += " --learning-rate 1e-2"
+    call(capsys, "match", "granular", *more.split())
+    expected = preset("quick", "granular", batch_size=2, softness=0.5, pitches="random")
+    scattering = dataclasses.replace(expected.task.scattering, J_fr=2, Q=(4, 1))
+    assert seen.pop()[0] == expected.changed(
+        **{"channels": (4, 8), "pools": ((1, 2), (3, 4)), "threshold": None, "fft_sizes": (64,)},
+        **{"scattering": scattering, "learning_rate": 0.01},
+    )
+
+
+@pytest.mark.parametrize(
+    ("words", "changes"),
+    [
+        (["--synthetic"], {}),
+        (["--synthetic", "24"], {"n_targets": 24}),
+        (["--n-targets", "24", "--synthetic"], {"n_targets": 24}),
+        (
+            ["--data", "drums", "--trim", "none", "--refuse-bad-files"],
+            {"data": "drums", "trim": None, "refuse_bad_files": True},
+        ),
+    ],
+)
+def test_drums_are_recorded_or_made(words, changes, capsys, monkeypatch):
+    seen = watch(monkeypatch)
+    call(capsys, "match", "tr808", *words)
+    assert seen[0][0] == preset("quick", "tr808").changed(**changes)
+
+
+def test_settings_of_a_task_that_are_taken_are_refused(capsys, monkeypatch):
+    monkeypatch.setattr(type(TINY.task), "options", staticmethod(lambda out=1: {"out": out}))
+    code, _, err = call(capsys, "match", "chirplet")
+    assert code == 2
+    assert "the task chirplet has settings called out, and so has `multipath match`" in err
+
+
+def test_help_says_what_a_setting_is_and_what_it_is_by_default(capsys):
+    code, out, _ = call(capsys, "match", "tr808", "--preset", "paper", "--help")
+    words = " ".join(re.sub(r"[^\x00-\x7f]", " ", out).split())
+    assert code == 0
+    for text in (
+        "--lr --learning-rate FLOAT Learning rate at the start. [default: 0.0001]",
+        "--out PATH Run folder. Default: runs/TASK-LOSS-SEED.",
+        "--channels INT... Output channels of each convolution block. [default: (128, 128,",
+        "--data PATH Folder of recordings to match.",
+        "[choices: micro, meso] [default: micro]",
+    ):
+        assert text in words
+
+
+def test_help_of_match_lists_the_tasks_and_no_words_show_help(capsys):
+    for words, texts in (
+        ([], ("resynthesize", "Train with a loss that is a mean")),
+        (["match"], ("chirplet", "granular", "tr808")),
+        (["importance", "--help"], ("chirplet", "granular", "tr808")),
+    ):
+        code, out, _ = call(capsys, *words)
+        assert code == 0
+        assert all(text in out for text in texts)
 
 
 @pytest.mark.parametrize("columns", [40, 80, 200])
@@ -249,15 +327,9 @@ def test_tables_by_type_name_each_error_and_break_no_value(columns, capsys, monk
     ],
 )
 def test_run_folders_are_named_after_the_run(arguments, folder, capsys, monkeypatch):
-    seen = []
-
-    def watched(config, folder, **_):
-        seen.append(folder)
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr("multipath.applications.matching.train.run", watched)
+    seen = watch(monkeypatch)
     call(capsys, "match", *arguments)
-    assert seen == [Path("runs") / folder]
+    assert [place for _, place in seen] == [Path("runs") / folder]
 
 
 @pytest.mark.parametrize(
@@ -269,7 +341,13 @@ def test_run_folders_are_named_after_the_run(arguments, folder, capsys, monkeypa
         (["match", "granular", "--reweight"], "name a file with --probabilities"),
         (["match", "granular", "--loss", "jtfs", "--probabilities", "p"], "leave out --probab"),
         (["paths", "--preset", "nonsense"], "choose one of quick, paper"),
-        (["paths", "--task", "nonsense"], "choose one of chirplet, granular"),
+        (["paths", "--task", "nonsense"], "'nonsense'; there are chirplet, granular, tr808"),
+        (["match", "piano"], "announces tasks called 'piano'; there are chirplet, granular"),
+        (["importance", "chirplets"], "called 'chirplets'; did you mean chirplet"),
+        (["match", "chirplet", "--lr", "x"], 'unable to convert "x" into float'),
+        (["match", "chirplet", "--colour", "x"], "Unknown option: --colour."),
+        (["match", "chirplet", "--steps"], "--steps requires an argument. (--help lists"),
+        (["mach", "chirplet"], 'Did you mean "match"?'),
         (["match", "chirplet", "--steps", "0"], "steps must be at least 1, got 0"),
         (["match", "chirplet", "--resume", "--out", "nowhere"], "nothing to resume"),
     ],
@@ -334,7 +412,7 @@ def test_bugs_keep_their_traceback(monkeypatch):
     def broken(*_, **__):
         raise ZeroDivisionError("a bug")
 
-    monkeypatch.setattr("multipath.applications.cli.match.preset", broken)
+    monkeypatch.setattr("multipath.applications.matching.train.run", broken)
     with pytest.raises(ZeroDivisionError, match="a bug"):
         cli.main(["match", "chirplet"])
 
@@ -361,17 +439,18 @@ def test_paths_prints_the_table(capsys):
     assert len(out.splitlines()) == 316
 
 
-def test_help_imports_nothing_slow():
+@pytest.mark.parametrize("words", [[], ["match", "tr808"], ["resynthesize"]])
+def test_help_imports_nothing_slow(words):
     script = (
         "import sys\n"
         "from multipath.applications.cli import main as cli\n"
-        "try:\n    cli.main(['--help'])\nexcept SystemExit:\n    pass\n"
+        f"try:\n    cli.main([*{words}, '--help'])\nexcept SystemExit:\n    pass\n"
         "slow = {'lightning', 'nnAudio', 'matplotlib', 'soundfile'} & set(sys.modules)\n"
         "sys.exit(f'imported {slow}' if slow else 0)"
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    assert "match" in done.stdout
+    assert "Usage: multipath" in done.stdout
 
 
 def test_version(capsys):

@@ -20,6 +20,8 @@ from multipath.applications.runs.files import read_numbers
 from multipath.errors import ConfigurationError, InputError
 from tests.applications.tiny import TASKS, TINY, TINY_GRANULAR
 
+pytestmark = pytest.mark.slow  # they train
+
 
 @pytest.fixture(autouse=True)
 def without_report(monkeypatch):

@@ -26,6 +26,8 @@ from multipath.errors import InputError
 from tests.applications.command import call, refused
 from tests.applications.tiny import TINY
 
+pytestmark = pytest.mark.slow  # they train, search or start processes
+
 
 def make_match(folder, loss="mss", seed=0, errors=(300.0, 200.0), finished=True, **settings):
     """A run of match, as its folder would be, without the training."""

@@ -20,6 +20,8 @@ from multipath.applications.runs.files import read_csv, read_draws
 from multipath.errors import ConfigurationError, InputError
 from tests.applications.command import call, refused
 
+pytestmark = pytest.mark.slow  # they train, search or start processes
+
 RATE = 2048
 TIME = torch.arange(1024) / RATE
 TONE = 0.3 * torch.sin(2 * torch.pi * 300 * TIME) * torch.exp(-6 * TIME)

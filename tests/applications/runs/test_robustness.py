@@ -20,7 +20,6 @@ import torch
 from multipath._internal import files as _files
 from multipath.applications.audio.files import read_audio, write_audio
 from multipath.applications.matching.callbacks import WholeCheckpoints
-from multipath.applications.matching.presets import PRESETS
 from multipath.applications.matching.train import run
 from multipath.applications.reports.runs import read_run
 from multipath.applications.resynthesis.run import run_resynthesis
@@ -29,7 +28,9 @@ from multipath.applications.runs.files import read_csv, replacing, write_tensors
 from multipath.applications.runs.folders import RunFolder, check_place, folder_lock
 from multipath.errors import ConfigurationError, InputError
 from tests.applications.command import refused
-from tests.applications.tiny import TASKS, TINY
+from tests.applications.tiny import TINY, use_tiny_presets
+
+pytestmark = pytest.mark.slow  # they train, search or start processes
 
 MATCH = TINY.changed(loss="scrapl", steps=8)
 TONE = torch.sin(0.3 * torch.arange(2048.0)) * torch.linspace(1, 0.1, 2048)
@@ -40,8 +41,7 @@ SEARCH = ResynthesisSettings.for_recording(
 
 @pytest.fixture(autouse=True)
 def tiny_presets(monkeypatch):
-    for name, config in TASKS.items():
-        monkeypatch.setitem(PRESETS[name], "quick", config)
+    use_tiny_presets(monkeypatch)
 
 
 def without_report(monkeypatch):
@@ -507,7 +507,7 @@ def test_recordings_none_of_which_can_be_used(tmp_path, capsys, monkeypatch):
     for number in range(5):
         (tmp_path / f"BD {number}.wav").write_bytes(b"RIFF of a different kind")
     (tmp_path / "folder.wav").mkdir()
-    line = refused(capsys, "match", "tr808", "--data", ".", "--out", "run")
+    line = refused(capsys, "match", "tr808", "--data", ".", "--loss=mss", "--out", "run")
     assert "at least 3 usable recordings are needed" in line
     assert line.endswith("got 0 of 5")
     assert not Path("run").exists()

@@ -33,6 +33,7 @@ def case(request):
     return synth.double(), scale * torch.rand(shape, generator=generator).double(), nuisance
 
 
+@pytest.mark.slow
 def test_gradients_equal_finite_differences(case):
     synth, theta, nuisance = case
     generator = torch.Generator().manual_seed(1)

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
-from abc import abstractmethod
-from dataclasses import dataclass
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal, Protocol
 
 import torch
 from torch import Tensor
 
+from multipath import PathTable
+from multipath.applications.matching.settings import (
+    EncoderSettings,
+    ObjectiveSettings,
+    TrainingSettings,
+)
 from multipath.applications.runs.settings import Settings, check_positive
 from multipath.transforms import JTFS
 
@@ -21,13 +28,13 @@ class ScatteringSettings(Settings):
     """A joint time-frequency scattering transform and what follows it.
 
     Args:
-        J: Argument of :class:`~multipath.transforms.JTFS`, as all up to ``sampling``.
-        Q: Likewise.
-        J_fr: Likewise.
-        Q_fr: Likewise.
-        T: Likewise.
-        F: Likewise.
-        sampling: Likewise.
+        J: Octaves of the filter banks over time.
+        Q: Wavelets per octave of the first and of the second one.
+        J_fr: Octaves of the filter bank over log-frequency.
+        Q_fr: Wavelets per octave of it.
+        T: Averaging over time, in samples.
+        F: Averaging over log-frequency, in first-order wavelets.
+        sampling: ``"exact"``, or ``"reduced"`` for lower rates that are faster.
         eps: Coefficients S are compressed to log(1 + S / eps); None leaves them as they are.
     """
 
@@ -51,49 +58,65 @@ class Synthesizer(Protocol):
 
     @property
     def parameter_names(self) -> tuple[str, ...]:
-        """Of all U parameters."""
+        """Names of all U parameters."""
 
     @property
     def parameter_units(self) -> tuple[str, ...]:
-        """Of what :meth:`physical` returns."""
+        """Units of what :meth:`physical` returns."""
 
     def __call__(self, theta: Tensor, nuisance: Tensor, /) -> Tensor:
-        """Parameters (batch, U) in [0, 1] and their nuisance to sounds (batch, n_samples)."""
+        """Render parameters (batch, U) in [0, 1] with their nuisance: (batch, n_samples)."""
 
     def physical(self, theta: Tensor) -> Tensor:
         """Parameters in their units."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Task(Settings):
+class Task(Settings, ABC):
     """The settings of one kind of sound, and what can be built from them. Abstract.
 
     A subclass says what only it knows: its synthesizer, its targets, what nuisance decides about a
-    sound besides its parameters, and how estimates are judged. Encoder, loss and training are
-    those of every run.
+    sound besides its parameters, how estimates are judged, and which presets it comes with. A
+    package announces it in the entry point group ``multipath.tasks``, under the name that it has.
 
     Args:
-        sample_rate: In Hz.
-        n_samples: Length of a signal.
+        sample_rate: Sample rate of the sounds, in Hz.
+        n_samples: Length of the sounds, in samples.
         scattering: The transform of the scattering losses.
 
     Attributes:
-        name: Of the task: ``multipath match NAME``.
-        heading: Of the task, for people.
-        judged_by: What :meth:`build_evaluation` returns.
+        name: What follows ``multipath match``.
+        heading: Title of its reports.
+        judged_by: The class of what :meth:`build_evaluation` returns.
+        importance_examples: Training targets that theta-importance is measured on, except with the
+            preset ``quick``.
     """
 
     name: ClassVar[str]
     heading: ClassVar[str]
     judged_by: ClassVar[type[Evaluation]]
+    importance_examples: ClassVar[int] = 32
 
     sample_rate: float
     n_samples: int
     scattering: ScatteringSettings
 
+    @classmethod
+    @abstractmethod
+    def presets(cls) -> Mapping[str, Preset]:
+        """Settings to start from, by name; the first is the default of the command line."""
+
+    @staticmethod
+    def options() -> dict[str, Any]:
+        """Turn options of the command line into settings; a subclass gives this arguments.
+
+        They are documented like those of any function, and are offered beside the settings.
+        """
+        return {}
+
     @property
     def variant(self) -> str:
-        """Which of several synthesizers or tasks, if there are several."""
+        """Which of several synthesizers it is, if there are several."""
         return ""
 
     @property
@@ -103,7 +126,7 @@ class Task(Settings):
 
     @property
     def knows_theta(self) -> bool:
-        """Whether somebody knows the parameters of the targets."""
+        """Whether the true parameters of the targets are known."""
         return True
 
     @abstractmethod
@@ -115,7 +138,7 @@ class Task(Settings):
         """What parameters leave open, for a number of sounds: integers, one row a sound."""
 
     def evaluation_nuisance(self, count: int, generator: torch.Generator) -> Tensor:
-        """The same for reconstructions that are judged; by default as in training."""
+        """The nuisance of reconstructions that are judged; by default drawn as in training."""
         return self.draw_nuisance(count, generator)
 
     @abstractmethod
@@ -127,8 +150,20 @@ class Task(Settings):
         """What judges the encoder."""
 
     def fingerprint(self) -> dict[str, str]:
-        """What files outside of the run the targets come from: a digest of each, by name."""
+        """A digest of each file that the targets come from, by name."""
         return {}
+
+    def inside(self, paths: PathTable, spacings: float = 0.0) -> Tensor | None:
+        """Which paths lie where the synthesizer's parameters are, if that can be told.
+
+        Args:
+            paths: Those of the scattering transform.
+            spacings: By how many distances between neighbouring wavelets the range is widened.
+
+        Returns:
+            One truth value for each path, or None.
+        """
+        return None
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, fit for JSON, and the name."""
@@ -136,11 +171,28 @@ class Task(Settings):
 
 
 @dataclass(frozen=True, kw_only=True)
-class RenderedTask(Task):
-    """Targets are rendered from parameters drawn uniformly, so their errors can be told.
+class Preset:
+    """Settings that a run starts from.
 
     Args:
-        n_targets: Number of sounds; 60 % train, 20 % validate, 20 % test.
+        task: What is matched.
+        objective: The loss.
+        encoder: What estimates the parameters.
+        training: How long and how fast.
+    """
+
+    task: Task
+    encoder: EncoderSettings
+    training: TrainingSettings
+    objective: ObjectiveSettings = field(default_factory=ObjectiveSettings)
+
+
+@dataclass(frozen=True, kw_only=True)
+class RenderedTask(Task):
+    """A task whose targets are rendered from uniform parameters, so that errors are known.
+
+    Args:
+        n_targets: Number of targets; 60 % train, 20 % validate, 20 % test.
     """
 
     judged_by = ThetaError

@@ -23,7 +23,7 @@ class Targets(NamedTuple):
     """Some sounds to be matched: made from known parameters, or recorded.
 
     Args:
-        theta: True parameters in [0, 1], shape (n, U), or None if nobody knows them.
+        theta: True parameters in [0, 1], shape (n, U), or None if they are unknown.
         nuisance: What else the synthesizer needs, integers of shape (n,) or (n, k): time shifts in
             samples, seeds of grains or of noise.
         sounds: Recordings, shape (n, n_samples). None: rendered from the others.
@@ -72,7 +72,7 @@ class Batches:
         splits: Targets of ``train``, ``validation`` and ``test``.
         draw_nuisance: Draws that of reconstructions in training.
         evaluation_nuisance: Draws that of reconstructions in evaluation. Default: as in training.
-        seed: Of the run.
+        seed: Seed of the run.
         size: Targets in a training step.
 
     Raises:

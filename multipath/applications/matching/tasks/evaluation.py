@@ -23,7 +23,7 @@ class Evaluation(nn.Module, ABC):
     Attributes:
         key: What its numbers are called in ``summary.json``.
         headline: Which of them a run is judged by.
-        unit: Of all of them; empty if each has its own or none.
+        unit: Unit of all numbers; empty if each has its own or none.
     """
 
     key: str
@@ -66,7 +66,7 @@ class ThetaError(Evaluation):
         """See :class:`Evaluation`.
 
         Raises:
-            InputError: If nobody knows the parameters.
+            InputError: If the true parameters are unknown.
         """
         if batch.targets.theta is None:
             raise InputError("the theta error needs targets with known parameters; these have none")

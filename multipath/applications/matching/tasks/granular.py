@@ -8,9 +8,16 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from multipath.applications.matching.presets import (
+    PAPER_ENCODER,
+    PAPER_OBJECTIVE,
+    PAPER_SCATTERING,
+    QUICK_ENCODER,
+)
+from multipath.applications.matching.settings import TrainingSettings
 from multipath.applications.synths.granular import GranularSynth
 
-from .base import RenderedTask
+from .base import Preset, RenderedTask, ScatteringSettings
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -18,18 +25,18 @@ class GranularTask(RenderedTask):
     """Targets and reconstructions have grains of their own: one seed places those of each sound.
 
     Args:
-        n_grains: Passed to :class:`~multipath.applications.synths.granular.GranularSynth`, like all
-            below.
-        grain_samples: Likewise.
-        f_min: Likewise.
-        f_max: Likewise.
-        steepest: Likewise.
-        softness: Likewise.
-        pitches: Likewise.
+        n_grains: Grains at the highest density.
+        grain_samples: Length of a grain, in samples.
+        f_min: Lowest frequency of a grain in its middle, in Hz.
+        f_max: Highest frequency of a grain in its middle, in Hz.
+        steepest: How far from level to vertical the slope may go, from 0 to 1.
+        softness: Width of the gate that lets grains sound, in grains.
+        pitches: ``"random"``, or ``"spread"`` evenly over the range of frequencies.
     """
 
     name = "granular"
     heading = "Granular sound matching"
+    importance_examples = 320
 
     n_grains: int = 64
     grain_samples: int = 4096
@@ -38,6 +45,51 @@ class GranularTask(RenderedTask):
     steepest: float = 0.95
     softness: float = 0.5
     pitches: Literal["random", "spread"] = "random"
+
+    @classmethod
+    def presets(cls) -> dict[str, Preset]:
+        """A minute or two on one CPU core, and the settings of the paper (table 11), for a GPU.
+
+        ``quick`` has few, short grains with a soft gate and the same pitches in every texture,
+        because density is slow to learn; it takes three times the steps of the chirplets.
+        """
+        return {
+            "quick": Preset(
+                task=cls(
+                    sample_rate=2048.0,
+                    n_samples=4096,
+                    n_targets=1600,
+                    n_grains=16,
+                    grain_samples=512,
+                    f_min=64.0,
+                    f_max=512.0,
+                    steepest=0.75,
+                    softness=1.0,
+                    pitches="spread",
+                    scattering=ScatteringSettings(
+                        J=10, Q=(8, 2), J_fr=3, Q_fr=2, T=1024, F=8, sampling="reduced"
+                    ),
+                ),
+                encoder=QUICK_ENCODER,
+                training=TrainingSettings(
+                    steps=1800,
+                    batch_size=4,
+                    learning_rate=1e-3,
+                    schedule="cosine",
+                    validate_every=200,
+                ),
+            ),
+            "paper": Preset(
+                task=cls(
+                    sample_rate=8192.0, n_samples=32768, n_targets=5120, scattering=PAPER_SCATTERING
+                ),
+                objective=PAPER_OBJECTIVE,
+                encoder=PAPER_ENCODER,
+                training=TrainingSettings(
+                    steps=200 * 96, batch_size=32, learning_rate=1e-5, validate_every=96
+                ),
+            ),
+        }
 
     def build_synth(self) -> GranularSynth:
         """The synthesizer, for density in grains and slope in octaves/s."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 import torch
 from torch import Tensor
@@ -57,7 +56,7 @@ def load_recordings(
     n_samples: int = 44100,
     sample_rate: int = 44100,
     trim: float | None = None,
-    bad_files: Literal["skip", "refuse"] = "skip",
+    refuse_bad_files: bool = False,
     seed: int = 0,
 ) -> Recordings:
     """Read all recordings under a folder, in the order of their names.
@@ -75,9 +74,9 @@ def load_recordings(
         sample_rate: Rate to bring them to, in Hz, up to 1 MHz.
         trim: Drop leading samples that are this many dB or more below the peak, e.g. 60. Default:
             keep all.
-        bad_files: What to do with files that are damaged, silent, shorter than 5 ms or otherwise
-            refused by :func:`~.audio.read_audio`: ``"skip"`` them with a warning in the log that
-            names each, or ``"refuse"`` the folder.
+        refuse_bad_files: Refuse the folder if a file is damaged, silent, shorter than 5 ms or
+            otherwise refused by :func:`~.audio.read_audio`. Default: such files are left out, with
+            a warning in the log that names each.
         seed: Decides the split, see :func:`~.drum_types.split_by_type`.
 
     Raises:
@@ -103,8 +102,6 @@ def load_recordings(
     check_rate(sample_rate, "sample_rate", ConfigurationError)
     if trim is not None and not trim > 0:
         raise ConfigurationError(f"trim must be a positive number of dB, got {trim}")
-    if bad_files not in ("skip", "refuse"):
-        raise ConfigurationError(f'bad_files must be "skip" or "refuse", got {bad_files!r}')
     folder = Path(folder)
     paths = find_recordings(folder)
     labels = read_labels(folder / LABELS)
@@ -113,7 +110,7 @@ def load_recordings(
         try:
             sound = _read(path, n_samples, sample_rate, trim)
         except InputError as error:
-            if bad_files == "refuse":
+            if refuse_bad_files:
                 raise
             log.warning("left out: %s", error)
         else:

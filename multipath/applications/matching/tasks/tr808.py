@@ -3,21 +3,27 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
 from multipath.applications.audio.files import check_rate
+from multipath.applications.matching.presets import PAPER_OBJECTIVE
+from multipath.applications.matching.settings import (
+    EncoderSettings,
+    ObjectiveSettings,
+    TrainingSettings,
+)
 from multipath.applications.metrics.drums import DrumMetrics
 from multipath.applications.runs.settings import check_positive
 from multipath.applications.synths.tr808 import TR808Synth
 from multipath.errors import ConfigurationError, InputError
 
-from .base import Task
+from .base import Preset, ScatteringSettings, Task
 from .data import Batch, Targets
 from .evaluation import Evaluation
 from .recordings import (
@@ -99,22 +105,23 @@ class TR808Task(Task):
     """Every target begins after some silence, so that reconstructions may come early or late.
 
     Args:
-        data: Folder of recordings, see :func:`~.recordings.load_recordings`. None: the synthesizer
-            makes the targets.
-        n_targets: How many drums the synthesizer makes; without meaning for recordings.
-        onset: Samples of silence before each target.
+        data: Folder of recordings (:func:`~.recordings.load_recordings`). Default:
+            the synthesizer makes the targets.
+        n_targets: Drums that the synthesizer makes; recordings are not counted.
+        onset: Silence before each target, in samples.
         alignment: ``"micro"``: reconstructions begin with their targets. ``"meso"``: in training
             each begins up to ``onset`` samples earlier or later. They are always judged aligned.
-        noise: Of reconstructions. ``"fixed"``: the same in all; ``"random"``: new in each.
-        trim: Leading samples of recordings that are this many dB below the peak are dropped.
-            None: all are kept.
-        bad_files: ``"skip"`` recordings that cannot be used, with a warning, or ``"refuse"`` the
-            folder.
+        noise: Noise of reconstructions: ``"fixed"``, the same in all, or ``"random"``, new in each.
+        trim: Recordings begin where they come this close to their peak, in dB. None: all of their
+            samples are kept.
+        refuse_bad_files: Stop at a recording that cannot be used, where others are left out with a
+            warning.
     """
 
     name = "tr808"
     heading = "TR-808 sound matching"
     judged_by = DrumDistances
+    importance_examples = 16
 
     data: str | None = None
     n_targets: int = 80
@@ -122,7 +129,7 @@ class TR808Task(Task):
     alignment: Literal["micro", "meso"] = "micro"
     noise: Literal["fixed", "random"] = "random"
     trim: float | None = 60.0
-    bad_files: Literal["skip", "refuse"] = "skip"
+    refuse_bad_files: bool = False
 
     def __post_init__(self) -> None:
         """Check what no other constructor would notice, or notice too late."""
@@ -130,7 +137,6 @@ class TR808Task(Task):
         for name, known in {
             "alignment": ("micro", "meso"),
             "noise": ("fixed", "random"),
-            "bad_files": ("skip", "refuse"),
         }.items():
             if getattr(self, name) not in known:
                 raise ConfigurationError(
@@ -143,6 +149,104 @@ class TR808Task(Task):
         if self.trim is not None and not self.trim > 0:
             raise ConfigurationError(f"trim must be a positive number of dB, got {self.trim}")
         check_rate(self.sample_rate, "sample_rate", ConfigurationError)
+
+    @staticmethod
+    def options(
+        count: int | None = None,
+        /,
+        *,
+        data: Path | None = None,
+        synthetic: bool = False,
+    ) -> dict[str, Any]:
+        """Which drums to match: recordings, or drums that the synthesizer makes.
+
+        Args:
+            count: Drums to make with --synthetic; by default as many as --n-targets says.
+            data: Folder of recordings to match.
+            synthetic: Match drums that the synthesizer makes.
+
+        Raises:
+            ConfigurationError: If both or neither are asked for, or recordings are counted.
+        """
+        if synthetic == (data is not None):
+            raise ConfigurationError(
+                "expected either recordings to match (--data DIR) or --synthetic [N], got "
+                + ("both" if synthetic else "neither")
+            )
+        if data is not None and count is not None:
+            raise ConfigurationError(
+                f"got {count} beside --data: recordings are not counted; leave it out, or make "
+                "drums with --synthetic"
+            )
+        chosen = {"data": None if data is None else str(data), "n_targets": count}
+        return {name: value for name, value in chosen.items() if value is not None}
+
+    @classmethod
+    def presets(cls) -> dict[str, Preset]:
+        """A few minutes on one CPU core, and the settings of the paper (table 11), for a GPU.
+
+        The sines may reach 6 kHz, so the sample rate of ``quick`` cannot be lower; all losses share
+        one learning rate and schedule. The paper's 681 recordings are not public. Its epochs are
+        counted in steps, so that fewer recordings are seen more often.
+        """
+        return {
+            "quick": Preset(
+                task=cls(
+                    sample_rate=12000.0,
+                    n_samples=8192,
+                    onset=512,
+                    scattering=ScatteringSettings(
+                        J=10, Q=(8, 2), J_fr=3, Q_fr=2, T=1024, F=4, sampling="reduced", eps=1e-3
+                    ),
+                ),
+                objective=ObjectiveSettings(loss="kpaths"),
+                encoder=EncoderSettings(
+                    cqt_octaves=7,
+                    cqt_hop=128,
+                    channels=(16, 32, 48, 64),
+                    embedding=64,
+                    dropout=0.0,
+                    initialization="he",
+                ),
+                training=TrainingSettings(
+                    steps=600,
+                    batch_size=4,
+                    learning_rate=2e-3,
+                    schedule="linear",
+                    validate_every=100,
+                    threshold=None,
+                ),
+            ),
+            "paper": Preset(
+                task=cls(
+                    sample_rate=44100.0,
+                    n_samples=44100,
+                    n_targets=681,
+                    onset=2048,
+                    noise="fixed",
+                    scattering=ScatteringSettings(
+                        J=12, Q=(8, 2), J_fr=5, Q_fr=2, T=2048, F=1, eps=1e-3
+                    ),
+                ),
+                objective=replace(PAPER_OBJECTIVE, loss="kpaths"),
+                encoder=EncoderSettings(
+                    cqt_octaves=9,
+                    cqt_hop=256,
+                    channels=(128,) * 5,
+                    embedding=128,
+                    dropout=0.25,
+                    pools=((2, 2), (2, 2), (2, 3), (3, 3), (3, 3)),
+                ),
+                training=TrainingSettings(
+                    steps=50 * 53,  # epochs of 425 training recordings in batches of 8
+                    batch_size=8,
+                    learning_rate=1e-4,
+                    schedule="linear",
+                    validate_every=53,
+                    threshold=None,
+                ),
+            ),
+        }
 
     @property
     def variant(self) -> str:
@@ -166,7 +270,7 @@ class TR808Task(Task):
         return torch.stack([seeds, self.onset + early_or_late], dim=1)
 
     def evaluation_nuisance(self, count: int, generator: torch.Generator) -> Tensor:
-        """The same, with the delay that aligns reconstructions with their targets."""
+        """Seeds of the noise, and the delay that aligns reconstructions with their targets."""
         seeds = torch.zeros(count, dtype=torch.long)
         if self.noise == "random":
             seeds = torch.randint(2**40, (count,), generator=generator)
@@ -184,7 +288,7 @@ class TR808Task(Task):
         return DrumDistances(self, synth)
 
     def fingerprint(self) -> dict[str, str]:
-        """SHA-256 of every recording and of the labels; of files that cannot be read, a word."""
+        """SHA-256 of every recording and of the labels; ``"unreadable"`` where a file is."""
         if self.data is None:
             return {}
         folder = Path(self.data)
@@ -201,7 +305,7 @@ class TR808Task(Task):
             n_samples=n_samples,
             sample_rate=rate,
             trim=self.trim,
-            bad_files=self.bad_files,
+            refuse_bad_files=self.refuse_bad_files,
             seed=seed,
         )
 

@@ -163,7 +163,7 @@ def test_bad_files_are_refused_on_request(folder, name):
         if other != f"{name}.wav":
             (folder / other).unlink()
     with pytest.raises(InputError, match=reasons[f"{name}.wav"]):
-        load(folder, bad_files="refuse")
+        load(folder, refuse_bad_files=True)
 
 
 def test_trim_saves_a_late_sound_and_shortens_a_short_one(folder):
@@ -218,7 +218,6 @@ def test_labels_of_missing_files_are_mentioned(folder, caplog):
         ({"sample_rate": 0}, "sample_rate must be a whole number of Hz from 1 to 1000000, got 0"),
         ({"sample_rate": 1999999973}, "sample_rate must be .* from 1 to 1000000, got 1999999973"),
         ({"trim": 0.0}, "trim must be a positive number of dB"),
-        ({"bad_files": "ignore"}, 'bad_files must be "skip" or "refuse", got \'ignore\''),
     ],
 )
 def test_bad_settings(folder, changes, message):
