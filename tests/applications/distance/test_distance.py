@@ -261,7 +261,7 @@ def test_command_draws(files, capsys):
     pair, plot = (files / "slow.wav", files / "fast.wav"), files / "p.png"
     code, output, _ = call(capsys, "distance", *pair, "--plot", plot, "--transform=mrstft")
     assert code == 0
-    assert f"picture: {plot}" in output
+    assert f"plot: {plot}" in output
     assert imread(plot).std() > 0.02
 
 
