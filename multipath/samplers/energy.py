@@ -116,7 +116,7 @@ class Energy(LearnedSampler):
         power: float = 1.0,
         replacement: bool = True,
     ) -> Energy:
-        """Measure the energies on batches of targets.
+        r"""Measure the energies on batches of targets.
 
         Args:
             loss: The loss that will be sampled; its ``target_norms`` is what is averaged.
@@ -124,7 +124,7 @@ class Energy(LearnedSampler):
                 enough.
             floor: f in [0, 1], the share of the probability spread evenly.
             threshold: Paths below this fraction of the largest energy are never drawn.
-            power: :math:`\\gamma \\ge 0`.
+            power: :math:`\gamma \ge 0`, as in the class.
             replacement: Independent draws, or k distinct paths.
 
         Raises:
