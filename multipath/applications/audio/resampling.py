@@ -38,9 +38,6 @@ class Resample(nn.Module):
         torch.Size([2, 16000])
     """
 
-    taps: Tensor
-    starts: Tensor
-
     def __init__(self, source_rate: int, target_rate: int) -> None:
         super().__init__()
         for rate in (source_rate, target_rate):
@@ -59,8 +56,8 @@ class Resample(nn.Module):
         lag = phase[:, None] + half - (starts[:, None] + np.arange(count)) * self.up
         inside = (lag >= 0) & (lag <= 2 * half)
         taps = np.where(inside, sinc[lag.clip(0, 2 * half)], 0.0) * self.up
-        self.register_buffer("taps", torch.from_numpy(taps), persistent=False)
-        self.register_buffer("starts", torch.from_numpy(starts), persistent=False)
+        self.taps = nn.Buffer(torch.from_numpy(taps), persistent=False)
+        self.starts = nn.Buffer(torch.from_numpy(starts), persistent=False)
 
     def forward(self, x: Tensor) -> Tensor:
         """Resample signals.
@@ -82,10 +79,8 @@ class Resample(nn.Module):
         if self.up == self.down:
             return x
         length = -(-x.shape[-1] * self.up // self.down)
-        turns, phase = (
-            divided(torch.arange(length, device=x.device), self.up)
-            for divided in (torch.Tensor.floor_divide, torch.Tensor.remainder)
-        )
+        output = torch.arange(length, device=x.device)
+        turns, phase = output // self.up, output % self.up
         first = self.starts[phase] + turns * self.down
         before = int(-first.min())
         count = self.taps.shape[1]

@@ -12,7 +12,6 @@ import torch
 from lightning.fabric.plugins import TorchCheckpointIO
 from lightning.pytorch import Callback, LightningModule, Trainer
 
-from multipath.applications.runs.draws_csv import write_draws
 from multipath.applications.runs.files import write_csv, write_tensors
 from multipath.integrations.lightning import DrawCounter
 
@@ -161,9 +160,9 @@ class DrawHistogram(DrawCounter):
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Write."""
         if self.draws is not None and not trainer.sanity_checking:
-            write_draws(self.file, self.draws)
+            write_csv(self.file, self.draws.rows())
 
     def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Write the last steps too."""
         if self.draws is not None:
-            write_draws(self.file, self.draws)
+            write_csv(self.file, self.draws.rows())

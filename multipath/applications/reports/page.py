@@ -21,7 +21,7 @@ from multipath._internal.axes import tidy
 from multipath.applications.audio.spectrograms import plot_spectrograms
 from multipath.diagnostics import plot_path_values
 
-from .runs import Group, Run, Section, read_runs, sections
+from .runs import Group, Section, read_runs, sections
 from .sounds import Heard, hear
 
 __all__ = ["write_comparison"]
@@ -77,7 +77,8 @@ def plot_curves(section: Section) -> Figure:
             axes.fill_between(steps, mean - margin, mean + margin, color=color, alpha=0.18)
         for run in group.runs:
             style = "-" if run.finished else "--"
-            axes.plot(*_line(run), style, color=color, linewidth=0.7, alpha=0.6)
+            line = list(run.curve), list(run.curve.values())
+            axes.plot(*line, style, color=color, linewidth=0.7, alpha=0.6)
     axes.set_ylim(bottom=0)
     axes.set_xlabel("step")
     axes.set_ylabel(section.measure)
@@ -85,48 +86,19 @@ def plot_curves(section: Section) -> Figure:
     return figure
 
 
-def _line(run: Run) -> tuple[list[int], list[float]]:
-    return list(run.curve), list(run.curve.values())
-
-
 def _show(section: Section, beside: Path) -> dict[str, Any]:
-    """Collect what the template shows of a section."""
-    names = list(dict.fromkeys(name for run in section.runs for name in run.errors))
-    listened = [run.name for run in section.runs if run.sounds]
+    """Collect what the template shows of a section beside its own attributes."""
     heard = hear(section.runs)
     return {
+        "section": section,
         "title": f"{TITLES[section.kind]}: {section.task}",
-        "unit": section.measure,
-        "notes": section.notes,
         "curves": _embed_figure(plot_curves(section)),
-        "names": names,
-        "groups": [
-            {
-                "label": group.label,
-                "seeds": len(group.independent),
-                "errors": [group.errors.get(name) for name in names],
-            }
-            for group in section.groups
-        ],
-        "runs": [
-            {
-                "name": run.name,
-                "label": group.label,
-                "seed": run.seed,
-                "errors": [run.errors.get(name) for name in names],
-                "step": run.last_step,
-                "finished": run.finished,
-                "report": _link(run.folder / "report.html", beside),
-            }
-            for group in section.groups
-            for run in group.runs
-        ],
-        "heard": listened,
-        "pairs": _pairs(heard, listened),
+        "names": list(dict.fromkeys(name for run in section.runs for name in run.errors)),
+        "reports": {run.name: _link(run.folder / "report.html", beside) for run in section.runs},
+        "heard": [run.name for run in section.runs if run.sounds],
+        "rows": [_embed_sounds(row) for row in heard],
         "spectrograms": _spectrograms(heard),
-        "draws": [
-            {"label": group.label, "plot": _draws(group)} for group in section.groups if group.draws
-        ],
+        "draws": [(group.label, _draws(group)) for group in section.groups if group.draws],
     }
 
 
@@ -137,22 +109,6 @@ def _link(file: Path, beside: Path) -> str | None:
         return quote(Path(os.path.relpath(file.resolve(), beside.resolve())).as_posix())
     except ValueError:  # another drive
         return file.resolve().as_uri()
-
-
-def _pairs(heard: Sequence[Heard], names: Sequence[str]) -> list[dict[str, Any]]:
-    """Make rows of sounds at a common gain: a target, and what each run made of it, or None."""
-    return [
-        {
-            "target": _embed_sound(row.gain * row.target, row.rate),
-            "reconstructions": [
-                _embed_sound(row.gain * row.reconstructions[name], row.rate)
-                if name in row.reconstructions
-                else None
-                for name in names
-            ],
-        }
-        for row in heard
-    ]
 
 
 def _spectrograms(heard: Sequence[Heard]) -> str | None:
@@ -185,11 +141,15 @@ def _embed_figure(figure: Figure, dpi: int = 110) -> str:
     return _embed("image/png", buffer.getvalue())
 
 
-def _embed_sound(samples: torch.Tensor, rate: int) -> str:
-    """Embed a sound; 16 bits are enough to listen to, and half the size."""
-    buffer = io.BytesIO()
-    soundfile.write(buffer, samples.numpy(), rate, format="WAV", subtype="PCM_16")
-    return _embed("audio/wav", buffer.getvalue())
+def _embed_sounds(row: Heard) -> dict[str | None, str]:
+    """Embed a target (None) and what runs made of it, by their names, at a common gain."""
+    embedded: dict[str | None, str] = {}
+    for name, sound in ((None, row.target), *row.reconstructions.items()):
+        buffer = io.BytesIO()  # 16 bits are enough to listen to, and half the size
+        samples = (row.gain * sound).numpy()
+        soundfile.write(buffer, samples, row.rate, format="WAV", subtype="PCM_16")
+        embedded[name] = _embed("audio/wav", buffer.getvalue())
+    return embedded
 
 
 def _embed(kind: str, content: bytes) -> str:

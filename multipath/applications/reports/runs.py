@@ -14,8 +14,7 @@ from numpy.typing import NDArray
 from scipy.stats import t as student
 
 from multipath.applications.matching.tasks.find import find_task, task_names
-from multipath.applications.runs.draws_csv import read_draws
-from multipath.applications.runs.files import read_json, read_numbers
+from multipath.applications.runs.files import read_draws, read_json, read_numbers
 from multipath.errors import InputError
 
 __all__ = ["Group", "Interval", "Run", "Section", "interval", "read_run", "read_runs", "sections"]
@@ -35,11 +34,12 @@ class Run:
         task: What was matched: the synthesizer, or the recording.
         settings: Its configuration, flat, without the seed.
         seed: Its seed.
-        rows: The rows of its ``metrics.csv``, as far as it went.
+        measure: The quantity that ``curve`` shows, with its unit.
+        curve: Errors by step, as far as it went: theta errors in per mille, or distances, relative
+            ones in percent.
         errors: Final errors by name (for ``match`` per mille of theta, or distances; percent and
             distance for ``resynthesis``); empty if it is not finished.
         draws: The rows of its ``draws.csv``, if there is one.
-        headline: The column of ``metrics.csv`` by which a match is judged.
         recording: A digest that tells recordings, or folders of recordings, of the same name
             apart; empty where there are none.
     """
@@ -50,11 +50,11 @@ class Run:
     task: str
     settings: Mapping[str, Any]
     seed: int
-    rows: Sequence[Mapping[str, float]]
+    measure: str
+    curve: dict[int, float]
     errors: Mapping[str, float]
     draws: Sequence[Mapping[str, Any]]
-    headline: str = "theta"
-    recording: str = ""
+    recording: str
 
     @property
     def finished(self) -> bool:
@@ -65,20 +65,6 @@ class Run:
     def last_step(self) -> int:
         """The last step that was evaluated."""
         return next(reversed(self.curve), 0)
-
-    @property
-    def measure(self) -> str:
-        """The quantity that :attr:`curve` shows, with its unit."""
-        if self.kind == "resynthesis":
-            return "relative distance (%)"
-        return "error (per mille)" if self.headline == "theta" else f"{self.headline} distance"
-
-    @property
-    def curve(self) -> dict[int, float]:
-        """Errors by step: theta errors in per mille, or distances, relative ones in percent."""
-        if self.kind == "resynthesis":
-            return {int(row["step"]): 100 * row["relative"] for row in self.rows}
-        return {int(row["step"]): row[self.headline] for row in self.rows}
 
     @property
     def sounds(self) -> list[tuple[Path, Path]]:
@@ -231,30 +217,29 @@ def read_run(folder: Path, name: str | None = None) -> Run:
         hint = f"the runs in it: {', '.join(inside[:4])}" if inside else "the folder of a run"
         raise InputError(f"{folder} holds no run (no config.json); pass {hint}")
     given = read_json(folder / "config.json")
-    resynthesis = given.get("task") == "resynthesis"
-    if not resynthesis and not isinstance(given.get("task"), Mapping):
+    kind = "resynthesis" if given.get("task") == "resynthesis" else "match"
+    if kind == "match" and not isinstance(given.get("task"), Mapping):
         raise InputError(
             f"{folder}: expected a run of match or resynthesize, got another config.json"
         )
-    kind = "resynthesis" if resynthesis else "match"
     summary = _optional(folder / "summary.json", read_json, {})
     try:
-        config = _flat(given if resynthesis else _ungrouped(given))
+        config = _flat(_ungrouped(given) if kind == "match" else given)
+        column, scale, measure = _judged_by(given, summary)
         rows = _optional(folder / "metrics.csv", read_numbers, [])
-        run = Run(
+        return Run(
             folder,
             name or folder.resolve().name,
             kind,
-            str(config["source" if resynthesis else "task"]),
-            {key: value for key, value in config.items() if key not in NO_SETTINGS},
-            int(config["seed"]),
-            rows,
-            _errors(kind, summary) if summary else {},
-            _optional(folder / "draws.csv", read_draws, []),
-            summary.get("headline") or _headline(given),
-            str(config.get("recording", "")) or _digest(folder / "sources.json"),
+            task=str(config["task" if kind == "match" else "source"]),
+            settings={key: value for key, value in config.items() if key not in NO_SETTINGS},
+            seed=int(config["seed"]),
+            measure=measure,
+            curve={int(row["step"]): scale * row[column] for row in rows},
+            errors=_errors(kind, summary) if summary else {},
+            draws=_optional(folder / "draws.csv", read_draws, []),
+            recording=str(config.get("recording", "")) or _digest(folder / "sources.json"),
         )
-        run.curve  # noqa: B018 - the columns it takes are there, and steps are numbers of steps
     except (KeyError, TypeError, ValueError, OverflowError) as error:
         if isinstance(error, InputError):
             raise
@@ -262,7 +247,6 @@ def read_run(folder: Path, name: str | None = None) -> Run:
             f"{folder}: a file of the run is damaged or of another version ({error!r}); run it "
             "again"
         ) from error
-    return run
 
 
 def sections(runs: Sequence[Run]) -> list[Section]:
@@ -312,18 +296,19 @@ def _label(settings: Mapping[str, Any], others: Sequence[Mapping[str, Any]]) -> 
 
 def _errors(kind: str, summary: Mapping[str, Any]) -> dict[str, float]:
     if kind == "resynthesis":
-        return {
-            "relative (%)": 100 * float(summary["relative"]),
-            "distance": float(summary["distance"]),
-        }
+        relative, distance = float(summary["relative"]), float(summary["distance"])
+        return {"relative (%)": 100 * relative, "distance": distance}
     return {name: float(value) for name, value in summary[summary["errors"]].items()}
 
 
-def _headline(config: Mapping[str, Any]) -> str:
-    """What a match is judged by, if its task is installed."""
-    task = config.get("task")
-    name = task.get("name") if isinstance(task, Mapping) else None
-    return find_task(name).judged_by.headline if name in task_names() else "theta"
+def _judged_by(config: Mapping[str, Any], summary: Mapping[str, Any]) -> tuple[str, float, str]:
+    """The column of ``metrics.csv`` with the errors, its scale, and what it measures."""
+    if config["task"] == "resynthesis":
+        return "relative", 100.0, "relative distance (%)"
+    name, headline = config["task"].get("name"), summary.get("headline")
+    if not headline:
+        headline = find_task(name).judged_by.headline if name in task_names() else "theta"
+    return headline, 1.0, "error (per mille)" if headline == "theta" else f"{headline} distance"
 
 
 def _ungrouped(config: Mapping[str, Any]) -> dict[str, Any]:
@@ -332,14 +317,13 @@ def _ungrouped(config: Mapping[str, Any]) -> dict[str, Any]:
     The title of the task is not a setting.
     """
     task = config["task"]
-    groups = [config.get(name, {}) for name in ("objective", "encoder", "training")]
     variants = "synth", "alignment", "data"
     named = [task.get(name) for name in ("name", *variants)]
     # a folder of recordings goes by its name, however its path was given
     title = " ".join(Path(str(e)).name or str(e) for e in named if e is not None)
     settings = {name: value for name, value in task.items() if name not in ("name", *variants)}
-    for group in groups:
-        settings |= group
+    for group in ("objective", "encoder", "training"):
+        settings |= config.get(group, {})
     return {"task": title, **settings, "preset": config.get("preset"), "seed": config["seed"]}
 
 

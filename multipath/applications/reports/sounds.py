@@ -61,27 +61,23 @@ def hear(runs: Sequence[Run]) -> list[Heard]:
         InputError: If a recording is damaged.
     """
     heard: list[Heard] = []
-    share = 1
-    for index in range(TARGETS):
-        if index >= share:
-            break
+
+    def add(index: int) -> None:
         for run in runs:
-            if index < len(run.sounds):
-                _add(heard, run, *run.sounds[index])
-        if index == 0:
-            share = max(1, TARGETS // max(1, len(heard)))
+            for pair in run.sounds[index : index + 1]:
+                (target, rate), (found, _) = map(_read, pair)
+                peak = float(target.abs().max())
+                peak = peak if peak > SILENCE else 1.0
+                row = next((each for each in heard if each.is_of(target / peak, rate)), None)
+                if row is None:
+                    row = Heard(target / peak, rate)
+                    heard.append(row)
+                row.reconstructions.setdefault(run.name, found / peak)
+
+    add(0)
+    for index in range(1, TARGETS // max(1, len(heard))):
+        add(index)
     return heard
-
-
-def _add(heard: list[Heard], run: Run, target_file: Path, found_file: Path) -> None:
-    (target, rate), (found, _) = (_read(file) for file in (target_file, found_file))
-    peak = float(target.abs().max())
-    peak = peak if peak > SILENCE else 1.0
-    row = next((each for each in heard if each.is_of(target / peak, rate)), None)
-    if row is None:
-        row = Heard(target / peak, rate)
-        heard.append(row)
-    row.reconstructions.setdefault(run.name, found / peak)
 
 
 def _read(file: Path) -> tuple[Tensor, int]:

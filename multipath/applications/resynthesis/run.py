@@ -15,7 +15,6 @@ from multipath._internal.axes import tidy
 from multipath.applications.audio.files import playable, write_audio
 from multipath.applications.audio.spectrograms import plot_spectrograms
 from multipath.applications.distance.plot import write_path_values
-from multipath.applications.runs.draws_csv import write_draws
 from multipath.applications.runs.environment import describe_environment
 from multipath.applications.runs.files import write_csv, write_figure, write_tensors
 from multipath.applications.runs.folders import RunFolder, folder_lock
@@ -23,10 +22,7 @@ from multipath.applications.runs.folders import RunFolder, folder_lock
 from .search import Resynthesis
 from .settings import ResynthesisSettings
 
-__all__ = ["ResynthesisFolder", "SearchProgress", "run_resynthesis"]
-
-SearchProgress = Callable[[int, float], None]
-"""Called after each step with the number of steps done and the latest relative distance."""
+__all__ = ["ResynthesisFolder", "run_resynthesis"]
 
 PEAK = 0.9
 
@@ -40,7 +36,7 @@ def run_resynthesis(
     notes: tuple[str, ...] = (),
     resume: bool = False,
     overwrite: bool = False,
-    progress: SearchProgress | None = None,
+    progress: Callable[[int, float], None] | None = None,
 ) -> dict[str, Any]:
     """Resynthesise a recording and write everything into a folder.
 
@@ -59,7 +55,8 @@ def run_resynthesis(
         notes: What has been done to the recording, for the report.
         resume: Go on from the checkpoint of an interrupted run of the same recording and settings.
         overwrite: Move what an earlier run left aside, into ``previous-1`` (or -2, ...) there.
-        progress: Called after each step, see :data:`SearchProgress`.
+        progress: Called after each step with the number of steps done and the latest relative
+            distance.
 
     Returns:
         The content of ``summary.json``.
@@ -130,7 +127,7 @@ class ResynthesisFolder(RunFolder):
     def save(self, search: Resynthesis, recording: Tensor, seconds: float) -> None:
         """Write down how far the search has come."""
         write_csv(self.metrics, search.rows)
-        write_draws(self.draws, search.draws)
+        write_csv(self.draws, search.draws.rows())
         gain = PEAK / max(float(recording.abs().max()), float(search.signal.abs().max()))
         rate = search.settings.sample_rate
         for file, sound in ((self.target, recording), (self.sound, search.signal)):
@@ -171,15 +168,11 @@ def _write_report(
 
     rate = search.settings.sample_rate
     sounds = {"recording": (recording, rate), "resynthesis": (search.signal, rate)}
-    for name, figure in (
-        ("spectrograms.png", plot_spectrograms(sounds)),
-        ("descent.png", plot_descent(search.rows)),
-    ):
-        write_figure(files.root / name, figure)
+    write_figure(files.root / "spectrograms.png", plot_spectrograms(sounds))
+    write_figure(files.root / "descent.png", plot_descent(search.rows))
     drawn = bool(search.draws.counts.sum())
     if drawn:
-        counts = [float(count) for count in search.draws.counts]
-        file = files.root / "draws.png"
+        counts, file = search.draws.counts.tolist(), files.root / "draws.png"
         write_path_values(search.loss.paths, counts, "draws", "draws of each path", file)
     render_page(
         files.report,

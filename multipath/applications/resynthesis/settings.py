@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from multipath.applications.audio.files import check_rate
 from multipath.applications.distance.compare import check_length, default_octaves
-from multipath.applications.runs.settings import Settings, check_seed
+from multipath.applications.runs.settings import Settings, check_positive, check_seed
 from multipath.errors import ConfigurationError
 from multipath.transforms import JTFS, Scattering1D, Transform
 
@@ -81,11 +81,9 @@ class ResynthesisSettings(Settings):
         check_rate(self.sample_rate, "sample_rate", ConfigurationError)
         if self.start not in STARTS:
             raise ConfigurationError(f"start must be one of {', '.join(STARTS)}, got {self.start}")
-        for name, least in (("steps", 1), ("interval", 1), ("draws", 0)):
-            if getattr(self, name) < least:
-                raise ConfigurationError(
-                    f"{name} must be at least {least}, got {getattr(self, name)}"
-                )
+        check_positive(self, "steps", "interval")
+        if self.draws < 0:
+            raise ConfigurationError(f"draws must be at least 0, got {self.draws}")
         check_seed(self.seed)
         if not 0 < self.learning_rate < float("inf"):
             raise ConfigurationError(
@@ -118,11 +116,7 @@ class ResynthesisSettings(Settings):
             raise ConfigurationError(f"unknown settings {', '.join(sorted(unknown))}")
         check_length(n_samples, transform)
         J, Q = given.get("J", default_octaves(n_samples, sample_rate)), given.get("Q", cls.Q)
-        sizes = {
-            "J": J,
-            "T": 2 ** max(0, J - 1),
-            "J_fr": min(5, int(log2(max(4, J * Q[0]))) - 1),
-        }
+        sizes = {"J": J, "T": 2 ** max(0, J - 1), "J_fr": min(5, int(log2(max(4, J * Q[0]))) - 1)}
         signal = {"transform": transform, "n_samples": n_samples, "sample_rate": sample_rate}
         return cls(**{**sizes, **given, **signal})
 
@@ -132,23 +126,8 @@ class ResynthesisSettings(Settings):
         Raises:
             ConfigurationError: If the recording is too short for J or T, or J_fr and F do not fit.
         """
+        N, J, Q, T = self.n_samples, self.J, self.Q, self.T
+        rates: dict[str, Any] = {"sampling": "reduced", "sample_rate": self.sample_rate}
         if self.transform == "jtfs":
-            return JTFS(
-                self.n_samples,
-                self.J,
-                self.Q,
-                self.J_fr,
-                self.Q_fr,
-                T=self.T,
-                F=self.F,
-                sampling="reduced",
-                sample_rate=self.sample_rate,
-            )
-        return Scattering1D(
-            self.n_samples,
-            self.J,
-            self.Q,
-            T=self.T,
-            sampling="reduced",
-            sample_rate=self.sample_rate,
-        )
+            return JTFS(N, J, Q, self.J_fr, self.Q_fr, T=T, F=self.F, **rates)
+        return Scattering1D(N, J, Q, T=T, **rates)

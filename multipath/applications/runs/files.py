@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "read_csv",
+    "read_draws",
     "read_json",
     "read_numbers",
     "replacing",
@@ -94,6 +95,34 @@ def read_numbers(file: Path) -> list[dict[str, float]]:
         return [{name: float(text) for name, text in row.items()} for row in read_csv(file)]
     except ValueError as error:
         raise InputError(f"{file} is damaged ({error}); {AGAIN}") from error
+
+
+def read_draws(file: Path) -> list[dict[str, Any]]:
+    """Read a table of :meth:`DrawCounts.rows <multipath.draws.DrawCounts.rows>`.
+
+    ``index`` and ``count`` become integers, other numbers floats.
+
+    Raises:
+        InputError: If the file is not such a table.
+    """
+    rows = read_csv(file)
+    try:
+        return [
+            {name: _value(text) for name, text in row.items()}
+            | {"index": int(row["index"]), "count": int(row["count"])}
+            for row in rows
+        ]
+    except (KeyError, ValueError) as error:
+        raise InputError(
+            f"{file}: expected a table with the columns index, key and count; {AGAIN}"
+        ) from error
+
+
+def _value(text: str) -> str | float | None:
+    try:
+        return float(text) if text else None
+    except ValueError:
+        return text
 
 
 def write_figure(file: Path, figure: Figure, dpi: int = 110) -> None:

@@ -10,9 +10,6 @@ from torch import Tensor, nn
 
 from multipath.errors import ConfigurationError, InputError
 
-PARAMETERS = ("AM", "FM")
-UNITS = ("Hz", "octaves/s")
-
 SILENCE = 1e-10
 """Where the window is lower, it is zero: subnormal numbers are slow and spoil gradients."""
 
@@ -62,8 +59,8 @@ class ChirpletSynth(nn.Module):
     amplitude are those of the authors' code.
     """
 
-    parameter_names = PARAMETERS
-    parameter_units = UNITS
+    parameter_names = ("AM", "FM")
+    parameter_units = ("Hz", "octaves/s")
 
     def __init__(
         self,
@@ -93,19 +90,14 @@ class ChirpletSynth(nn.Module):
                 f"the chirplet reaches f0 * 2**(bandwidth / 2) = {highest:g} Hz, above half the "
                 f"sample rate ({sample_rate / 2:g} Hz); lower f0 or the bandwidth"
             )
-        self.n_samples = n_samples
-        self.sample_rate = float(sample_rate)
-        self.f0 = float(f0)
-        self.bandwidth = float(bandwidth)
-        self.sigma = float(sigma)
+        self.n_samples, self.sample_rate, self.f0 = n_samples, float(sample_rate), float(f0)
+        self.bandwidth, self.sigma = float(bandwidth), float(sigma)
         self.detach_window = detach_window
         time = (torch.arange(n_samples, dtype=torch.float64) - n_samples // 2) / sample_rate
         bounds = torch.tensor([self.ranges.am, self.ranges.fm], dtype=torch.float64)
         dtype = torch.get_default_dtype()
-        self.time: Tensor
-        self.log_bounds: Tensor
-        self.register_buffer("time", time.to(dtype), persistent=False)
-        self.register_buffer("log_bounds", bounds.log2().to(dtype), persistent=False)
+        self.time = nn.Buffer(time.to(dtype), persistent=False)
+        self.log_bounds = nn.Buffer(bounds.log2().to(dtype), persistent=False)
 
     def physical(self, theta: Tensor) -> Tensor:
         """Bring theta in [0, 1] to AM in Hz and FM in octaves/s, shape (..., 2)."""
@@ -126,7 +118,7 @@ class ChirpletSynth(nn.Module):
         Raises:
             InputError: If theta or shift has another shape, or shift is not integer.
         """
-        if theta.ndim != 2 or theta.shape[1] != len(PARAMETERS):
+        if theta.ndim != 2 or theta.shape[1] != 2:
             raise InputError(f"theta must have shape (batch, 2), got {tuple(theta.shape)}")
         am, fm = self.physical(theta).unbind(dim=1)
         signal = self.render(am, fm)

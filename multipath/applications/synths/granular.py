@@ -10,8 +10,6 @@ from torch import Tensor, nn
 
 from multipath.errors import ConfigurationError, InputError
 
-PARAMETERS = ("density", "slope")
-UNITS = ("grains", "octaves/s")
 GOLDEN_RATIO = (math.sqrt(5) - 1) / 2
 
 
@@ -68,8 +66,8 @@ class GranularSynth(nn.Module):
     the Audio Engineering Society 71(9), 2023. Gate and windows are our own.
     """
 
-    parameter_names = PARAMETERS
-    parameter_units = UNITS
+    parameter_names = ("density", "slope")
+    parameter_units = ("grains", "octaves/s")
 
     def __init__(
         self,
@@ -117,11 +115,9 @@ class GranularSynth(nn.Module):
         self.bandwidth, self.softness, self.pitches = bandwidth, softness, pitches
         ticks = torch.arange(grain_samples, dtype=torch.float64) - (grain_samples - 1) / 2
         dtype = torch.get_default_dtype()
-        self.time: Tensor
-        self.window: Tensor
-        self.register_buffer("time", (ticks / sample_rate).to(dtype), persistent=False)
+        self.time = nn.Buffer((ticks / sample_rate).to(dtype), persistent=False)
         window = torch.cos(math.pi * ticks / grain_samples).square()
-        self.register_buffer("window", window.to(dtype), persistent=False)
+        self.window = nn.Buffer(window.to(dtype), persistent=False)
 
     def physical(self, theta: Tensor) -> Tensor:
         """Bring theta in [0, 1] to density in grains and slope in octaves/s, shape (..., 2)."""
@@ -162,7 +158,7 @@ class GranularSynth(nn.Module):
         Raises:
             InputError: If theta or the seeds have another shape, or the seeds are not integers.
         """
-        if theta.ndim != 2 or theta.shape[1] != len(PARAMETERS):
+        if theta.ndim != 2 or theta.shape[1] != 2:
             raise InputError(f"theta must have shape (batch, 2), got {tuple(theta.shape)}")
         if seeds.shape != theta.shape[:1] or seeds.is_floating_point():
             raise InputError(

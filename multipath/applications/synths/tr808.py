@@ -108,21 +108,12 @@ class TR808Synth(nn.Module):
         time = torch.arange(n_samples, dtype=torch.float64) / sample_rate
         rise = (time / ATTACK).clamp(max=1)
         dtype = torch.get_default_dtype()
-        self.low: Tensor
-        self.width: Tensor
-        self.time: Tensor
-        self.rise: Tensor
-        self.rise_integral: Tensor
-        self.after_rise: Tensor
-        for name, buffer in {
-            "low": low,
-            "width": high - low,
-            "time": time,
-            "rise": rise,
-            "rise_integral": ATTACK / 2 * rise.square(),
-            "after_rise": (time - ATTACK).clamp(min=0),
-        }.items():
-            self.register_buffer(name, buffer.to(dtype), persistent=False)
+        self.low = nn.Buffer(low.to(dtype), persistent=False)
+        self.width = nn.Buffer((high - low).to(dtype), persistent=False)
+        self.time = nn.Buffer(time.to(dtype), persistent=False)
+        self.rise = nn.Buffer(rise.to(dtype), persistent=False)
+        self.rise_integral = nn.Buffer((ATTACK / 2 * rise.square()).to(dtype), persistent=False)
+        self.after_rise = nn.Buffer((time - ATTACK).clamp(min=0).to(dtype), persistent=False)
 
     def physical(self, theta: Tensor) -> Tensor:
         """Bring theta in [0, 1] to Hz, s, dB and ratios (``parameter_units``), shape (..., 14)."""

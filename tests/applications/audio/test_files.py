@@ -55,34 +55,6 @@ def test_channels_that_nearly_cancel_out_are_mixed_down(tmp_path):
     torch.testing.assert_close(mixed, 0.005 * sound, rtol=0, atol=1e-4)
 
 
-def test_silent_channels_are_silent(tmp_path):
-    soundfile.write(tmp_path / "s.wav", np.zeros((500, 2)), 8000)
-    with pytest.raises(InputError, match="the recording is silent"):
-        read_audio(tmp_path / "s.wav", mono=True)
-
-
-def test_missing_file(tmp_path):
-    with pytest.raises(InputError, match=r"nowhere\.wav: there is no such file"):
-        read_audio(tmp_path / "nowhere.wav")
-    with pytest.raises(InputError, match="there is no such file"):
-        read_audio(tmp_path)
-
-
-@pytest.mark.parametrize("content", [b"", b"these are words", bytes(range(256)) * 8])
-def test_not_audio(tmp_path, content):
-    (tmp_path / "notes.wav").write_bytes(content)
-    with pytest.raises(InputError, match=r"notes\.wav: this is not a readable recording"):
-        read_audio(tmp_path / "notes.wav")
-
-
-def test_damaged_recording(tmp_path):
-    soundfile.write(tmp_path / "a.flac", tone(440, 8000, 8000).numpy(), 8000)
-    whole = (tmp_path / "a.flac").read_bytes()
-    (tmp_path / "a.flac").write_bytes(whole[:40])
-    with pytest.raises(InputError, match="not a readable recording"):
-        read_audio(tmp_path / "a.flac")
-
-
 @pytest.mark.parametrize("kept", [500, 8000, 15000])
 @pytest.mark.parametrize(
     ("kind", "declared"),
@@ -106,37 +78,48 @@ def test_a_stream_declares_no_length(tmp_path, kind, name):
     assert len(read_audio(file)[0]) == 4000
 
 
-def test_empty_recording(tmp_path):
-    write_audio(tmp_path / "a.wav", torch.zeros(0), 8000)
-    with pytest.raises(InputError, match="the recording is empty"):
+@pytest.mark.parametrize(
+    ("samples", "message"),
+    [
+        (torch.zeros(0), "the recording is empty"),
+        (torch.zeros(100), "the recording is silent"),
+        (torch.full((100,), 0.25), "the recording is silent"),
+        (torch.tensor([1.0, math.nan, -1.0, math.nan]), "finite samples, got 2 NaN or infinite"),
+        (torch.tensor([1.0, math.inf, -math.inf]), "finite samples, got 2 NaN or infinite"),
+        (torch.tensor([0.0, -1.01e10]), r"samples within 1e\+10 .*, got \d"),
+        (torch.tensor([0.0, 3e38]), r"samples within 1e\+10 .*, got \d"),
+    ],
+)
+def test_bad_samples(tmp_path, samples, message):
+    write_audio(tmp_path / "a.wav", samples, 8000)
+    with pytest.raises(InputError, match=rf"a\.wav: .*{message}"):
         read_audio(tmp_path / "a.wav")
 
 
-@pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
-def test_bad_samples(tmp_path, value):
-    waveform = tone(440, 8000, 100)
-    waveform[[3, 7]] = value
-    write_audio(tmp_path / "a.wav", waveform, 8000)
-    with pytest.raises(InputError, match="expected finite samples, got 2 NaN or infinite"):
-        read_audio(tmp_path / "a.wav")
+def test_silent_channels_are_silent(tmp_path):
+    soundfile.write(tmp_path / "s.wav", np.zeros((500, 2)), 8000)
+    with pytest.raises(InputError, match="the recording is silent"):
+        read_audio(tmp_path / "s.wav", mono=True)
 
 
-@pytest.mark.parametrize("peak", [1.01e10, 1e25, 3e38])
-def test_absurd_amplitudes(tmp_path, peak):
-    write_audio(tmp_path / "a.wav", -peak * tone(2000, 8000, 100), 8000)
-    with pytest.raises(InputError, match=r"a\.wav: expected samples within 1e\+10 .*, got \d"):
-        read_audio(tmp_path / "a.wav")
+@pytest.mark.parametrize("path", ["nowhere.wav", "."])
+def test_missing_file(tmp_path, path):
+    with pytest.raises(InputError, match="there is no such file"):
+        read_audio(tmp_path / path)
+
+
+@pytest.mark.parametrize("content", [b"", b"these are words", bytes(range(256)) * 8, "start"])
+def test_not_audio(tmp_path, content):
+    soundfile.write(tmp_path / "a.flac", tone(440, 8000, 8000).numpy(), 8000)
+    if content == "start":
+        content = (tmp_path / "a.flac").read_bytes()[:40]
+    (tmp_path / "a.flac").write_bytes(content)
+    with pytest.raises(InputError, match=r"a\.flac: this is not a readable recording"):
+        read_audio(tmp_path / "a.flac")
 
 
 def test_unscaled_integers_are_no_absurd_amplitudes():
     check_waveform(2.0**31 * tone(440, 8000, 100), "integers")
-
-
-@pytest.mark.parametrize("level", [0.0, 0.25])
-def test_silence_with_and_without_offset(tmp_path, level):
-    write_audio(tmp_path / "a.wav", torch.full((100,), level), 8000)
-    with pytest.raises(InputError, match="the recording is silent"):
-        read_audio(tmp_path / "a.wav")
 
 
 def test_a_quiet_recording_is_not_silent():
@@ -165,16 +148,14 @@ def test_same_rate_changes_nothing():
 
 @pytest.mark.parametrize("rate", [0, -8000, 44100.5, 1_000_001, math.nan, math.inf])
 def test_impossible_rate(rate):
-    with pytest.raises(InputError, match=f"a sample rate must be a whole number .*, got {rate}"):
-        resample(torch.zeros(10), 8000, rate)
-    with pytest.raises(InputError, match=f"a sample rate must be a whole number .*, got {rate}"):
-        resample(torch.zeros(10), rate, 8000)
+    for rates in ((8000, rate), (rate, 8000)):
+        with pytest.raises(InputError, match=f"a sample rate must be a whole .*, got {rate}"):
+            resample(torch.zeros(10), *rates)
 
 
-@pytest.mark.parametrize("rate", [1_000_001, 1_999_999_973, 2_147_483_647])
-def test_impossible_rate_in_a_header(tmp_path, rate):
-    write_audio(tmp_path / "a.wav", tone(440, 8000, 100), rate)
-    with pytest.raises(InputError, match=rf"a\.wav: the sample rate in the header .*, got {rate}"):
+def test_impossible_rate_in_a_header(tmp_path):
+    write_audio(tmp_path / "a.wav", tone(440, 8000, 100), 1_000_001)
+    with pytest.raises(InputError, match=r"a\.wav: the sample rate in the header .* got 1000001"):
         read_audio(tmp_path / "a.wav")
 
 

@@ -12,7 +12,6 @@ from matplotlib.image import imread
 
 from multipath import TransformLoss
 from multipath.applications.audio.files import read_audio, resample, write_audio
-from multipath.applications.cli.main import main
 from multipath.applications.distance.compare import (
     LEVELS,
     TRANSFORMS,
@@ -24,6 +23,7 @@ from multipath.applications.distance.plot import check_plot_file
 from multipath.errors import InputError
 from multipath.transforms import JTFS, MultiResolutionSTFT, Scattering1D, Transform
 from tests import RECORDINGS
+from tests.applications.command import call, refused
 
 RATE = 2048
 TIME = torch.arange(2048) / RATE
@@ -63,16 +63,8 @@ def test_equal_recordings_are_at_distance_zero(transform):
     assert set(comparison.path_losses) == {0.0}
 
 
-@pytest.mark.parametrize(
-    "transform",
-    [
-        JTFS(2048, J=7, Q=(8, 2), J_fr=3, Q_fr=2, T=256, F=4),
-        MultiResolutionSTFT([256, 1024]),
-    ],
-    ids=["jtfs", "mrstft"],
-)
-def test_distance_is_the_loss_of_the_paper(transform):
-    a, b = noise(0), noise(1)
+def test_distance_is_the_loss_of_the_paper():
+    a, b, transform = noise(0), noise(1), MultiResolutionSTFT([256, 1024])
     comparison = compare(a, b, RATE, transform, level="none")
     loss = TransformLoss(transform, rho="log1p", eps=1e-3, distance="squared_l2")
     expected = loss.path_losses(a[None], b[None], range(len(loss.paths)))[:, 0]
@@ -90,15 +82,6 @@ def test_relative_distance_is_one_when_no_path_is_shared():
     a, b = noise(0).abs(), -noise(1).abs()
     assert compare(a, b, RATE, Halves()).relative == pytest.approx(1.0)
     assert 0 < compare(noise(0), noise(1), RATE, Halves()).relative < 1
-
-
-def test_relative_distance_is_measured_against_silence():
-    a, b, transform = noise(0), noise(1), MultiResolutionSTFT([256])
-    loss = TransformLoss(transform, rho="log1p")
-    zero = torch.zeros_like(a)
-    expected = (loss(a, b) / (loss(a, zero) + loss(b, zero))).sqrt()
-    comparison = compare(a, b, RATE, transform, level="none")
-    assert comparison.relative == pytest.approx(float(expected), rel=1e-5)
 
 
 def test_mean_of_a_scattering_transform_is_left_out():
@@ -172,7 +155,7 @@ def test_drums_get_the_published_setting():
 
 
 @pytest.mark.parametrize("transform", TRANSFORMS)
-@pytest.mark.parametrize("n_samples", [256, 300, 1023])
+@pytest.mark.parametrize("n_samples", [256, 1023])
 @pytest.mark.parametrize("sample_rate", [1000, 192000])
 def test_short_recordings_still_work(transform, n_samples, sample_rate):
     comparison = compare(noise(0, n_samples), noise(1, n_samples), sample_rate, transform)
@@ -238,29 +221,14 @@ def files(tmp_path):
     write_audio(tmp_path / "fast.wav", 0.3 * tremolo(80), RATE)
     write_audio(tmp_path / "other_rate.wav", 0.3 * noise(3, 4096), 2 * RATE)
     write_audio(tmp_path / "silent.wav", torch.zeros(2048), RATE)
-    write_audio(tmp_path / "nan.wav", NAN, RATE)
-    write_audio(tmp_path / "short.wav", noise(0, 100), RATE)
-    write_audio(tmp_path / "empty.wav", noise(0, 0), RATE)
     stereo = torch.stack([tremolo(20), tremolo(80)], dim=1)
     soundfile.write(tmp_path / "stereo.wav", stereo.numpy(), RATE, "FLOAT")
-    (tmp_path / "text.wav").write_text("not audio")
     return tmp_path
-
-
-def run(capsys, *arguments):
-    """Exit code, standard output and standard error of `multipath distance`."""
-    code = 0
-    try:
-        main(["distance", *map(str, arguments)])
-    except SystemExit as error:
-        code = error.code or 0
-    output = capsys.readouterr()
-    return code, output.out, output.err
 
 
 @pytest.mark.slow
 def test_command_prints_the_ten_paths_that_contribute_most(files, capsys):
-    code, output, error = run(capsys, files / "slow.wav", files / "fast.wav")
+    code, output, error = call(capsys, "distance", files / "slow.wav", files / "fast.wav")
     assert (code, error) == (0, "")
     assert "jtfs" in output
     assert "2048 samples at 2048 Hz" in output
@@ -279,9 +247,8 @@ def test_command_prints_the_ten_paths_that_contribute_most(files, capsys):
 @pytest.mark.parametrize("transform", TRANSFORMS)
 @pytest.mark.slow
 def test_command_prints_json(files, capsys, transform):
-    code, output, _ = run(
-        capsys, files / "slow.wav", files / "fast.wav", "--json", "--transform", transform
-    )
+    pair = files / "slow.wav", files / "fast.wav"
+    code, output, _ = call(capsys, "distance", *pair, "--json", f"--transform={transform}")
     content = json.loads(output)
     assert code == 0
     assert content["settings"]["transform"] == transform
@@ -291,31 +258,28 @@ def test_command_prints_json(files, capsys, transform):
 
 
 def test_command_draws(files, capsys):
-    code, output, _ = run(
-        capsys, files / "slow.wav", files / "fast.wav", "--plot", files / "p.png",
-        "--transform", "mrstft",
-    )  # fmt: skip
+    pair, plot = (files / "slow.wav", files / "fast.wav"), files / "p.png"
+    code, output, _ = call(capsys, "distance", *pair, "--plot", plot, "--transform=mrstft")
     assert code == 0
-    assert f"picture: {files / 'p.png'}" in output
-    assert imread(files / "p.png").std() > 0.02
+    assert f"plot: {plot}" in output
+    assert imread(plot).std() > 0.02
 
 
 def test_command_resamples_on_request(files, capsys):
     pair = [files / "slow.wav", files / "other_rate.wav", "--transform", "mrstft", "--json"]
-    _, output, _ = run(capsys, *pair, "--resample")
+    _, output, _ = call(capsys, "distance", *pair, "--resample")
     content = json.loads(output)
     assert content["settings"]["sample_rate"] == RATE
     assert content["settings"]["n_samples"] == 2048
     assert content["notes"] == [f"{files / 'other_rate.wav'} is resampled from 4096 to 2048 Hz"]
-    _, output, _ = run(capsys, *pair, "--sample-rate", 8192)
+    _, output, _ = call(capsys, "distance", *pair, "--sample-rate", 8192)
     assert json.loads(output)["settings"]["n_samples"] == 8192
     assert len(json.loads(output)["notes"]) == 2
 
 
 def test_command_mixes_down_on_request(files, capsys):
-    _, output, _ = run(
-        capsys, files / "stereo.wav", files / "slow.wav", "--mono", "--transform=mrstft", "--json"
-    )
+    pair = files / "stereo.wav", files / "slow.wav"
+    _, output, _ = call(capsys, "distance", *pair, "--mono", "--transform=mrstft", "--json")
     expected = compare(tremolo(20) + tremolo(80), tremolo(20), RATE, "mrstft").distance
     assert json.loads(output)["distance"] == pytest.approx(expected, rel=1e-4)
 
@@ -324,38 +288,22 @@ def test_command_mixes_down_on_request(files, capsys):
     ("name", "options", "message"),
     [
         ("missing.wav", [], "missing.wav: there is no such file"),
-        ("text.wav", [], "text.wav: this is not a readable recording"),
-        ("empty.wav", [], "empty.wav: the recording is empty"),
         ("silent.wav", [], "silent.wav: the recording is silent"),
-        ("nan.wav", [], "nan.wav: expected finite samples, got 1 NaN"),
         ("stereo.wav", [], "stereo.wav: expected one channel, got 2; pass --mono"),
         ("other_rate.wav", [], "has 4096; pass --resample to bring both to the lower rate"),
         ("fast.wav", ["--sample-rate", "-1"], "a sample rate must be a whole number of Hz"),
-        ("fast.wav", ["--sample-rate", "1999999973"], "from 1 to 1000000, got 1999999973"),
         ("fast.wav", ["--sample-rate", "100"], "100 samples is too short for jtfs"),
         ("fast.wav", ["--plot", "a.xyz"], "a.xyz: expected a plot with one of the suffixes"),
     ],
 )
 def test_command_refuses_bad_input_in_one_line(files, capsys, name, options, message):
-    code, output, error = run(capsys, files / "slow.wav", files / name, *options)
-    assert code == 2
-    assert output == ""
-    assert error.count("\n") == 1
-    assert message in error
-    assert "Traceback" not in error
-
-
-def test_command_refuses_recordings_that_are_too_short(files, capsys):
-    code, _, error = run(capsys, files / "short.wav", files / "short.wav")
-    assert code == 2
-    assert "a recording of 100 samples is too short for jtfs: at least 256 are needed" in error
+    assert message in refused(capsys, "distance", files / "slow.wav", files / name, *options)
 
 
 @pytest.mark.parametrize("option", ["--transform", "--level"])
-def test_command_refuses_unknown_choices(files, capsys, option):
-    code, _, error = run(capsys, files / "slow.wav", files / "fast.wav", option, "unheard")
-    assert code == 2
-    assert f"Invalid value for '{option}'" in error
+def test_command_refuses_unknown_choices(capsys, option):
+    line = refused(capsys, "distance", "a.wav", "b.wav", option, "unheard")
+    assert f'Invalid value "unheard" for {option}' in line
 
 
 # Real recordings

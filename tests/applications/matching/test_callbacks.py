@@ -6,8 +6,14 @@ import torch
 from multipath import Path, PathTable, StochasticLoss
 from multipath.applications.matching.callbacks import DrawHistogram
 from multipath.applications.matching.train import run
-from multipath.applications.runs.draws_csv import read_draws, write_draws
-from multipath.applications.runs.files import read_csv, read_json, replacing, write_csv, write_json
+from multipath.applications.runs.files import (
+    read_csv,
+    read_draws,
+    read_json,
+    replacing,
+    write_csv,
+    write_json,
+)
 from multipath.draws import DrawCounts
 from multipath.errors import InputError
 from multipath.testing import QuadraticLoss
@@ -28,7 +34,7 @@ def test_a_draw_counts_once_however_many_forwards_share_it():
 def test_table_of_draws(tmp_path):
     counts = DrawCounts(TABLE)
     counts.load_state_dict({"counts": torch.tensor([5, 7])})
-    write_draws(tmp_path / "draws.csv", counts)
+    write_csv(tmp_path / "draws.csv", counts.rows())
     assert read_draws(tmp_path / "draws.csv") == [
         {"index": 0, "key": "(1, 0)", "rate": 2.0, "spin": None, "count": 5},
         {"index": 1, "key": "(1, 1)", "rate": 4.0, "spin": -1.0, "count": 7},

@@ -39,14 +39,15 @@ def sine(frequency: float, n_samples: int, rate: float = RATE) -> torch.Tensor:
 
 
 def test_k_weighting_has_the_coefficients_of_the_standard():
-    (shelf, shelf_denominator), (high_pass, high_pass_denominator) = k_weighting(48000.0)
-    wanted = [1.53512485958697, -2.69169618940638, 1.19839281085285]
-    assert shelf.tolist() == pytest.approx(wanted, abs=1e-12)
-    wanted = [1.0, -1.69065929318241, 0.73248077421585]
-    assert shelf_denominator.tolist() == pytest.approx(wanted, abs=1e-12)
-    assert high_pass.tolist() == [1.0, -2.0, 1.0]
-    wanted = [1.0, -1.99004745483398, 0.99007225036621]
-    assert high_pass_denominator.tolist() == pytest.approx(wanted, abs=1e-12)
+    wanted = [
+        [
+            [1.53512485958697, -2.69169618940638, 1.19839281085285],
+            [1, -1.69065929318241, 0.73248077421585],
+        ],
+        [[1, -2, 1], [1, -1.99004745483398, 0.99007225036621]],
+    ]
+    found = torch.stack([torch.stack(filters) for filters in k_weighting(48000.0)])
+    torch.testing.assert_close(found, torch.tensor(wanted, dtype=torch.float64), rtol=0, atol=1e-12)
 
 
 @pytest.mark.parametrize("rate", [44100.0, 48000.0, 96000.0])
@@ -70,12 +71,6 @@ def test_half_the_amplitude_is_6_lu_less_and_silence_is_the_floor():
     assert loudness(torch.zeros(2048), RATE).item() == pytest.approx(-80.691, abs=1e-4)
 
 
-@pytest.mark.parametrize("frequency", [500.0, 2000.0, 9000.0])
-def test_centroid_of_a_sine_is_near_its_frequency(frequency):
-    found = centroid(sine(frequency, 2048), RATE, floor=1e-12).item()
-    assert found == pytest.approx(frequency, abs=100)  # the logarithm lifts the side lobes
-
-
 def test_centroid_of_what_is_symmetric_is_a_quarter_of_the_rate():
     click = torch.zeros(2049)
     click[1024] = 1.0
@@ -89,13 +84,6 @@ def test_centroid_equals_a_sum_over_bins():
     weights = np.log(1 + magnitudes)
     wanted = sum(w * k * RATE / 1000 for k, w in enumerate(weights)) / weights.sum()
     assert centroid(sound, RATE, floor=1e-15).item() == pytest.approx(wanted, rel=1e-9)
-
-
-def test_brightness_grows_by_ever_smaller_steps():
-    octaves = brightness(1000.0 * 2.0 ** torch.arange(-3, 4))
-    assert octaves[3].item() == pytest.approx(21.2985 - 34.61 * math.exp(-0.1621 * math.log(1000)))
-    assert bool((octaves.diff() > 0).all())
-    assert bool((octaves.diff().diff() < 0).all())
 
 
 def test_flatness_of_clicks_noise_sines_and_silence():
@@ -168,19 +156,19 @@ def test_onset_moves_the_frames():
 def test_features_are_means_of_differences_of_frames_weighted_by_loudness():
     ours, theirs = 0.1 * noise(1, LENGTH), noise(1, LENGTH, seed=1)
     found = make_metrics(transient_frames=1, decay_frames=2)(ours, theirs)
-    per_frame = {"loudness": [], "centroid": [], "flatness": []}
-    for start in (0, 128, 256):
-        values = []
-        for sound in (ours, theirs):
-            frame = sound[0, start : start + 512]
-            level = loudness(frame, RATE)
-            bright = brightness(centroid(frame, RATE))
-            values.append((level, bright * (level + 80.691), flatness(frame) * (level + 80.691)))
-        for name, a, b in zip(per_frame, *values, strict=True):
-            per_frame[name].append((a - b).abs().item())
-    for name, differences in per_frame.items():
-        assert found[f"transient_{name}"].item() == pytest.approx(differences[0], rel=1e-5)
-        assert found[f"decay_{name}"].item() == pytest.approx(np.mean(differences[1:]), rel=1e-5)
+
+    def features(frame):
+        level = loudness(frame, RATE)
+        weighted = torch.stack([brightness(centroid(frame, RATE)), flatness(frame)])
+        return torch.cat([level[None], weighted * (level + 80.691)])
+
+    first, *rest = (
+        (features(ours[0, start : start + 512]) - features(theirs[0, start : start + 512])).abs()
+        for start in (0, 128, 256)
+    )
+    for part, wanted in (("transient", first), ("decay", torch.stack(rest).mean(dim=0))):
+        values = [found[f"{part}_{name}"] for name in ("loudness", "centroid", "flatness")]
+        torch.testing.assert_close(torch.cat(values), wanted, rtol=1e-5, atol=0)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])

@@ -6,6 +6,7 @@ import json
 import re
 import shutil
 from pathlib import Path
+from urllib.parse import unquote
 
 import numpy as np
 import pytest
@@ -14,7 +15,6 @@ import torch
 from matplotlib.image import imread
 
 from multipath.applications.audio.files import write_audio
-from multipath.applications.cli.main import main
 from multipath.applications.matching.train import run
 from multipath.applications.reports.page import plot_curves, write_comparison
 from multipath.applications.reports.runs import interval, read_run, read_runs, sections
@@ -23,6 +23,7 @@ from multipath.applications.resynthesis.run import run_resynthesis
 from multipath.applications.resynthesis.settings import ResynthesisSettings
 from multipath.applications.runs.files import write_csv, write_json
 from multipath.errors import InputError
+from tests.applications.command import call, refused
 from tests.applications.tiny import TINY
 
 pytestmark = pytest.mark.slow  # they train, search or start processes
@@ -31,14 +32,9 @@ pytestmark = pytest.mark.slow  # they train, search or start processes
 def make_match(folder, loss="mss", seed=0, errors=(300.0, 200.0), finished=True, **settings):
     """A run of match, as its folder would be, without the training."""
     folder.mkdir(parents=True)
-    synth = settings.pop("synth", "slow-slow")
-    scattering = settings.pop("scattering", {"J": 5})
-    config = {
-        "seed": seed,
-        "task": {"name": "chirplet", "synth": synth, "scattering": scattering},
-        "objective": {"loss": loss},
-        "training": settings,
-    }
+    task = {"name": "chirplet", "synth": "slow-slow", "scattering": {"J": 5}}
+    task |= {name: settings.pop(name) for name in task if name in settings}
+    config = {"seed": seed, "task": task, "objective": {"loss": loss}, "training": settings}
     write_json(folder / "config.json", config)
     rows = [
         {"step": 10 * (i + 1), "loss": 1.0, "theta": error, "AM": error, "FM": error}
@@ -86,12 +82,8 @@ def test_runs_are_grouped_by_everything_but_the_seed(tmp_path):
     found = sections(read_runs(folders))
     assert [section.task for section in found] == ["chirplet slow-slow", "chirplet fast-fast"]
     groups = found[0].groups
-    assert [[run.name for run in group.runs] for group in groups] == [
-        ["a", "b"],
-        ["c"],
-        ["d"],
-        ["f"],
-    ]
+    names = [[run.name for run in group.runs] for group in groups]
+    assert names == [["a", "b"], ["c"], ["d"], ["f"]]
     assert groups[1].label == "mss, scattering.J=5, learning_rate=0.1"
     assert groups[2].label.startswith("scrapl")
     assert groups[0].errors["AM"] == interval([200.0, 220.0])
@@ -101,9 +93,10 @@ def test_runs_are_grouped_by_everything_but_the_seed(tmp_path):
     assert groups[2].errors["theta"].count == 1
 
 
-def make_drums(folder, rows, finished=True):
+def make_drums(folder, rows, finished=True, data=None):
     """A run that matched recordings: there is no theta to judge it by."""
-    config = {"seed": 0, "task": {"name": "tr808", "alignment": "meso"}, "objective": {}}
+    task = {"name": "tr808", "alignment": "meso", "data": data}
+    config = {"seed": 0, "task": task, "objective": {}}
     write_json(folder / "config.json", config)
     write_csv(folder / "metrics.csv", [{"step": 5 * i, **row} for i, row in enumerate(rows, 1)])
     if finished:
@@ -196,12 +189,11 @@ def real(tmp_path_factory):
 
 
 def test_the_page_of_real_runs(real, tmp_path, capsys):
-    folders = sorted(folder for folder in real.iterdir())
+    folders = sorted(real.iterdir())
     out = tmp_path / "pages" / "all.html"
-    with pytest.raises(SystemExit) as ended:
-        main(["report", *map(str, folders), "--out", str(out)])
-    assert not ended.value.code
-    assert f"report: {out}" in capsys.readouterr().out.replace("\n", "")
+    code, output, _ = call(capsys, "report", *folders, "--out", out)
+    assert code == 0
+    assert f"report: {out}" in output.replace("\n", "")
     page = out.read_text()
     assert page.index("Resynthesis: tone.wav") > 0
     assert page.index(f"Sound matching: {TINY.task.title}") > 0
@@ -210,10 +202,7 @@ def test_the_page_of_real_runs(real, tmp_path, capsys):
     # a link to each run's own report, and nothing else outside of the page
     links = re.findall(r'(?:src|href)="(?!data:)([^"]+)"', page)
     assert len(links) == 4
-    for link in links:
-        assert (
-            out.parent / link.replace("%3C", "<").replace("%3E", ">").replace("%20", " ")
-        ).is_file()
+    assert all((out.parent / unquote(link)).is_file() for link in links)
     sounds = embedded(page, "audio/wav")
     # targets once, and what each run made of them; another seed has other targets
     assert len(sounds) == (1 + 2) + (2 + 2) * (1 + 1)
@@ -301,10 +290,7 @@ def test_drums_are_a_task_in_common_if_the_recordings_are_the_same(tmp_path):
     }
     for name, (data, sources) in made.items():
         (tmp_path / name).mkdir()
-        make_drums(tmp_path / name, [{"mss": 4.0}])
-        config = json.loads((tmp_path / name / "config.json").read_text())
-        config["task"]["data"] = data
-        write_json(tmp_path / name / "config.json", config)
+        make_drums(tmp_path / name, [{"mss": 4.0}], data=data)
         if sources:
             write_json(tmp_path / name / "sources.json", sources)
     found = sections(read_runs([tmp_path / name for name in made]))
@@ -315,14 +301,6 @@ def test_drums_are_a_task_in_common_if_the_recordings_are_the_same(tmp_path):
 
 
 # What cannot be compared
-
-
-def refuse(tmp_path, change, message):
-    folder = make_match(tmp_path / "run")
-    make_draws(folder, [1, 2])
-    change(folder)
-    with pytest.raises(InputError, match=message):
-        read_run(folder)
 
 
 @pytest.mark.parametrize(
@@ -342,7 +320,11 @@ def refuse(tmp_path, change, message):
     ],
 )
 def test_damaged_runs_are_refused(tmp_path, name, content, message):
-    refuse(tmp_path, lambda folder: (folder / name).write_text(content), message)
+    folder = make_match(tmp_path / "run")
+    make_draws(folder, [1, 2])
+    (folder / name).write_text(content)
+    with pytest.raises(InputError, match=message):
+        read_run(folder)
 
 
 @pytest.mark.parametrize(
@@ -359,12 +341,7 @@ def test_folders_refused_in_one_line(tmp_path, capsys, monkeypatch, names, messa
         make_match(tmp_path / name)
     (tmp_path / "empty").mkdir()
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(SystemExit) as ended:
-        main(["report", *names])
-    error = capsys.readouterr().err
-    assert ended.value.code == 2
-    assert re.search(message, error)
-    assert error.count("\n") == 1
+    assert re.search(message, refused(capsys, "report", *names))
     assert not Path("comparison.html").exists()
 
 

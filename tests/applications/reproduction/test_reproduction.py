@@ -372,7 +372,7 @@ def test_a_run_is_done_once_and_continued(tmp_path):
 
 
 def test_a_run_draws_from_what_theta_importance_found(tmp_path):
-    from multipath.applications.runs.draws_csv import read_draws
+    from multipath.applications.runs.files import read_draws
     from multipath.importance import load_probabilities
 
     plan = tiny_plan(tmp_path, seeds=1, only=("scrapl-theta",), steps=4, channels=(4,))

@@ -3,7 +3,6 @@
 import json
 import re
 import shutil
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,15 +12,13 @@ import torch
 from multipath.applications.audio.files import read_audio, write_audio
 from multipath.applications.audio.spectrograms import plot_spectrograms
 from multipath.applications.cli import resynthesize as resynthesize_command
-from multipath.applications.cli.main import main
 from multipath.applications.distance.compare import default_transform
-from multipath.applications.resynthesis import run as resynthesis_run
 from multipath.applications.resynthesis.run import plot_descent, run_resynthesis
 from multipath.applications.resynthesis.search import Resynthesis, make_start, resynthesize
 from multipath.applications.resynthesis.settings import ResynthesisSettings
-from multipath.applications.runs.draws_csv import read_draws
-from multipath.applications.runs.files import read_csv
+from multipath.applications.runs.files import read_csv, read_draws
 from multipath.errors import ConfigurationError, InputError
+from tests.applications.command import call, refused
 
 pytestmark = pytest.mark.slow  # they train, search or start processes
 
@@ -122,13 +119,13 @@ def test_a_restored_search_goes_on_to_the_last_bit():
 
 
 def test_seeds_and_starts():
-    one = resynthesize(TONE, RATE, transform="scattering1d", J=5, steps=5)
-    again = resynthesize(TONE, RATE, transform="scattering1d", J=5, steps=5)
-    other = resynthesize(TONE, RATE, transform="scattering1d", J=5, steps=5, seed=1)
-    assert torch.equal(one, again)
-    assert not torch.allclose(one, other, atol=1e-2)
-    loud = resynthesize(10 * TONE, RATE, transform="scattering1d", J=5, steps=5)
-    assert torch.allclose(loud, 10 * one, rtol=1e-2, atol=1e-3)
+    def found(tone=TONE, **seed):
+        return resynthesize(tone, RATE, transform="scattering1d", J=5, steps=5, **seed)
+
+    one = found()
+    assert torch.equal(one, found())
+    assert not torch.allclose(one, found(seed=1), atol=1e-2)
+    assert torch.allclose(found(10 * TONE), 10 * one, rtol=1e-2, atol=1e-3)
     white = make_start("noise", TONE, torch.Generator().manual_seed(0))
     assert float(white.square().mean() / TONE.square().mean()) == pytest.approx(1, abs=0.15)
 
@@ -210,37 +207,16 @@ def test_sounds_share_a_gain_and_browsers_play_them(finished):
     assert float(sound.norm()) == pytest.approx(float(gain * search.signal.norm()), rel=0.06)
 
 
-def interrupt(at):
-    def progress(step, relative):
-        if step == at:
-            raise KeyboardInterrupt
-
-    return progress
-
-
-def test_an_interrupted_run_is_readable_and_goes_on_as_if_nothing_had_happened(tmp_path, finished):
-    whole, summary = finished
-    with pytest.raises(KeyboardInterrupt):
-        run_resynthesis(TONE, settings(), tmp_path, progress=interrupt(12))
-    assert len(read_csv(tmp_path / "metrics.csv")) == 3
-    assert read_audio(tmp_path / "resynthesis.wav")[1] == 8192
-    found = run_resynthesis(TONE, settings(), tmp_path, resume=True)
-    assert found["distance"] == summary["distance"]
-    assert (tmp_path / "metrics.csv").read_text() == (whole / "metrics.csv").read_text()
-
-
-def test_interrupted_before_the_first_checkpoint(tmp_path, finished):
-    with pytest.raises(KeyboardInterrupt):
-        run_resynthesis(TONE, settings(), tmp_path, progress=interrupt(1))
-    found = run_resynthesis(TONE, settings(), tmp_path, resume=True)
-    assert found["distance"] == finished[1]["distance"]
-
-
 @pytest.fixture(scope="module")
 def interrupted(tmp_path_factory):
     folder = tmp_path_factory.mktemp("interrupted") / "run"
+
+    def interrupt(step, relative):
+        if step == 12:
+            raise KeyboardInterrupt
+
     with pytest.raises(KeyboardInterrupt):
-        run_resynthesis(TONE, settings(), folder, progress=interrupt(12))
+        run_resynthesis(TONE, settings(), folder, progress=interrupt)
     return folder
 
 
@@ -249,10 +225,8 @@ def interrupted(tmp_path_factory):
     [
         lambda search: search.update(rows=[]),
         lambda search: search.update(rows=[{"step": 5}]),
-        lambda search: search.update(rows=5),
         lambda search: search.update(missing=search["missing"][:-1]),
         lambda search: search.update(kept=search["kept"][:1]),
-        lambda search: search.update(moving=None),
         lambda search: search["optimizer"]["state"][0].update(exp_avg=torch.zeros(1)),
         lambda search: search["optimizer"].clear(),
         lambda search: search["draws"].update(counts=torch.zeros(3)),
@@ -260,7 +234,7 @@ def interrupted(tmp_path_factory):
     ],
 )
 def test_an_intact_checkpoint_of_other_content_is_damaged(interrupted, tmp_path, change):
-    folder = Path(shutil.copytree(interrupted, tmp_path / "run"))
+    folder = shutil.copytree(interrupted, tmp_path / "run")
     state = torch.load(folder / "checkpoint.pt")
     change(state["search"])
     torch.save(state, folder / "checkpoint.pt")
@@ -270,52 +244,12 @@ def test_an_intact_checkpoint_of_other_content_is_damaged(interrupted, tmp_path,
     assert {file.name: file.read_bytes() for file in folder.iterdir()} == before
 
 
-@pytest.mark.parametrize("content", [{"a": 1}, [1], None])
-def test_anything_else_as_a_checkpoint_is_damaged(interrupted, tmp_path, content):
-    folder = Path(shutil.copytree(interrupted, tmp_path / "run"))
-    torch.save(content, folder / "checkpoint.pt")
-    with pytest.raises(InputError, match=r"checkpoint\.pt is damaged; start again with --over"):
-        run_resynthesis(TONE, settings(), folder, resume=True)
-
-
-def test_a_full_disk_leaves_what_was_there(tmp_path, monkeypatch):
-    write, written = resynthesis_run.write_csv, []
-
-    def fill_up(file, rows):
-        write(file, rows)
-        written.append(file)
-        if len(written) == 2:
-            raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(resynthesis_run, "write_csv", fill_up)
-    with pytest.raises(OSError, match="No space left"):
-        run_resynthesis(TONE, settings(), tmp_path)
-    monkeypatch.undo()
-    assert read_audio(tmp_path / "resynthesis.wav")[1] == 8192
-    assert torch.load(tmp_path / "checkpoint.pt")["search"]["rows"][-1]["step"] == 5
-    assert run_resynthesis(TONE, settings(), tmp_path, resume=True)["steps"] == 20
-
-
-def test_folders_refused(tmp_path, finished):
-    whole, _ = finished
-    with pytest.raises(ConfigurationError, match="holds a finished run"):
-        run_resynthesis(TONE, settings(), whole)
-    with pytest.raises(ConfigurationError, match="nothing to resume"):
-        run_resynthesis(TONE, settings(), tmp_path, resume=True)
-    with pytest.raises(ConfigurationError, match="exclude each other"):
-        run_resynthesis(TONE, settings(), tmp_path, resume=True, overwrite=True)
-    with pytest.raises(KeyboardInterrupt):
-        run_resynthesis(TONE, settings(), tmp_path, progress=interrupt(7))
-    with pytest.raises(ConfigurationError, match="holds an unfinished run"):
-        run_resynthesis(TONE, settings(), tmp_path)
+def test_a_search_goes_on_with_its_own_settings_and_recording_alone(interrupted, tmp_path):
+    folder = shutil.copytree(interrupted, tmp_path / "run")
     with pytest.raises(ConfigurationError, match="other settings: J was 5, is 6; T was 16, is 32"):
-        run_resynthesis(TONE, settings(J=6), tmp_path, resume=True)
+        run_resynthesis(TONE, settings(J=6), folder, resume=True)
     with pytest.raises(ConfigurationError, match=r"other settings: recording was \w+, is \w+$"):
-        run_resynthesis(noise(), settings(), tmp_path, resume=True)
-    (tmp_path / "checkpoint.pt").write_bytes(b"PK")
-    with pytest.raises(InputError, match=r"checkpoint.pt is damaged; start again with --overwrite"):
-        run_resynthesis(TONE, settings(), tmp_path, resume=True)
-    assert run_resynthesis(TONE, settings(), tmp_path, overwrite=True)["steps"] == 20
+        run_resynthesis(-TONE, settings(), folder, resume=True)
 
 
 def test_plots():
@@ -347,17 +281,9 @@ def recordings(tmp_path_factory):
     write_audio(folder / "late.wav", torch.cat([0 * TONE, TONE]), RATE)
     write_audio(folder / "nan.wav", torch.full((1024,), torch.nan), RATE)
     write_audio(folder / "long.wav", TONE.repeat(200), 16000)
-    (folder / "text.wav").write_text("no sound")
     stereo = torch.stack([TONE, 0 * TONE], dim=1).numpy()
     soundfile.write(folder / "stereo.wav", stereo, RATE, subtype="FLOAT")
     return folder
-
-
-def call(capsys, *arguments):
-    with pytest.raises(SystemExit) as ended:
-        main(["resynthesize", *map(str, arguments)])
-    out, err = capsys.readouterr()
-    return ended.value.code or 0, out, err
 
 
 QUICK = "--transform=scattering1d", "--J=5", "--steps=4", "--interval=2"
@@ -365,7 +291,9 @@ QUICK = "--transform=scattering1d", "--J=5", "--steps=4", "--interval=2"
 
 def test_command(recordings, tmp_path, capsys):
     out = tmp_path / "run"
-    code, output, _ = call(capsys, recordings / "stereo.wav", *QUICK, "--out", out, "--draws=4")
+    code, output, _ = call(
+        capsys, "resynthesize", recordings / "stereo.wav", *QUICK, "--out", out, "--draws=4"
+    )
     assert code == 0
     assert "note: 2 channels are mixed down to their mean" in output
     assert f"report: {out / 'report.html'}" in output
@@ -377,7 +305,7 @@ def test_command(recordings, tmp_path, capsys):
 
 def test_command_cuts_and_resamples(recordings, tmp_path, capsys):
     code, output, _ = call(
-        capsys, recordings / "late.wav", *QUICK, "--out", tmp_path / "run",
+        capsys, "resynthesize", recordings / "late.wav", *QUICK, "--out", tmp_path / "run",
         "--offset=0.5", "--duration=0.4", "--sample-rate=4096",
     )  # fmt: skip
     assert code == 0
@@ -386,10 +314,10 @@ def test_command_cuts_and_resamples(recordings, tmp_path, capsys):
     assert config["n_samples"] == 2 * round(0.4 * RATE)
 
 
-@pytest.mark.parametrize("duration", ["inf", "1e308", "99"])
+@pytest.mark.parametrize("duration", ["inf", "99"])
 def test_a_recording_is_no_longer_than_it_is(recordings, tmp_path, capsys, duration):
     code, _, _ = call(
-        capsys, recordings / "tone.wav", *QUICK, "--out", tmp_path / "run",
+        capsys, "resynthesize", recordings / "tone.wav", *QUICK, "--out", tmp_path / "run",
         f"--duration={duration}", f"--seed={2**63 - 1}",
     )  # fmt: skip
     assert code == 0
@@ -402,43 +330,33 @@ def test_long_recordings_are_heard_at_a_lower_rate_or_refused(recordings, capsys
     assert rate("a.wav", "jtfs", longest, 44100) == 44100
     assert rate("a.wav", "jtfs", longest + 1, 44100) == 32000
     assert rate("a.wav", "jtfs", 4 * 44100, 44100) == 16000
-    code, _, error = call(capsys, recordings / "long.wav")
-    assert code == 2
-    assert "12.8 s is too long for jtfs: more than 8.19 s at 8000 Hz take" in error
-    assert "--duration" in error
+    line = refused(capsys, "resynthesize", recordings / "long.wav")
+    assert re.search("12.8 s is too long for jtfs: more than 8.19 s at 8000 Hz .*--duration", line)
 
 
 @pytest.mark.parametrize(
     ("name", "options", "message"),
     [
         ("missing.wav", [], "missing.wav: there is no such file"),
-        ("text.wav", [], "text.wav: this is not a readable recording"),
         ("silent.wav", [], "silent.wav: the recording is silent"),
         ("late.wav", ["--duration=0.5"], "late.wav: the recording is silent"),
         ("nan.wav", [], "nan.wav: expected finite samples, got 1024 NaN"),
         ("short.wav", [], "a recording of 100 samples is too short for jtfs"),
         ("tone.wav", ["--offset=2"], "lasts 0.5 s: nothing is left after --offset 2"),
         ("tone.wav", ["--offset=inf"], "lasts 0.5 s: nothing is left after --offset inf"),
-        ("tone.wav", ["--offset=1e308"], "lasts 0.5 s: nothing is left after --offset 1e+308"),
-        ("tone.wav", ["--seed=-1"], "seed must lie in [0, 2**63), got -1"),
         ("tone.wav", ["--seed=9223372036854775808"], "seed must lie in [0, 2**63), got 92233"),
         ("tone.wav", ["--offset=-1"], "offset must not be negative"),
         ("tone.wav", ["--duration=0"], "duration must be positive, got 0.0 and 0.0"),
         ("tone.wav", ["--J=14"], "got T=8192 for 1024 samples; use a smaller T"),
         ("tone.wav", ["--J=0"], "J and Q must be"),
-        ("tone.wav", ["--steps=0"], "steps must be at least 1"),
         ("tone.wav", ["--resume"], "nothing to resume"),
         ("tone.wav", ["--sample-rate=-5"], "a sample rate must be a whole number of Hz from 1 to"),
-        ("tone.wav", ["--sample-rate=0"], "a sample rate must be a whole number of Hz from 1 to"),
-        ("tone.wav", ["--sample-rate=1999999973"], "from 1 to 1000000, got 1999999973"),
     ],
 )
 def test_command_refuses_in_one_line(recordings, tmp_path, capsys, name, options, message):
-    code, _, error = call(capsys, recordings / name, *options, "--out", tmp_path / "run")
-    assert code == 2
-    assert message in error
-    assert error.count("\n") == 1
-    assert not (tmp_path / "run").exists()
+    out = tmp_path / "run"
+    assert message in refused(capsys, "resynthesize", recordings / name, *options, "--out", out)
+    assert not out.exists()
 
 
 def test_command_interrupted(recordings, tmp_path, capsys, monkeypatch):
@@ -449,16 +367,12 @@ def test_command_interrupted(recordings, tmp_path, capsys, monkeypatch):
         if self.step == 4:
             raise KeyboardInterrupt
 
-    arguments = recordings / "tone.wav", *QUICK, "--out", tmp_path / "run"
+    run = "resynthesize", recordings / "tone.wav", *QUICK, "--out", tmp_path / "run"
     monkeypatch.setattr(Resynthesis, "advance", interrupted)
-    code, _, error = call(capsys, *arguments)
+    code, _, error = call(capsys, *run)
     monkeypatch.undo()
     assert code == 130
     assert "--resume goes on" in error
-    code, _, error = call(capsys, *arguments, "--resume", "--seed=3")
-    assert code == 2
-    assert "cannot resume" in error
-    assert "seed was 0, is 3" in error
+    assert "other settings: seed was 0, is 3" in refused(capsys, *run, "--resume", "--seed=3")
     moved = shutil.copy(recordings / "tone.wav", tmp_path / "moved.wav")
-    code, _, _ = call(capsys, moved, *arguments[1:], "--resume")
-    assert code == 0
+    assert call(capsys, run[0], moved, *run[2:], "--resume")[0] == 0

@@ -1,4 +1,4 @@
-"""The TR-808 synthesizer: each of its parts in closed form, gradients, seeds and shifts."""
+"""The TR-808 synthesizer: each of its parts in closed form, seeds and shifts."""
 
 import math
 
@@ -8,7 +8,7 @@ import torch
 from scipy.signal import lfilter
 
 from multipath.applications.synths.tr808 import TR808Synth
-from multipath.errors import ConfigurationError, InputError
+from multipath.errors import ConfigurationError
 
 RATE = 44100.0
 QUIET = -400.0  # dB
@@ -28,10 +28,6 @@ def render(synth: TR808Synth, noise: torch.Tensor | float = 0.0, **changes) -> t
     values = {**DRUM, **changes}
     parameters = torch.tensor([[values[name] for name in synth.parameter_names]]).double()
     return torch.atanh(synth.render(parameters, torch.as_tensor(noise).double()))[0]
-
-
-def undelayed(*seeds: int) -> torch.Tensor:
-    return torch.tensor([[seed, 0] for seed in seeds])
 
 
 def random_theta(count: int) -> torch.Tensor:
@@ -72,17 +68,6 @@ def test_envelopes_rise_in_a_millisecond_and_fall_by_60_db_in_the_decay_time(dec
     assert envelope[44 + round(decay * 22000)].item() == pytest.approx(10**-1.5, rel=1e-6)
 
 
-@pytest.mark.parametrize("name", ["decay_1", "decay_2"])
-def test_each_sine_has_a_decay_of_its_own(name):
-    synth, number = make_synth(), name[-1]
-    long = render(synth, **{f"gain_{number}": 0.0, name: 1.0})
-    short = render(synth, **{f"gain_{number}": 0.0, name: 0.02})
-    late = slice(44 + 882, 44 + 882 + 441)  # 20 to 30 ms after the attack
-    time = torch.arange(late.start, late.stop).double() / RATE - 1e-3
-    ratio = 10 ** (-3 * time * (1 / 0.02 - 1 / 1.0))
-    torch.testing.assert_close(short[late], long[late] * ratio, rtol=1e-6, atol=1e-9)
-
-
 @pytest.mark.parametrize("gain", ["gain_1", "gain_2", "noise_gain"])
 def test_gains_are_in_decibels_and_parts_add_up(gain):
     synth, noise = make_synth(2000), 0.1 * torch.ones(2000)
@@ -120,35 +105,18 @@ def test_noise_decays_and_then_passes_the_filter():
 def test_parameters_span_their_ranges_linearly():
     synth = make_synth()
     low, high = synth.physical(torch.tensor([[0.0], [1.0]], dtype=torch.float64).expand(2, 14))
-    ranges = {
-        name: (bottom, top, unit)
-        for name, bottom, top, unit in zip(
-            synth.parameter_names, low.tolist(), high.tolist(), synth.parameter_units, strict=True
-        )
-    }
-    assert ranges["frequency_1"] == ranges["frequency_2"] == pytest.approx((20, 2000, "Hz"))
-    assert ranges["bend_1"] == ranges["bend_2"] == pytest.approx((-1, 2, "ratio"))
-    for name in ("bend_decay", "decay_1", "decay_2", "noise_decay"):
-        assert ranges[name] == pytest.approx((0.01, 2, "s"))
-    assert ranges["noise_cutoff"] == pytest.approx((20, 0.45 * RATE, "Hz"))
-    assert ranges["noise_Q"] == pytest.approx((0.5, 10, "ratio"))
-    for name in ("gain_1", "gain_2", "noise_gain"):
-        assert ranges[name] == pytest.approx((-60, 6, "dB"))
-    assert ranges["drive"] == pytest.approx((-24, 24, "dB"))
+    found = zip(low.tolist(), high.tolist(), synth.parameter_units, strict=True)
+    frequency, bend = (20, 2000, "Hz"), (-1, 2, "ratio")
+    decay, gain = (0.01, 2, "s"), (-60, 6, "dB")
+    wanted = {
+        "frequency_1": frequency, "bend_1": bend, "frequency_2": frequency, "bend_2": bend,
+        "bend_decay": decay, "decay_1": decay, "decay_2": decay, "noise_decay": decay,
+        "noise_cutoff": (20, 0.45 * RATE, "Hz"), "noise_Q": (0.5, 10, "ratio"),
+        "gain_1": gain, "gain_2": gain, "noise_gain": gain, "drive": (-24, 24, "dB"),
+    }  # fmt: skip
+    assert dict(zip(synth.parameter_names, map(pytest.approx, found), strict=True)) == wanted
     middle = synth.physical(torch.full((14,), 0.5, dtype=torch.float64))
     torch.testing.assert_close(middle, (low + high) / 2)
-
-
-def test_gradients_equal_finite_differences():
-    synth = make_synth(600)
-    theta = (0.02 + 0.3 * random_theta(2)).requires_grad_()  # loud enough, not yet saturated
-    probe = torch.randn(2, 600, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
-
-    def projections(theta):
-        return (synth(theta, torch.tensor([[1, 0], [2, 0]])) * probe).sum(dim=1)
-
-    assert torch.autograd.gradcheck(projections, (theta,), eps=1e-7, rtol=1e-4)
-    assert torch.autograd.gradgradcheck(projections, (theta,), eps=1e-7, rtol=1e-3)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
@@ -170,21 +138,12 @@ def test_single_precision_is_close_to_double():
     assert (found - wanted).norm() < 2e-3 * wanted.norm()
 
 
-def test_a_seed_decides_the_noise_whatever_else_is_in_the_batch():
-    synth, theta = make_synth(1000), random_theta(3)
-    together = synth(theta, undelayed(5, 9, 5))
-    torch.testing.assert_close(together[1:2], synth(theta[1:2], undelayed(9)))
-    same = synth(theta[[0, 0]], undelayed(5, 5))
-    assert same[0].equal(same[1])
-    other = synth(theta[[0, 0]], undelayed(5, 6))
-    assert not torch.allclose(other[0], other[1])
-    assert synth(theta).equal(synth(theta, undelayed(0, 0, 0)))  # no nuisance: seed 0
-
-
-def test_rendering_leaves_the_global_generator_alone():
-    before = torch.get_rng_state()
-    make_synth(100)(random_theta(2), undelayed(1, 2))
-    assert torch.get_rng_state().equal(before)
+def test_a_seed_decides_the_noise():
+    synth, theta = make_synth(1000), random_theta(1).expand(3, 14)
+    first, same, other = synth(theta, torch.tensor([[5, 0], [5, 0], [6, 0]]))
+    assert first.equal(same)
+    assert not torch.allclose(first, other)
+    assert synth(theta).equal(synth(theta, torch.zeros(3, 2, dtype=torch.int64)))
 
 
 def test_shift_delays_the_drum():
@@ -196,26 +155,8 @@ def test_shift_delays_the_drum():
     assert moved[1, :-3].equal(still[1, 3:])
 
 
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        ((torch.zeros(2, 13),), r"theta must have shape \(batch, 14\), got \(2, 13\)"),
-        ((torch.zeros(14),), r"theta must have shape \(batch, 14\), got \(14,\)"),
-        ((torch.zeros(2, 14), torch.tensor([1, 2])), r"for each of the 2 drums.*got shape \(2,\)"),
-        ((torch.zeros(2, 14), torch.zeros(2, 2)), r"integers of shape \(2, 2\), got.*float32"),
-    ],
-)
-def test_bad_input(arguments, message):
-    with pytest.raises(InputError, match=message):
-        TR808Synth(n_samples=100)(*arguments)
-
-
 def test_bad_settings():
     with pytest.raises(ConfigurationError, match="sample rate must be at least 12000 Hz, got 8000"):
         TR808Synth(sample_rate=8000.0)
     with pytest.raises(ConfigurationError, match="n_samples must be positive, got 0"):
         TR808Synth(n_samples=0)
-
-
-def test_print_tells_the_size():
-    assert "14 parameters, 100 samples at 44100 Hz" in repr(TR808Synth(n_samples=100))
