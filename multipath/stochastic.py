@@ -166,9 +166,9 @@ class StochasticLoss(nn.Module):
 
         :math:`e_p` the mean norm of the targets on path p (:class:`~multipath.samplers.Energy`),
         with weights :math:`w_p / (k \pi_p)`, so that the estimate is unbiased. The paths share
-        their work and take one backward, any optimizer will do, and none keeps memory per path. In
-        equal time, on three problems, no scheme that it was compared with trained better
-        (:doc:`/choosing_sampler`), except that ``power=0.5`` did slightly better on one of them.
+        their work and take one backward, any optimizer will do, and none keeps memory per path. On
+        three problems, no alternative trained better in equal time (:doc:`/choosing_sampler`),
+        except that ``power=0.5`` did slightly better on one of them.
 
         With ``power`` a > 0 the loss itself is balanced first (:class:`~multipath.BalancedLoss`):
         each path is divided by its size to that power, so that quiet ones count for more, up to
@@ -218,9 +218,9 @@ class StochasticLoss(nn.Module):
     def sampler(self) -> Sampler:
         """The sampler that chooses the paths, bound to the weights that the loss has now.
 
-        A loss may restore weights at any time, also after the state of the sampler was loaded:
-        a module loads before its children. So this looks, which costs nothing while they are as
-        they were.
+        A loss may restore weights at any time, also after the state of the sampler was loaded,
+        since a module loads before its children. The weights are therefore compared on each access,
+        which is free while they are unchanged.
         """
         weights = self.loss.path_weights
         if weights is not self._weights:
@@ -335,7 +335,7 @@ class StochasticLoss(nn.Module):
         if not self._warned and not bool(finite.all()):
             self._warned = True
             logger.warning(
-                "%s of path %d came as %s: not remembered (further ones are dropped silently). "
+                "%s of path %d was %s and is ignored (further ones are dropped silently). "
                 "With mixed precision an overflow now and then is normal",
                 kind,
                 int(indices[~finite][0]),
@@ -446,7 +446,7 @@ class StochasticLoss(nn.Module):
         name = type(optimizer).__name__
         if self._linked() is not optimizer:
             raise DrawError(
-                f"{name}.step(): the criterion has since been linked to another optimizer; a "
+                f"{name}.step(): redraw_after has since been called with another optimizer; a "
                 "criterion serves one optimizer, make one criterion for each"
             )
         if self._pending is None:

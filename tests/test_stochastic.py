@@ -307,7 +307,7 @@ def test_the_optimizer_linked_last_owns_the_draws(batch):
     first = PAdam([x], criterion, lr=0.1)
     PAdamKept = PAdam([x], criterion, lr=0.1)
     criterion(*batch).backward()
-    with pytest.raises(DrawError, match="linked to another optimizer"):
+    with pytest.raises(DrawError, match="called with another optimizer"):
         first.step()
     PAdamKept.step()
 

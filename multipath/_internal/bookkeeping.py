@@ -9,7 +9,7 @@ from torch import Tensor
 
 
 def bookkept(values: Any) -> Tensor:
-    """Numbers of any kind in float64 on the CPU, apart from any graph, in memory of their own.
+    """Copy numbers of any kind to float64 on the CPU, detached from the graph.
 
     A tensor is moved before it is converted, since not every device has float64.
 

@@ -12,7 +12,7 @@ from multipath.draws import Draw
 
 
 def backward_number() -> int:
-    """The number of the backward pass that is running, or -1: a forward inside repeats another."""
+    """The ID of the running backward pass, or -1: a forward inside one repeats an earlier one."""
     return torch._C._current_graph_task_id()
 
 

@@ -19,7 +19,7 @@ HEADER = 8
 
 
 def pack(state: dict[str, Any]) -> Tensor:
-    """Plain values and tensors as one uint8 tensor on the CPU.
+    """Serialise plain values and tensors into one uint8 tensor on the CPU.
 
     Safetensors, averages of state dictionaries and distributed checkpoints take tensors only.
     """
@@ -40,7 +40,7 @@ def unpack(packed: Any, owner: object, names: set[str]) -> dict[str, Any]:
         names: The names that the state must have, and no others.
 
     Raises:
-        InputError: If that is no state, or a damaged one.
+        InputError: If it is not a packed state, or a damaged one.
     """
     name = type(owner).__name__
     if not (isinstance(packed, Tensor) and packed.dtype == torch.uint8 and packed.ndim == 1):

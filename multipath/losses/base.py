@@ -170,9 +170,9 @@ class PathDecomposedLoss(nn.Module, ABC):
         """The mean over some of the paths, with their weights; only these are ever evaluated.
 
         Args:
-            paths: The paths to keep: keys or indices, in the order that the new loss shall have
-                them; a function that says of a path whether to keep it; or what
-                :meth:`PathTable.filter <multipath.PathTable.filter>` returned.
+            paths: The paths to keep: keys or indices, in the order wanted; a function that says of
+                a path whether to keep it; or what :meth:`PathTable.filter
+                <multipath.PathTable.filter>` returned.
 
         Returns:
             A loss whose paths are those, see :class:`SubsetLoss`.

@@ -22,7 +22,7 @@ Distance = Literal["squared", "absolute"] | Callable[[Tensor], Tensor]
 
 
 class FeatureLayers(PathDecomposedLoss):
-    r"""What a network hears or sees in two signals, compared layer by layer; a path is a layer.
+    r"""What a network extracts from two signals, compared layer by layer; a path is a layer.
 
     .. math:: L_l(x, y) = \frac{1}{|S_l|} \sum_{s \in S_l} \sum_c
         \big(\hat f_l(x)_{cs} - \hat f_l(y)_{cs}\big)^2, \qquad

@@ -20,7 +20,7 @@ Numbers = Mapping[str, float] | Sequence[float] | Tensor
 class TermLoss(PathDecomposedLoss):
     r"""A weighted sum of named terms :math:`L = \sum_p w_p L_p`; a path is a term.
 
-    For losses that somebody wrote as a sum: the residuals of a physics-informed network, the tasks
+    For losses written as a sum: the residuals of a physics-informed network, the tasks
     of a multi-task network. Each term is called as ``term(input, target)`` and returns one value
     for each item, shape (batch,), or a scalar, which then stands for every item: its mean over the
     batch is itself. The terms drawn in a step are computed and the others are not, so that terms of

@@ -102,7 +102,7 @@ class PathwiseOptimizer(Optimizer):
         return {}
 
     def add_param_group(self, param_group: dict[str, Any]) -> None:
-        """Add parameters, whose time begins now.
+        """Add parameters, with a fresh step count.
 
         Raises:
             ConfigurationError: If a hyperparameter is out of range or a parameter is complex.

@@ -58,7 +58,7 @@ class Sampler(ABC):
         Raises:
             ConfigurationError: If the sampler already serves a loss with other paths or weights:
                 its law follows them, and that loss would be estimated by the wrong one. Equal ones
-                are welcome, as for a copy of the sampler.
+            are accepted, as for a copy of the sampler.
         """
         n_paths = len(paths)
         if self.n_paths not in (None, n_paths):
@@ -80,7 +80,7 @@ class Sampler(ABC):
         self._active = None if bool(positive.all()) else positive.nonzero().flatten()
 
     def rebind(self, paths: PathTable, weights: Tensor | None = None) -> None:
-        """Bind anew, on purpose: the same loss has got other weights, as from a checkpoint.
+        """Rebind after the weights of the same loss have changed, as from a checkpoint.
 
         What the sampler has learned is kept.
 

@@ -94,7 +94,7 @@ class Reshuffle(Sampler):
 
     def state_dict(self) -> dict[str, Tensor]:
         """The part of the permutation that is still to be dealt."""
-        left = torch.full((self._known_paths,), -1, dtype=torch.int64, device="cpu")
+        left = torch.full((self.n_paths or 0,), -1, dtype=torch.int64, device="cpu")
         still = self._permutation[self._dealt :]
         left[: len(still)] = still  # always of one size, as some ways of saving want it
         return {"left": left}

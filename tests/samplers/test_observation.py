@@ -114,7 +114,7 @@ def test_an_overflow_is_dropped_and_said_once(caplog):
         for _ in range(30):
             criterion(*batch())
     assert [record.levelname for record in caplog.records] == ["WARNING"]
-    assert "gradient_norms of path 1 came as inf" in caplog.text
+    assert "gradient_norms of path 1 was inf" in caplog.text
     assert sampler.state_dict()["estimates"].isnan().tolist() == [False, True, False]
     assert torch.isfinite(sampler.probabilities).all()
 
