@@ -1,4 +1,4 @@
-"""Train with a loss that is a mean over many paths at the price of a few of them."""
+"""Train with a loss that is a mean over many paths for the price of a few of them."""
 
 from importlib import import_module
 from typing import TYPE_CHECKING

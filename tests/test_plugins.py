@@ -62,7 +62,7 @@ def test_everything_that_we_ship_is_announced_with_its_tests(ours):
         assert announced == set(module.__all__) - abstract
     losses = {plugin.name for plugin in ours if plugin.kind == "losses"}
     assert losses >= {name for name in multipath.__all__ if name.endswith("Loss")} - {
-        "GroupedLoss",  # made by a method, as is the next
+        "GroupedLoss",  # made by a method
         "SubsetLoss",
         "PathDecomposedLoss",
         "StochasticLoss",

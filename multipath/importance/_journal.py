@@ -91,7 +91,7 @@ class Journal:
                 stream.truncate(len(content) - len(torn))
 
 
-def discard(path: Path) -> None:
+def discard_journal(path: Path) -> None:
     """Remove a journal, the files of all ranks included.
 
     Raises:

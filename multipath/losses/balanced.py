@@ -95,8 +95,8 @@ class BalancedLoss(PathDecomposedLoss):
             loss: The loss to balance. Zero must stand for silence in it.
             batches: Target tensors, batch first; one tensor is one batch. A few dozen examples are
                 enough.
-            power: See the class.
-            floor: See the class.
+            power: a, from 0 (mean over paths) to 1 (every path counts equally).
+            floor: f, the fraction of the loudest path below which paths count as silent.
 
         Raises:
             InputError: If there is no batch, one that is not a tensor, or one with NaN.

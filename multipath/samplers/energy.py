@@ -92,7 +92,7 @@ class Energy(LearnedSampler):
 
         Args:
             decay: Of each path's moving average, in [0, 1).
-            **options: See the class.
+            **options: ``floor``, ``threshold``, ``power``, ``replacement`` and ``every``.
 
         Example:
             >>> from multipath import StochasticLoss
@@ -116,16 +116,16 @@ class Energy(LearnedSampler):
         power: float = 1.0,
         replacement: bool = True,
     ) -> Energy:
-        """Measure the energies on batches of targets.
+        r"""Measure the energies on batches of targets.
 
         Args:
             loss: The loss that will be sampled; its ``target_norms`` is what is averaged.
             batches: Target tensors, batch first; one tensor is one batch. A few dozen examples are
                 enough.
-            floor: See the class.
-            threshold: See the class.
-            power: See the class.
-            replacement: See the class.
+            floor: f in [0, 1], the share of the probability spread evenly.
+            threshold: Paths below this fraction of the largest energy are never drawn.
+            power: :math:`\gamma \ge 0`, as in the class.
+            replacement: Independent draws, or k distinct paths.
 
         Raises:
             InputError: If there is no batch, or one that is not a tensor of finite numbers.

@@ -37,7 +37,7 @@ def make_app(words: Sequence[str] = ()) -> App:
     """
     app = App(
         name="multipath",
-        help="Train with a loss that is a mean over many paths at the price of a few of them.",
+        help="Train with a loss that is a mean over many paths for the price of a few of them.",
         help_format="plaintext",
         version=f"multipath {__version__}",
         default_parameter=Parameter(negative_bool=(), negative_iterable=()),

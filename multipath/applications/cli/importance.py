@@ -16,7 +16,7 @@ from multipath.applications.matching.config import MatchConfig
 from multipath.applications.runs.files import write_figure
 from multipath.applications.runs.folders import check_place
 from multipath.errors import ConfigurationError, MultipathError
-from multipath.importance._journal import discard
+from multipath.importance import discard_journal
 from multipath.importance.theta import Method
 
 if TYPE_CHECKING:
@@ -64,7 +64,7 @@ def importance(
                 f"{result_file} exists; choose another file (--out), or replace it with --overwrite"
             )
         if restart:
-            discard(journal_file)
+            discard_journal(journal_file)
 
     with _processes() as rank:
         _first_rank(rank, prepare)
@@ -95,7 +95,7 @@ def importance(
                 inside = config.task.inside(result.paths)
                 write_figure(plot, result.plot(inside=inside, title=config.task.title), dpi=150)
             if journal is None:  # only now that all is written
-                discard(journal_file)
+                discard_journal(journal_file)
             _show(config, result)
             print(f"probabilities: {result_file}")
             if plot is not None:
