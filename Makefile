@@ -22,7 +22,8 @@ $(STAMP): pyproject.toml constraints.txt
 	@touch $@
 
 demo: $(STAMP)  ## Train sound matching with four losses and compare them (minutes)
-	$(BIN)/python -m multipath.applications.cli.demo
+	$(BIN)/multipath reproduce demo --jobs 2 --out runs/demo
+	$(BIN)/multipath report runs/demo/runs/* --out runs/demo/report.html
 
 quick: $(STAMP)  ## The quick tests of the package, without those of the repository around it
 	$(TEST_ENVIRONMENT) $(BIN)/python -m pytest -n 2 -q -m "not project and not slow" tests

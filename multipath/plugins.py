@@ -23,7 +23,7 @@ import logging
 from collections.abc import Iterator
 from dataclasses import dataclass
 from difflib import get_close_matches
-from importlib.metadata import Distribution, EntryPoint, distributions
+from importlib.metadata import EntryPoint, distributions
 from typing import Any
 
 from .errors import ConfigurationError
@@ -174,15 +174,9 @@ def _every() -> Iterator[Plugin]:
         except Exception as error:  # a file that somebody wrote by hand
             logger.warning("the entry points of %s cannot be read: %s", owner, error)
             continue
-        yield from _announced(distribution, owner, entries)
-
-
-def _announced(
-    distribution: Distribution, owner: str, entries: list[EntryPoint]
-) -> Iterator[Plugin]:
-    tests = {entry.name: entry.value for entry in entries if entry.group == _TESTS}
-    for entry in entries:
-        group, _, kind = entry.group.partition(".")
-        if group == "multipath" and kind in KINDS:
-            version = distribution.metadata["Version"] or "?"
-            yield Plugin(kind, entry.name, entry.value, owner, version, tests.get(entry.name))
+        tests = {entry.name: entry.value for entry in entries if entry.group == _TESTS}
+        for entry in entries:
+            group, _, kind = entry.group.partition(".")
+            if group == "multipath" and kind in KINDS:
+                version = distribution.metadata["Version"] or "?"
+                yield Plugin(kind, entry.name, entry.value, owner, version, tests.get(entry.name))

@@ -2,6 +2,7 @@
 
 import dataclasses
 
+from lightning.pytorch import Callback
 from torch import Tensor
 
 from multipath.applications.matching.presets import preset
@@ -41,6 +42,19 @@ def use_tiny_presets(monkeypatch):
         groups = {field.name: getattr(config, field.name) for field in dataclasses.fields(Preset)}
         presets = {**kind.presets(), "quick": Preset(**groups)}
         monkeypatch.setattr(kind, "presets", lambda presets=presets: presets)
+
+
+class StopAt(Callback):
+    """Ctrl-C after some steps; counts the steps it saw."""
+
+    def __init__(self, step: int | None = None) -> None:
+        self.step = step
+        self.seen: list[int] = []
+
+    def on_train_batch_end(self, trainer, *_) -> None:
+        self.seen.append(trainer.global_step)
+        if trainer.global_step == self.step:
+            raise KeyboardInterrupt
 
 
 def make_embedding():

@@ -23,21 +23,12 @@ OF_TABLE, OF_COLUMN = 4, 3
 """Characters that a table takes beside what is in its first column, and in each of the others."""
 
 
-def make_progress_bar() -> ProgressBar:
-    """A bar with steps, time left, and a field ``error`` for the latest error."""
-    return ProgressBar(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeRemainingColumn(),
-        TextColumn("{task.fields[error]}"),
-        console=Console(stderr=True),
-    )
-
-
 @contextmanager
 def show_progress(
-    title: str, steps: int, folder: Path, text: Callable[[float], str] | None = None
+    title: str,
+    steps: int,
+    folder: Path,
+    text: Callable[[float], str] = lambda error: f"error {number(error)}",
 ) -> Iterator[Progress]:
     """Show a bar on stderr from the first step on, and say how to go on after an interruption.
 
@@ -45,7 +36,7 @@ def show_progress(
         title: Before the bar.
         steps: When it is full.
         folder: That of the run.
-        text: Tells the latest error. Default: :func:`error_text`.
+        text: Tells the latest error. Default: per mille, or small and without a unit.
 
     Yields:
         The function that moves the bar.
@@ -53,13 +44,19 @@ def show_progress(
     Raises:
         SystemExit: With status 130, if interrupted.
     """
-    bar = make_progress_bar()
+    bar = ProgressBar(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[error]}"),
+        console=Console(stderr=True),
+    )
     task = bar.add_task(title, total=steps, error="")
-    tell = text or error_text
 
     def move(done: int, error: float | None) -> None:
         bar.start()
-        bar.update(task, completed=done, error="" if error is None else tell(error))
+        bar.update(task, completed=done, error="" if error is None else text(error))
 
     try:
         yield move
@@ -71,16 +68,6 @@ def show_progress(
     finally:
         if bar.live.is_started:
             bar.stop()
-
-
-def error_text(error: float | None) -> str:
-    """The latest error, for a progress bar: per mille, or small and without a unit.
-
-    Example:
-        >>> error_text(123.4), error_text(1.234)
-        ('error 123', 'error 1.23')
-    """
-    return "" if error is None else f"error {number(error)}"
 
 
 def show_summary(summary: Mapping[str, Any], folder: Path) -> None:

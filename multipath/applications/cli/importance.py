@@ -5,12 +5,11 @@ from __future__ import annotations
 import os
 import re
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 from multipath._internal.tables import aligned
 from multipath.applications.matching.config import MatchConfig
@@ -51,9 +50,24 @@ def importance(
         restart: Discard what the journal holds.
         overwrite: Replace an earlier result.
     """
+    name = re.sub(r"[^\w.-]+", "-", f"{config.task.title} {config.preset} {config.seed}")
+    result_file = out or Path("runs") / f"importance-{name}.pt"
+    journal_file = journal or result_file.with_name(f"{result_file.name}.journal")
+    files = {"--out": result_file, "--journal": journal_file}
+    if plot is not None:
+        files["--plot"] = plot
+
+    def prepare() -> None:
+        _check(files)
+        if result_file.exists() and not overwrite:
+            raise ConfigurationError(
+                f"{result_file} exists; choose another file (--out), or replace it with --overwrite"
+            )
+        if restart:
+            discard_journal(journal_file)
+
     with _processes() as rank:
-        files = Files(out, plot, journal).named(config)
-        _first_rank(rank, lambda: files.prepare(restart=restart, overwrite=overwrite))
+        _first_rank(rank, prepare)
         from multipath.applications.matching.importance import measure
 
         try:
@@ -63,7 +77,7 @@ def importance(
                 batch=batch,
                 method=method,
                 tolerance=tolerance,
-                journal=files.journal,
+                journal=journal_file,
                 progress=rank == 0,
             )
         except KeyboardInterrupt:
@@ -76,60 +90,34 @@ def importance(
                 raise
             raise SystemExit(2) from None
         if rank == 0:
-            _finish(config, result, files, keep_journal=journal is not None)
+            result.save(result_file)
+            if plot is not None:
+                inside = config.task.inside(result.paths)
+                write_figure(plot, result.plot(inside=inside, title=config.task.title), dpi=150)
+            if journal is None:  # only now that all is written
+                discard_journal(journal_file)
+            _show(config, result)
+            print(f"probabilities: {result_file}")
+            if plot is not None:
+                print(f"plot: {plot}")
 
 
-@dataclass(frozen=True)
-class Files:
-    """What a command writes.
+def _check(files: Mapping[str, Path]) -> None:
+    """Refuse what cannot be written, before the long work."""
+    if len({file.resolve() for file in files.values()}) < len(files):
+        given = ", ".join(f"{option} {file}" for option, file in files.items())
+        raise ConfigurationError(f"expected different files, got {given}; rename one of them")
+    for option, file in files.items():
+        if file.is_dir():
+            raise ConfigurationError(f"{file} is a folder; name a file ({option})")
+        check_place(file.parent, option)
+    if "--plot" in files:
+        from multipath.applications.distance.plot import check_plot_file
 
-    Args:
-        out: The result.
-        plot: The plot, if any.
-        journal: What is done so far. Default: beside the result until that is there.
-    """
-
-    out: Path | None
-    plot: Path | None
-    journal: Path | None
-
-    def named(self, config: MatchConfig) -> Files:
-        """The same files, with names for the result and the journal."""
-        name = re.sub(r"[^\w.-]+", "-", f"{config.task.title} {config.preset} {config.seed}")
-        out = self.out or Path("runs") / f"importance-{name}.pt"
-        return Files(out, self.plot, self.journal or out.with_name(f"{out.name}.journal"))
-
-    def prepare(self, *, restart: bool, overwrite: bool) -> None:
-        """Refuse what cannot be written, before the long work, and discard what is not wanted."""
-        options = {"--out": self.out, "--plot": self.plot, "--journal": self.journal}
-        files = {option: file for option, file in options.items() if file is not None}
-        if len({file.resolve() for file in files.values()}) < len(files):
-            given = ", ".join(f"{option} {file}" for option, file in files.items())
-            raise ConfigurationError(f"expected different files, got {given}; rename one of them")
-        for option, file in files.items():
-            if file.is_dir():
-                raise ConfigurationError(f"{file} is a folder; name a file ({option})")
-            check_place(file.parent, option)
-        if self.plot is not None:
-            from multipath.applications.distance.plot import check_plot_file
-
-            check_plot_file(self.plot)
-        if self.out is not None and self.out.exists() and not overwrite:
-            raise ConfigurationError(
-                f"{self.out} exists; choose another file (--out), or replace it with --overwrite"
-            )
-        if restart and self.journal is not None:
-            discard_journal(self.journal)
+        check_plot_file(files["--plot"])
 
 
-def _finish(config: MatchConfig, result: ThetaImportance, files: Files, keep_journal: bool) -> None:
-    out = cast(Path, files.out)
-    result.save(out)
-    if files.plot is not None:
-        figure = result.plot(inside=config.task.inside(result.paths), title=config.task.title)
-        write_figure(files.plot, figure, dpi=150)
-    if not keep_journal:  # only now that all is written
-        discard_journal(cast(Path, files.journal))
+def _show(config: MatchConfig, result: ThetaImportance) -> None:
     print(result)
     settings = result.settings
     measured = f"examples: {settings['examples']}, batches: {settings['batches']}"
@@ -138,9 +126,6 @@ def _finish(config: MatchConfig, result: ThetaImportance, files: Files, keep_jou
     print(f"method: {settings['method']}, {measured}")
     if shares := _shares(config, result):
         print(shares)
-    print(f"probabilities: {out}")
-    if files.plot is not None:
-        print(f"plot: {files.plot}")
 
 
 def _shares(config: MatchConfig, result: ThetaImportance) -> str:

@@ -9,6 +9,8 @@ from collections.abc import Sequence
 from io import TextIOWrapper
 from typing import NoReturn
 
+from multipath.errors import MultipathError
+
 INSTALL = "pip install 'multipath-loss[applications]'"
 EXTRAS = {
     *("cyclopts", "docstring_parser", "jinja2", "lightning", "matplotlib", "nnAudio", "rich"),
@@ -51,9 +53,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         if (error.name or "").split(".")[0] not in EXTRAS:
             raise
         _exit(2, f"this command needs {error.name}, which is not installed: {INSTALL}")
-    except Exception as error:
-        if not _is_users(error):
-            raise
+    except (MultipathError, OSError) as error:
         _exit(2, _explain(error))
 
 
@@ -82,13 +82,6 @@ def _refuse_empty(given: Sequence[str]) -> None:
             f"expected a value after {before}, got empty text (a variable that is not set?); give "
             "one, or leave it out",
         )
-
-
-def _is_users(error: Exception) -> bool:
-    """Whether the user can do something about it: a setting, a file."""
-    from multipath.errors import MultipathError
-
-    return isinstance(error, MultipathError | OSError)
 
 
 def _explain(error: Exception) -> str:

@@ -11,10 +11,10 @@ from multipath.errors import ConfigurationError
 
 
 def reproduce(
-    table: str,
+    table: Literal["table1", "table2", "table3", "table4", "table5", "figure1", "demo"],
     /,
     *,
-    scale: str = "quick",
+    scale: Literal["quick", "paper"] = "quick",
     seeds: int | None = None,
     out: Path | None = None,
     cluster: Literal["local", "slurm"] = "local",
@@ -27,7 +27,7 @@ def reproduce(
     """Make a table or figure of the paper again, run by run; the same command goes on.
 
     Args:
-        table: One of table1, table2, table3, table4, table5 and figure1.
+        table: What to make.
         scale: quick (for a CPU) or paper (for a GPU).
         seeds: Runs of each method. Default: 3, or as published.
         out: Folder. Default: reproduction/SCALE; tables share runs.
@@ -38,11 +38,11 @@ def reproduce(
         data: Folder of drum recordings, for table4.
         cluster_option: NAME=VALUE of submitit, such as slurm_partition=gpu; may be repeated.
     """
-    from multipath.applications.reproduction.grid import find_table
+    from multipath.applications.reproduction.grid import TABLES
     from multipath.applications.reproduction.plan import make_plan
     from multipath.applications.reproduction.queue import LocalProcesses, Slurm, visible_gpus
 
-    chosen = find_table(table, scale)
+    chosen = TABLES[table]
     if data is not None and table != "table4":
         raise ConfigurationError("--data is for table4 alone; leave it out")
     if jobs is not None and jobs < 1:

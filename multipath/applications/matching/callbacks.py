@@ -1,4 +1,4 @@
-"""What happens around the training steps: history, progress, reproducible dropout."""
+"""What happens around the training steps: history, checkpoints, counts of draws."""
 
 from __future__ import annotations
 
@@ -14,8 +14,6 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 
 from multipath.applications.runs.files import write_csv, write_tensors
 from multipath.integrations.lightning import DrawCounter
-
-from .tasks.data import seeded
 
 Progress = Callable[[int, float | None], None]
 """Called after each step with the number of steps done and the latest error, if any."""
@@ -80,44 +78,6 @@ class History(Callback):
         """Carry on."""
         self.rows = list(state_dict["rows"])
         self.durations = list(state_dict["durations"])
-
-
-class ReportProgress(Callback):
-    """Tells a function how far the training is.
-
-    Args:
-        report: The function.
-        history: Where the latest error stands.
-        column: Which of its columns that is.
-    """
-
-    def __init__(self, report: Progress, history: History, column: str = "theta") -> None:
-        self.report = report
-        self.history = history
-        self.column = column
-
-    def on_train_batch_end(self, trainer: Trainer, *_: Any) -> None:
-        """Report."""
-        rows = self.history.rows
-        self.report(trainer.global_step, rows[-1][self.column] if rows else None)
-
-
-class SeededSteps(Callback):
-    """Seeds torch's global generator before each step, so that dropout is a function of the step.
-
-    A resumed run then repeats what an uninterrupted one would have done. For use where the global
-    generator's state is put back afterwards.
-
-    Args:
-        seed: Seed of the run.
-    """
-
-    def __init__(self, seed: int) -> None:
-        self.seed = seed
-
-    def on_train_batch_start(self, trainer: Trainer, *_: Any) -> None:
-        """Seed."""
-        torch.manual_seed(seeded(self.seed, "step", trainer.global_step).initial_seed())
 
 
 class WholeCheckpoints(TorchCheckpointIO):

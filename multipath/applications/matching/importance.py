@@ -28,7 +28,6 @@ def measure(
     batch: int | None = None,
     method: Method = "eigenvalue",
     tolerance: float | None = None,
-    items_at_once: int = 4,
     journal: str | PathLike[str] | None = None,
     progress: bool = False,
 ) -> ThetaImportance:
@@ -46,7 +45,6 @@ def measure(
             the batches. Default: the batch size of the training.
         method: How paths are measured, see :func:`~multipath.importance.theta_importance`.
         tolerance: Largest relative residual of an eigenvalue.
-        items_at_once: How many pairs of a path and an example are worked on together.
         journal: File that keeps what is done, so that an interrupted measurement goes on.
         progress: Show progress bars.
 
@@ -63,12 +61,10 @@ def measure(
         (('AM', 'FM'), 2, 'chirplet fast-moderate')
     """
     count = published_examples(config) if examples is None else examples
-    size = min(config.training.batch_size if batch is None else batch, count)
-    if size < 1:
-        raise ConfigurationError(
-            f"examples and batch must be at least 1, got {count} and "
-            f"{config.training.batch_size if batch is None else batch}"
-        )
+    size = config.training.batch_size if batch is None else batch
+    if min(count, size) < 1:
+        raise ConfigurationError(f"examples and batch must be at least 1, got {count} and {size}")
+    size = min(size, count)
     task = config.task
     with torch.random.fork_rng(range(torch.cuda.device_count())):
         torch.manual_seed(seeded(config.seed, "weights").initial_seed())
@@ -89,7 +85,6 @@ def measure(
         batches,
         method=method,
         tolerance=tolerance,
-        items_at_once=items_at_once,
         seed=config.seed,
         journal=journal,
         progress=progress,

@@ -79,7 +79,11 @@ class SoundMatching(LightningModule):
         """The sounds of targets, rendered if they are not recordings: (batch, n_samples)."""
         if targets.sounds is not None:
             return targets.sounds
-        return self.synth(*self._known(targets))
+        if targets.theta is None or targets.nuisance is None:
+            raise InputError(
+                "targets need sounds, or theta and nuisance to render them from; these have neither"
+            )
+        return self.synth(targets.theta, targets.nuisance)
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """The loss of one batch."""
@@ -107,7 +111,10 @@ class SoundMatching(LightningModule):
         """Optimizer and learning rate schedule of the run."""
         training = self.config.training
         optimizer = self.objective.optimizer(
-            self.encoder.parameters(), self.criterion, training.learning_rate, training.weight_decay
+            self.encoder.parameters(),
+            self.criterion,
+            lr=training.learning_rate,
+            weight_decay=training.weight_decay,
         )
         schedule, steps = SCHEDULES[training.schedule], training.steps
         scheduler = LambdaLR(optimizer, lambda step: schedule(step / steps))
@@ -154,11 +161,3 @@ class SoundMatching(LightningModule):
                 return
             yield self.sounds(batch.targets)
             left -= batch.targets.size
-
-    @staticmethod
-    def _known(targets: Targets) -> tuple[Tensor, Tensor]:
-        if targets.theta is None or targets.nuisance is None:
-            raise InputError(
-                "targets need sounds, or theta and nuisance to render them from; these have neither"
-            )
-        return targets.theta, targets.nuisance

@@ -51,10 +51,6 @@ class LossContext:
         return self.settings.loss.partition(":")[2]
 
 
-MakeOptimizer = Callable[[Iterable[nn.Parameter], nn.Module, float, float], Optimizer]
-"""From weights, criterion, learning rate and weight decay."""
-
-
 def adamw(
     weights: Iterable[nn.Parameter], criterion: nn.Module, lr: float, weight_decay: float
 ) -> Optimizer:
@@ -65,20 +61,6 @@ def adamw(
     return optimizer
 
 
-def padam(
-    weights: Iterable[nn.Parameter], criterion: nn.Module, lr: float, weight_decay: float
-) -> Optimizer:
-    """P-Adam, for a criterion that draws."""
-    return PAdam(weights, _drawing(criterion), lr=lr, weight_decay=weight_decay)
-
-
-def psaga(
-    weights: Iterable[nn.Parameter], criterion: nn.Module, lr: float, weight_decay: float
-) -> Optimizer:
-    """P-Adam and P-SAGA, for a criterion that draws."""
-    return PSAGA(weights, _drawing(criterion), lr=lr, weight_decay=weight_decay)
-
-
 @dataclass(frozen=True)
 class Objective:
     """One row of :data:`LOSSES`.
@@ -86,7 +68,7 @@ class Objective:
     Args:
         description: One line that says what it is.
         build: Makes the criterion: called with what the model made and what it should have made.
-        optimizer: Makes the optimizer.
+        optimizer: Makes the optimizer: called with weights, criterion, ``lr`` and ``weight_decay``.
         takes_probabilities: Whether it draws from probabilities, if given some.
         supervised: Whether it compares parameters and not sounds.
         argument: What has to follow the name and a colon, e.g. ``MODULE:FUNCTION``.
@@ -94,7 +76,7 @@ class Objective:
 
     description: str
     build: Callable[[LossContext], nn.Module]
-    optimizer: MakeOptimizer = adamw
+    optimizer: Callable[..., Optimizer] = adamw
     takes_probabilities: bool = False
     supervised: bool = False
     argument: str = ""
@@ -115,21 +97,17 @@ def one_path(context: LossContext) -> StochasticLoss:
     return StochasticLoss(loss, sampler, reweight=context.settings.reweight, generator=context.seed)
 
 
-def energy_draws(context: LossContext) -> StochasticLoss:
-    """Several scattering paths per step, loud ones more often, unbiased."""
-    return _energy_draws(context, scattering_loss(context.task))
-
-
 def plugin_draws(context: LossContext) -> PathDecomposedLoss | StochasticLoss:
     """A loss that another package announces: energy draws, or all of it if it has few paths."""
     task = context.task
     loss = make_plugin_loss(context.argument, task.n_samples, task.sample_rate)
     if len(loss.paths) <= context.settings.n_draws:
         return loss
-    return _energy_draws(context, loss)
+    return energy_draws(context, loss)
 
 
-def _energy_draws(context: LossContext, loss: PathDecomposedLoss) -> StochasticLoss:
+def energy_draws(context: LossContext, loss: PathDecomposedLoss) -> StochasticLoss:
+    """Several paths per step, loud ones more often, unbiased."""
     return StochasticLoss.for_training(
         loss,
         context.target_sounds(),
@@ -180,11 +158,14 @@ def _fitting(sizes: Sequence[int], context: LossContext) -> Sequence[int]:
 
 LOSSES: dict[str, Objective] = {
     "scrapl": Objective(
-        "SCRAPL as published: one path per step, P-Adam and P-SAGA", one_path, psaga, True
+        "SCRAPL as published: one path per step, P-Adam and P-SAGA", one_path, PSAGA, True
     ),
-    "scrapl-padam": Objective("SCRAPL without P-SAGA", one_path, padam, True),
+    "scrapl-padam": Objective("SCRAPL without P-SAGA", one_path, PAdam, True),
     "scrapl-adam": Objective("SCRAPL without P-SAGA and P-Adam: AdamW", one_path, adamw, True),
-    "kpaths": Objective("8 energy draws per step, AdamW", energy_draws),
+    "kpaths": Objective(
+        "8 energy draws per step, AdamW",
+        lambda context: energy_draws(context, scattering_loss(context.task)),
+    ),
     "jtfs": Objective(
         "the full joint time-frequency scattering loss, AdamW",
         lambda context: scattering_loss(context.task),
@@ -255,11 +236,3 @@ def loss_names() -> list[str]:
         f"{name}:{objective.argument}" if objective.argument else name
         for name, objective in LOSSES.items()
     ]
-
-
-def _drawing(criterion: nn.Module) -> StochasticLoss:
-    if not isinstance(criterion, StochasticLoss):
-        raise ConfigurationError(
-            f"a path-wise optimizer needs a loss that draws paths, got {type(criterion).__name__}"
-        )
-    return criterion

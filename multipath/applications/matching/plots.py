@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 import torch
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from torch import Tensor
 
@@ -16,33 +15,22 @@ MIDDLE = 250.0
 
 
 def plot_convergence(
-    curves: Mapping[str, Sequence[Mapping[str, float]]],
-    *,
-    untrained: float | None = None,
-    column: str = "theta",
-    colors: Mapping[str, str] | None = None,
+    rows: Sequence[Mapping[str, float]], label: str, untrained: float, column: str = "theta"
 ) -> Figure:
-    """Validation error over steps, one line for each named list of ``metrics.csv`` rows.
-
-    Names that share a prefix up to the first slash share a colour and a legend entry.
+    """Validation error over steps.
 
     Args:
-        curves: Rows with ``step`` and ``column``.
-        untrained: Error at step 0, if known.
+        rows: Those of ``metrics.csv``, with ``step`` and ``column``.
+        label: Name of the curve.
+        untrained: Error at step 0.
         column: Which error.
-        colors: Colour of each prefix.
     """
-    figure, axes = _figure(6.4, 3.8)
-    seen: dict[str, str] = {}
-    for name, rows in curves.items():
-        prefix = name.split("/")[0]
-        label = None if prefix in seen else prefix
-        seen.setdefault(prefix, (colors or {}).get(prefix, f"C{len(seen)}"))
-        steps = [row["step"] for row in rows]
-        errors = [row[column] for row in rows]
-        if untrained is not None:
-            steps, errors = [0.0, *steps], [untrained, *errors]
-        axes.plot(steps, errors, color=seen[prefix], label=label, linewidth=1.6, alpha=0.85)
+    figure = Figure(figsize=(6.4, 3.8), layout="constrained")
+    axes = figure.add_subplot()
+    tidy(axes)
+    steps = [0.0, *(row["step"] for row in rows)]
+    errors = [untrained, *(row[column] for row in rows)]
+    axes.plot(steps, errors, label=label, linewidth=1.6, alpha=0.85)
     if column == "theta":
         axes.axhline(MIDDLE, color=FAINT, linewidth=1, linestyle=":", label="always the middle")
     axes.set_xlabel("step")
@@ -107,10 +95,3 @@ def plot_pairs(targets: Tensor, reconstructions: Tensor) -> Figure:
             if row == 0:
                 axes.set_title(f"#{column}", fontsize=9, color=INK)
     return figure
-
-
-def _figure(width: float, height: float) -> tuple[Figure, Axes]:
-    figure = Figure(figsize=(width, height), layout="constrained")
-    axes = figure.add_subplot()
-    tidy(axes)
-    return figure, axes

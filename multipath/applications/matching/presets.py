@@ -7,7 +7,7 @@ from typing import Any
 from multipath.errors import ConfigurationError
 
 from .config import MatchConfig
-from .settings import EncoderSettings, ObjectiveSettings
+from .settings import EncoderSettings, ObjectiveSettings, TrainingSettings
 from .tasks.base import ScatteringSettings
 from .tasks.find import find_task
 
@@ -21,6 +21,9 @@ QUICK_ENCODER = EncoderSettings(
 )
 PAPER_ENCODER = EncoderSettings(
     cqt_octaves=5, cqt_hop=256, channels=(128,) * 5, embedding=64, dropout=0.5
+)
+QUICK_TRAINING = TrainingSettings(
+    steps=600, batch_size=4, learning_rate=1e-3, schedule="cosine", validate_every=100
 )
 QUICK_SCATTERING = ScatteringSettings(J=10, Q=(8, 2), J_fr=3, Q_fr=2, T=1024, F=8)
 PAPER_SCATTERING = ScatteringSettings(J=12, Q=(8, 2), J_fr=3, Q_fr=2, T=4096, F=8)
@@ -48,13 +51,5 @@ def preset(name: str, task: str = "chirplet", **changes: Any) -> MatchConfig:
     presets = find_task(task).presets()
     if name not in presets:
         raise ConfigurationError(f"unknown preset {name!r}; choose one of {', '.join(presets)}")
-    chosen = presets[name]
-    config = MatchConfig(
-        preset=name,
-        seed=0,
-        task=chosen.task,
-        objective=chosen.objective,
-        encoder=chosen.encoder,
-        training=chosen.training,
-    )
+    config = MatchConfig(preset=name, seed=0, **vars(presets[name]))
     return config.changed(**{key: value for key, value in changes.items() if value is not None})

@@ -48,7 +48,7 @@ def write_report(
     headline = summary["headline"]
     figures = {
         "convergence.png": plot_convergence(
-            {summary["loss"]: rows}, untrained=summary["untrained_error"][headline], column=headline
+            rows, summary["loss"], summary["untrained_error"][headline], headline
         ),
         "pairs.png": plot_pairs(*(model.features(each) for each in sounds)),
     }

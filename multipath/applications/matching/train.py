@@ -8,13 +8,13 @@ import signal
 import threading
 import warnings
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import torch
 from lightning.pytorch import Callback, Trainer
-from lightning.pytorch.callbacks import ModelCheckpoint
+from lightning.pytorch.callbacks import LambdaCallback, ModelCheckpoint
 from lightning.pytorch.loggers import TensorBoardLogger
 from torch import Tensor
 
@@ -23,15 +23,9 @@ from multipath.applications.runs.environment import describe_environment
 from multipath.applications.runs.files import read_json, write_bytes, write_json, write_tensors
 from multipath.applications.runs.folders import AFRESH, RunFolder, changed_files, folder_lock
 from multipath.errors import ConfigurationError, InputError
+from multipath.importance import ThetaImportance, load_probabilities
 
-from .callbacks import (
-    DrawHistogram,
-    History,
-    Progress,
-    ReportProgress,
-    SeededSteps,
-    WholeCheckpoints,
-)
+from .callbacks import DrawHistogram, History, Progress, WholeCheckpoints
 from .config import MatchConfig
 from .module import SoundMatching
 from .report import write_report
@@ -102,9 +96,21 @@ def run(
             if going_on:
                 files.restore(model)
             history = History(files.metrics)
-            own: list[Callback] = [SeededSteps(config.seed), history, DrawHistogram(files.draws)]
-            if progress is not None:
-                own.append(ReportProgress(progress, history, model.evaluation.headline))
+
+            def seed_step(trainer: Trainer, *_: Any) -> None:
+                """Dropout is a function of the step: a resumed run repeats an uninterrupted one."""
+                torch.manual_seed(seeded(config.seed, "step", trainer.global_step).initial_seed())
+
+            def report_progress(trainer: Trainer, *_: Any) -> None:
+                if progress is not None:
+                    rows = history.rows
+                    latest = rows[-1][model.evaluation.headline] if rows else None
+                    progress(trainer.global_step, latest)
+
+            around = LambdaCallback(
+                on_train_batch_start=seed_step, on_train_batch_end=report_progress
+            )
+            own: list[Callback] = [history, DrawHistogram(files.draws), around]
             if checkpoints:
                 own.append(
                     ModelCheckpoint(
@@ -164,11 +170,13 @@ class MatchFolder(RunFolder):
         if config.objective.probabilities is None:
             return None
         if resume and self.probabilities.exists():
-            return read_probabilities(self.probabilities)
+            return load_probabilities(self.probabilities)
         file, title = config.objective.probabilities, config.task.title
-        if (made_for := measured_for(file)) not in (None, title):
-            log.warning("%s was measured for %s, but this run matches %s", file, made_for, title)
-        return read_probabilities(file)
+        with suppress(InputError):  # plain probabilities; what is wrong with others is told below
+            made = ThetaImportance.load(file).settings.get("task", title)
+            if made != title:
+                log.warning("%s was measured for %s, but this run matches %s", file, made, title)
+        return load_probabilities(file)
 
     def check_sources(self, fingerprint: dict[str, str]) -> None:
         """Refuse to go on when the files that the targets come from have changed."""
@@ -192,23 +200,6 @@ class MatchFolder(RunFolder):
             write_bytes(self.probabilities, content)
         if fingerprint:
             write_json(self.sources, fingerprint)
-
-
-def read_probabilities(file: Path | str) -> Tensor:
-    """The path probabilities of a file written by ``multipath importance``, shape (P,)."""
-    from multipath.importance import load_probabilities
-
-    return load_probabilities(file)
-
-
-def measured_for(file: Path | str) -> str | None:
-    """The task that a file of probabilities says it was measured for, if it does."""
-    from multipath.importance import ThetaImportance
-
-    try:
-        return ThetaImportance.load(file).settings.get("task")
-    except InputError:  # plain probabilities; what is wrong with others is told when they are read
-        return None
 
 
 def _fit(trainer: Trainer, model: SoundMatching, checkpoint: Path | None) -> None:

@@ -71,8 +71,8 @@ class Cnn14(nn.Module):
         if wavegram:
             self.pre_conv0 = nn.Conv1d(1, 64, 11, stride=5, padding=5, bias=False)
             self.pre_bn0 = nn.BatchNorm1d(64)
-            self.pre_block1, self.pre_block2 = _WaveBlock(64, 64), _WaveBlock(64, 128)
-            self.pre_block3, self.pre_block4 = _WaveBlock(128, 128), _Block(4, width)
+            self.pre_block1, self.pre_block2 = _Block(64, 64, True), _Block(64, 128, True)
+            self.pre_block3, self.pre_block4 = _Block(128, 128, True), _Block(4, width)
         self.wavegram = wavegram
         channels = [1] + [width * 2**exponent for exponent in range(6)]
         for number, (ins, outs) in enumerate(pairwise(channels), start=1):
@@ -193,30 +193,17 @@ class _LogMel(nn.Module):
 
 
 class _Block(nn.Module):
-    """Two convolutions, each normalised and rectified."""
+    """Two convolutions, each normalised and rectified; of waves, the second one is dilated."""
 
-    def __init__(self, ins: int, outs: int) -> None:
+    def __init__(self, ins: int, outs: int, waves: bool = False) -> None:
         super().__init__()
-        self.conv1 = nn.Conv2d(ins, outs, 3, padding=1, bias=False)
-        self.conv2 = nn.Conv2d(outs, outs, 3, padding=1, bias=False)
-        self.bn1, self.bn2 = nn.BatchNorm2d(outs), nn.BatchNorm2d(outs)
+        conv, norm = (nn.Conv1d, nn.BatchNorm1d) if waves else (nn.Conv2d, nn.BatchNorm2d)
+        apart = 2 if waves else 1
+        self.conv1 = conv(ins, outs, 3, padding=1, bias=False)
+        self.conv2 = conv(outs, outs, 3, padding=apart, dilation=apart, bias=False)
+        self.bn1, self.bn2 = norm(outs), norm(outs)
 
     def forward(self, x: Tensor) -> Tensor:
         """Same size, other channels."""
-        x = torch.relu(self.bn1(self.conv1(x)))
-        return torch.relu(self.bn2(self.conv2(x)))
-
-
-class _WaveBlock(nn.Module):
-    """Two convolutions along time alone, the second dilated."""
-
-    def __init__(self, ins: int, outs: int) -> None:
-        super().__init__()
-        self.conv1 = nn.Conv1d(ins, outs, 3, padding=1, bias=False)
-        self.conv2 = nn.Conv1d(outs, outs, 3, padding=2, dilation=2, bias=False)
-        self.bn1, self.bn2 = nn.BatchNorm1d(outs), nn.BatchNorm1d(outs)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Same length, other channels."""
         x = torch.relu(self.bn1(self.conv1(x)))
         return torch.relu(self.bn2(self.conv2(x)))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import signal
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -14,13 +13,13 @@ from multipath.applications.runs.files import read_json
 
 from .figures import write_figures
 from .plan import Job, Plan
-from .queue import Cluster, run_jobs
+from .queue import LocalProcesses, Slurm, run_jobs
 from .results import write_results
 
 __all__ = ["show_jobs"]
 
 
-def show_jobs(plan: Plan, cluster: Cluster, at_once: int) -> dict[str, str]:
+def show_jobs(plan: Plan, cluster: LocalProcesses | Slurm, at_once: int) -> dict[str, str]:
     """Run the jobs of a plan; rewrite its table with each that ends, its figures in the end.
 
     Args:
@@ -69,9 +68,6 @@ def show_jobs(plan: Plan, cluster: Cluster, at_once: int) -> dict[str, str]:
 @contextmanager
 def _stopped_as_by_hand() -> Iterator[None]:
     """A scheduler that ends this process stops its jobs too, like the terminal's interrupt."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
 
     def interrupt(*_: object) -> None:
         raise KeyboardInterrupt

@@ -23,22 +23,21 @@ def write_figures(plan: Plan) -> list[Path]:
 
     Nothing is written for what has no finished run.
     """
-    if plan.table.kind == "cost":
-        return []
+    figures: dict[str, Figure] = {}
     if plan.table.name == "figure1":
-        figures = {"figure1": plot_cost(plan)}
-    else:
-        figures = {
-            f"{plan.table.name}-{section.task}": plot_curves(section) for section in _tasks(plan)
-        }
-    files = []
-    for name, figure in figures.items():
-        if figure is None:
-            continue
-        file = plan.folder / f"{name}.png"
+        if figure := plot_cost(plan):
+            figures["figure1"] = figure
+    elif plan.table.kind == "match":
+        sections: dict[str, Section] = {}  # one for each task, with a group for each method
+        for row, jobs in plan.rows:
+            if runs := [read_run(job.target) for job in jobs if job.done]:
+                section = sections.setdefault(row.case, Section("match", row.case, [], []))
+                section.groups.append(Group(row.method, runs))
+        figures = {f"{plan.table.name}-{case}": plot_curves(s) for case, s in sections.items()}
+    files = {plan.folder / f"{name}.png": figure for name, figure in figures.items()}
+    for file, figure in files.items():
         write_figure(file, figure, dpi=150)
-        files.append(file)
-    return files
+    return list(files)
 
 
 def plot_cost(plan: Plan) -> Figure | None:
@@ -62,14 +61,3 @@ def plot_cost(plan: Plan) -> Figure | None:
     axes.set_ylabel("theta error (per mille)")
     axes.grid(color="#eeeeee")
     return figure
-
-
-def _tasks(plan: Plan) -> list[Section]:
-    """One section a task, one group a method."""
-    sections: dict[str, Section] = {}
-    for row, jobs in plan.rows:
-        runs = [read_run(job.target) for job in jobs if job.done]
-        if runs:
-            section = sections.setdefault(row.case, Section("match", row.case, [], []))
-            section.groups.append(Group(row.method, runs))
-    return list(sections.values())

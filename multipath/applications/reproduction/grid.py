@@ -12,10 +12,7 @@ from multipath.applications.matching.presets import preset
 from multipath.applications.synths.chirplet import CHIRPLETS
 from multipath.errors import ConfigurationError
 
-__all__ = ["BASELINE", "SCALES", "TABLES", "Column", "Row", "Table", "find_table"]
-
-SCALES = "quick", "paper"
-"""Names of presets."""
+__all__ = ["BASELINE", "TABLES", "Column", "Row", "Table"]
 
 
 @dataclass(frozen=True)
@@ -166,6 +163,7 @@ _ERRORS = (
     Column("density", "density"),
     Column("slope", "slope"),
 )
+_CHIRPLET_ERRORS = _ERRORS[0], Column("AM", "AM"), Column("FM", "FM")
 _SPEED = (
     Column("steps", "steps to < 100"),
     Column("variation", "total variation"),
@@ -206,12 +204,7 @@ TABLES: dict[str, Table] = {
                     "scrapl", "scrapl-theta", task="chirplet", label=synth, synth=synth
                 )
             ],
-            [
-                Column("theta", "theta (per mille)"),
-                Column("AM", "AM"),
-                Column("FM", "FM"),
-                *_SPEED,
-            ],
+            [*_CHIRPLET_ERRORS, *_SPEED],
         ),
         Table(
             "table4",
@@ -255,19 +248,12 @@ TABLES: dict[str, Table] = {
             _rows(*_BEST),
             [_ERRORS[0], _SPEED[-1]],
         ),
+        Table(
+            "demo",
+            "Four losses, chirplets",
+            _rows("kpaths", "scrapl", "mss-log", "ploss", task="chirplet"),
+            [*_CHIRPLET_ERRORS, Column("untrained", "untrained"), _SPEED[-1]],
+        ),
     )
 }
 """What can be reproduced, by name."""
-
-
-def find_table(name: str, scale: str) -> Table:
-    """The table of a name, checked for a scale.
-
-    Raises:
-        ConfigurationError: If there is no such table or scale.
-    """
-    if name not in TABLES:
-        raise ConfigurationError(f"unknown table {name!r}; choose one of {', '.join(TABLES)}")
-    if scale not in SCALES:
-        raise ConfigurationError(f"unknown scale {scale!r}; choose one of {', '.join(SCALES)}")
-    return TABLES[name]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -75,13 +75,8 @@ class Job:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, fit for JSON."""
-        return {
-            "name": self.name,
-            "kind": self.kind,
-            "target": str(self.target),
-            "config": json.loads(json.dumps(self.config)),
-            "needs": self.needs,
-        }
+        found: dict[str, Any] = json.loads(json.dumps(asdict(self), default=str))
+        return found
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Job:
@@ -152,26 +147,17 @@ def make_plan(
             config = row.config(preset, seed, data).changed(**(changes or {}))
             needs = None
             if row.importance and table.kind == "match":
-                first = importance.setdefault(row.case, _importance(folder, row, config))
-                needs = first.name
-                config = config.changed(probabilities=str(first.target))
-            jobs.append(_job(table, folder, row, config, needs))
+                needs = f"importance-{row.case}"
+                file = folder / "importance" / f"{needs}.pt"
+                importance.setdefault(row.case, Job(needs, "importance", file, config.to_dict()))
+                config = config.changed(probabilities=str(file))
+            name = f"{table.kind}-{row.case}-{row.method}-{seed}"
+            place = folder / ("costs" if table.kind == "cost" else "runs") / name
+            jobs.append(Job(name, table.kind, place, config.to_dict(), needs))
         rows.append((row, jobs))
     plan = Plan(table, scale, folder, rows, list(importance.values()))
     _check(plan.jobs)
     return plan
-
-
-def _importance(folder: Path, row: Row, config: MatchConfig) -> Job:
-    name = f"importance-{row.case}"
-    return Job(name, "importance", folder / "importance" / f"{name}.pt", config.to_dict())
-
-
-def _job(table: Table, folder: Path, row: Row, config: MatchConfig, needs: str | None) -> Job:
-    kind = "cost" if table.kind == "cost" else "match"
-    name = f"{kind}-{row.case}-{row.method}-{config.seed}"
-    place = folder / ("costs" if kind == "cost" else "runs") / name
-    return Job(name, kind, place, config.to_dict(), needs)
 
 
 def _check(jobs: Sequence[Job]) -> None:

@@ -19,7 +19,7 @@ from multipath.errors import ConfigurationError
 from .plan import Job
 from .work import do
 
-__all__ = ["Cluster", "Failure", "Handle", "LocalProcesses", "Slurm", "run_jobs", "visible_gpus"]
+__all__ = ["Handle", "LocalProcesses", "Slurm", "run_jobs", "visible_gpus"]
 
 GRACE = 20.0  # seconds for an interrupted run to leave its folder in order
 
@@ -35,17 +35,6 @@ class Handle(Protocol):
 
     def cancel(self) -> Any:
         """Stop it."""
-
-
-class Cluster(Protocol):
-    """What jobs are given to."""
-
-    def start(self, job: Job) -> Handle:
-        """Begin a job."""
-
-
-class Failure(Exception):
-    """Why a job ended without a result."""
 
 
 def visible_gpus() -> list[str]:
@@ -74,7 +63,9 @@ class LocalProcesses:
         file, log = (self.folder / f"{job.name}.{suffix}" for suffix in ("json", "log"))
         write_json(file, job.to_dict())
         settings = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS"), "1")
-        gpu = self._least_busy()
+        for busy in self.at_work.values():
+            busy[:] = [handle for handle in busy if not handle.done()]
+        gpu = min(self.at_work, key=lambda gpu: len(self.at_work[gpu]), default=None)
         if gpu is not None:
             settings["CUDA_VISIBLE_DEVICES"] = gpu
         with log.open("w") as stream:
@@ -91,11 +82,6 @@ class LocalProcesses:
             self.at_work[gpu].append(handle)
         return handle
 
-    def _least_busy(self) -> str | None:
-        for gpu, handles in self.at_work.items():
-            self.at_work[gpu] = [handle for handle in handles if not handle.done()]
-        return min(self.at_work, key=lambda gpu: len(self.at_work[gpu]), default=None)
-
 
 class _Process:
     def __init__(self, process: subprocess.Popen[bytes], log: Path) -> None:
@@ -109,7 +95,7 @@ class _Process:
         if self.process.wait():
             lines = self.log.read_text(errors="replace").strip().splitlines()
             reason = lines[-1] if lines else f"it ended with status {self.process.returncode}"
-            raise Failure(f"{reason} ({self.log})")
+            raise RuntimeError(f"{reason} ({self.log})")
 
     def cancel(self) -> None:
         if not self.done():
@@ -163,7 +149,7 @@ class Slurm:
 
 def run_jobs(
     jobs: Sequence[Job],
-    cluster: Cluster,
+    cluster: LocalProcesses | Slurm,
     *,
     at_once: int,
     ended: Callable[[Job, str], None],

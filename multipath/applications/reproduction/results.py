@@ -14,7 +14,7 @@ from multipath.errors import InputError
 
 from .grid import BASELINE, Column, Row, Table
 from .plan import REMEDY, Job, Plan
-from .published import published
+from .published import PUBLISHED, published
 
 __all__ = ["Line", "collect", "markdown", "write_results"]
 
@@ -84,6 +84,7 @@ def _numbers(job: Job, summary: Mapping[str, Any], table: Table) -> dict[str, An
     try:
         return {
             **summary[summary["errors"]],
+            "untrained": summary["untrained_error"][summary["headline"]],
             "steps": summary["steps_to_converge"],
             "variation": summary["total_variation"],
             "time": summary["seconds_per_step"],
@@ -117,11 +118,13 @@ def markdown(plan: Plan, lines: Sequence[Line]) -> str:
     """The table in Markdown, with the numbers of the paper in brackets."""
     table = plan.table
     head = ["method", "seeds", *(column.title for column in table.columns)]
+    # costs are those of the published signals at every scale
+    measured = "One evaluation at a time." if table.kind == "cost" else f"Scale `{plan.scale}`."
     text = [
         f"# {table.title}",
         "",
-        f"{_measured(plan)} Means over seeds with 95 % intervals (Student's t); in brackets "
-        "the numbers of the paper.",
+        f"{measured} Means over seeds with 95 % intervals (Student's t)"
+        + ("; in brackets the numbers of the paper." if table.name in PUBLISHED else "."),
         "",
         _line(head),
         _line(["---"] * 2 + ["---:"] * len(table.columns)),
@@ -136,11 +139,6 @@ def markdown(plan: Plan, lines: Sequence[Line]) -> str:
             text.append(_line([line.row.name, *(f"{v:g}" for v in line.settings.values())]))
     text += ["", *(f"Measured with {each}." for each in _everywhere(lines))]
     return "\n".join(text) + "\n"
-
-
-def _measured(plan: Plan) -> str:
-    # costs are those of the published signals at every scale
-    return "One evaluation at a time." if plan.table.kind == "cost" else f"Scale `{plan.scale}`."
 
 
 def _everywhere(lines: Sequence[Line]) -> list[str]:

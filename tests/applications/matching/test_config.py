@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import json
-from dataclasses import fields
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -12,38 +9,8 @@ from hypothesis import strategies as st
 from multipath.applications.matching.config import MatchConfig
 from multipath.applications.matching.presets import preset
 from multipath.applications.matching.tasks.evaluation import steps_to_converge, total_variation
-from multipath.applications.matching.tasks.find import find_task
-from multipath.applications.runs.settings import Settings, differences
+from multipath.applications.runs.settings import differences
 from multipath.errors import ConfigurationError, InputError
-
-CONFIGS = [
-    preset(name, task)
-    for task in ("chirplet", "granular", "tr808")
-    for name in find_task(task).presets()
-]
-
-
-def ids(config: MatchConfig) -> str:
-    return f"{config.task.name}-{config.preset}"
-
-
-@pytest.mark.parametrize("config", CONFIGS, ids=ids)
-def test_every_preset_survives_json(config):
-    assert MatchConfig.from_dict(json.loads(json.dumps(config.to_dict()))) == config
-
-
-@pytest.mark.parametrize("config", CONFIGS, ids=ids)
-def test_names_of_settings_are_unique_across_groups(config):
-    groups = [getattr(config, field.name) for field in fields(config)]
-    names = [
-        field.name for group in groups if isinstance(group, Settings) for field in fields(group)
-    ]
-    assert len(set(names)) == len(names)
-    assert not {field.name for field in fields(config)} & set(names)
-
-
-def test_every_task_has_both_presets():
-    assert [config.preset for config in CONFIGS] == 3 * ["quick", "paper"]
 
 
 def test_the_paper_presets_are_those_of_the_paper():

@@ -72,14 +72,6 @@ def test_the_loss_of_the_run_does_not_matter_and_no_random_stream_is_touched():
     assert not torch.equal(other.curvature, plain.curvature)
 
 
-@pytest.mark.slow
-def test_measures_grains():
-    found = measure(TINY_GRANULAR, examples=2, batch=1, method="hutchinson")
-    assert found.parameters == ("density", "slope")
-    assert found.settings["batches"] == 2
-    assert found.settings["task"] == "granular"
-
-
 def test_published_numbers_of_examples():
     assert published_examples(preset("paper", "chirplet")) == 32
     assert published_examples(preset("paper", "granular")) == 320
@@ -231,9 +223,7 @@ def test_only_journals_are_discarded(precious, tmp_path, capsys):
     ("arguments", "message"),
     [
         (["--synth", "medium"], "unknown chirplet synthesizer 'medium'"),
-        (["--preset", "huge"], "unknown preset 'huge'"),
-        (["--examples", "0"], "must be at least 1"),
-        (["--plot", "pi.nonsense"], "expected a picture with one of the suffixes"),
+        (["--plot", "pi.nonsense"], "expected a plot with one of the suffixes"),
         (["--tolerance", "2"], "tolerance must lie between 0 and 1"),
     ],
 )
@@ -279,23 +269,6 @@ def test_a_folder_that_may_not_be_written_to_is_refused_first(
     assert error.endswith(f"{closed} may not be written to; choose another place ({option})\n")
 
 
-@pytest.mark.slow
-def test_a_run_draws_from_the_result_and_refuses_that_of_another_transform(tmp_path, capsys):
-    out = tmp_path / "pi.pt"
-    assert command("chirplet", "--examples", "1", "--method", "gradient", "--out", out) == 0
-    run = ["match", "chirplet", "--steps", "2", "--probabilities", str(out), "--out"]
-    with pytest.raises(SystemExit) as end:
-        main([*run, str(tmp_path / "run")])
-    assert not end.value.code
-    assert torch.load(tmp_path / "run" / "probabilities.pt")["format"]
-    other = ThetaImportance(PathTable(5), ("AM",), torch.ones(1, 5))
-    other.save(out)
-    with pytest.raises(SystemExit) as end:
-        main([*run, str(tmp_path / "other")])
-    assert end.value.code == 2
-    assert "holds probabilities of 5 paths, but the loss has" in capsys.readouterr().err
-
-
 def test_world_size_without_torchrun_is_refused(tmp_path, capsys, monkeypatch):
     monkeypatch.setenv("WORLD_SIZE", "2")
     for name in ("RANK", "MASTER_ADDR", "MASTER_PORT"):
@@ -316,16 +289,9 @@ def test_processes_share_the_work(tmp_path):
     )
     root = os.getcwd()
     options = ["importance", "chirplet", "--examples", "8", "--method", "hutchinson"]
-    launch = [
-        sys.executable,
-        "-m",
-        "torch.distributed.run",
-        "--standalone",
-        "--nproc-per-node",
-        "2",
-    ]
+    launch = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
     done = subprocess.run(
-        [*launch, str(script), *options, "--out", str(tmp_path / "pi.pt")],
+        [sys.executable, *launch, str(script), *options, "--out", str(tmp_path / "pi.pt")],
         env={**os.environ, "PYTHONPATH": root},
         capture_output=True,
         text=True,

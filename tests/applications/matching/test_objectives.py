@@ -6,7 +6,6 @@ import dataclasses
 
 import pytest
 import torch
-from lightning.pytorch import Callback
 from torch import nn
 
 from multipath import StochasticLoss
@@ -17,7 +16,6 @@ from multipath.applications.matching.objectives import (
     Objective,
     find_objective,
     loss_names,
-    padam,
     scattering_loss,
 )
 from multipath.applications.matching.presets import preset
@@ -27,14 +25,11 @@ from multipath.importance import ThetaImportance
 from multipath.optim import PSAGA, PAdam
 from multipath.samplers import Importance, Uniform
 from multipath.transforms import Scattering1D
-from tests.applications.tiny import TASKS, TINY
+from tests.applications.tiny import TASKS, TINY, StopAt
+
+pytestmark = pytest.mark.usefixtures("without_report")
 
 SCRAPL = {"scrapl": PSAGA, "scrapl-padam": PAdam, "scrapl-adam": torch.optim.AdamW}
-
-
-@pytest.fixture(autouse=True)
-def without_report(monkeypatch):
-    monkeypatch.setattr("multipath.applications.matching.train.write_report", lambda *_: None)
 
 
 ARGUMENTS = {"embedding": "tests.applications.tiny:make_embedding", "plugin": "WaveletPacket"}
@@ -99,11 +94,6 @@ def test_ablations_differ_in_their_optimizer_alone(loss):
     assert criterion.last_draw is first  # linked: one draw until the optimizer has stepped
 
 
-def test_a_pathwise_optimizer_needs_a_loss_that_draws():
-    with pytest.raises(ConfigurationError, match="needs a loss that draws paths, got L1Loss"):
-        padam([nn.Parameter(torch.zeros(1))], nn.L1Loss(), 1.0, 0.0)
-
-
 @pytest.mark.parametrize("loss", SCRAPL)
 @pytest.mark.parametrize("reweight", [False, True])
 def test_scrapl_draws_from_the_probabilities_given(loss, reweight):
@@ -138,13 +128,8 @@ def test_a_run_keeps_its_probabilities_and_resumes_without_the_file(tmp_path):
     assert uniform["theta_error"] != whole["theta_error"]
     assert not (tmp_path / "uniform" / "probabilities.pt").exists()
 
-    class Stop(Callback):
-        def on_train_batch_end(self, trainer, *_) -> None:
-            if trainer.global_step == 6:
-                raise KeyboardInterrupt
-
     with pytest.raises(KeyboardInterrupt):
-        run(config, tmp_path / "parts", callbacks=[Stop()])
+        run(config, tmp_path / "parts", callbacks=[StopAt(6)])
     file.unlink()
     with pytest.raises(ConfigurationError, match=r"objective\.probabilities was .*p\.pt, is None"):
         run(config.changed(probabilities=None), tmp_path / "parts", resume=True)

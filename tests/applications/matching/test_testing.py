@@ -68,100 +68,80 @@ def unseeded(self, count, generator):
     return torch.randint(2**40, (count,))
 
 
-@pytest.mark.parametrize(
-    ("name", "methods", "message"),
-    [
+BROKEN = {
+    "presets_are_configurations_that_survive_json": [
+        ({"presets": dict}, "must have a preset, got none"),
+        ({"presets": ChirpletTask.presets}, "must be of a Broken, got ChirpletTask"),
+    ],
+    "settings_are_documented": [
         (
-            "presets_are_configurations_that_survive_json",
-            {"presets": dict},
-            "must have a preset, got none",
-        ),
-        (
-            "presets_are_configurations_that_survive_json",
-            {"presets": ChirpletTask.presets},
-            "must be of a Broken, got ChirpletTask",
-        ),
-        (
-            "settings_are_documented",
             {"__annotations__": {"colour": str}, "colour": "red"},
             "must say under Args: what colour is",
         ),
+    ],
+    "names_of_settings_are_unique": [
+        ({"__annotations__": {"dropout": float}, "dropout": 0.5}, "got dropout twice"),
+    ],
+    "targets_are_a_function_of_the_seed": [
         (
-            "names_of_settings_are_unique",
-            {"__annotations__": {"dropout": float}, "dropout": 0.5},
-            "got dropout twice",
-        ),
-        (
-            "targets_are_a_function_of_the_seed",
             {"targets": lambda self, seed: {"train": None}},
             "split into train, validation and test, got train",
         ),
+        ({"draw_nuisance": unseeded}, "targets of train must follow from the seed"),
         (
-            "targets_are_a_function_of_the_seed",
-            {"draw_nuisance": unseeded},
-            "targets of train must follow from the seed",
-        ),
-        (
-            "targets_are_a_function_of_the_seed",
             {"targets": lambda self, seed: ChirpletTask.targets(self, 0)},
             "targets of another seed must be others",
         ),
+        ({"knows_theta": False}, "must have theta exactly if knows_theta, which is False"),
+    ],
+    "nuisance_is_a_function_of_its_generator": [
+        ({"draw_nuisance": unseeded}, "must draw from its generator alone"),
         (
-            "targets_are_a_function_of_the_seed",
-            {"knows_theta": False},
-            "must have theta exactly if knows_theta, which is False",
-        ),
-        (
-            "nuisance_is_a_function_of_its_generator",
-            {"draw_nuisance": unseeded},
-            "must draw from its generator alone",
-        ),
-        (
-            "nuisance_is_a_function_of_its_generator",
             {"draw_nuisance": lambda self, count, generator: torch.zeros(count)},
             "one row of integers for each of 3 sounds, got torch.float32",
         ),
+    ],
+    "sounds_are_finite_and_differentiable_in_theta": [
         (
-            "sounds_are_finite_and_differentiable_in_theta",
             rendering(lambda sounds, theta: sounds[:, :-1]),
             r"must have shape \(3, 4096\), got \(3, 4095\)",
         ),
+        (rendering(lambda sounds, theta: sounds / 0), "must be finite, got NaN"),
         (
-            "sounds_are_finite_and_differentiable_in_theta",
-            rendering(lambda sounds, theta: sounds / 0),
-            "must be finite, got NaN",
-        ),
-        (
-            "sounds_are_finite_and_differentiable_in_theta",
             rendering(lambda sounds, theta: sounds.detach() + 0 * theta[:, :1]),
             "must not be zero everywhere",
         ),
+    ],
+    "sounds_do_not_depend_on_what_is_rendered_beside_them": [
+        (rendering(lambda sounds, theta: sounds / sounds.norm()), "must not depend on its batch"),
+    ],
+    "parameters_have_names_and_units": [
         (
-            "sounds_do_not_depend_on_what_is_rendered_beside_them",
-            rendering(lambda sounds, theta: sounds / sounds.norm()),
-            "must not depend on its batch",
-        ),
-        (
-            "parameters_have_names_and_units",
             {"build_synth": lambda self: Sloppy(self, parameter_units=("Hz",))},
             "'parameter_units': 1",
         ),
+    ],
+    "evaluation_has_its_headline_and_likes_the_truth": [
         (
-            "evaluation_has_its_headline_and_likes_the_truth",
             {"build_evaluation": lambda self, synth: Wordless()},
             "must return a ThetaError, as judged_by says, got Wordless",
         ),
         (
-            "evaluation_has_its_headline_and_likes_the_truth",
             {"build_evaluation": lambda self, synth: Wordless(), "judged_by": Wordless},
             "must give its headline 'loudness' for each sound, got other",
         ),
         (
-            "evaluation_has_its_headline_and_likes_the_truth",
             {"build_evaluation": lambda self, synth: Upside(synth.parameter_names)},
             "must be no higher than of wrong",
         ),
     ],
+}
+"""Methods of a task that each test has to refuse, and what it says."""
+
+
+@pytest.mark.parametrize(
+    ("name", "methods", "message"),
+    [(name, *case) for name, cases in BROKEN.items() for case in cases],
 )
 def test_what_is_broken_is_caught(name, methods, message):
     with pytest.raises(AssertionError, match=message):

@@ -14,6 +14,7 @@ from multipath.applications.matching.presets import (
     PAPER_SCATTERING,
     QUICK_ENCODER,
     QUICK_SCATTERING,
+    QUICK_TRAINING,
 )
 from multipath.applications.matching.settings import TrainingSettings
 from multipath.applications.synths.chirplet import CHIRPLETS, ChirpletRanges, ChirpletSynth
@@ -81,13 +82,7 @@ class ChirpletTask(RenderedTask):
                     scattering=QUICK_SCATTERING,
                 ),
                 encoder=QUICK_ENCODER,
-                training=TrainingSettings(
-                    steps=600,
-                    batch_size=4,
-                    learning_rate=1e-3,
-                    schedule="cosine",
-                    validate_every=100,
-                ),
+                training=QUICK_TRAINING,
             ),
             "paper": Preset(
                 task=cls(

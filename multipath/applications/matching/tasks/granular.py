@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import torch
@@ -13,11 +13,13 @@ from multipath.applications.matching.presets import (
     PAPER_OBJECTIVE,
     PAPER_SCATTERING,
     QUICK_ENCODER,
+    QUICK_SCATTERING,
+    QUICK_TRAINING,
 )
 from multipath.applications.matching.settings import TrainingSettings
 from multipath.applications.synths.granular import GranularSynth
 
-from .base import Preset, RenderedTask, ScatteringSettings
+from .base import Preset, RenderedTask
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,18 +68,10 @@ class GranularTask(RenderedTask):
                     steepest=0.75,
                     softness=1.0,
                     pitches="spread",
-                    scattering=ScatteringSettings(
-                        J=10, Q=(8, 2), J_fr=3, Q_fr=2, T=1024, F=8, sampling="reduced"
-                    ),
+                    scattering=replace(QUICK_SCATTERING, sampling="reduced"),
                 ),
                 encoder=QUICK_ENCODER,
-                training=TrainingSettings(
-                    steps=1800,
-                    batch_size=4,
-                    learning_rate=1e-3,
-                    schedule="cosine",
-                    validate_every=200,
-                ),
+                training=replace(QUICK_TRAINING, steps=1800, validate_every=200),
             ),
             "paper": Preset(
                 task=cls(

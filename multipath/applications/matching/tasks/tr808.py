@@ -12,7 +12,12 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from multipath.applications.audio.files import check_rate
-from multipath.applications.matching.presets import PAPER_OBJECTIVE
+from multipath.applications.matching.presets import (
+    PAPER_OBJECTIVE,
+    QUICK_ENCODER,
+    QUICK_SCATTERING,
+    QUICK_TRAINING,
+)
 from multipath.applications.matching.settings import (
     EncoderSettings,
     ObjectiveSettings,
@@ -195,26 +200,12 @@ class TR808Task(Task):
                     sample_rate=12000.0,
                     n_samples=8192,
                     onset=512,
-                    scattering=ScatteringSettings(
-                        J=10, Q=(8, 2), J_fr=3, Q_fr=2, T=1024, F=4, sampling="reduced", eps=1e-3
-                    ),
+                    scattering=replace(QUICK_SCATTERING, F=4, sampling="reduced", eps=1e-3),
                 ),
                 objective=ObjectiveSettings(loss="kpaths"),
-                encoder=EncoderSettings(
-                    cqt_octaves=7,
-                    cqt_hop=128,
-                    channels=(16, 32, 48, 64),
-                    embedding=64,
-                    dropout=0.0,
-                    initialization="he",
-                ),
-                training=TrainingSettings(
-                    steps=600,
-                    batch_size=4,
-                    learning_rate=2e-3,
-                    schedule="linear",
-                    validate_every=100,
-                    threshold=None,
+                encoder=replace(QUICK_ENCODER, cqt_octaves=7, cqt_hop=128),
+                training=replace(
+                    QUICK_TRAINING, learning_rate=2e-3, schedule="linear", threshold=None
                 ),
             ),
             "paper": Preset(
