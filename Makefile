@@ -25,7 +25,7 @@ demo: $(STAMP)  ## Train sound matching with four losses and compare them (minut
 	$(BIN)/multipath reproduce demo --jobs 2 --out runs/demo
 	$(BIN)/multipath report runs/demo/runs/* --out runs/demo/report.html
 
-quick: $(STAMP)  ## The quick tests of the package, without those of the repository around it
+quick: $(STAMP)  ## Unit tests without the slowest: under a minute
 	$(TEST_ENVIRONMENT) $(BIN)/python -m pytest -n 2 -q -m "not project and not slow" tests
 
 test: lint types  ## Lint, types, tests, and the code of docstrings and documentation

@@ -11,6 +11,7 @@ from multipath import optim, plugins, samplers, transforms
 from multipath.applications.cli import plugins as plugins_command
 from multipath.applications.cli.main import main
 from multipath.applications.losses.plugin import make_plugin_loss
+from multipath.applications.matching.tasks.chirplet import ChirpletTask
 from multipath.applications.matching.tasks.find import find_task
 from multipath.errors import ConfigurationError
 from multipath.testing import QuadraticLoss, shipped
@@ -327,3 +328,28 @@ def test_what_is_no_task_of_its_name_is_refused(ours, install, value):
     assert find_task("chirplet").name == "chirplet"  # no other is harmed
     with pytest.raises(ConfigurationError, match=r"the task bells must be a subclass of .*'bells'"):
         find_task("bells")
+
+
+class Cracked(ChirpletTask):
+    """Its presets cannot be made, and not for want of a setting."""
+
+    name = "cracked"
+
+    @classmethod
+    def presets(cls):
+        raise TypeError("no bells today")
+
+
+def test_a_task_that_raises_spoils_no_list(install, capsys):
+    install("other", {"multipath.tasks": {"cracked": "tests.test_plugins:Cracked"}})
+    assert run("list") == 0
+    shown = capsys.readouterr().out.partition("tasks and presets")[2]
+    assert "cracked         broken: no bells today" in shown
+    assert "chirplet quick" in shown
+
+
+def test_paths_are_those_of_the_first_preset(capsys):
+    run("paths", "--task", "granular")
+    first = capsys.readouterr().out
+    run("paths", "--task", "granular", "--preset", "quick")
+    assert capsys.readouterr().out == first

@@ -6,7 +6,6 @@ What is slow to import is imported by the command that needs it, so that ``--hel
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -18,7 +17,6 @@ from multipath.applications.matching.presets import preset
 from multipath.applications.matching.tasks.find import find_task, task_names
 from multipath.applications.resynthesis.settings import ResynthesisSettings
 from multipath.applications.synths.chirplet import CHIRPLETS
-from multipath.errors import ConfigurationError
 
 from .distance import distance
 from .importance import importance
@@ -66,15 +64,16 @@ def _of_tasks(function: Callable[..., Any], words: Sequence[str], groups: Collec
 
 
 def paths(
-    *, task: str = "chirplet", preset_name: Annotated[str, Parameter("--preset")] = "quick"
+    *, task: str = "chirplet", preset_name: Annotated[str | None, Parameter("--preset")] = None
 ) -> None:
     """Print the paths of a preset's joint time-frequency scattering transform.
 
     Args:
         task: Name of a task.
-        preset_name: Name of one of its presets.
+        preset_name: Name of one of its presets; by default the first.
     """
-    print(scattering_loss(preset(preset_name, task).task).paths)
+    chosen = preset_name or next(iter(find_task(task).presets()))
+    print(scattering_loss(preset(chosen, task).task).paths)
 
 
 def list_choices(*, check: bool = False) -> int:
@@ -102,14 +101,18 @@ def list_choices(*, check: bool = False) -> int:
 
 def _presets() -> Iterator[tuple[str, str]]:
     for task in task_names():
-        with suppress(ConfigurationError):  # the table of plug-ins says what is wrong with it
-            for name, chosen in find_task(task).presets().items():
-                sound, training = chosen.task, chosen.training
-                yield (
-                    f"{task} {name}",
-                    f"{sound.n_samples} samples at {sound.sample_rate:g} Hz, {training.steps} "
-                    f"steps of {training.batch_size} sounds",
-                )
+        try:
+            presets = find_task(task).presets()
+        except Exception as error:  # the code of others may raise anything
+            yield task, f"broken: {' '.join(str(error).split())}"
+            continue
+        for name, chosen in presets.items():
+            sound, training = chosen.task, chosen.training
+            yield (
+                f"{task} {name}",
+                f"{sound.n_samples} samples at {sound.sample_rate:g} Hz, {training.steps} "
+                f"steps of {training.batch_size} sounds",
+            )
 
 
 def show(title: str, rows: Mapping[str, str]) -> None:

@@ -9,9 +9,7 @@ from multipath.applications.runs.files import (
     read_csv,
     read_draws,
     read_json,
-    replacing,
     write_csv,
-    write_json,
 )
 from multipath.draws import DrawCounts
 from multipath.errors import InputError
