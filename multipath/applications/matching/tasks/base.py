@@ -108,9 +108,10 @@ class Task(Settings, ABC):
 
     @staticmethod
     def options() -> dict[str, Any]:
-        """Turn options of the command line into settings; a subclass gives this arguments.
+        """Turn further options of the command line into settings.
 
-        They are documented like those of any function, and are offered beside the settings.
+        The keyword arguments that a subclass gives this become options, with the help that its
+        docstring has; what it returns are settings by name.
         """
         return {}
 
