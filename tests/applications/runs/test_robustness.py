@@ -22,21 +22,15 @@ from multipath.applications.audio.files import read_audio, write_audio
 from multipath.applications.matching.callbacks import WholeCheckpoints
 from multipath.applications.matching.train import run
 from multipath.applications.reports.runs import read_run
-from multipath.applications.resynthesis.run import run_resynthesis
-from multipath.applications.resynthesis.settings import ResynthesisSettings
-from multipath.applications.runs.files import read_csv, replacing, write_tensors
-from multipath.applications.runs.folders import RunFolder, check_place, folder_lock
+from multipath.applications.runs.files import write_tensors
+from multipath.applications.runs.folders import RunFolder, folder_lock
 from multipath.errors import ConfigurationError, InputError
 from tests.applications.command import refused
-from tests.applications.tiny import TINY, use_tiny_presets
+from tests.applications.tiny import use_tiny_presets
+
+from .cases import MATCH, RUNS, TONE, content, do_resynthesis
 
 pytestmark = pytest.mark.slow  # they train, search or start processes
-
-MATCH = TINY.changed(loss="scrapl", steps=8)
-TONE = torch.sin(0.3 * torch.arange(2048.0)) * torch.linspace(1, 0.1, 2048)
-SEARCH = ResynthesisSettings.for_recording(
-    2048, 8192, "scattering1d", J=5, steps=6, interval=2, draws=4
-)
 
 
 @pytest.fixture(autouse=True)
@@ -47,17 +41,6 @@ def tiny_presets(monkeypatch):
 def without_report(monkeypatch):
     monkeypatch.setattr("multipath.applications.matching.train.write_report", lambda *_: None)
     monkeypatch.setattr("multipath.applications.resynthesis.run._write_report", lambda *_: None)
-
-
-def do_match(folder, **options):
-    return run(MATCH, folder, **options)["theta_error"]
-
-
-def do_resynthesis(folder, **options):
-    return run_resynthesis(TONE, SEARCH, folder, **options)["distance"]
-
-
-RUNS = {"match": do_match, "resynthesis": do_resynthesis}
 
 
 @contextmanager
@@ -85,14 +68,6 @@ def interrupt_at(monkeypatch, write: int):
     return done
 
 
-def content(folder: Path) -> dict[str, bytes]:
-    return {
-        str(file.relative_to(folder)): file.read_bytes()
-        for file in folder.rglob("*")
-        if file.is_file()
-    }
-
-
 def assert_readable(folder: Path) -> None:
     for file in folder.rglob("*"):
         assert ".draft" not in file.name
@@ -107,37 +82,6 @@ def assert_readable(folder: Path) -> None:
 
 
 # Files
-
-
-@pytest.mark.parametrize("error", [OSError(28, "No space left on device"), KeyboardInterrupt()])
-def test_an_error_leaves_the_old_file_and_no_draft(tmp_path, error):
-    file = tmp_path / "a.txt"
-    file.write_text("old")
-
-    def fail():
-        with replacing(file) as draft:
-            draft.write_text("half")
-            raise error
-
-    with pytest.raises(type(error)) as raised:
-        fail()
-    assert {path.name: path.read_text() for path in tmp_path.iterdir()} == {"a.txt": "old"}
-    if isinstance(error, OSError):
-        assert raised.value.filename == str(file)
-
-
-def test_names_as_long_as_the_system_takes(tmp_path):
-    file = tmp_path / ("x" * 251 + ".txt")
-    with replacing(file) as draft:
-        draft.write_text("whole")
-    assert file.read_text() == "whole"
-
-
-@pytest.mark.parametrize("cut", range(1, 14))
-def test_a_row_that_was_cut_off_is_left_out(tmp_path, cut):
-    file = tmp_path / "a.csv"
-    file.write_text("step,loss\n1,0.5\n2,0.25\n"[:-cut])
-    assert read_csv(file) == ([{"step": "1", "loss": "0.5"}] if cut < 8 else [])
 
 
 @pytest.mark.parametrize("part", [0.0, 0.3, 0.999, None])
@@ -167,88 +111,6 @@ def test_a_checkpoint_stays_when_its_successor_does_not_fit(tmp_path):
 
 
 # Folders
-
-
-@pytest.mark.parametrize(
-    ("files", "resume", "overwrite", "message"),
-    [
-        ((), False, False, None),
-        ((), True, False, "nothing to resume: .* holds no run; start one without --resume"),
-        ((), False, True, None),
-        (("config.json",), False, False, "unfinished run; go on with --resume, or move it aside"),
-        (("config.json",), True, False, None),
-        (("config.json",), False, True, None),
-        (("config.json",), True, True, "exclude each other"),
-        (("config.json", "summary.json"), False, False, "holds a finished run; choose another"),
-        (("config.json", "summary.json"), True, False, "holds a finished run; choose another"),
-        (("config.json", "summary.json"), False, True, None),
-        (("config.json", "target.wav"), False, True, None),
-        ((".hidden", "previous-1/config.json"), False, False, None),
-        (("previous-1/config.json",), True, False, "nothing to resume"),
-        (("notes.txt",), False, False, r"holds no run, but notes\.txt; a run needs a folder of"),
-        (("audio/song.wav", "summary.json"), False, True, "no run, but audio, summary.json; "),
-    ],
-)
-def test_what_a_folder_allows(tmp_path, files, resume, overwrite, message):
-    settings = {"task": "resynthesis"}
-    for name in files:
-        (tmp_path / name).parent.mkdir(exist_ok=True)
-        (tmp_path / name).write_text(json.dumps(settings))
-    folder = RunFolder(tmp_path)
-    if message is None:
-        assert not folder.check(settings, resume=resume, overwrite=overwrite)  # no checkpoint
-    else:
-        with pytest.raises(ConfigurationError, match=message):
-            folder.check(settings, resume=resume, overwrite=overwrite)
-
-
-def test_places_that_cannot_be_written_to(tmp_path, monkeypatch):
-    (tmp_path / "file").write_text("")
-    for folder in ("file", "file/in", "file/in/it"):
-        with pytest.raises(ConfigurationError, match="file is a file; choose another place"):
-            check_place(tmp_path / folder)
-    check_place(tmp_path / "new" / "folder")
-    monkeypatch.setattr(os, "access", lambda *_: False)
-    with pytest.raises(ConfigurationError, match=rf"{tmp_path} may not be written to; choose"):
-        check_place(tmp_path / "new" / "folder")
-
-
-def test_settings_may_differ_where_it_does_not_matter(tmp_path):
-    class Renamed(RunFolder):
-        may_change = ("source", "group.z", "other.x")
-
-    def check(source, **group):
-        now = {"task": "mine", "source": source, "group": group}
-        return Renamed(tmp_path).check(now, resume=True, overwrite=False)
-
-    before = {"task": "mine", "source": "a", "group": {"x": 1, "y": [2, 3], "z": 4}}
-    (tmp_path / "config.json").write_text(json.dumps(before))
-    check("b", x=1, y=(2, 3), z=5)
-    with pytest.raises(ConfigurationError, match=r"with other settings: group\.x was 1, is 2$"):
-        check("b", x=2, y=(2, 3), z=5)
-
-
-def test_drafts_of_the_run_alone_are_discarded(tmp_path):
-    kept = {"sub/.last.7.draft.pt", ".notes.7.draft.txt", ".page.7.draft.html", "config.json"}
-    kept |= {".summary.draft.json", ".summary.7.draft.json.txt", "previous-1/.draws.7.draft.csv"}
-    gone = {".checkpoint.7.draft.pt", ".summary.7.draft.json", ".config.12.draft.json"}
-    settings = {"task": "mine"}
-    for name in kept | gone:
-        (tmp_path / name).parent.mkdir(exist_ok=True)
-        (tmp_path / name).write_text(json.dumps(settings))
-    RunFolder(tmp_path).check(settings, resume=True, overwrite=False)
-    assert set(content(tmp_path)) == kept
-
-
-@pytest.mark.parametrize("name", RUNS)
-def test_files_of_somebody_else_are_refused(name, tmp_path):
-    files = {"report.html": b"mine", "config.json": b'{"model_type": "bert"}'}
-    for file, text in files.items():
-        (tmp_path / file).write_bytes(text)
-        for overwrite in (False, True):
-            with pytest.raises(ConfigurationError, match=r"no run, but .*report\.html; a run"):
-                RUNS[name](tmp_path, overwrite=overwrite)
-    assert content(tmp_path) == files
 
 
 @pytest.mark.parametrize("other", RUNS)
