@@ -6,7 +6,7 @@ For each of NAME in the four synthesizers, make results with
 
 and then, whatever is missing,
 
-    python -m benchmarks.theta_evidence FOLDER --picture docs/pictures/theta_importance.png
+    python -m benchmarks.theta_evidence FOLDER --plot docs/plots/theta_importance.png
 """
 
 from __future__ import annotations
@@ -108,17 +108,17 @@ def main() -> None:
     parser.add_argument("folder", type=Path)
     parser.add_argument("--preset", default="paper", help="the preset of the results")
     parser.add_argument("--method", default=EXACT, help="which ones the plot shows")
-    parser.add_argument("--picture", type=Path)
+    parser.add_argument("--plot", type=Path)
     options = parser.parse_args()
     results = read(options.folder)
     if not results:
         parser.error(f"{options.folder} holds no files NAME_METHOD.pt of {', '.join(CHIRPLETS)}")
     print(share_table(results, options.preset), end="\n\n")
     print(correlation_table(results))
-    if options.picture is not None:
+    if options.plot is not None:
         if not any(method == options.method for _, method in results):
             parser.error(f"no results of {options.method} to draw; choose another --method")
-        draw(results, options.preset, options.method, options.picture)
+        draw(results, options.preset, options.method, options.plot)
 
 
 if __name__ == "__main__":

@@ -10,9 +10,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from scipy.stats import t as student
-
 from benchmarks.tables import table
+from multipath.applications.reports.runs import interval
 
 from . import quadratic
 from .problems import PROBLEMS
@@ -45,11 +44,7 @@ class Row:
     @property
     def half_width(self) -> float:
         """Half of the 95 % interval of the mean, from Student's distribution."""
-        n = len(self.errors)
-        if n < 2:
-            return math.nan
-        quantile = float(student.ppf(0.975, n - 1))
-        return quantile * statistics.stdev(self.overall) / math.sqrt(n)
+        return interval(self.overall).margin
 
     def of(self, parameter: int) -> float:
         """Mean error of one parameter."""

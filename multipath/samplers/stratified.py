@@ -89,8 +89,8 @@ class Stratified(Sampler):
         slots = self._slots(n_draws)
         members = [slot.nonzero().flatten().tolist() for slot in slots]
         for indices in product(*members):
-            chances = [slot[path] for slot, path in zip(slots, indices, strict=True)]
-            yield indices, float(torch.stack(chances).prod())
+            probabilities = [slot[path] for slot, path in zip(slots, indices, strict=True)]
+            yield indices, float(torch.stack(probabilities).prod())
 
     def count_covariance(self, n_draws: int) -> Tensor:
         r""":math:`\sum_s \operatorname{diag} q_s - q_s q_s^\top` over the laws of the slots."""

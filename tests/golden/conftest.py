@@ -1,4 +1,4 @@
-"""The recipes import packages that the tests must not depend on: pytest leaves them alone."""
+"""The generator scripts import packages that the tests must not depend on."""
 
 from pathlib import Path
 

@@ -59,7 +59,7 @@ def test_what_is_done_is_not_done_again(tmp_path, monkeypatch):
     assert len(run.load(path)) == 1
 
 
-def test_intervals_are_those_of_student():
+def test_a_row_sums_its_seeds_up():
     row = Row("s", 0.1, [[10.0, 20.0], [20.0, 30.0], [30.0, 40.0]], 1.0, 1.0)
     assert row.mean == pytest.approx(25)
     assert row.of(0) == pytest.approx(20)

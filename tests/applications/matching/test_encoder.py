@@ -1,4 +1,4 @@
-"""The encoder and the picture that it looks at."""
+"""The encoder and the features that it sees."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from multipath.errors import ConfigurationError, InputError
 
 
 def test_the_picture_is_not_trained_and_finds_the_pitch():
-    picture = LogCQT(sample_rate=2048.0, octaves=2, hop=32)
-    assert not list(picture.parameters())
+    transform = LogCQT(sample_rate=2048.0, octaves=2, hop=32)
+    assert not list(transform.parameters())
     time = torch.arange(4096) / 2048.0
     lowest = 0.4 * 2048.0 / 4
     for bin_ in (3, 12, 20):
         tone = torch.sin(2 * torch.pi * lowest * 2 ** (bin_ / 12) * time)
-        assert int(picture(tone[None])[0, :, 64].argmax()) == bin_
+        assert int(transform(tone[None])[0, :, 64].argmax()) == bin_
     with pytest.raises(InputError, match=r"signals must have shape \(batch, n_samples\)"):
-        picture(torch.zeros(4096))
+        transform(torch.zeros(4096))
     with pytest.raises(ConfigurationError, match="octaves must be positive, got 0"):
         LogCQT(sample_rate=2048.0, octaves=0)
 
@@ -38,8 +38,8 @@ def test_encoder_sizes_are_those_of_the_paper_and_the_quick_preset():
 
 def test_encoder_heads_are_separate_and_bounded():
     encoder = Encoder(3, channels=(4,), embedding=4, dropout=0.0, initialization="he")
-    pictures = torch.randn(2, 8, 8, generator=torch.Generator().manual_seed(0))
-    theta = encoder(pictures)
+    features = torch.randn(2, 8, 8, generator=torch.Generator().manual_seed(0))
+    theta = encoder(features)
     assert ((theta > 0) & (theta < 1)).all()
     theta[:, 1].sum().backward()
     moved = [bool(head[0].weight.grad.abs().sum() > 0) for head in encoder.heads]

@@ -1,4 +1,4 @@
-"""theta-importance of sound matching runs: what is measured, the command, the pictures."""
+"""theta-importance of sound matching runs: what is measured, the command, the plots."""
 
 import os
 import subprocess
@@ -263,8 +263,8 @@ def test_a_folder_that_may_not_be_written_to_is_refused_first(
     access = os.access
     monkeypatch.setattr(os, "access", lambda path, mode: path != closed and access(path, mode))
     monkeypatch.setattr(importance_run, "measure", lambda *_, **__: pytest.fail("too late"))
-    arguments = ("chirplet", "--out", tmp_path / "pi.pt")
-    assert command(*arguments, option, closed / "pi.png") == 2
+    files = {"--out": tmp_path / "pi.pt", option: closed / "pi.png"}
+    assert command("chirplet", *(word for pair in files.items() for word in pair)) == 2
     error = capsys.readouterr().err
     assert error.endswith(f"{closed} may not be written to; choose another place ({option})\n")
 

@@ -21,7 +21,7 @@ def test_estimate_and_pair_plots_show_what_they_are_given():
     points = figure.axes[1].collections[0].get_offsets()
     assert points.tolist() == [[3.0, 4.0], [4.0, 5.0]]
     assert figure.axes[0].get_xlabel() == "true AM (Hz)"
-    pictures = torch.arange(12.0).reshape(2, 2, 3)
-    shown = plot_pairs(pictures, 2 * pictures).axes
+    features = torch.arange(12.0).reshape(2, 2, 3)
+    shown = plot_pairs(features, 2 * features).axes
     assert len(shown) == 4
-    assert shown[3].images[0].get_array().tolist() == (2 * pictures[1]).tolist()
+    assert shown[3].images[0].get_array().tolist() == (2 * features[1]).tolist()

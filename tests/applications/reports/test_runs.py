@@ -211,9 +211,9 @@ def test_the_page_of_real_runs(real, tmp_path, capsys):
     assert rate == 8192
     assert np.abs(samples / samples.max() - wanted / wanted.max()).max() < 1e-4
     # curves, spectrograms and draws (of both transforms; of both seeds together)
-    pictures = embedded(page, "image/png")
-    assert len(pictures) == (2 + 2) + (2 + 1)
-    assert all(imread(picture).std() > 0.02 for picture in pictures)
+    plots = embedded(page, "image/png")
+    assert len(plots) == (2 + 2) + (2 + 1)
+    assert all(imread(plot).std() > 0.02 for plot in plots)
     for name in ("jtfs", "scattering1d"):
         summary = json.loads((real / name / "summary.json").read_text())
         assert f"{100 * summary['relative']:.4g}" in page

@@ -509,18 +509,18 @@ def test_files_of_a_table(tmp_path):
     (first,) = [row for row in rows if row["column"] == "theta"]
     assert (first["mean"], first["paper"], first["count"]) == ("100.0", "73.8", "2")
     assert read_json(tmp_path / "table2.json")["rows"][0]["mean"] == 100.0
-    (picture,) = write_figures(plan)
-    assert picture.name == "table2-granular.png"
-    assert imread(picture).std() > 0.02
+    (plot,) = write_figures(plan)
+    assert plot.name == "table2-granular.png"
+    assert imread(plot).std() > 0.02
 
 
 def test_figure_of_error_against_cost(tmp_path):
     plan = tiny_plan(tmp_path, "figure1", seeds=1, only=("scrapl", "kpaths"))
     assert write_figures(plan) == []
     finish(plan.jobs[0])
-    (picture,) = write_figures(plan)
-    assert picture.name == "figure1.png"
-    assert imread(picture).std() > 0.01
+    (plot,) = write_figures(plan)
+    assert plot.name == "figure1.png"
+    assert imread(plot).std() > 0.01
 
 
 # The command

@@ -14,7 +14,7 @@ from multipath.applications.matching.config import MatchConfig
 from multipath.applications.matching.encoder import Encoder
 from multipath.applications.matching.module import SoundMatching
 from multipath.applications.matching.presets import preset
-from multipath.applications.matching.tasks import tr808 as drum_distances
+from multipath.applications.matching.tasks import tr808
 from multipath.applications.matching.tasks.data import Batch, Targets
 from multipath.applications.matching.train import run
 from multipath.applications.runs.files import read_numbers
@@ -113,7 +113,7 @@ def test_drums_in_several_parts_are_compared_as_in_one(monkeypatch):
     batch = next(model.batches.all_of("test"))
     estimate = torch.full((batch.targets.size, 14), 0.5)
     whole = model.evaluation(batch, estimate)
-    monkeypatch.setattr(drum_distances, "AT_ONCE", 3)
+    monkeypatch.setattr(tr808, "AT_ONCE", 3)
     parts = model.evaluation(batch, estimate)
     assert all(torch.allclose(parts[name], whole[name], rtol=1e-4) for name in whole)
     with pytest.raises(InputError, match="these targets have none"):
