@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from ._internal.ranks import check_agreement, several_ranks
-from ._internal.recomputation import Draws, backward_number, checkpointed_region
+from ._internal.recomputation import Repeatable, backward_number, checkpointed_region
 from ._internal.state import loading_strictly, pack, unpack
 from ._internal.wrappers import innermost_optimizer
 from .draws import Draw
@@ -140,7 +140,7 @@ class StochasticLoss(nn.Module):
         self.last_draw: Draw | None = None
         self._pending: Draw | None = None
         self._n_served = 0  # forwards that the pending draw has served
-        self._checkpointed: WeakKeyDictionary[Any, Draws] = WeakKeyDictionary()
+        self._checkpointed: WeakKeyDictionary[Any, Repeatable[Draw]] = WeakKeyDictionary()
         self._optimizer: weakref.ref[Optimizer] | None = None
         self._hook: weakref.finalize[..., Any] | None = None
         self._draws_are_shared = self._sampler.observes is not None
@@ -276,7 +276,7 @@ class StochasticLoss(nn.Module):
             self._n_served += 1
             self._warn_of_a_frozen_draw()
         if region is not None:
-            self._checkpointed.setdefault(region, Draws()).made.append(draw)
+            self._checkpointed.setdefault(region, Repeatable()).made.append(draw)
         self.last_draw = draw
         return self._estimate(input, target, draw, observing)
 

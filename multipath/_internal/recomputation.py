@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import sys
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import torch
 
-from multipath.draws import Draw
+Made = TypeVar("Made")
 
 
 def backward_number() -> int:
@@ -42,15 +42,15 @@ def checkpointed_region() -> Any:
 
 
 @dataclass
-class Draws:
-    """The draws made in one region, in the order in which a repetition needs them again."""
+class Repeatable(Generic[Made]):
+    """What one region has made, in the order in which a repetition needs it again."""
 
-    made: list[Draw] = field(default_factory=list)
+    made: list[Made] = field(default_factory=list)
     _backward: int = -1
     _repeated: int = 0
 
-    def again(self, backward: int) -> Draw:
-        """The draw of the next call in the repetition that belongs to a backward pass."""
+    def again(self, backward: int) -> Made:
+        """What the next call in the repetition that belongs to a backward pass made before."""
         if backward != self._backward:
             self._backward, self._repeated = backward, 0
         self._repeated += 1
