@@ -557,12 +557,13 @@ class StochasticLoss(nn.Module):
         for name in ("generator", "_evaluation_generator"):
             state[name] = getattr(self, name).get_state()
         state["_optimizer"] = state["_hook"] = state["_pending"] = None
-        state["_checkpointed"] = WeakKeyDictionary()
+        del state["_checkpointed"]
         return state
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         """Rebuild the generators."""
         super().__setstate__(state)  # type: ignore[no-untyped-call]
+        self._checkpointed = WeakKeyDictionary()
         for name in ("generator", "_evaluation_generator"):
             generator = torch.Generator()
             generator.set_state(state[name])
