@@ -104,6 +104,7 @@ def test_paths_prints_the_table(call):
     assert len(out.splitlines()) == 316  # a heading and 315 paths
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("words", [[], ["match", "tr808"], ["resynthesize"]])
 def test_help_imports_nothing_slow(words):
     script = (

@@ -185,6 +185,7 @@ def test_bad_input(changes, message):
         compare(**arguments)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("transform", TRANSFORMS)
 def test_plot(tmp_path, transform):
     different = compare(noise(0), tremolo(20), RATE, transform)

@@ -13,6 +13,7 @@ TIME = torch.arange(1024) / RATE
 TONE = 0.3 * torch.sin(2 * torch.pi * 300 * TIME) * torch.exp(-6 * TIME)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["jtfs", "scattering1d"])
 def test_the_distance_is_that_of_the_full_loss_without_order_zero(name):
     noise = 0.1 * torch.randn(1024, generator=torch.Generator().manual_seed(0))
