@@ -10,6 +10,7 @@ from numbers import Integral
 from operator import index as to_int
 from typing import Any, overload
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -271,7 +272,10 @@ class PathTable(Sequence[Path]):
                 f"{paths!r}; a single path goes into a list"
             )
         else:
-            found = [self._position_of(member) for member in _as_list(paths)]
+            members = _as_list(paths)
+            if any(isinstance(member, bool | np.bool_) for member in members):
+                raise InputError("the paths came as a mask; pass mask.nonzero().flatten()")
+            found = [self._position_of(member) for member in members]
         if not found:
             raise InputError("expected at least one path, got none")
         if len(set(found)) < len(found):

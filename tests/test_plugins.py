@@ -1,5 +1,6 @@
 """Plug-ins: ours and others' are found, broken ones are named, and `multipath check` tests them."""
 
+import re
 import sys
 import tempfile
 import tomllib
@@ -332,7 +333,7 @@ def test_what_is_no_task_of_its_name_is_refused(ours, install, value):
 
 
 class Cracked(ChirpletTask):
-    """Its presets cannot be made, and not for want of a setting."""
+    """A task whose presets raise an error that is none of ours."""
 
     name = "cracked"
 
@@ -345,7 +346,7 @@ def test_a_task_that_raises_spoils_no_list(install, capsys):
     install("other", {"multipath.tasks": {"cracked": "tests.test_plugins:Cracked"}})
     assert run("list") == 0
     shown = capsys.readouterr().out.partition("tasks and presets")[2]
-    assert "cracked         broken: no bells today" in shown
+    assert re.search(r"cracked +broken: no bells today", shown)
     assert "chirplet quick" in shown
 
 

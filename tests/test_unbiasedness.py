@@ -19,7 +19,7 @@ def batch():
 
 
 def expectation(criterion, x, y):
-    """Of the estimate and its gradient, over every draw that the sampler can make."""
+    """Expected value of the estimate and of its gradient, over all possible draws."""
     every_path = criterion.loss.path_losses(x, y, range(len(criterion.loss.paths))).mean(dim=1)
     pairs = [value_and_gradient(value, x) for value in every_path]
     values, gradients = (torch.stack(parts) for parts in zip(*pairs, strict=True))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from dataclasses import dataclass, field
+from types import FrameType
 from typing import Any, Generic, TypeVar
 
 import torch
@@ -26,7 +27,7 @@ def checkpointed_region() -> Any:
         None outside of a checkpoint, and inside of one that will never be repeated.
     """
     module = sys.modules.get("torch.utils.checkpoint")  # if it is not imported, there is none
-    frame = sys._getframe(1)
+    frame: FrameType | None = sys._getframe(1)
     while module is not None and frame is not None:
         if frame.f_code.co_filename == module.__file__:
             name, local = frame.f_code.co_name, frame.f_locals
@@ -37,7 +38,7 @@ def checkpointed_region() -> Any:
             if name == "checkpoint" and local.get("gen") is not None:
                 frames = local["gen"].gi_frame.f_locals
                 return frames.get("new_frame") if torch.is_grad_enabled() else None
-        frame = frame.f_back  # type: ignore[assignment]
+        frame = frame.f_back
     return None
 
 

@@ -60,7 +60,7 @@ class ThetaImportance:
 
     def __post_init__(self) -> None:
         """Check the curvature."""
-        values = self.curvature.detach().double().cpu()
+        values = self.curvature.detach().cpu().double()
         if values.shape != (len(self.parameters), len(self.paths)):
             raise InputError(
                 f"curvature must have shape (U, P) = ({len(self.parameters)}, {len(self.paths)}), "
@@ -221,7 +221,7 @@ def load_probabilities(file: str | PathLike[str]) -> Tensor:
     content = _read(file)
     if not isinstance(content, Tensor):
         return ThetaImportance.load(file).probabilities()
-    values = content.detach().double().cpu()
+    values = content.detach().cpu().double()
     fine = values.ndim == 1 and bool(torch.isfinite(values).all() and (values >= 0).all())
     if not fine or abs(float(values.sum()) - 1) > 1e-6:
         raise InputError(

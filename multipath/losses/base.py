@@ -234,15 +234,23 @@ class GroupedLoss(PathDecomposedLoss):
         super().__init__(
             table, weights=_summed(loss.path_weights, self.members), reduction=loss.reduction
         )
-        self.loss, self._summed = loss, loss.path_weights
+        self.loss = loss
+        self._follow(loss.path_weights)
 
     @property
     def path_weights(self) -> Tensor:
         """:math:`W_g`, from the weights that the loss has now: it may have restored others."""
         weights = self.loss.path_weights
-        if weights is not self._summed:
-            self._path_weights, self._summed = _summed(weights, self.members), weights
+        if weights is not self._followed:
+            self._follow(weights)
         return self._path_weights
+
+    def _follow(self, weights: Tensor) -> None:
+        """Sum the weights up, and note which members of each group count."""
+        self._path_weights, self._followed = _summed(weights, self.members), weights
+        positive = (weights > 0).tolist()
+        # a member of weight 0 need not be evaluated, unless its whole group weighs nothing
+        self._counting = [[p for p in group if positive[p]] or group for group in self.members]
 
     def path_losses(self, input: Tensor, target: Tensor, indices: Indices) -> Tensor:
         """Weighted mean of the members' losses for each chosen group."""
@@ -269,13 +277,9 @@ class GroupedLoss(PathDecomposedLoss):
         return self._means(self.loss.target_norms(target, paths).square(), chosen).sqrt()
 
     def _chosen(self, indices: Indices) -> tuple[list[list[int]], PathIndices]:
-        """The members of each chosen group, and all of them in one list."""
-        weights = self.loss.path_weights
-        chosen = []
-        for group in check_indices(indices, len(self.paths)):
-            members = self.members[group]
-            counting = [path for path in members if weights[path] > 0]
-            chosen.append(counting or members)
+        """The members that count in each chosen group, and all of them in one list."""
+        _ = self.path_weights  # which follows those of the loss
+        chosen = [self._counting[group] for group in check_indices(indices, len(self.paths))]
         paths = (path for members in chosen for path in members)
         return chosen, PathIndices(paths, len(self.loss.paths))
 

@@ -90,6 +90,8 @@ def test_paths_keep_their_keys_and_descriptions_and_are_numbered_anew():
         ([[0, 1]], r"no path has the key or index \[0, 1\]"),
         ([0, 3, 0], "path 0 is named more than once"),
         ([], "at least one path, got none"),
+        (torch.arange(8) < 2, "came as a mask; pass mask.nonzero"),
+        (np.arange(8) < 2, "came as a mask"),
         (lambda path: False, "at least one path, got none"),
         ("slow", "expected a list of path keys .* got 'slow'; a single path goes into a list"),
         (3, "expected a list of path keys .* got 3"),

@@ -16,7 +16,6 @@ from multipath.applications.matching.objectives import LOSSES, loss_names, scatt
 from multipath.applications.matching.presets import preset
 from multipath.applications.matching.tasks.find import find_task, task_names
 from multipath.applications.resynthesis.settings import ResynthesisSettings
-from multipath.applications.synths.chirplet import CHIRPLETS
 
 from .distance import distance
 from .importance import importance
@@ -77,7 +76,7 @@ def paths(
 
 
 def list_choices(*, check: bool = False) -> int:
-    """List plug-ins, losses, tasks with their presets, and synthesizers.
+    """List plug-ins, losses, and tasks with their presets and choices.
 
     Args:
         check: Run the conformance tests of every plug-in, and leave.
@@ -89,13 +88,6 @@ def list_choices(*, check: bool = False) -> int:
         "losses", dict(zip(loss_names(), (row.description for row in LOSSES.values()), strict=True))
     )
     show("tasks and presets", dict(_presets()))
-    show(
-        "chirplet synthesizers (AM-FM)",
-        {
-            name: "AM {:g} to {:g} Hz, FM {:g} to {:g} octaves/s".format(*ranges.am, *ranges.fm)
-            for name, ranges in CHIRPLETS.items()
-        },
-    )
     return 0
 
 
@@ -113,6 +105,8 @@ def _presets() -> Iterator[tuple[str, str]]:
                 f"{sound.n_samples} samples at {sound.sample_rate:g} Hz, {training.steps} "
                 f"steps of {training.batch_size} sounds",
             )
+        for name, words in find_task(task).choices().items():
+            yield f"{task} {name}", words
 
 
 def show(title: str, rows: Mapping[str, str]) -> None:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from multipath._internal.state import pack, unpack
 from multipath.errors import ConfigurationError, InputError
 from multipath.transforms import MultiResolutionSTFT
 
@@ -142,16 +142,15 @@ class RandomResolutionLoss(nn.Module):
         win = fft // 2 ** choose(0, 3)
         return Resolution(fft, int(fft * fraction), win, WINDOWS[choose(0, len(WINDOWS))])
 
-    def get_extra_state(self) -> dict[str, Any]:
-        """The training stream, and the resolutions of evaluation."""
-        return {
-            "generator": self.generator.get_state(),
-            "evaluated": [tuple(vars(resolution).values()) for resolution in self._evaluated],
-        }
+    def get_extra_state(self) -> Tensor:
+        """The training stream, and the resolutions of evaluation, as bytes."""
+        evaluated = [tuple(vars(resolution).values()) for resolution in self._evaluated]
+        return pack({"generator": self.generator.get_state(), "evaluated": evaluated})
 
-    def set_extra_state(self, state: dict[str, Any]) -> None:
+    def set_extra_state(self, packed: Tensor) -> None:
         """Go on where the saved loss was."""
-        self.generator.set_state(state["generator"].cpu())
+        state = unpack(packed, self, {"generator", "evaluated"})
+        self.generator.set_state(state["generator"])
         self._evaluated = [Resolution(*values) for values in state["evaluated"]]
 
     def extra_repr(self) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import fields, replace
+from dataclasses import fields
 
 import torch
 from torch import Tensor
@@ -17,10 +17,7 @@ from torch import Tensor
 from .config import MatchConfig
 from .presets import preset
 from .tasks.base import Preset, Task
-from .tasks.chirplet import ChirpletTask
 from .tasks.data import Batch, Targets, seeded
-from .tasks.granular import GranularTask
-from .tasks.tr808 import TR808Task
 
 SOUNDS = 3  # rendered at a time
 
@@ -32,6 +29,7 @@ class TaskTests:
         task: The class of the task, which is installed. Its first preset is tested.
 
     Example:
+        >>> from multipath.applications.matching.tasks.chirplet import ChirpletTask
         >>> class TestChirplets(TaskTests):
         ...     task = ChirpletTask
         >>> TestChirplets().test_targets_are_a_function_of_the_seed()  # pytest calls them all
@@ -186,28 +184,6 @@ class TaskTests:
         targets = task.targets(0)["train"].take(slice(SOUNDS))
         nuisance = task.evaluation_nuisance(SOUNDS, seeded(0, "nuisance"))
         return Batch(targets, nuisance)
-
-
-class ChirpletTests(TaskTests):
-    """The chirplets of the quick preset."""
-
-    task = ChirpletTask
-
-
-class GranularTests(TaskTests):
-    """The textures of the quick preset."""
-
-    task = GranularTask
-
-
-class TR808Tests(TaskTests):
-    """A few drums that the synthesizer makes."""
-
-    task = TR808Task
-
-    def make_task(self) -> Task:
-        """The quick preset, with ten drums."""
-        return replace(TR808Task.presets()["quick"].task, n_targets=10)  # type: ignore[call-arg]
 
 
 def _equal(some: Targets, others: Targets) -> bool:

@@ -5,22 +5,22 @@ from dataclasses import dataclass, replace
 import pytest
 import torch
 
-from multipath.applications.matching import testing
+from multipath.applications.matching.tasks import granular, tr808
 from multipath.applications.matching.tasks.base import Preset
-from multipath.applications.matching.tasks.chirplet import ChirpletTask
+from multipath.applications.matching.tasks.chirplet import ChirpletTask, ChirpletTests
 from multipath.applications.matching.tasks.evaluation import Evaluation, ThetaError
-from multipath.applications.matching.testing import ChirpletTests, TaskTests
+from multipath.applications.matching.testing import TaskTests
 
 
 class TestChirplet(ChirpletTests):
     pass
 
 
-class TestGranular(testing.GranularTests):
+class TestGranular(granular.GranularTests):
     pass
 
 
-class TestTR808(testing.TR808Tests):
+class TestTR808(tr808.TR808Tests):
     pass
 
 

@@ -115,6 +115,11 @@ class Task(Settings, ABC):
         """
         return {}
 
+    @classmethod
+    def choices(cls) -> Mapping[str, str]:
+        """What there is to choose from besides presets, by name, for ``multipath list``."""
+        return {}
+
     @property
     def variant(self) -> str:
         """Which of several synthesizers it is, if there are several."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import torch
@@ -17,6 +18,7 @@ from multipath.applications.matching.presets import (
     QUICK_TRAINING,
 )
 from multipath.applications.matching.settings import TrainingSettings
+from multipath.applications.matching.testing import TaskTests
 from multipath.applications.synths.chirplet import CHIRPLETS, ChirpletRanges, ChirpletSynth
 from multipath.errors import ConfigurationError
 
@@ -103,6 +105,14 @@ class ChirpletTask(RenderedTask):
             ),
         }
 
+    @classmethod
+    def choices(cls) -> Mapping[str, str]:
+        """The synthesizers, named after their AM and FM, with what these span."""
+        return {
+            name: "AM {:g} to {:g} Hz, FM {:g} to {:g} octaves/s".format(*ranges.am, *ranges.fm)
+            for name, ranges in CHIRPLETS.items()
+        }
+
     @property
     def variant(self) -> str:
         """The synthesizer."""
@@ -172,3 +182,9 @@ class ChirpletTask(RenderedTask):
 def _within(values: Tensor, range_: tuple[float, float], octaves: float) -> Tensor:
     wider = 2**octaves * (1 + ROUNDING)
     return (values >= range_[0] / wider) & (values <= range_[1] * wider)
+
+
+class ChirpletTests(TaskTests):
+    """Conformance tests of chirplets, with the quick preset."""
+
+    task = ChirpletTask

@@ -17,6 +17,7 @@ from multipath.applications.matching.presets import (
     QUICK_TRAINING,
 )
 from multipath.applications.matching.settings import TrainingSettings
+from multipath.applications.matching.testing import TaskTests
 from multipath.applications.synths.granular import GranularSynth
 
 from .base import Preset, RenderedTask
@@ -102,3 +103,9 @@ class GranularTask(RenderedTask):
     def draw_nuisance(self, count: int, generator: torch.Generator) -> Tensor:
         """Seeds of the grains' onsets and pitches; so many that two are hardly ever equal."""
         return torch.randint(2**40, (count,), generator=generator)
+
+
+class GranularTests(TaskTests):
+    """Conformance tests of textures, with the quick preset."""
+
+    task = GranularTask

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import torch
 from torch import Tensor
@@ -23,6 +23,7 @@ from multipath.applications.matching.settings import (
     ObjectiveSettings,
     TrainingSettings,
 )
+from multipath.applications.matching.testing import TaskTests
 from multipath.applications.metrics.drums import DrumMetrics
 from multipath.applications.runs.settings import check_positive
 from multipath.applications.synths.tr808 import TR808Synth
@@ -306,3 +307,13 @@ def _digest(file: Path) -> str:
         return hashlib.sha256(file.read_bytes()).hexdigest()
     except OSError:  # whoever loads it will name it, and leave it out or refuse it
         return "unreadable"
+
+
+class TR808Tests(TaskTests):
+    """Conformance tests of drums: ten that the synthesizer makes, with the quick preset."""
+
+    task = TR808Task
+
+    def make_task(self) -> TR808Task:
+        """The quick preset, with ten drums."""
+        return replace(cast(TR808Task, super().make_task()), n_targets=10)
