@@ -79,6 +79,19 @@ def test_draws_weights_and_laws_do_not_depend_on_the_defaults(name, defaults):
     assert {(t.dtype, t.device.type) for t in same_tensors} == {(torch.float64, "cpu")}
 
 
+@pytest.mark.parametrize("make", [lambda: Uniform(replacement=False), Reshuffle])
+def test_few_of_many_paths_do_not_depend_on_the_defaults(make, defaults):
+    def draw():
+        sampler, generator = make(), torch.Generator().manual_seed(0)
+        sampler.bind(PathTable(100))
+        draws = [sampler.fresh_draw(3, generator), sampler.draw(3, generator)]
+        return [(indices.tolist(), shares.tolist()) for indices, shares in draws]
+
+    expected = draw()
+    defaults()
+    assert draw() == expected
+
+
 @pytest.mark.parametrize("optimizer", [PAdam, PSAGA])
 def test_path_wise_steps_do_not_depend_on_the_defaults(optimizer, defaults):
     def walk():

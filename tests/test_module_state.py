@@ -120,6 +120,25 @@ def test_damaged_states_are_refused(part, damage, message):
         model.load_state_dict(state)
 
 
+def test_a_state_of_other_content_is_refused():
+    model = Model()
+    state = model.state_dict()
+    state["criterion._extra_state"] = state["criterion.loss._extra_state"]
+    with pytest.raises(InputError, match="the extra state of StochasticLoss is damaged"):
+        model.load_state_dict(state)
+
+
+@pytest.mark.parametrize("sampler", [Uniform, Reshuffle, AdaptiveImportance])
+def test_a_state_keeps_its_size(sampler):
+    """Distributed checkpoints are read into tensors of the size that is there."""
+    criterion = StochasticLoss(QuadraticLoss(10**4), sampler(), generator=0)
+    x, y = torch.ones(1, 10**4, requires_grad=True), torch.zeros(1, 10**4)
+    fresh = criterion.get_extra_state().numel()
+    for _ in range(3):
+        criterion(x, y).backward()
+        assert criterion.get_extra_state().numel() == fresh
+
+
 def test_a_state_that_runs_code_is_refused(tmp_path):
     from multipath._internal.state import pack
 

@@ -150,3 +150,19 @@ def test_paths_of_weight_zero_might_as_well_not_be_there(optimizer, reweight, cl
             values.append(value.detach())
         trajectories.append(torch.stack([*values, *x.detach().flatten()]))
     torch.testing.assert_close(*trajectories, rtol=1e-9, atol=1e-12)
+
+
+class Infinite(QuadraticLoss):
+    """Path 1 is infinite."""
+
+    def path_losses(self, input, target, indices):
+        infinite = torch.tensor([torch.inf if path == 1 else 1.0 for path in indices])
+        return infinite[:, None] * super().path_losses(input, target, indices).clamp_min(1e-9)
+
+
+def test_a_path_of_weight_zero_may_be_infinite():
+    loss = Infinite(4, weights=[0.5, 0.0, 0.25, 0.25])
+    x, y = batch(4)
+    value = loss.subset([0, 2, 3])(x, y)
+    for same in (loss, loss.grouped([[0, 1], [2, 3]]), loss.subset([0, 1, 2, 3])):
+        torch.testing.assert_close(same(x, y), value)
