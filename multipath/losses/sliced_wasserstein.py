@@ -10,6 +10,7 @@ from torch import Tensor
 
 from multipath.errors import ConfigurationError, InputError
 from multipath.paths import check_indices
+from multipath.transforms._numerics.tracing import numbers
 from multipath.transforms.base import working_dtype
 
 from .base import Indices, PathDecomposedLoss, Reduction
@@ -126,10 +127,11 @@ class SlicedWasserstein(PathDecomposedLoss):
             return cloud.new_full(cloud.shape[:2], 1 / cloud.shape[1], dtype=working_dtype(cloud))
         mass = cloud[..., self.dim].to(working_dtype(cloud))
         total = mass.sum(dim=1, keepdim=True)
-        if bool((mass < 0).any() or (total == 0).any()):
+        given, sums = numbers(mass), numbers(total)
+        if bool((given < 0).any() or (sums == 0).any()):
             raise InputError(
                 "the masses of a cloud, its last column, must not be negative and not all zero, "
-                f"got masses from {float(mass.min()):g} and a least sum of {float(total.min()):g}"
+                f"got masses from {float(given.min()):g} and a least sum of {float(sums.min()):g}"
             )
         return mass / total
 

@@ -147,7 +147,8 @@ class _Magnitudes(torch.autograd.Function):
 
 def differentiable_magnitudes(signals: Tensor, window: Tensor, frames: Frames) -> Tensor:
     """:func:`magnitudes` in steps that can be differentiated twice."""
-    views = frames.split(signals) * window
+    scale = peak_scale(signals)[:, None, None]
+    views = frames.split(signals) * (window / scale)
     padded = torch.nn.functional.pad(views, (0, frames.fft_size - frames.win_length))
     planes = torch.view_as_real(half_spectrum(padded)).movedim(-1, 1)
-    return modulus(planes).transpose(1, 2)
+    return modulus(planes).transpose(1, 2) * scale

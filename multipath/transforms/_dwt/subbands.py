@@ -162,7 +162,7 @@ class Subbands(Transform):
         if self.mode == "periodization":  # coefficients continue periodically, as the signal does
             margin = taps.shape[1]
             around = torch.arange(-margin, bands.shape[-1] + margin) % bands.shape[-1]
-            bands = bands[..., around.to(bands.device)]
+            bands = bands.index_select(-1, around.to(bands.device))
             start = margin + 1
         low, high = bands.unfold(-1, taps.shape[1], 1)
         samples: Tensor = (low @ taps[0] + high @ taps[1]).flatten(-2)

@@ -26,6 +26,13 @@ def is_traced(x: Tensor) -> bool:
     return forward_ad._current_level >= 0 and forward_ad.unpack_dual(x).tangent is not None
 
 
+def numbers(x: Tensor) -> Tensor:
+    """What ``torch.func`` wraps, to be looked at: under ``vmap``, the numbers of all signals."""
+    while torch._C._functorch.is_functorch_wrapped_tensor(x):
+        x = torch._C._functorch.get_unwrapped(x)
+    return x
+
+
 def untraced() -> AbstractContextManager[object]:
     """Step out of all ``torch.func`` transforms, to make tensors that outlast them."""
     return temporarily_clear_interpreter_stack()
