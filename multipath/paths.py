@@ -362,7 +362,7 @@ class PathIndices(list[int]):
         self.n_paths = n_paths
 
 
-def check_indices(indices: Sequence[int] | Tensor, n_paths: int) -> PathIndices:
+def check_indices(indices: Sequence[int] | Tensor, n_paths: int) -> list[int]:
     """Path indices as a list of ints, whatever they came as.
 
     Args:
@@ -377,7 +377,8 @@ def check_indices(indices: Sequence[int] | Tensor, n_paths: int) -> PathIndices:
         [2, 0]
     """
     if isinstance(indices, PathIndices) and indices.n_paths == n_paths:
-        return indices
+        # a program being compiled makes tensors of plain lists only
+        return list(indices) if torch.compiler.is_compiling() else indices
     if isinstance(indices, Tensor) and indices.dtype == torch.bool:
         raise InputError("path indices came as a mask; pass mask.nonzero().flatten()")
     try:
@@ -395,7 +396,7 @@ def check_indices(indices: Sequence[int] | Tensor, n_paths: int) -> PathIndices:
             f"path index {outside[0]} is out of range: the loss has {n_paths} paths, "
             f"0 to {n_paths - 1}"
         )
-    return PathIndices(result, n_paths)
+    return result if torch.compiler.is_compiling() else PathIndices(result, n_paths)
 
 
 def complete_table(paths: int | Iterable[Path]) -> PathTable:

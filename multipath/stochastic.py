@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from ._internal.compilation import as_written
 from ._internal.ranks import check_agreement, several_ranks
 from ._internal.recomputation import Repeatable, backward_number, checkpointed_region
 from ._internal.state import loading_strictly, pack, unpack
@@ -26,6 +27,7 @@ from .losses.base import Reduction, check_reduction, reduce_batch, weighted_sum
 from .paths import check_indices
 from .samplers import Energy, Sampler, Uniform
 from .samplers._observation import measure
+from .transforms._numerics.tracing import untraced
 
 logger = logging.getLogger(__name__)
 
@@ -50,9 +52,10 @@ class StochasticLoss(nn.Module):
     linked (:meth:`redraw_after`; :class:`~multipath.optim.PAdam` and
     :class:`~multipath.optim.PSAGA` do it themselves): then one draw serves until that optimizer has
     stepped, so gradient accumulation, micro-batches and closures agree on the paths. In evaluation
-    mode (``criterion.eval()``) the full loss is computed. A forward in training mode but without
-    gradients (``torch.no_grad()``) is an estimate, with draws from a stream of its own. Neither
-    touches :attr:`last_draw`, a draw that waits for its step, or the training stream.
+    mode (``criterion.eval()``) the full loss is computed, or with ``eval_draws`` an estimate from
+    the same draw each time. A forward in training mode but without gradients (``torch.no_grad()``)
+    is an estimate, with draws from a stream of its own, and warns once. None of these touches
+    :attr:`last_draw`, a draw that waits for its step, or the training stream.
 
     **A step that is not made** (a loss that is not finite and is left out, an overflow at which
     ``torch.amp.GradScaler`` does not step) leaves the draw waiting, and the next forward takes it
@@ -84,6 +87,10 @@ class StochasticLoss(nn.Module):
             (so that ``torch.manual_seed`` governs it).
         reduction: What to do with the batch: ``"mean"``, ``"sum"`` or ``"none"``. Default: that of
             the loss.
+        eval_draws: In evaluation mode, estimate the loss from this many draws instead of computing
+            all of it. They come from the sampler's law with a seed of their own, the same at each
+            call, so that evaluations can be compared, and are always reweighted, so that the
+            estimate is unbiased (over seeds). Default None: the full loss.
 
     Attributes:
         last_draw: The :class:`~multipath.Draw` of the latest forward in training mode and with
@@ -116,6 +123,7 @@ class StochasticLoss(nn.Module):
         reweight: bool = True,
         generator: int | torch.Generator | None = None,
         reduction: Reduction | None = None,
+        eval_draws: int | None = None,
     ) -> None:
         super().__init__()
         _check_loss(loss)
@@ -131,6 +139,7 @@ class StochasticLoss(nn.Module):
         self._sampler.bind(loss.paths, self._weights)
         self._sampler.check_draws(int(n_draws))
         self.n_draws = int(n_draws)
+        self.eval_draws = None if eval_draws is None else self._check_eval_draws(eval_draws)
         self.reweight = bool(reweight)
         self.reduction = loss.reduction if reduction is None else check_reduction(reduction)
         self.generator = _make_generator(generator)
@@ -147,6 +156,16 @@ class StochasticLoss(nn.Module):
         self._ranks_agree = False
         self._warned = self._warned_of_frozen_draw = self._warned_of_evaluation = False
 
+    def _check_eval_draws(self, eval_draws: Any) -> int:
+        _check_n_draws(eval_draws, "eval_draws")
+        if not self._sampler.unbiased:
+            raise ConfigurationError(
+                f"eval_draws estimates the full loss, of which {self._sampler} may leave paths "
+                "out; give it a sampler with a positive floor, or evaluate the full loss"
+            )
+        self._sampler.check_draws(int(eval_draws))
+        return int(eval_draws)
+
     @classmethod
     def for_training(
         cls,
@@ -156,6 +175,7 @@ class StochasticLoss(nn.Module):
         n_draws: int = 8,
         power: float = 0.0,
         floor: float = 0.1,
+        eval_draws: int | None = None,
         generator: int | torch.Generator | None = None,
     ) -> StochasticLoss:
         r"""Energy draws: the recommended default for training.
@@ -181,6 +201,7 @@ class StochasticLoss(nn.Module):
             n_draws: k.
             power: a, from 0 (the loss as it is) to 1.
             floor: f, the share of the draws spread evenly.
+            eval_draws: As in the class.
             generator: As in the class.
 
         Raises:
@@ -212,7 +233,7 @@ class StochasticLoss(nn.Module):
         found = average_over_targets(targets, listen)
         sampler = Energy(loss.path_weights * found[:n_paths], floor)
         estimated = BalancedLoss(loss, found[n_paths:], power) if power else loss
-        return cls(estimated, sampler, n_draws, generator=generator)
+        return cls(estimated, sampler, n_draws, generator=generator, eval_draws=eval_draws)
 
     @property
     def sampler(self) -> Sampler:
@@ -255,14 +276,27 @@ class StochasticLoss(nn.Module):
         Returns:
             A scalar, or shape (batch,) with ``reduction="none"``.
         """
-        if not self.training:
-            return reduce_batch(self.loss(input, target, reduction="none"), self.reduction)
+        if self.training:
+            return self._estimate_anew(input, target)
+        if self.eval_draws is not None:
+            return self.estimate(input, target, self._fixed_draw(self.eval_draws))
+        return reduce_batch(self.loss(input, target, reduction="none"), self.reduction)
+
+    @as_written
+    def _estimate_anew(self, input: Tensor, target: Tensor) -> Tensor:
+        """The estimate of a forward in training mode."""
+        with untraced():  # draws are plain tensors, whatever torch.func does to the input
+            draw, observing = self._draw_of_forward()
+        return self._estimate(input, target, draw, observing)
+
+    def _draw_of_forward(self) -> tuple[Draw, bool]:
+        """The draw that this forward in training mode uses, and whether to learn from it."""
         region = checkpointed_region()
-        if backward_number() >= 0 and (draw := self._repeated_draw(region)) is not None:
-            return self.estimate(input, target, draw)
+        if backward_number() >= 0 and (repeated := self._repeated_draw(region)) is not None:
+            return repeated, False
         if not torch.is_grad_enabled() and region is None:
             self._warn_of_evaluation()
-            return self.estimate(input, target, self.new_draw())
+            return self.new_draw(), False
         linked = self._linked() is not None
         draw, observing = self._pending if linked else None, False
         if draw is None:
@@ -278,7 +312,7 @@ class StochasticLoss(nn.Module):
         if region is not None:
             self._checkpointed.setdefault(region, Repeatable()).made.append(draw)
         self.last_draw = draw
-        return self._estimate(input, target, draw, observing)
+        return draw, observing
 
     def _repeated_draw(self, region: Any) -> Draw | None:
         """The draw of the forward that activation checkpointing repeats, if there was one."""
@@ -305,6 +339,7 @@ class StochasticLoss(nn.Module):
                 "estimate. Call criterion.eval() for the full loss, and criterion.train() after it"
             )
 
+    @as_written
     def estimate(self, input: Tensor, target: Tensor, draw: Draw) -> Tensor:
         """The estimate that a given draw makes; consumes no randomness.
 
@@ -319,7 +354,8 @@ class StochasticLoss(nn.Module):
         return self._estimate(input, target, draw, observing=False)
 
     def _estimate(self, input: Tensor, target: Tensor, draw: Draw, observing: bool) -> Tensor:
-        indices, weights = draw.merged()
+        with untraced():
+            indices, weights = draw.merged()
         values = self.loss.evaluate(input, target, indices)
         if observing:
             self._observe(input, target, indices, values)
@@ -350,6 +386,15 @@ class StochasticLoss(nn.Module):
             return self._weigh(*self.sampler.draw(self.n_draws, self.generator))
         return self._weigh(*self.sampler.fresh_draw(self.n_draws, self._evaluation_generator))
 
+    @as_written
+    def _fixed_draw(self, n_draws: int) -> Draw:
+        """The draw of an evaluation, from the same seed at each call."""
+        seed = (self.generator.initial_seed() + 2) % 2**63
+        with untraced():
+            generator = torch.Generator().manual_seed(seed)
+            drawn = self.sampler.fresh_draw(n_draws, generator)
+            return self._weigh(*drawn, reweight=True)
+
     def make_draw(self, indices: Sequence[int] | Tensor) -> Draw:
         """The draw of these paths, weighted as if the sampler had chosen them.
 
@@ -364,9 +409,10 @@ class StochasticLoss(nn.Module):
         chosen = torch.tensor(check_indices(indices, len(self.loss.paths)), device="cpu")
         return self._weigh(chosen, self.sampler.shares(chosen, len(chosen)))
 
-    def _weigh(self, indices: Tensor, probabilities: Tensor) -> Draw:
+    def _weigh(self, indices: Tensor, probabilities: Tensor, reweight: bool | None = None) -> Draw:
         weights = self.loss.path_weights[indices]
-        scale = 1 / probabilities if self.reweight else float(self.n_active)
+        reweight = self.reweight if reweight is None else reweight
+        scale = 1 / probabilities if reweight else float(self.n_active)
         weighed = torch.where(weights > 0, weights * scale, 0.0)  # not 0 * inf for a path by hand
         return Draw(indices, weighed / len(indices), probabilities)
 
@@ -601,9 +647,9 @@ def _check_loss(loss: Any) -> None:
         )
 
 
-def _check_n_draws(n_draws: Any) -> None:
+def _check_n_draws(n_draws: Any, name: str = "n_draws") -> None:
     if not _is_whole(n_draws) or n_draws < 1:
-        raise ConfigurationError(f"n_draws must be a positive integer, got {n_draws!r}")
+        raise ConfigurationError(f"{name} must be a positive integer, got {n_draws!r}")
 
 
 def _is_whole(value: Any) -> bool:

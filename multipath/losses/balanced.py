@@ -114,6 +114,11 @@ class BalancedLoss(PathDecomposedLoss):
         check_power(power)
         return cls(loss, average_over_targets(batches, partial(from_silence, loss)), power, floor)
 
+    @property
+    def compilable(self) -> bool:
+        """Whether the original loss is."""
+        return self.loss.compilable
+
     def path_losses(self, input: Tensor, target: Tensor, indices: Indices) -> Tensor:
         """The path losses of the original loss: balancing changes the weights only."""
         return self.loss.path_losses(input, target, check_indices(indices, len(self.paths)))

@@ -115,6 +115,11 @@ class TransformLoss(PathDecomposedLoss):
         self.distance = distance
         self._distance = _resolve_distance(distance, n_paths=len(self.paths))
 
+    @property
+    def compilable(self) -> bool:
+        """Whether the transform is, and nothing is cached."""
+        return self.transform.compilable and self.cache is None
+
     def path_losses(self, input: Tensor, target: Tensor, indices: Indices) -> Tensor:
         """Distance on each chosen path.
 

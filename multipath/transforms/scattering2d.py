@@ -70,6 +70,7 @@ class Scattering2D(Transform):
     """
 
     signal_ndim = 2
+    compilable = False
 
     def __init__(self, shape: Sequence[int], J: int, L: int = 8, max_order: int = 2) -> None:
         self.shape = _check_settings(shape, J, L, max_order)

@@ -41,6 +41,8 @@ class FilterBuffers(nn.Module):
             like: A tensor of the dtype and device wanted.
             make: Called with an empty tensor of that dtype and device.
         """
+        if torch.compiler.is_compiling():  # what a graph holds of a cache would not be its own
+            return make(like.new_empty(0))
         full_key = (key, like.dtype, like.device)
         if full_key not in self._derived:
             # what is made in an evaluation under inference mode, or while torch.func

@@ -15,8 +15,8 @@ from torch._functorch.pyfunctorch import temporarily_clear_interpreter_stack
 
 
 def is_traced(x: Tensor) -> bool:
-    """Whether a tensor belongs to a ``torch.func`` transform."""
-    return bool(torch._C._functorch.is_functorch_wrapped_tensor(x))
+    """Whether a tensor belongs to a ``torch.func`` transform or a program being compiled."""
+    return torch.compiler.is_compiling() or bool(torch._C._functorch.is_functorch_wrapped_tensor(x))
 
 
 def untraced() -> AbstractContextManager[object]:
