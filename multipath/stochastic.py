@@ -26,7 +26,8 @@ from .losses.balanced import BalancedLoss, check_power, from_silence
 from .losses.base import Reduction, check_reduction, reduce_batch, weighted_sum
 from .paths import check_indices
 from .samplers import Energy, Sampler, Uniform
-from .samplers._observation import measure
+from .samplers._observation import measure, obtainable
+from .samplers.base import check_observation
 from .transforms._numerics.tracing import untraced
 
 logger = logging.getLogger(__name__)
@@ -64,10 +65,13 @@ class StochasticLoss(nn.Module):
     **Samplers that learn** (see :attr:`Sampler.observes <multipath.samplers.Sampler>`) are told, at
     each new draw of training, about the distinct paths evaluated: the norm of each path's gradient
     with respect to ``input``, root mean square over the batch and without :math:`w_p` (nothing if
-    ``input`` requires no gradient), or the norm of the target on it, mean over the batch. Gradient
-    norms cost one backward through the loss for each path. Values that are not finite are dropped.
-    With ``torch.distributed`` initialised, ranks average what they measured, and so keep agreeing
-    on the draws.
+    no gradient is to be had); the norm of the target on it, mean over the batch; or
+    :math:`L_p`, mean over the batch. Gradient norms cost one backward through the loss for each
+    path, losses nothing. Where ``input`` has no gradient although the losses have (it may be no
+    tensor, but a network), or norms of the target mean nothing (``input`` and ``target`` are not
+    tensors of one shape), the losses take their place, and the log says so once. Values that
+    are not finite are dropped. With ``torch.distributed`` initialised, ranks average what they
+    measured, and so keep agreeing on the draws.
 
     **Randomness** comes from ``generator`` alone, on the CPU. Its state, the sampler's and a draw
     not yet used are part of ``state_dict()``.
@@ -155,6 +159,7 @@ class StochasticLoss(nn.Module):
         self._draws_are_shared = self._sampler.observes is not None
         self._ranks_agree = False
         self._warned = self._warned_of_frozen_draw = self._warned_of_evaluation = False
+        self._warned_of_losses = False
 
     def _check_eval_draws(self, eval_draws: Any) -> int:
         _check_n_draws(eval_draws, "eval_draws")
@@ -363,8 +368,18 @@ class StochasticLoss(nn.Module):
 
     def _observe(self, input: Tensor, target: Tensor, indices: Tensor, values: Tensor) -> None:
         """Let the sampler learn from the paths that were just evaluated."""
-        kind = self.sampler.observes
-        measured = kind and measure(kind, self.loss, input, target, indices, values)
+        wanted = check_observation(self.sampler)
+        if wanted is None:
+            return
+        kind = obtainable(wanted, self.loss, input, target, values)
+        if kind != wanted and not self._warned_of_losses:
+            self._warned_of_losses = True
+            logger.warning(
+                "%s learns from %s, which an input of type %s and a target of type %s do not give "
+                'here: it learns from the losses instead, as one with observes="losses" does',
+                *(type(self.sampler).__name__, wanted, type(input).__name__, type(target).__name__),
+            )
+        measured = measure(kind, self.loss, input, target, indices, values)
         if measured is None:
             return
         finite = torch.isfinite(measured)

@@ -27,6 +27,10 @@ class TermLoss(PathDecomposedLoss):
     unequal cost should declare it: cost-aware samplers
     (``AdaptiveImportance(cost_aware=True)``) draw the expensive ones less often.
 
+    Where the input is a network, or anything else that is no tensor, samplers that learn in
+    training (``AdaptiveImportance()``, ``Energy.running()``) learn from the losses of the terms,
+    see :class:`~multipath.StochasticLoss`. How loud a target is cannot be measured beforehand then.
+
     Terms that are modules become submodules.
 
     Args:

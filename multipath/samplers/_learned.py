@@ -146,7 +146,7 @@ class LearnedSampler(Categorical):
 
     def observe(self, indices: Tensor, values: Tensor) -> None:
         """Move the averages of these paths; the first value of a path is its first average."""
-        before = self._estimates[indices]
+        before, values = self._estimates[indices], values.abs()  # a loss may be negative
         moved = self.decay * before + (1 - self.decay) * values
         self._estimates[indices] = torch.where(before.isnan(), values, moved)
         if self.threshold:

@@ -29,7 +29,8 @@ class Energy(LearnedSampler):
 
     The energies are given, measured beforehand (:meth:`from_targets`), or, without any, learned
     from the targets that training shows: a moving average for each path, where paths not yet seen
-    count as the mean of those seen, so that it starts uniform.
+    count as the mean of those seen, so that it starts uniform. Where targets are not of the kind of
+    the input (no tensor, or of another shape), it learns from the losses, and the log says so.
 
     Args:
         energies: :math:`e_p \ge 0`, shape (P,), not all zero. None: a running estimate.
