@@ -382,6 +382,11 @@ class StochasticLoss(nn.Module):
         measured = measure(kind, self.loss, input, target, indices, values)
         if measured is None:
             return
+        with untraced():
+            self._tell(kind, indices, measured)
+
+    def _tell(self, kind: str, indices: Tensor, measured: Tensor) -> None:
+        """Hand on what was measured, if it is finite."""
         finite = torch.isfinite(measured)
         if not self._warned and not bool(finite.all()):
             self._warned = True

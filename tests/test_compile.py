@@ -5,7 +5,7 @@ import torch
 from torch._dynamo.utils import counters
 
 from multipath import BalancedLoss, StochasticLoss, TermLoss, TransformLoss
-from multipath.losses import SlicedWasserstein
+from multipath.losses import FeatureLayers, SlicedWasserstein
 from multipath.samplers import AdaptiveImportance
 from multipath.testing import QuadraticLoss
 from multipath.transforms import MultiResolutionSTFT, Scattering1D, WaveletTransform
@@ -85,8 +85,10 @@ def test_losses_of_any_number_of_paths_in_one_step():
 
 @pytest.mark.parametrize("training", [True, False])
 def test_what_is_left_alone_is_not_compiled_for_each_number_of_paths(training):
+    network = torch.nn.Sequential(torch.nn.Linear(128, 8), torch.nn.ReLU()).double()
     losses = [TransformLoss(Scattering1D(128, J=n, Q=(2, 1))) for n in (1, 2, 3)]
     losses += [loss.grouped("order") for loss in losses]
+    losses += [FeatureLayers(network, ["0", "1"])]
     criteria = [StochasticLoss(loss, generator=0).train(training) for loss in losses]
     criteria += [StochasticLoss(QuadraticLoss(n), eval_draws=2).eval() for n in range(1, 11)]
 

@@ -114,6 +114,11 @@ class FeatureLayers(PathDecomposedLoss):
         self.normalize, self.distance = normalize, distance
         self.channel_dim, self.eps = channel_dim, eps
 
+    @property
+    def compilable(self) -> bool:
+        """False: a forward that ends with the last layer asked for is left by an exception."""
+        return False
+
     def path_losses(self, input: Tensor, target: Tensor, indices: Indices) -> Tensor:
         """Distance on each chosen layer, from one forward of each signal.
 

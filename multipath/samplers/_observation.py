@@ -10,6 +10,7 @@ from torch import Tensor
 from multipath._internal.bookkeeping import bookkept
 from multipath._internal.ranks import average_over_ranks
 from multipath.losses import BalancedLoss, GroupedLoss, PathDecomposedLoss, SubsetLoss
+from multipath.transforms._numerics.tracing import is_traced, plain_batches, untraced
 
 from .base import Observation
 
@@ -57,7 +58,9 @@ def measure(
     - ``"losses"``: :math:`\frac 1 B \sum_b L_{p,b}`, without the weight :math:`w_p`.
 
     With ``torch.distributed`` initialised, ranks average what they saw (as one batch made of
-    theirs, if these are equally large), so that they go on drawing the same paths.
+    theirs, if these are equally large), so that they go on drawing the same paths. What
+    ``torch.func`` differentiates or maps is measured beside it, all samples of ``vmap`` as one
+    batch: gradient norms then cost another forward through the loss.
 
     Args:
         kind: See above; :func:`obtainable` from these arguments.
@@ -70,6 +73,27 @@ def measure(
     Returns:
         Float64 of shape (len(indices),) on the CPU, or None if there is no gradient to measure.
     """
+    if is_traced(values):
+        if kind == "losses":
+            (columns,) = plain_batches(values.T)
+            with untraced():
+                return _measure(kind, loss, input, target, indices, columns.T)
+        x, *rest = plain_batches(*(part for part in (input, target) if isinstance(part, Tensor)))
+        y = rest[0] if rest else target
+        with untraced(), torch.enable_grad():
+            values = loss.evaluate(x.requires_grad_(), y, indices) if "grad" in kind else x
+            return _measure(kind, loss, x, y, indices, values)
+    return _measure(kind, loss, input, target, indices, values)
+
+
+def _measure(
+    kind: Observation,
+    loss: PathDecomposedLoss,
+    input: Tensor,
+    target: Tensor,
+    indices: Tensor,
+    values: Tensor,
+) -> Tensor | None:
     if kind == "losses":
         return average_over_ranks(bookkept(values).mean(dim=1), values.device)
     if kind == "target_norms":

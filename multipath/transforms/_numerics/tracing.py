@@ -22,3 +22,40 @@ def is_traced(x: Tensor) -> bool:
 def untraced() -> AbstractContextManager[object]:
     """Step out of all ``torch.func`` transforms, to make tensors that outlast them."""
     return temporarily_clear_interpreter_stack()
+
+
+def plain_batches(*tensors: Tensor) -> list[Tensor]:
+    """The plain tensors behind those of ``torch.func``, detached from all that it does.
+
+    Args:
+        *tensors: Batch first.
+
+    Returns:
+        The same, the samples of all enclosing ``vmap`` side by side in the batch.
+    """
+    found = [_unwrapped(tensor) for tensor in tensors]
+    levels = sorted({level for _, places in found for level in places})
+    with untraced():
+        rows = []
+        for value, places in found:
+            own = [places[level] for level in levels if level in places]
+            row = value.detach().movedim(own, list(range(len(own))))
+            for place, level in enumerate(levels):
+                row = row if level in places else row.unsqueeze(place)
+            rows.append(row)
+        outer = len(levels)
+        samples = torch.broadcast_shapes(*(row.shape[:outer] for row in rows))
+        return [row.expand(*samples, *row.shape[outer:]).flatten(0, outer) for row in rows]
+
+
+def _unwrapped(tensor: Tensor) -> tuple[Tensor, dict[int, int]]:
+    """The plain tensor within, and which of its dimensions is which level of ``vmap``."""
+    places: dict[int, int] = {}
+    while torch._C._functorch.is_functorch_wrapped_tensor(tensor):
+        level = torch._C._functorch.maybe_get_level(tensor)
+        place = torch._C._functorch.maybe_get_bdim(tensor)
+        tensor = torch._C._functorch.get_unwrapped(tensor)
+        if place >= 0:
+            places = {outer: at + (at >= place) for outer, at in places.items()}
+            places[level] = place
+    return tensor, places
