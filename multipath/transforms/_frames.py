@@ -7,12 +7,14 @@ steps in differentiable form.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from ._numerics.adjoints import Gradients, by_hand, must_be_plain, through_plain
 from ._numerics.analytic import half_spectrum, modulus, peak_scale
 from ._numerics.tiles import tile_size
 from ._numerics.tracing import is_traced
@@ -121,17 +123,15 @@ class _Magnitudes(torch.autograd.Function):
         return found.transpose(1, 2)
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
-        signals, window, *directions = ctx.saved_tensors
+    @by_hand
+    def backward(ctx: Any, saved: Sequence[Tensor], gradient: Tensor) -> Gradients:
+        signals, window, *directions = saved
         frames: Frames = ctx.frames
-        if torch.is_grad_enabled():  # to be differentiated again
-            (result,) = torch.autograd.grad(
-                differentiable_magnitudes(signals, window, frames),
-                signals,
-                gradient,
-                create_graph=True,
+        if must_be_plain(gradient):
+            found = through_plain(
+                lambda x: [differentiable_magnitudes(x, window, frames)], [signals], [gradient]
             )
-            return result, None, None
+            return *found, None, None
         tiles = gradient.transpose(1, 2).split([len(direction) for direction in directions])
         parts = []
         for tile, direction in zip(tiles, directions, strict=True):

@@ -16,6 +16,7 @@ from multipath.paths import check_indices, priced_paths
 
 from ._numerics.analytic import peak_scale
 from ._numerics.filters import FilterBuffers
+from ._numerics.rows import take
 from ._numerics.settings import check_integers
 from ._scattering2d.fold import Filter, boxes, fold
 from ._scattering2d.morlet import Wavelet, angle, averaging, frequency, morlet
@@ -131,7 +132,7 @@ class Scattering2D(Transform):
             first = self._moduli(spectrum, rows, 0, j1)
             wanted = [row for row, n1 in enumerate(rows) if (n1,) in keys]
             if wanted:
-                averages = self._average(first[:, wanted], j1)
+                averages = self._average(take(first, wanted, dim=1), j1)
                 yield from (
                     ((rows[w],), a) for w, a in zip(wanted, averages.unbind(1), strict=True)
                 )

@@ -15,6 +15,7 @@ from torch import Tensor
 from multipath.errors import ConfigurationError, InputError
 from multipath.paths import Path, check_indices
 from multipath.transforms._numerics.filters import FilterBuffers
+from multipath.transforms._numerics.rows import take
 from multipath.transforms._numerics.settings import check_integers
 from multipath.transforms.base import Transform, check_signal, full_precision, working_dtype
 
@@ -132,7 +133,7 @@ class Subbands(Transform):
                     rows.setdefault(halves, []).append(row)
             children, parts = [], []
             for halves, chosen in rows.items():
-                parents = x if len(chosen) == len(nodes) else x[:, chosen]
+                parents = x if len(chosen) == len(nodes) else take(x, chosen, dim=1)
                 axis = len(nodes[0]) % self.signal_ndim - self.signal_ndim
                 bank = analysis[halves[0] : halves[-1] + 1]
                 parts.append(self._halves(parents, bank, axis))

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
+from .adjoints import Gradients, by_hand, must_be_plain
 from .tracing import is_traced
 
 
@@ -100,7 +101,8 @@ class _Halves(torch.autograd.Function):
         return halves
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
+    @by_hand
+    def backward(ctx: Any, _: Any, gradient: Tensor) -> Gradients:
         real, imaginary = gradient[..., 1 : ctx.width + 1]
         return 0.5 * real + 0.5j * imaginary, None
 
@@ -133,16 +135,17 @@ class _Modulus(torch.autograd.Function):
         return size
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> Tensor:
-        planes, size = ctx.saved_tensors
+    @by_hand
+    def backward(ctx: Any, saved: tuple[Tensor, Tensor], gradient: Tensor) -> Gradients:
+        planes, size = saved
         # Dividing first keeps the quotient within [-1, 1] for the smallest numbers. Where the
         # modulus is exactly zero, dividing by infinity gives a zero that further derivatives keep.
         silent = size == 0
         safe = size.clamp_min(torch.finfo(size.dtype).tiny).masked_fill_(silent, torch.inf)
         direction: Tensor = planes / safe[:, None]
-        if torch.is_grad_enabled():  # to be differentiated again
-            return direction * gradient[:, None]
-        return direction.mul_(gradient[:, None])
+        if must_be_plain(gradient):
+            return (direction * gradient[:, None],)
+        return (direction.mul_(gradient[:, None]),)
 
 
 def quick_modulus(real: Tensor, imaginary: Tensor) -> Tensor:
@@ -181,8 +184,9 @@ class _HalfSpectrum(torch.autograd.Function):
         return spectrum
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> Tensor:
-        return adjoint_rfft(gradient, ctx.length)
+    @by_hand
+    def backward(ctx: Any, _: Any, gradient: Tensor) -> Gradients:
+        return (adjoint_rfft(gradient, ctx.length),)
 
 
 def adjoint_rfft(gradient: Tensor, length: int) -> Tensor:

@@ -1,8 +1,9 @@
-"""Whether a tensor is being differentiated by ``torch.func``.
+"""Whether torch sees through an operation as it runs: ``torch.func``, dual numbers, compilers.
 
 The hand-written kernels write into buffers and have a backward of their own, which is all that
-training needs. ``torch.func`` (``jvp``, ``grad``, any nesting of them) needs operations that it can
-see through: for its tensors, the transforms go through the same steps in plain operations.
+training needs. ``torch.func`` (``jvp``, ``grad``, ``vmap``, any nesting of them) and forward-mode
+differentiation (``torch.autograd.forward_ad``) need operations that they can see through: there,
+the transforms go through the same steps in plain operations.
 """
 
 from __future__ import annotations
@@ -12,11 +13,17 @@ from contextlib import AbstractContextManager
 import torch
 from torch import Tensor
 from torch._functorch.pyfunctorch import temporarily_clear_interpreter_stack
+from torch.autograd import forward_ad
 
 
 def is_traced(x: Tensor) -> bool:
-    """Whether a tensor belongs to a ``torch.func`` transform or a program being compiled."""
-    return torch.compiler.is_compiling() or bool(torch._C._functorch.is_functorch_wrapped_tensor(x))
+    """Whether a tensor is a dual number, or a ``torch.func`` transform or compiler is at work.
+
+    Such a transform refuses hand-written kernels even for tensors that it does not differentiate.
+    """
+    if torch.compiler.is_compiling() or torch._C._are_functorch_transforms_active():
+        return True
+    return forward_ad._current_level >= 0 and forward_ad.unpack_dual(x).tangent is not None
 
 
 def untraced() -> AbstractContextManager[object]:

@@ -82,8 +82,7 @@ def extend(half_spectrum: Tensor, below: int, beyond: int) -> Tensor:
     n = half_spectrum.shape[-1]
     parts = [half_spectrum]
     if below:
-        parts.insert(0, half_spectrum[..., 1 : below + 1].conj().flip(-1))
+        parts.insert(0, half_spectrum[..., 1 : below + 1].flip(-1).conj_physical())
     if beyond:
-        parts.append(half_spectrum[..., n - 1 - beyond : n - 1].conj().flip(-1))
-    # what is conjugated lazily cannot be viewed as pairs of real numbers
-    return torch.cat(parts, dim=-1).resolve_conj() if len(parts) > 1 else half_spectrum
+        parts.append(half_spectrum[..., n - 1 - beyond : n - 1].flip(-1).conj_physical())
+    return torch.cat(parts, dim=-1) if len(parts) > 1 else half_spectrum

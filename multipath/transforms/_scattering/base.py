@@ -113,7 +113,7 @@ class Scattering(Transform):
 
         Nothing is saved for a gradient with respect to y unless y requires one.
         """
-        if is_traced(x) or (y.requires_grad and torch.is_grad_enabled()):
+        if is_traced(x) or is_traced(y) or (y.requires_grad and torch.is_grad_enabled()):
             return super().coefficient_pairs(x, y, indices)
         of_x, of_y = self._scatter([x, y], indices)
         return of_x, of_y

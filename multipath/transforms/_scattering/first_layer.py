@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import groupby
 from typing import Any
 
@@ -17,6 +18,12 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
+from multipath.transforms._numerics.adjoints import (
+    Gradients,
+    by_hand,
+    must_be_plain,
+    through_plain,
+)
 from multipath.transforms._numerics.analytic import (
     modulus,
     modulus_and_inverse,
@@ -24,6 +31,7 @@ from multipath.transforms._numerics.analytic import (
     quick_modulus,
     stuffed,
 )
+from multipath.transforms._numerics.rows import take
 from multipath.transforms._numerics.tiles import signal_tiles, tile_size
 from multipath.transforms._numerics.tracing import is_traced
 
@@ -165,17 +173,6 @@ def _span(bands: Sequence[Band]) -> int:
     return max(band.stop for band in bands) - min(band.start for band in bands)
 
 
-def take(x: Tensor, positions: Sequence[int], dim: int) -> Tensor:
-    """Some rows of a tensor, a view if they are consecutive.
-
-    Indexing by a list would copy the list from host to device and wait for it.
-    """
-    first, last = positions[0], positions[-1]
-    if last - first + 1 == len(positions):
-        return x.narrow(dim, first, len(positions))
-    return torch.stack([x.select(dim, position) for position in positions], dim)
-
-
 def as_complex(pairs: Tensor) -> Tensor:
     """Complex numbers from real and imaginary parts that alternate along the last dimension."""
     return torch.view_as_complex(pairs.unflatten(-1, (-1, 2)))
@@ -268,21 +265,18 @@ class _ModulusSpectra(torch.autograd.Function):
         return (*(found[: len(spectrum)] for found in joint), *joint)
 
     @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[None, Tensor, None]:
-        spectrum, *directions = ctx.saved_tensors
-        if torch.is_grad_enabled():  # to be differentiated again
-            outputs = differentiable_modulus_spectra(ctx.plan, spectrum)
-            used = [i for i, gradient in enumerate(gradients) if gradient is not None]
-            (result,) = torch.autograd.grad(
-                [outputs[i] for i in used],
-                spectrum,
-                [gradients[i] for i in used],
-                create_graph=True,
+    @by_hand
+    def backward(ctx: Any, saved: Sequence[Tensor], *gradients: Tensor | None) -> Gradients:
+        spectrum, *directions = saved
+        wanted = gradients[: len(ctx.plan)]
+        if must_be_plain(*wanted):
+            result = through_plain(
+                partial(differentiable_modulus_spectra, ctx.plan), [spectrum], wanted
             )
-            return None, result, None
+            return None, *result, None
         found = torch.zeros_like(as_sources(spectrum))
         remaining = iter(directions)
-        for (group, low_bins, below), gradient in zip(ctx.plan, gradients, strict=False):
+        for (group, low_bins, below), gradient in zip(ctx.plan, wanted, strict=True):
             if gradient is not None and below:  # the adjoint of mirroring adds to the mirrored bins
                 mirrored = gradient[..., :below].conj().flip(-1)
                 gradient = gradient[..., below:].clone()

@@ -14,8 +14,7 @@ from multipath.transforms._numerics.analytic import (
     oversampling,
     stuffed,
 )
-
-from .first_layer import take
+from multipath.transforms._numerics.rows import take
 
 ALL = slice(None)
 

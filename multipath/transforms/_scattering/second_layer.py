@@ -16,6 +16,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from multipath.transforms._numerics.adjoints import (
+    Gradients,
+    by_hand,
+    must_be_plain,
+    through_plain,
+)
 from multipath.transforms._numerics.analytic import (
     inverse_modulus,
     modulus,
@@ -120,28 +126,30 @@ class _AveragedModuli(torch.autograd.Function):
         return tuple(averages for averages, _ in found)
 
     @staticmethod
-    def backward(ctx: Any, *gradients: Tensor | None) -> tuple[Tensor | None, ...]:
-        saved, kept = ctx.saved_tensors[: ctx.n_spectra], iter(ctx.saved_tensors[ctx.n_spectra :])
+    @by_hand
+    def backward(ctx: Any, saved: Sequence[Tensor], *gradients: Tensor | None) -> Gradients:
+        spectra, kept = saved[: ctx.n_spectra], iter(saved[ctx.n_spectra :])
         wanted = [
-            (branch, gradient[: len(saved[0])], directions)
+            (branch, gradient[: len(spectra[0])], directions)
             for branch, gradient, directions in zip(
                 ctx.branches, gradients, [list(islice(kept, n)) for n in ctx.n_kept], strict=True
             )
             if gradient is not None
         ]
-        if torch.is_grad_enabled():  # to be differentiated again
-            averages = [_differentiable_average(branch, saved) for branch, *_ in wanted]
-            found = torch.autograd.grad(
-                averages, saved, [g for _, g, _ in wanted], create_graph=True, allow_unused=True
+        if must_be_plain(*gradients):
+            found = through_plain(
+                lambda *spectra: [_differentiable_average(b, spectra) for b, *_ in wanted],
+                spectra,
+                [gradient for _, gradient, _ in wanted],
             )
             return None, None, *found
-        found = [torch.zeros_like(s, memory_format=torch.contiguous_format) for s in saved]
+        sums = [torch.zeros_like(s, memory_format=torch.contiguous_format) for s in spectra]
         for branch, gradient, directions in wanted:
             if branch.mixing is None:
-                _add_adjoint(branch, directions, gradient, found)
+                _add_adjoint(branch, directions, gradient, sums)
             else:
-                _add_mixed_adjoint(branch, saved, gradient, found)
-        return None, None, *found
+                _add_mixed_adjoint(branch, spectra, gradient, sums)
+        return None, None, *sums
 
 
 def _average(branch: Branch, joint: Sequence[Tensor], wanted: int) -> tuple[Tensor, list[Tensor]]:

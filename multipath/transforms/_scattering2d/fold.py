@@ -8,6 +8,7 @@ from typing import Any, NamedTuple, TypeAlias
 import torch
 from torch import Tensor
 
+from multipath.transforms._numerics.adjoints import Gradients, by_hand
 from multipath.transforms._numerics.tracing import is_traced
 
 
@@ -68,12 +69,19 @@ def fold(spectrum: Tensor, filters: Sequence[Filter], step: int) -> Tensor:
         Spectra, complex of shape (batch, filters, rows / step, columns / step).
     """
     pairs = torch.view_as_real(spectrum).flatten(-2)
-    folded: Tensor
-    if is_traced(pairs):
-        folded = _folded(pairs, filters, step)
-    else:
-        folded = _Fold.apply(pairs, filters, step)  # type: ignore[no-untyped-call]
-    return torch.view_as_complex(folded.unflatten(-1, (-1, 2)))
+    return torch.view_as_complex(_fold(pairs, filters, step).unflatten(-1, (-1, 2)))
+
+
+def _fold(spectrum: Tensor, filters: Sequence[Filter], step: int) -> Tensor:
+    fold = _folded if is_traced(spectrum) else _Fold.apply
+    folded: Tensor = fold(spectrum, filters, step)
+    return folded
+
+
+def _unfold(folded: Tensor, filters: Sequence[Filter], step: int) -> Tensor:
+    unfold = _unfolded if is_traced(folded) else _Unfold.apply
+    spectrum: Tensor = unfold(folded, filters, step)
+    return spectrum
 
 
 def _folded(spectrum: Tensor, filters: Sequence[Filter], step: int) -> Tensor:
@@ -85,30 +93,37 @@ def _folded(spectrum: Tensor, filters: Sequence[Filter], step: int) -> Tensor:
     return folded
 
 
+def _unfolded(folded: Tensor, filters: Sequence[Filter], step: int) -> Tensor:
+    """The adjoint of :func:`_folded`."""
+    batch, _, height, width = folded.shape
+    spectrum = folded.new_zeros(batch, step * height, step * width)
+    for number, rectangles in enumerate(filters):
+        for box in rectangles:
+            spectrum[:, *box.source].addcmul_(folded[:, number, *box.target], box.response)
+    return spectrum
+
+
 class _Fold(torch.autograd.Function):
+    """A fold, whose adjoint's adjoint is the fold again: gradients of any order exist."""
+
     @staticmethod
     def forward(ctx: Any, spectrum: Tensor, filters: Sequence[Filter], step: int) -> Tensor:
         ctx.filters, ctx.step = filters, step
         return _folded(spectrum, filters, step)
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
-        return _Unfold.apply(gradient, ctx.filters, ctx.step), None, None  # type: ignore[no-untyped-call]
+    @by_hand
+    def backward(ctx: Any, _: Any, gradient: Tensor) -> Gradients:
+        return _unfold(gradient, ctx.filters, ctx.step), None, None
 
 
 class _Unfold(torch.autograd.Function):
-    """The adjoint of :class:`_Fold`, whose adjoint is the fold: gradients of any order exist."""
-
     @staticmethod
     def forward(ctx: Any, folded: Tensor, filters: Sequence[Filter], step: int) -> Tensor:
         ctx.filters, ctx.step = filters, step
-        batch, _, height, width = folded.shape
-        spectrum = folded.new_zeros(batch, step * height, step * width)
-        for number, rectangles in enumerate(filters):
-            for box in rectangles:
-                spectrum[:, *box.source].addcmul_(folded[:, number, *box.target], box.response)
-        return spectrum
+        return _unfolded(folded, filters, step)
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
-        return _Fold.apply(gradient, ctx.filters, ctx.step), None, None  # type: ignore[no-untyped-call]
+    @by_hand
+    def backward(ctx: Any, _: Any, gradient: Tensor) -> Gradients:
+        return _fold(gradient, ctx.filters, ctx.step), None, None
