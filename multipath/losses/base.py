@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from multipath._internal.bookkeeping import bookkept
+from multipath._internal.modes import trainable
 from multipath.errors import ConfigurationError, InputError
 from multipath.jets import JetOrder
 from multipath.paths import GroupBy, Path, PathIndices, PathTable, check_indices, complete_table
@@ -346,12 +347,14 @@ class SubsetLoss(PathDecomposedLoss):
         return PathIndices(chosen, len(self.loss.paths))
 
 
+@trainable
 def shares(weights: Tensor) -> Tensor:
     """Weights divided by their sum; equal shares where all of them are 0."""
     total = weights.sum()
     return weights / total if total > 0 else torch.full_like(weights, 1 / len(weights))
 
 
+@trainable
 def _summed(weights: Tensor, groups: list[list[int]]) -> Tensor:
     return torch.stack([weights[members].sum() for members in groups])
 
@@ -389,6 +392,7 @@ def check_reduction(reduction: Any) -> Reduction:
     return reduction  # type: ignore[no-any-return]
 
 
+@trainable
 def _check_weights(weights: Sequence[float] | Tensor | None, n_paths: int) -> Tensor:
     """Weights in float64 on the CPU: a float32 1/P would cost the estimators their exactness."""
     if weights is None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from functools import wraps
 from typing import Any, TypeVar, cast
 
@@ -129,10 +130,17 @@ def full_precision(method: Method) -> Method:
             return as_written(self, x, *arguments, **named)
         first = x[0] if isinstance(x, list | tuple) and x else x
         device = first.device.type if isinstance(first, Tensor) else "cpu"
-        with torch.autocast(device, enabled=False):
+        with without_autocast(device):
             return method(self, x, *arguments, **named)
 
     return cast(Method, in_full_precision)
+
+
+def without_autocast(device: str) -> AbstractContextManager[object]:
+    """Autocast switched off for a type of device, if it has any."""
+    if torch.amp.is_autocast_available(device):
+        return torch.autocast(device, enabled=False)
+    return nullcontext()
 
 
 def check_signal(x: Tensor, n_samples: int | None = None) -> None:
