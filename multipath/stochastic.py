@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from ._internal.compilation import as_written
+from ._internal.modes import trainable
 from ._internal.ranks import check_agreement, several_ranks
 from ._internal.recomputation import Repeatable, backward_number, checkpointed_region
 from ._internal.state import loading_strictly, pack, unpack
@@ -119,6 +120,7 @@ class StochasticLoss(nn.Module):
 
     warn_after: int = 100
 
+    @trainable
     def __init__(
         self,
         loss: PathDecomposedLoss,
@@ -573,6 +575,7 @@ class StochasticLoss(nn.Module):
         }
         return pack(state)
 
+    @trainable
     def set_extra_state(self, packed: Tensor) -> None:
         """Continue the training stream where the saved criterion was.
 

@@ -19,3 +19,17 @@ def bookkept(values: Any) -> Tensor:
     if isinstance(values, Tensor):
         return values.detach().cpu().to(torch.float64, copy=True)
     return torch.tensor(values, dtype=torch.float64, device="cpu")
+
+
+def has_float64(like: Tensor) -> bool:
+    """Whether the device of a tensor has float64, which not every accelerator does."""
+    try:
+        like.new_zeros(1, dtype=torch.float64)
+    except (TypeError, RuntimeError):  # of Apple's devices, and of Intel's
+        return False
+    return True
+
+
+def widened(values: Tensor) -> Tensor:
+    """A tensor in float64, with its graph: where it is, or on the CPU if its device has none."""
+    return values.double() if has_float64(values) else values.cpu().double()

@@ -186,7 +186,7 @@ class ThetaImportance:
         return plot_probabilities(self.paths, self.probabilities().numpy(), file, chosen, title)
 
     def _chosen(self, inside: Sequence[bool] | Tensor) -> Tensor:
-        chosen = torch.as_tensor(inside, dtype=torch.bool)
+        chosen = torch.as_tensor(inside, dtype=torch.bool, device="cpu")
         if chosen.shape != (len(self.paths),):
             raise InputError(
                 f"inside must hold one truth value for each of the {len(self.paths)} paths, got "

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from multipath._internal.bookkeeping import bookkept
+from multipath._internal.modes import trainable
 from multipath._internal.state import pack, unpack
 from multipath.errors import ConfigurationError
 from multipath.paths import check_indices
@@ -131,6 +132,7 @@ class BalancedLoss(PathDecomposedLoss):
         """The weights as bytes: an objective must be the same after a restart."""
         return pack({"path_weights": self.path_weights.clone()})
 
+    @trainable
     def set_extra_state(self, state: Tensor) -> None:
         """Restore the weights, bit for bit.
 

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from multipath._internal.bookkeeping import bookkept
 from multipath._internal.compilation import as_written
+from multipath._internal.modes import trainable
 from multipath.errors import ConfigurationError, InputError
 from multipath.jets import JetOrder
 from multipath.paths import GroupBy, Path, PathIndices, PathTable, check_indices, complete_table
@@ -379,18 +380,21 @@ class SubsetLoss(PathDecomposedLoss):
         return check_indices(chosen, len(self.loss.paths))
 
 
+@trainable
 def _count(weights: Tensor) -> tuple[Tensor, PathIndices, Tensor]:
     """Weights, the paths for which they are positive, and the weights of these."""
     counting = PathIndices(weights.nonzero().flatten().tolist(), len(weights))
     return weights, counting, weights[counting]
 
 
+@trainable
 def shares(weights: Tensor) -> Tensor:
     """Weights divided by their sum; equal shares where all of them are 0."""
     total = weights.sum()
     return weights / total if total > 0 else torch.full_like(weights, 1 / len(weights))
 
 
+@trainable
 def _summed(weights: Tensor, groups: list[list[int]]) -> Tensor:
     return torch.stack([weights[members].sum() for members in groups])
 
@@ -428,6 +432,7 @@ def check_reduction(reduction: Any) -> Reduction:
     return reduction  # type: ignore[no-any-return]
 
 
+@trainable
 def _check_weights(weights: Sequence[float] | Tensor | None, n_paths: int) -> Tensor:
     """Weights in float64 on the CPU: a float32 1/P would cost the estimators their exactness."""
     if weights is None:

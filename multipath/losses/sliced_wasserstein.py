@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from math import isfinite
 from typing import Any, cast
 
 import torch
 from torch import Tensor
 
+from multipath._internal.modes import trainable
 from multipath.errors import ConfigurationError, InputError
 from multipath.paths import check_indices
-from multipath.transforms.base import working_dtype
+from multipath.transforms.base import without_autocast, working_dtype
 
 from .base import Indices, PathDecomposedLoss, Reduction
 
@@ -57,6 +59,7 @@ class SlicedWasserstein(PathDecomposedLoss):
 
     projections: Tensor
 
+    @trainable
     def __init__(
         self,
         dim: int,
@@ -84,8 +87,9 @@ class SlicedWasserstein(PathDecomposedLoss):
             n_projections, dim, generator=generator, dtype=torch.float64, device="cpu"
         )
         unit = normal / torch.linalg.vector_norm(normal, dim=1, keepdim=True)
+        self._drawn_in = torch.promote_types(torch.get_default_dtype(), torch.float32)
         # persistent: a checkpoint goes on with its own directions, whatever the seed
-        unit = unit.to(torch.get_default_device(), torch.get_default_dtype())
+        unit = unit.to(torch.get_default_device(), self._drawn_in)
         self.register_buffer("projections", unit)
 
     def path_losses(self, input: Tensor, target: Tensor, indices: Indices) -> Tensor:
@@ -102,8 +106,9 @@ class SlicedWasserstein(PathDecomposedLoss):
         """
         chosen = check_indices(indices, len(self.paths))
         self._check(input, target)
-        directions = self.projections[chosen].to(input.device, working_dtype(input))
-        with torch.autocast(input.device.type, enabled=False):  # sorting half precision makes ties
+        rows = torch.tensor(chosen, dtype=torch.long, device=input.device)
+        directions = self.projections.to(input.device, working_dtype(input)).index_select(0, rows)
+        with without_autocast(input.device.type):  # sorting half precision makes ties
             x, y = (self._project(cloud, directions) for cloud in (input, target))
             if x.shape == y.shape and not self.masses:
                 return self._power(x.sort().values - y.sort().values).mean(dim=-1).T
@@ -115,6 +120,15 @@ class SlicedWasserstein(PathDecomposedLoss):
         origin[..., : self.dim] = 0
         with torch.no_grad():
             return self.evaluate(origin, target, indices).sqrt()
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> SlicedWasserstein:
+        """Follow the module anywhere, but keep the precision that the directions were drawn in."""
+        before = self.projections
+        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
+        dtype = torch.promote_types(self.projections.dtype, self._drawn_in)
+        if dtype != self.projections.dtype:
+            self.projections = before.to(self.projections.device, dtype)
+        return self
 
     def _project(self, cloud: Tensor, directions: Tensor) -> Tensor:
         """Coordinates along the directions, (batch, k, n)."""

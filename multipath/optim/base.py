@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
+from multipath._internal.modes import trainable
 from multipath.draws import Draw
 from multipath.errors import ConfigurationError, DrawError, InputError
 from multipath.stochastic import StochasticLoss
@@ -231,6 +232,7 @@ class PathwiseOptimizer(Optimizer):
         if "criterion" in state:
             self.criterion.attach(self)
 
+    @trainable
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Restore a saved state exactly.
 

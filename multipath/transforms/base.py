@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from functools import wraps
 from typing import Any, TypeVar, cast
 
@@ -125,7 +126,7 @@ def full_precision(method: Method) -> Method:
     def in_full_precision(self: Any, x: Any, *arguments: Any, **named: Any) -> Any:
         first = x[0] if isinstance(x, list | tuple) and x else x
         device = first.device.type if isinstance(first, Tensor) else "cpu"
-        with torch.autocast(device, enabled=False):
+        with without_autocast(device):
             return method(self, x, *arguments, **named)
 
     left_alone = as_written(in_full_precision)
@@ -136,6 +137,13 @@ def full_precision(method: Method) -> Method:
         return chosen(self, *arguments, **named)
 
     return cast(Method, called)
+
+
+def without_autocast(device: str) -> AbstractContextManager[object]:
+    """Autocast switched off for a type of device, if it has any."""
+    if torch.amp.is_autocast_available(device):
+        return torch.autocast(device, enabled=False)
+    return nullcontext()
 
 
 def check_signal(x: Tensor, n_samples: int | None = None) -> None:

@@ -159,7 +159,7 @@ class Scattering2D(Transform):
 
     def _boxes(self, number: int, level: int, j: int, like: Tensor) -> Filter:
         """A wavelet for images that hold every 2^level-th pixel, reduced to its lowest bins."""
-        psi = self.filters.get_buffer(f"psi_{number}")
+        psi = self.filters.design(f"psi_{number}", torch.float64)
         for axis, length in enumerate(self._padded):
             half = length >> level + 1
             psi = torch.cat(

@@ -145,7 +145,8 @@ class MultiResolutionSTFT(Transform):
 def _make_window(window: Window, length: int) -> NDArray[np.float64]:
     window = torch.hann_window if window == "hann" else window
     if callable(window):
-        made: NDArray[np.float64] = window(length, dtype=torch.float64).numpy()
+        with torch.device("cpu"):  # whatever the default device is: filters are designed there
+            made: NDArray[np.float64] = window(length, dtype=torch.float64).numpy(force=True)
         return made
     from scipy.signal import get_window  # slow to import
 

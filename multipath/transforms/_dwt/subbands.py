@@ -157,12 +157,12 @@ class Subbands(Transform):
         halves = torch.stack([self._merge((*node, half), leaves, shape) for half in (0, 1)])
         axis = len(node) % self.signal_ndim - self.signal_ndim
         bands = halves.movedim(axis, -1)
-        taps = self.filters.filter("synthesis", bands)
+        taps = self.filters.derived("synthesis", bands, partial(self.filters.filter, "synthesis"))
         start = 0
         if self.mode == "periodization":  # coefficients continue periodically, as the signal does
             margin = taps.shape[1]
-            around = torch.arange(-margin, bands.shape[-1] + margin) % bands.shape[-1]
-            bands = bands[..., around.to(bands.device)]
+            around = torch.arange(-margin, bands.shape[-1] + margin, device=bands.device)
+            bands = bands.index_select(-1, around % bands.shape[-1])
             start = margin + 1
         low, high = bands.unfold(-1, taps.shape[1], 1)
         samples: Tensor = (low @ taps[0] + high @ taps[1]).flatten(-2)

@@ -98,7 +98,6 @@ class TimeScattering(FilterBuffers):
         sampling: str = "exact",
     ) -> None:
         super().__init__()
-        self.phi: Tensor
         check_scattering(n_samples, J, Q, T)
         if sampling not in ("exact", "reduced"):
             raise ConfigurationError(f'sampling must be "exact" or "reduced", got {sampling!r}')
@@ -365,7 +364,7 @@ class TimeScattering(FilterBuffers):
 
     def _averaging(self, level: int, like: Tensor) -> StridedAverage:
         def make(like: Tensor) -> StridedAverage:
-            spectrum = subsample(self.phi.numpy(force=True), level)
+            spectrum = subsample(self._designs["phi"], level)
             return StridedAverage(spectrum, self.stride >> level, self.frames, like)
 
         return self.derived(("phi", level), like, make)
@@ -374,7 +373,7 @@ class TimeScattering(FilterBuffers):
         """Bins of the low-pass filter, for an inverse transform that divides by ``length``."""
 
         def make(like: Tensor) -> Tensor:
-            weights = subsample(self.phi.numpy(force=True), level)[:n_bins]
+            weights = subsample(self._designs["phi"], level)[:n_bins]
             weights *= length / (self.padded >> level)
             return torch.as_tensor(weights, dtype=like.dtype, device=like.device)
 
