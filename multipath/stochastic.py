@@ -7,7 +7,7 @@ import weakref
 from collections.abc import Iterable, Sequence
 from numbers import Integral
 from typing import Any
-from weakref import WeakKeyDictionary
+from weakref import WeakKeyDictionary, WeakSet
 
 import torch
 from torch import Tensor, nn
@@ -156,6 +156,7 @@ class StochasticLoss(nn.Module):
         self._pending: Draw | None = None
         self._n_served = 0  # forwards that the pending draw has served
         self._checkpointed: WeakKeyDictionary[Any, Repeatable[Draw]] = WeakKeyDictionary()
+        self._unobserved: WeakSet[Draw] = WeakSet()
         self._optimizer: weakref.ref[Optimizer] | None = None
         self._hook: weakref.finalize[..., Any] | None = None
         self._draws_are_shared = self._sampler.observes is not None
@@ -300,7 +301,9 @@ class StochasticLoss(nn.Module):
         """The draw that this forward in training mode uses, and whether to learn from it."""
         region = checkpointed_region()
         if backward_number() >= 0 and (repeated := self._repeated_draw(region)) is not None:
-            return repeated, False
+            observing = repeated in self._unobserved
+            self._unobserved.discard(repeated)
+            return repeated, observing
         if not torch.is_grad_enabled() and region is None:
             self._warn_of_evaluation()
             return self.new_draw(), False
@@ -311,6 +314,9 @@ class StochasticLoss(nn.Module):
             with torch.enable_grad():  # draws of training, also in the first pass of a checkpoint
                 observing = self.sampler.wants_observation()
                 draw = self.new_draw()
+            if observing and not torch.is_grad_enabled():  # there are gradients in the second pass
+                self._unobserved.add(draw)
+                observing = False
             if linked:
                 self._pending, self._n_served = draw, 0
         if linked:
@@ -626,13 +632,13 @@ class StochasticLoss(nn.Module):
         for name in ("generator", "_evaluation_generator"):
             state[name] = getattr(self, name).get_state()
         state["_optimizer"] = state["_hook"] = state["_pending"] = None
-        del state["_checkpointed"]
+        del state["_checkpointed"], state["_unobserved"]
         return state
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         """Rebuild the generators."""
         super().__setstate__(state)  # type: ignore[no-untyped-call]
-        self._checkpointed = WeakKeyDictionary()
+        self._checkpointed, self._unobserved = WeakKeyDictionary(), WeakSet()
         for name in ("generator", "_evaluation_generator"):
             generator = torch.Generator()
             generator.set_state(state[name])
