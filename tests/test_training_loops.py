@@ -1,13 +1,14 @@
 """Whatever loop a criterion is dropped into, it draws and trains as in a plain one."""
 
 import logging
+import shutil
 from itertools import product
 
 import pytest
 import torch
 from accelerate import Accelerator
 from lightning.fabric import Fabric
-from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch import LightningModule
 from torch.utils.checkpoint import checkpoint
 
 from multipath import StochasticLoss, TransformLoss
@@ -92,7 +93,9 @@ def lightning(run):
             return value
 
     off = ("enable_progress_bar", "enable_model_summary", "enable_checkpointing", "logger")
-    trainer = Trainer(max_epochs=1, accelerator="cpu", devices=1, **dict.fromkeys(off, False))
+    trainer = LightningTrainer(
+        max_epochs=1, accelerator="cpu", devices=1, **dict.fromkeys(off, False)
+    )
     trainer.fit(Module(), torch.utils.data.DataLoader(sounds(), batch_size=None))
 
 
@@ -223,3 +226,58 @@ def test_draws_and_weights_are_those_of_the_plain_loop(loss, sampler, optimizer,
         learned = (r.criterion.sampler.state_dict() for r in (run, expected))
         torch.testing.assert_close(*learned, rtol=1e-9, atol=0.0, equal_nan=True, msg=name)
     assert not [record for record in caplog.records if record.name.startswith("multipath")]
+
+
+class Matching(torch.nn.Module):
+    """A model that knows its loss, as the trainer of Hugging Face wants it."""
+
+    def __init__(self):
+        super().__init__()
+        run = Run("quadratic", "adaptive", "SGD")
+        self.net, self.criterion = run.model.float(), run.criterion
+        self.drawn = []
+
+    def forward(self, sounds):
+        value = self.criterion(self.net(sounds), sounds)
+        if self.training:
+            self.drawn.append(self.criterion.last_draw.indices.tolist())
+        return {"loss": value}
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_hugging_face_trainer(tmp_path):
+    """Accumulated, saved by safetensors, and resumed."""
+    transformers = pytest.importorskip("transformers")  # slow to import
+
+    class Link(transformers.TrainerCallback):
+        def on_train_begin(self, args, state, control, model, optimizer, **others):
+            model.criterion.redraw_after(optimizer)
+
+    def train(steps, **options):
+        model = Matching()
+        arguments = transformers.TrainingArguments(
+            str(tmp_path),
+            max_steps=steps,
+            per_device_train_batch_size=4,
+            gradient_accumulation_steps=2,
+            save_steps=3,
+            lr_scheduler_type="constant",
+            report_to="none",
+            disable_tqdm=True,
+            use_cpu=True,
+        )
+        data = [{"sounds": sound} for batch in sounds().float() for sound in batch]
+        trainer = transformers.Trainer(model, arguments, train_dataset=data, callbacks=[Link()])
+        trainer.train(**options)
+        return model
+
+    whole = train(6)
+    assert [whole.drawn[i] for i in range(0, 12, 2)] == [whole.drawn[i] for i in range(1, 12, 2)]
+    assert len({tuple(paths) for paths in whole.drawn}) > 2
+    for folder in tmp_path.glob("checkpoint-*"):
+        if folder.name != "checkpoint-3":
+            shutil.rmtree(folder)
+    resumed = train(6, resume_from_checkpoint=True)
+    assert resumed.drawn == whole.drawn[6:]
+    for own, theirs in zip(resumed.parameters(), whole.parameters(), strict=True):
+        torch.testing.assert_close(own, theirs)
