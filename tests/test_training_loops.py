@@ -93,9 +93,7 @@ def lightning(run):
             return value
 
     off = ("enable_progress_bar", "enable_model_summary", "enable_checkpointing", "logger")
-    trainer = LightningTrainer(
-        max_epochs=1, accelerator="cpu", devices=1, **dict.fromkeys(off, False)
-    )
+    trainer = Trainer(max_epochs=1, accelerator="cpu", devices=1, **dict.fromkeys(off, False))
     trainer.fit(Module(), torch.utils.data.DataLoader(sounds(), batch_size=None))
 
 
