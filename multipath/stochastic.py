@@ -15,13 +15,14 @@ from torch.optim import Optimizer
 
 from ._internal.ranks import check_agreement, several_ranks
 from ._internal.recomputation import Repeatable, backward_number, checkpointed_region
+from ._internal.settings import between, count
 from ._internal.state import loading_strictly, pack, unpack
 from ._internal.wrappers import innermost_optimizer
 from .draws import Draw
 from .errors import ConfigurationError, DrawError
 from .losses import PathDecomposedLoss
 from .losses._targets import average_over_targets
-from .losses.balanced import BalancedLoss, check_power, from_silence
+from .losses.balanced import BalancedLoss, from_silence
 from .losses.base import Reduction, check_reduction, reduce_batch, weighted_sum
 from .paths import check_indices
 from .samplers import Energy, Sampler, Uniform
@@ -200,7 +201,7 @@ class StochasticLoss(nn.Module):
         """
         _check_loss(loss)
         _check_n_draws(n_draws)
-        check_power(power)
+        power = between("power", power, 0, 1)
         Energy(floor=floor)  # refuses a wrong value before the targets are measured, not after
         generator = _make_generator(generator)
         n_paths = len(loss.paths)
@@ -602,8 +603,7 @@ def _check_loss(loss: Any) -> None:
 
 
 def _check_n_draws(n_draws: Any) -> None:
-    if not _is_whole(n_draws) or n_draws < 1:
-        raise ConfigurationError(f"n_draws must be a positive integer, got {n_draws!r}")
+    count("n_draws", n_draws)
 
 
 def _is_whole(value: Any) -> bool:

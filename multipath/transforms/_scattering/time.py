@@ -15,6 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from multipath._internal.settings import whole
 from multipath.errors import ConfigurationError
 from multipath.jets import JetOrder
 from multipath.transforms._numerics.analytic import half_spectrum
@@ -80,7 +81,7 @@ class TimeScattering(FilterBuffers):
         n_samples: Length of the signals.
         J: Octaves of both filter banks.
         Q: Wavelets per octave of the first and second filter bank.
-        T: Averaging window in samples.
+        T: Averaging window in samples, None for 2^J.
         unpad: Whether to keep only the output frames that lie within the signal.
         sampling: ``"exact"`` for the sampling rates of kymatio, or ``"reduced"``.
 
@@ -93,16 +94,17 @@ class TimeScattering(FilterBuffers):
         n_samples: int,
         J: int,
         Q: tuple[int, int],
-        T: int,
+        T: int | None,
         unpad: bool,
         sampling: str = "exact",
     ) -> None:
         super().__init__()
         self.phi: Tensor
+        n_samples, T = whole("n_samples", n_samples), whole("T", 2**J if T is None else T)
         check_scattering(n_samples, J, Q, T)
         if sampling not in ("exact", "reduced"):
             raise ConfigurationError(f'sampling must be "exact" or "reduced", got {sampling!r}')
-        self.n_samples, self.J, self.Q, self.T, self.unpad = n_samples, J, Q, T, unpad
+        self.n_samples, self.J, self.Q, self.T, self.unpad = n_samples, J, Q, T, bool(unpad)
         self.sampling = sampling
         self.padded = padded_length(n_samples, T)
         if self.padded < 2**J:
