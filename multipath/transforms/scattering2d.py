@@ -16,7 +16,7 @@ from multipath.errors import ConfigurationError, InputError
 from multipath.paths import check_indices, priced_paths
 
 from ._numerics.analytic import peak_scale
-from ._numerics.filters import FilterBuffers
+from ._numerics.filters import FilterBuffers, vanishing_tails
 from ._numerics.settings import highest_order, octaves
 from ._scattering2d.fold import Filter, boxes, fold
 from ._scattering2d.morlet import Wavelet, angle, averaging, frequency, morlet
@@ -72,6 +72,7 @@ class Scattering2D(Transform):
 
     signal_ndim = 2
 
+    @vanishing_tails
     def __init__(self, shape: Sequence[int], J: int, L: int = 8, max_order: int = 2) -> None:
         J, L, max_order = octaves("J", J), whole("L", L), highest_order(max_order)
         self.shape = _check_settings(shape, J, L)

@@ -16,7 +16,7 @@ from multipath.errors import ConfigurationError, InputError
 from multipath.paths import Path, check_indices
 
 from ._frames import Frames, magnitudes
-from ._numerics.filters import FilterBuffers
+from ._numerics.filters import FilterBuffers, vanishing_tails
 from ._numerics.tiles import keep_freed_memory
 from .base import Transform, check_signal, full_precision, working_dtype
 
@@ -148,6 +148,7 @@ def _for_each(name: str, values: Any, n_resolutions: int) -> list[int]:
     return [whole(name, value) for value in listed]
 
 
+@vanishing_tails
 def _make_window(window: Window, length: int) -> NDArray[np.float64]:
     window = torch.hann_window if window == "hann" else window
     if callable(window):

@@ -19,7 +19,7 @@ from multipath._internal.settings import whole
 from multipath.errors import ConfigurationError
 from multipath.jets import JetOrder
 from multipath.transforms._numerics.analytic import half_spectrum
-from multipath.transforms._numerics.filters import FilterBuffers
+from multipath.transforms._numerics.filters import FilterBuffers, vanishing_tails
 from multipath.transforms._numerics.settings import check_scattering
 from multipath.transforms._numerics.tiles import keep_freed_memory, tile_size
 
@@ -89,6 +89,7 @@ class TimeScattering(FilterBuffers):
         ConfigurationError: If a setting is out of range or the signal is too short for it.
     """
 
+    @vanishing_tails
     def __init__(
         self,
         n_samples: int,
