@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import weakref
 from collections.abc import Iterable, Sequence
-from numbers import Integral
 from typing import Any
 from weakref import WeakKeyDictionary, WeakSet
 
@@ -17,13 +16,14 @@ from ._internal.compilation import as_written
 from ._internal.modes import trainable
 from ._internal.ranks import check_agreement, several_ranks
 from ._internal.recomputation import Repeatable, backward_number, checkpointed_region
+from ._internal.settings import between, count, seeded
 from ._internal.state import loading_strictly, pack, unpack
 from ._internal.wrappers import innermost_optimizer
 from .draws import Draw
 from .errors import ConfigurationError, DrawError
 from .losses import PathDecomposedLoss
 from .losses._targets import average_over_targets
-from .losses.balanced import BalancedLoss, check_power, from_silence
+from .losses.balanced import BalancedLoss, from_silence
 from .losses.base import Reduction, check_reduction, reduce_batch, weighted_sum
 from .paths import check_indices
 from .samplers import Energy, Sampler, Uniform
@@ -137,14 +137,13 @@ class StochasticLoss(nn.Module):
             raise ConfigurationError(
                 f"sampler must be a Sampler instance, e.g. Uniform(), got {sampler!r}"
             )
-        _check_n_draws(n_draws)
+        self.n_draws = count("n_draws", n_draws)
         self.loss = loss
         self._sampler = Uniform() if sampler is None else sampler
         self._weights = loss.path_weights
         self._n_active = int((self._weights > 0).sum())
         self._sampler.bind(loss.paths, self._weights)
-        self._sampler.check_draws(int(n_draws))
-        self.n_draws = int(n_draws)
+        self._sampler.check_draws(self.n_draws)
         self.eval_draws = None if eval_draws is None else self._check_eval_draws(eval_draws)
         self.reweight = bool(reweight)
         self.reduction = loss.reduction if reduction is None else check_reduction(reduction)
@@ -165,14 +164,14 @@ class StochasticLoss(nn.Module):
         self._warned_of_losses = False
 
     def _check_eval_draws(self, eval_draws: Any) -> int:
-        _check_n_draws(eval_draws, "eval_draws")
+        n_draws = count("eval_draws", eval_draws)
         if not self._sampler.unbiased:
             raise ConfigurationError(
                 f"eval_draws estimates the full loss, of which {self._sampler} may leave paths "
                 "out; give it a sampler with a positive floor, or evaluate the full loss"
             )
-        self._sampler.check_draws(int(eval_draws))
-        return int(eval_draws)
+        self._sampler.check_draws(n_draws)
+        return n_draws
 
     @classmethod
     def for_training(
@@ -228,8 +227,8 @@ class StochasticLoss(nn.Module):
             >>> optimizer.step()
         """
         _check_loss(loss)
-        _check_n_draws(n_draws)
-        check_power(power)
+        count("n_draws", n_draws)
+        power = between("power", power, 0, 1)
         Energy(floor=floor)  # refuses a wrong value before the targets are measured, not after
         generator = _make_generator(generator)
         n_paths = len(loss.paths)
@@ -650,22 +649,9 @@ class StochasticLoss(nn.Module):
 
 
 def _make_generator(generator: int | torch.Generator | None) -> torch.Generator:
-    if isinstance(generator, torch.Generator):
-        if generator.device.type != "cpu":
-            raise ConfigurationError(
-                "the generator must live on the CPU, where draws are made identically for every "
-                f"device, got one on {generator.device}"
-            )
-        return generator
     if generator is None:
         generator = int(torch.empty((), dtype=torch.int64, device="cpu").random_().item())
-    if not _is_whole(generator):
-        raise ConfigurationError(
-            f"generator must be a seed, a torch.Generator or None, got {generator!r}"
-        )
-    if not -(2**63) <= generator < 2**64:
-        raise ConfigurationError(f"a seed must fit in 64 bits, got {generator}")
-    return torch.Generator().manual_seed(int(generator))
+    return seeded(generator)
 
 
 def _check_loss(loss: Any) -> None:
@@ -674,12 +660,3 @@ def _check_loss(loss: Any) -> None:
             f"loss must be a PathDecomposedLoss, got {type(loss).__name__}; wrap a transform in "
             "TransformLoss"
         )
-
-
-def _check_n_draws(n_draws: Any, name: str = "n_draws") -> None:
-    if not _is_whole(n_draws) or n_draws < 1:
-        raise ConfigurationError(f"{name} must be a positive integer, got {n_draws!r}")
-
-
-def _is_whole(value: Any) -> bool:
-    return isinstance(value, Integral) and not isinstance(value, bool)

@@ -8,7 +8,7 @@ import pytest
 import torch
 from accelerate import Accelerator
 from lightning.fabric import Fabric
-from lightning.pytorch import LightningModule
+from lightning.pytorch import LightningModule, Trainer
 from torch.utils.checkpoint import checkpoint
 
 from multipath import StochasticLoss, TransformLoss

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -18,6 +19,8 @@ def bookkept(values: Any) -> Tensor:
     """
     if isinstance(values, Tensor):
         return values.detach().cpu().to(torch.float64, copy=True)
+    if isinstance(values, np.ndarray):  # of any layout and byte order
+        return torch.from_numpy(values.astype(np.float64, order="C", casting="same_kind"))
     return torch.tensor(values, dtype=torch.float64, device="cpu")
 
 

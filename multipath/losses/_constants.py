@@ -57,7 +57,8 @@ class Constants:
     def _module(self, module: nn.Module) -> nn.Module:
         attributes = module.__dict__.copy()
         if isinstance(original := attributes["_modules"].get("_orig_mod"), nn.Module):
-            return self(original)  # a compiled module runs the original, never a stand-in
+            # compiled code runs the original, never a stand-in
+            return self(original)  # type: ignore[no-any-return]
         attributes.pop("_compiled_call_impl", None)
         twin: nn.Module = object.__new__(type(module))
         self._made[id(module)] = module, twin
@@ -99,13 +100,12 @@ def _parts(value: Any) -> list[Any]:
 def _rebuilt(value: Any, parts: list[Any]) -> Any:
     """The same kind of value from other parts."""
     match value:
-        case list():
-            twin = copy.copy(value)
-            twin[:] = parts
-            return twin
-        case dict():
-            twin = copy.copy(value)
-            twin.update(zip(list(value), parts, strict=True))
+        case list() | dict():
+            twin: Any = copy.copy(value)
+            if isinstance(value, dict):
+                twin.update(zip(list(value), parts, strict=True))
+            else:
+                twin[:] = parts
             return twin
         case tuple():
             return type(value)(*parts) if hasattr(value, "_fields") else type(value)(parts)
@@ -115,8 +115,8 @@ def _rebuilt(value: Any, parts: list[Any]) -> Any:
             return partial(parts[0], *parts[1], **parts[2])
         case CellType():
             return CellType(*parts)
-    twin = FunctionType(
+    function = FunctionType(
         value.__code__, value.__globals__, value.__name__, value.__defaults__, tuple(parts)
     )
-    twin.__kwdefaults__ = value.__kwdefaults__
-    return twin
+    function.__kwdefaults__ = value.__kwdefaults__
+    return function

@@ -16,9 +16,9 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from multipath._internal.bookkeeping import bookkept
 from multipath._internal.compilation import as_written
 from multipath._internal.modes import trainable
+from multipath._internal.settings import vector
 from multipath.errors import ConfigurationError, InputError
 from multipath.jets import JetOrder
 from multipath.paths import GroupBy, Path, PathIndices, PathTable, check_indices, complete_table
@@ -437,7 +437,7 @@ def _check_weights(weights: Sequence[float] | Tensor | None, n_paths: int) -> Te
     """Weights in float64 on the CPU: a float32 1/P would cost the estimators their exactness."""
     if weights is None:
         return torch.full((n_paths,), 1 / n_paths, dtype=torch.float64, device="cpu")
-    values = bookkept(weights)
+    values = vector("weights", weights)
     if values.shape != (n_paths,):
         raise ConfigurationError(
             f"weights must have one entry per path, shape ({n_paths},), got {tuple(values.shape)}"

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn.parallel import DataParallel, DistributedDataParallel
 from torch.utils.flop_counter import FlopCounterMode
 
+from multipath._internal.settings import positive, several, whole
 from multipath.errors import ConfigurationError, InputError
 from multipath.paths import Path, check_indices
 from multipath.transforms.base import working_dtype
@@ -98,16 +99,16 @@ class FeatureLayers(PathDecomposedLoss):
             raise ConfigurationError(
                 f'distance must be "squared", "absolute" or a function, got {distance!r}'
             )
-        if not eps > 0:
-            raise ConfigurationError(f"eps must be positive, got {eps}")
+        eps, channel_dim = positive("eps", eps), whole("channel_dim", channel_dim)
         counted = (
             _parameters(network, names) if example is None else _operations(network, names, example)
         )
-        if costs is not None and len(costs) != len(names):
+        given = counted if costs is None else several("costs", costs)
+        if len(given) != len(names):
             raise ConfigurationError(
-                f"costs must have one entry for each of the {len(names)} layers, got {len(costs)}"
+                f"costs must have one entry for each of the {len(names)} layers, got {len(given)}"
             )
-        priced = zip(names, counted if costs is None else costs, strict=True)
+        priced = zip(names, given, strict=True)
         paths = [Path(i, name, cost=cost) for i, (name, cost) in enumerate(priced)]
         super().__init__(paths, weights=weights, reduction=reduction)
         self.network, self.frozen = network, frozen
@@ -200,7 +201,9 @@ def _features(
 
         return hook
 
-    stand_in = Constants(network) if frozen else lambda module: module
+    stand_in: Callable[[nn.Module], nn.Module] = (
+        Constants(network) if frozen else lambda module: module
+    )
     handles = []
     try:
         for name in set(names):

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from math import isfinite
-from typing import Any, cast
+from math import inf
 
 import torch
 from torch import Tensor
 
 from multipath._internal.modes import trainable
+from multipath._internal.settings import count, real, seeded
 from multipath.errors import ConfigurationError, InputError
 from multipath.paths import check_indices
 from multipath.transforms.base import without_autocast, working_dtype
@@ -71,20 +71,14 @@ class SlicedWasserstein(PathDecomposedLoss):
         weights: Tensor | None = None,
         reduction: Reduction = "mean",
     ) -> None:
-        for name, value in (("dim", dim), ("n_projections", n_projections)):
-            if not isinstance(value, int) or value < 1:
-                raise ConfigurationError(f"{name} must be a positive integer, got {value!r}")
-        power, seed = cast(Any, p), cast(Any, generator)
-        if not (isinstance(power, int | float) and power >= 1 and isfinite(power)):
+        dim, n_projections = count("dim", dim), count("n_projections", n_projections)
+        power = real(p)
+        if not 1 <= power < inf:
             raise ConfigurationError(f"the power p must be a number of at least 1, got {p!r}")
-        if not isinstance(seed, int | torch.Generator):
-            raise ConfigurationError(f"generator must be a seed or a torch.Generator, got {seed!r}")
         super().__init__(n_projections, weights=weights, reduction=reduction)
-        self.dim, self.p, self.masses = dim, p, masses
-        if not isinstance(generator, torch.Generator):
-            generator = torch.Generator().manual_seed(generator)
+        self.dim, self.p, self.masses = dim, power, bool(masses)
         normal = torch.randn(
-            n_projections, dim, generator=generator, dtype=torch.float64, device="cpu"
+            n_projections, dim, generator=seeded(generator), dtype=torch.float64, device="cpu"
         )
         unit = normal / torch.linalg.vector_norm(normal, dim=1, keepdim=True)
         self._drawn_in = torch.promote_types(torch.get_default_dtype(), torch.float32)

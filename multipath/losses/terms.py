@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from multipath._internal.settings import vector
 from multipath.errors import ConfigurationError, InputError
 from multipath.paths import Path, check_indices
 
@@ -128,15 +129,10 @@ def _in_order(numbers: Numbers | None, names: list[str], what: str) -> list[floa
                 f"{what} must name every term, {', '.join(names)}, got {', '.join(numbers)}"
             )
         numbers = [numbers[name] for name in names]
-    try:
-        values = [float(number) for number in numbers]
-    except (TypeError, ValueError):
-        raise ConfigurationError(
-            f"{what} must be numbers, by name or one for each of the {len(names)} terms, got "
-            f"{numbers!r}"
-        ) from None
-    if len(values) != len(names):
+    values = vector(what, numbers, f"by name or one for each of the {len(names)} terms")
+    if values.shape != (len(names),):
         raise ConfigurationError(
             f"{what} must have one entry for each of the {len(names)} terms, got {len(values)}"
         )
-    return values
+    listed: list[float] = values.tolist()
+    return listed

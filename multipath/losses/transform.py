@@ -9,6 +9,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from multipath._internal.settings import positive
 from multipath.errors import ConfigurationError, InputError
 from multipath.jets import JetOrder
 from multipath.paths import check_indices
@@ -41,9 +42,7 @@ class Log1p:
     """
 
     def __init__(self, eps: float = 1e-3) -> None:
-        if not eps > 0:
-            raise ConfigurationError(f"eps of log1p must be positive, got {eps}")
-        self.eps = eps
+        self.eps = positive("eps of log1p", eps)
 
     def __call__(self, coefficients: Tensor) -> Tensor:
         """Compress."""

@@ -9,7 +9,7 @@ from typing import Any, Literal, TypeVar, get_args
 import torch
 from torch import Tensor
 
-from multipath._internal.bookkeeping import bookkept
+from multipath._internal.settings import vector
 from multipath.errors import ConfigurationError
 from multipath.paths import PathTable
 
@@ -314,12 +314,7 @@ def as_probabilities(values: Any, name: str = "probabilities") -> Tensor:
         ConfigurationError: If they are not a vector, are negative or not finite, or do not sum
             to 1 within 1e-5.
     """
-    try:
-        probabilities = bookkept(values)
-    except (TypeError, ValueError, RuntimeError):
-        raise ConfigurationError(
-            f"{name} must be numbers, one for each path, got {values!r}"
-        ) from None
+    probabilities = vector(name, values)
     if probabilities.ndim != 1 or not len(probabilities):
         raise ConfigurationError(
             f"{name} must be a vector of shape (P,), got {tuple(probabilities.shape)}"

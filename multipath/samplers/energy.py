@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from multipath._internal.bookkeeping import bookkept
+from multipath._internal.settings import vector
 from multipath.errors import ConfigurationError
 from multipath.losses import PathDecomposedLoss
 from multipath.losses._targets import average_over_targets
@@ -76,7 +76,7 @@ class Energy(LearnedSampler):
         if energies is None:
             self.observes = "target_norms"
             return
-        values = bookkept(energies)
+        values = vector("energies", energies)
         if values.ndim != 1 or not bool(torch.isfinite(values).all() and (values >= 0).all()):
             raise ConfigurationError("energies must be a vector of finite, non-negative numbers")
         if not float(values.sum()) > 0:

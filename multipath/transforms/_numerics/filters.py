@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, TypeVar
+from functools import wraps
+from typing import Any, TypeVar, cast
 
 import numpy as np
 import torch
@@ -15,6 +16,18 @@ from multipath._internal.modes import trainable
 from .tracing import untraced
 
 Made = TypeVar("Made")
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+
+def vanishing_tails(design: Function) -> Function:
+    """Tails of windows and wavelets underflow by design: numpy need not report it in a function."""
+
+    @wraps(design)
+    def quietly(*arguments: Any, **named: Any) -> Any:
+        with np.errstate(under="ignore"):
+            return design(*arguments, **named)
+
+    return cast(Function, quietly)
 
 
 class FilterBuffers(nn.Module):
@@ -52,7 +65,9 @@ class FilterBuffers(nn.Module):
             # what is made in an evaluation under inference mode, or while torch.func
             # differentiates, must still serve in training
             with untraced(), torch.inference_mode(False), torch.no_grad():
-                self._derived[full_key] = make(torch.empty(0, dtype=like.dtype, device=like.device))
+                self._derived[full_key] = vanishing_tails(make)(
+                    torch.empty(0, dtype=like.dtype, device=like.device)
+                )
         return self._derived[full_key]  # type: ignore[no-any-return]
 
     def design(self, name: str, dtype: torch.dtype) -> Tensor:

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
-from multipath.transforms._numerics.filters import FilterBuffers
+from multipath.transforms._numerics.filters import FilterBuffers, vanishing_tails
 
 from .wavelets import Wavelet, decimation_matrix, low_pass, subsample
 
@@ -46,6 +46,7 @@ class FrequencyFilters(FilterBuffers):
         F: Averaging window in first-order wavelets.
     """
 
+    @vanishing_tails
     def __init__(self, wavelets: Sequence[Wavelet], length: int, F: int) -> None:
         super().__init__()
         log2_stride = int(math.log2(F))
