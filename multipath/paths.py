@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ._internal.settings import is_scalar, real, whole
 from ._internal.tables import aligned
 from .errors import ConfigurationError, InputError
 
@@ -46,13 +47,16 @@ class Path:
     cost: float = 1.0
 
     def __post_init__(self) -> None:
-        """Fill in the default key and check the cost."""
+        """Fill in the default key, and check index and cost."""
+        object.__setattr__(self, "index", whole("the index of a path", self.index))
         if self.key is None:
             object.__setattr__(self, "key", self.index)
-        if not 0.0 < self.cost < float("inf"):
+        cost = real(self.cost)
+        if not 0.0 < cost < float("inf"):
             raise ConfigurationError(
                 f"the cost of path {self.key} must be positive and finite, got {self.cost}"
             )
+        object.__setattr__(self, "cost", cost)
 
 
 class PathTable(Sequence[Path]):
@@ -83,7 +87,7 @@ class PathTable(Sequence[Path]):
     def __init__(self, paths: int | Iterable[Path]) -> None:
         self._paths: Sequence[Path]
         self._position: dict[Hashable, int] = {}
-        if not isinstance(paths, Iterable):
+        if is_scalar(paths) or not isinstance(paths, Iterable):
             self._paths = _AnonymousPaths(_positive_count(paths))
             return
         self._paths = tuple(paths)
@@ -362,7 +366,7 @@ class PathIndices(list[int]):
         self.n_paths = n_paths
 
 
-def check_indices(indices: Sequence[int] | Tensor, n_paths: int) -> PathIndices:
+def check_indices(indices: Sequence[int] | Tensor, n_paths: int) -> list[int]:
     """Path indices as a list of ints, whatever they came as.
 
     Args:
@@ -377,7 +381,8 @@ def check_indices(indices: Sequence[int] | Tensor, n_paths: int) -> PathIndices:
         [2, 0]
     """
     if isinstance(indices, PathIndices) and indices.n_paths == n_paths:
-        return indices
+        # a program being compiled makes tensors of plain lists only
+        return list(indices) if torch.compiler.is_compiling() else indices
     if isinstance(indices, Tensor) and indices.dtype == torch.bool:
         raise InputError("path indices came as a mask; pass mask.nonzero().flatten()")
     try:
@@ -395,7 +400,7 @@ def check_indices(indices: Sequence[int] | Tensor, n_paths: int) -> PathIndices:
             f"path index {outside[0]} is out of range: the loss has {n_paths} paths, "
             f"0 to {n_paths - 1}"
         )
-    return PathIndices(result, n_paths)
+    return result if torch.compiler.is_compiling() else PathIndices(result, n_paths)
 
 
 def complete_table(paths: int | Iterable[Path]) -> PathTable:
@@ -438,8 +443,8 @@ def _as_list(members: Any) -> list[Any]:
 
 def _positive_count(count: Any) -> int:
     try:
-        value = to_int(count)
-    except TypeError:
+        value = whole("paths", count)
+    except ConfigurationError:
         raise ConfigurationError(
             f"paths must be a number of paths or the paths themselves, got {count!r}"
         ) from None

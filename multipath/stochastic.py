@@ -5,27 +5,31 @@ from __future__ import annotations
 import logging
 import weakref
 from collections.abc import Iterable, Sequence
-from numbers import Integral
 from typing import Any
-from weakref import WeakKeyDictionary
+from weakref import WeakKeyDictionary, WeakSet
 
 import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from ._internal.compilation import as_written
+from ._internal.modes import trainable
 from ._internal.ranks import check_agreement, several_ranks
 from ._internal.recomputation import Repeatable, backward_number, checkpointed_region
+from ._internal.settings import between, count, seeded
 from ._internal.state import loading_strictly, pack, unpack
 from ._internal.wrappers import innermost_optimizer
 from .draws import Draw
 from .errors import ConfigurationError, DrawError
 from .losses import PathDecomposedLoss
 from .losses._targets import average_over_targets
-from .losses.balanced import BalancedLoss, check_power, from_silence
+from .losses.balanced import BalancedLoss, from_silence
 from .losses.base import Reduction, check_reduction, reduce_batch, weighted_sum
 from .paths import check_indices
 from .samplers import Energy, Sampler, Uniform
-from .samplers._observation import measure
+from .samplers._observation import measure, obtainable
+from .samplers.base import check_observation
+from .transforms._numerics.tracing import untraced
 
 logger = logging.getLogger(__name__)
 
@@ -50,9 +54,10 @@ class StochasticLoss(nn.Module):
     linked (:meth:`redraw_after`; :class:`~multipath.optim.PAdam` and
     :class:`~multipath.optim.PSAGA` do it themselves): then one draw serves until that optimizer has
     stepped, so gradient accumulation, micro-batches and closures agree on the paths. In evaluation
-    mode (``criterion.eval()``) the full loss is computed. A forward in training mode but without
-    gradients (``torch.no_grad()``) is an estimate, with draws from a stream of its own. Neither
-    touches :attr:`last_draw`, a draw that waits for its step, or the training stream.
+    mode (``criterion.eval()``) the full loss is computed, or with ``eval_draws`` an estimate from
+    the same draw each time. A forward in training mode but without gradients (``torch.no_grad()``)
+    is an estimate, with draws from a stream of its own, and warns once. None of these touches
+    :attr:`last_draw`, a draw that waits for its step, or the training stream.
 
     **A step that is not made** (a loss that is not finite and is left out, an overflow at which
     ``torch.amp.GradScaler`` does not step) leaves the draw waiting, and the next forward takes it
@@ -61,10 +66,13 @@ class StochasticLoss(nn.Module):
     **Samplers that learn** (see :attr:`Sampler.observes <multipath.samplers.Sampler>`) are told, at
     each new draw of training, about the distinct paths evaluated: the norm of each path's gradient
     with respect to ``input``, root mean square over the batch and without :math:`w_p` (nothing if
-    ``input`` requires no gradient), or the norm of the target on it, mean over the batch. Gradient
-    norms cost one backward through the loss for each path. Values that are not finite are dropped.
-    With ``torch.distributed`` initialised, ranks average what they measured, and so keep agreeing
-    on the draws.
+    no gradient is to be had); the norm of the target on it, mean over the batch; or
+    :math:`L_p`, mean over the batch. Gradient norms cost one backward through the loss for each
+    path, losses nothing. Where ``input`` has no gradient although the losses have (it may be no
+    tensor, but a network), or norms of the target mean nothing (``input`` and ``target`` are not
+    tensors of one shape), the losses take their place, and the log says so once. Values that
+    are not finite are dropped. With ``torch.distributed`` initialised, ranks average what they
+    measured, and so keep agreeing on the draws.
 
     **Randomness** comes from ``generator`` alone, on the CPU. Its state, the sampler's and a draw
     not yet used are part of ``state_dict()``.
@@ -84,6 +92,10 @@ class StochasticLoss(nn.Module):
             (so that ``torch.manual_seed`` governs it).
         reduction: What to do with the batch: ``"mean"``, ``"sum"`` or ``"none"``. Default: that of
             the loss.
+        eval_draws: In evaluation mode, estimate the loss from this many draws instead of computing
+            all of it. They come from the sampler's law with a seed of their own, the same at each
+            call, so that evaluations can be compared, and are always reweighted, so that the
+            estimate is unbiased (over seeds). Default None: the full loss.
 
     Attributes:
         last_draw: The :class:`~multipath.Draw` of the latest forward in training mode and with
@@ -108,6 +120,7 @@ class StochasticLoss(nn.Module):
 
     warn_after: int = 100
 
+    @trainable
     def __init__(
         self,
         loss: PathDecomposedLoss,
@@ -116,6 +129,7 @@ class StochasticLoss(nn.Module):
         reweight: bool = True,
         generator: int | torch.Generator | None = None,
         reduction: Reduction | None = None,
+        eval_draws: int | None = None,
     ) -> None:
         super().__init__()
         _check_loss(loss)
@@ -123,14 +137,14 @@ class StochasticLoss(nn.Module):
             raise ConfigurationError(
                 f"sampler must be a Sampler instance, e.g. Uniform(), got {sampler!r}"
             )
-        _check_n_draws(n_draws)
+        self.n_draws = count("n_draws", n_draws)
         self.loss = loss
         self._sampler = Uniform() if sampler is None else sampler
         self._weights = loss.path_weights
         self._n_active = int((self._weights > 0).sum())
         self._sampler.bind(loss.paths, self._weights)
-        self._sampler.check_draws(int(n_draws))
-        self.n_draws = int(n_draws)
+        self._sampler.check_draws(self.n_draws)
+        self.eval_draws = None if eval_draws is None else self._check_eval_draws(eval_draws)
         self.reweight = bool(reweight)
         self.reduction = loss.reduction if reduction is None else check_reduction(reduction)
         self.generator = _make_generator(generator)
@@ -141,11 +155,23 @@ class StochasticLoss(nn.Module):
         self._pending: Draw | None = None
         self._n_served = 0  # forwards that the pending draw has served
         self._checkpointed: WeakKeyDictionary[Any, Repeatable[Draw]] = WeakKeyDictionary()
+        self._unobserved: WeakSet[Draw] = WeakSet()
         self._optimizer: weakref.ref[Optimizer] | None = None
         self._hook: weakref.finalize[..., Any] | None = None
         self._draws_are_shared = self._sampler.observes is not None
         self._ranks_agree = False
         self._warned = self._warned_of_frozen_draw = self._warned_of_evaluation = False
+        self._warned_of_losses = False
+
+    def _check_eval_draws(self, eval_draws: Any) -> int:
+        n_draws = count("eval_draws", eval_draws)
+        if not self._sampler.unbiased:
+            raise ConfigurationError(
+                f"eval_draws estimates the full loss, of which {self._sampler} may leave paths "
+                "out; give it a sampler with a positive floor, or evaluate the full loss"
+            )
+        self._sampler.check_draws(n_draws)
+        return n_draws
 
     @classmethod
     def for_training(
@@ -156,6 +182,7 @@ class StochasticLoss(nn.Module):
         n_draws: int = 8,
         power: float = 0.0,
         floor: float = 0.1,
+        eval_draws: int | None = None,
         generator: int | torch.Generator | None = None,
     ) -> StochasticLoss:
         r"""Energy draws: the recommended default for training.
@@ -181,6 +208,7 @@ class StochasticLoss(nn.Module):
             n_draws: k.
             power: a, from 0 (the loss as it is) to 1.
             floor: f, the share of the draws spread evenly.
+            eval_draws: As in the class.
             generator: As in the class.
 
         Raises:
@@ -199,8 +227,8 @@ class StochasticLoss(nn.Module):
             >>> optimizer.step()
         """
         _check_loss(loss)
-        _check_n_draws(n_draws)
-        check_power(power)
+        count("n_draws", n_draws)
+        power = between("power", power, 0, 1)
         Energy(floor=floor)  # refuses a wrong value before the targets are measured, not after
         generator = _make_generator(generator)
         n_paths = len(loss.paths)
@@ -212,7 +240,7 @@ class StochasticLoss(nn.Module):
         found = average_over_targets(targets, listen)
         sampler = Energy(loss.path_weights * found[:n_paths], floor)
         estimated = BalancedLoss(loss, found[n_paths:], power) if power else loss
-        return cls(estimated, sampler, n_draws, generator=generator)
+        return cls(estimated, sampler, n_draws, generator=generator, eval_draws=eval_draws)
 
     @property
     def sampler(self) -> Sampler:
@@ -255,14 +283,29 @@ class StochasticLoss(nn.Module):
         Returns:
             A scalar, or shape (batch,) with ``reduction="none"``.
         """
-        if not self.training:
-            return reduce_batch(self.loss(input, target, reduction="none"), self.reduction)
+        if self.training:
+            return self._estimate_anew(input, target)
+        if self.eval_draws is not None:
+            return self.estimate(input, target, self._fixed_draw(self.eval_draws))
+        return reduce_batch(self.loss(input, target, reduction="none"), self.reduction)
+
+    @as_written
+    def _estimate_anew(self, input: Tensor, target: Tensor) -> Tensor:
+        """The estimate of a forward in training mode."""
+        with untraced():  # draws are plain tensors, whatever torch.func does to the input
+            draw, observing = self._draw_of_forward()
+        return self._estimate(input, target, draw, observing)
+
+    def _draw_of_forward(self) -> tuple[Draw, bool]:
+        """The draw that this forward in training mode uses, and whether to learn from it."""
         region = checkpointed_region()
-        if backward_number() >= 0 and (draw := self._repeated_draw(region)) is not None:
-            return self.estimate(input, target, draw)
+        if backward_number() >= 0 and (repeated := self._repeated_draw(region)) is not None:
+            observing = repeated in self._unobserved
+            self._unobserved.discard(repeated)
+            return repeated, observing
         if not torch.is_grad_enabled() and region is None:
             self._warn_of_evaluation()
-            return self.estimate(input, target, self.new_draw())
+            return self.new_draw(), False
         linked = self._linked() is not None
         draw, observing = self._pending if linked else None, False
         if draw is None:
@@ -270,6 +313,9 @@ class StochasticLoss(nn.Module):
             with torch.enable_grad():  # draws of training, also in the first pass of a checkpoint
                 observing = self.sampler.wants_observation()
                 draw = self.new_draw()
+            if observing and not torch.is_grad_enabled():  # there are gradients in the second pass
+                self._unobserved.add(draw)
+                observing = False
             if linked:
                 self._pending, self._n_served = draw, 0
         if linked:
@@ -278,7 +324,7 @@ class StochasticLoss(nn.Module):
         if region is not None:
             self._checkpointed.setdefault(region, Repeatable()).made.append(draw)
         self.last_draw = draw
-        return self._estimate(input, target, draw, observing)
+        return draw, observing
 
     def _repeated_draw(self, region: Any) -> Draw | None:
         """The draw of the forward that activation checkpointing repeats, if there was one."""
@@ -305,6 +351,7 @@ class StochasticLoss(nn.Module):
                 "estimate. Call criterion.eval() for the full loss, and criterion.train() after it"
             )
 
+    @as_written
     def estimate(self, input: Tensor, target: Tensor, draw: Draw) -> Tensor:
         """The estimate that a given draw makes; consumes no randomness.
 
@@ -319,7 +366,8 @@ class StochasticLoss(nn.Module):
         return self._estimate(input, target, draw, observing=False)
 
     def _estimate(self, input: Tensor, target: Tensor, draw: Draw, observing: bool) -> Tensor:
-        indices, weights = draw.merged()
+        with untraced():
+            indices, weights = draw.merged()
         values = self.loss.evaluate(input, target, indices)
         if observing:
             self._observe(input, target, indices, values)
@@ -327,10 +375,25 @@ class StochasticLoss(nn.Module):
 
     def _observe(self, input: Tensor, target: Tensor, indices: Tensor, values: Tensor) -> None:
         """Let the sampler learn from the paths that were just evaluated."""
-        kind = self.sampler.observes
-        measured = kind and measure(kind, self.loss, input, target, indices, values)
+        wanted = check_observation(self.sampler)
+        if wanted is None:
+            return
+        kind = obtainable(wanted, self.loss, input, target, values)
+        if kind != wanted and not self._warned_of_losses:
+            self._warned_of_losses = True
+            logger.warning(
+                "%s learns from %s, which an input of type %s and a target of type %s do not give "
+                'here: it learns from the losses instead, as one with observes="losses" does',
+                *(type(self.sampler).__name__, wanted, type(input).__name__, type(target).__name__),
+            )
+        measured = measure(kind, self.loss, input, target, indices, values)
         if measured is None:
             return
+        with untraced():
+            self._tell(kind, indices, measured)
+
+    def _tell(self, kind: str, indices: Tensor, measured: Tensor) -> None:
+        """Hand on what was measured, if it is finite."""
         finite = torch.isfinite(measured)
         if not self._warned and not bool(finite.all()):
             self._warned = True
@@ -350,6 +413,15 @@ class StochasticLoss(nn.Module):
             return self._weigh(*self.sampler.draw(self.n_draws, self.generator))
         return self._weigh(*self.sampler.fresh_draw(self.n_draws, self._evaluation_generator))
 
+    @as_written
+    def _fixed_draw(self, n_draws: int) -> Draw:
+        """The draw of an evaluation, from the same seed at each call."""
+        seed = (self.generator.initial_seed() + 2) % 2**63
+        with untraced():
+            generator = torch.Generator().manual_seed(seed)
+            drawn = self.sampler.fresh_draw(n_draws, generator)
+            return self._weigh(*drawn, reweight=True)
+
     def make_draw(self, indices: Sequence[int] | Tensor) -> Draw:
         """The draw of these paths, weighted as if the sampler had chosen them.
 
@@ -364,9 +436,10 @@ class StochasticLoss(nn.Module):
         chosen = torch.tensor(check_indices(indices, len(self.loss.paths)), device="cpu")
         return self._weigh(chosen, self.sampler.shares(chosen, len(chosen)))
 
-    def _weigh(self, indices: Tensor, probabilities: Tensor) -> Draw:
+    def _weigh(self, indices: Tensor, probabilities: Tensor, reweight: bool | None = None) -> Draw:
         weights = self.loss.path_weights[indices]
-        scale = 1 / probabilities if self.reweight else float(self.n_active)
+        reweight = self.reweight if reweight is None else reweight
+        scale = 1 / probabilities if reweight else float(self.n_active)
         weighed = torch.where(weights > 0, weights * scale, 0.0)  # not 0 * inf for a path by hand
         return Draw(indices, weighed / len(indices), probabilities)
 
@@ -507,6 +580,7 @@ class StochasticLoss(nn.Module):
         }
         return pack(state)
 
+    @trainable
     def set_extra_state(self, packed: Tensor) -> None:
         """Continue the training stream where the saved criterion was.
 
@@ -557,13 +631,13 @@ class StochasticLoss(nn.Module):
         for name in ("generator", "_evaluation_generator"):
             state[name] = getattr(self, name).get_state()
         state["_optimizer"] = state["_hook"] = state["_pending"] = None
-        del state["_checkpointed"]
+        del state["_checkpointed"], state["_unobserved"]
         return state
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         """Rebuild the generators."""
         super().__setstate__(state)  # type: ignore[no-untyped-call]
-        self._checkpointed = WeakKeyDictionary()
+        self._checkpointed, self._unobserved = WeakKeyDictionary(), WeakSet()
         for name in ("generator", "_evaluation_generator"):
             generator = torch.Generator()
             generator.set_state(state[name])
@@ -575,22 +649,9 @@ class StochasticLoss(nn.Module):
 
 
 def _make_generator(generator: int | torch.Generator | None) -> torch.Generator:
-    if isinstance(generator, torch.Generator):
-        if generator.device.type != "cpu":
-            raise ConfigurationError(
-                "the generator must live on the CPU, where draws are made identically for every "
-                f"device, got one on {generator.device}"
-            )
-        return generator
     if generator is None:
         generator = int(torch.empty((), dtype=torch.int64, device="cpu").random_().item())
-    if not _is_whole(generator):
-        raise ConfigurationError(
-            f"generator must be a seed, a torch.Generator or None, got {generator!r}"
-        )
-    if not -(2**63) <= generator < 2**64:
-        raise ConfigurationError(f"a seed must fit in 64 bits, got {generator}")
-    return torch.Generator().manual_seed(int(generator))
+    return seeded(generator)
 
 
 def _check_loss(loss: Any) -> None:
@@ -599,12 +660,3 @@ def _check_loss(loss: Any) -> None:
             f"loss must be a PathDecomposedLoss, got {type(loss).__name__}; wrap a transform in "
             "TransformLoss"
         )
-
-
-def _check_n_draws(n_draws: Any) -> None:
-    if not _is_whole(n_draws) or n_draws < 1:
-        raise ConfigurationError(f"n_draws must be a positive integer, got {n_draws!r}")
-
-
-def _is_whole(value: Any) -> bool:
-    return isinstance(value, Integral) and not isinstance(value, bool)

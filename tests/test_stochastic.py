@@ -9,7 +9,7 @@ import torch
 from multipath import PathTable, StochasticLoss
 from multipath.errors import ConfigurationError, DrawError
 from multipath.optim import PAdam
-from multipath.samplers import Importance, Uniform
+from multipath.samplers import AdaptiveImportance, Importance, Reshuffle, Uniform
 from multipath.testing import QuadraticLoss
 
 PROBABILITIES = [0.1, 0.2, 0.3, 0.4]
@@ -94,6 +94,51 @@ def test_evaluation_is_exact_and_leaves_the_stream_alone(batch):
     assert interrupted.last_draw is last
     interrupted.train()
     assert actual + drawn(interrupted, batch, 2) == expected
+
+
+@pytest.mark.parametrize("reweight", [True, False])
+@pytest.mark.parametrize("sampler", [Uniform, Reshuffle, lambda: Importance([0.1, 0.2, 0.3, 0.4])])
+def test_evaluations_by_some_draws_are_unbiased_over_seeds(batch, sampler, reweight):
+    """Whatever training does with the weights of its draws."""
+    values, n_seeds = [], 300
+    for seed in range(n_seeds):
+        made = StochasticLoss(
+            QuadraticLoss(4), sampler(), reweight=reweight, generator=seed, eval_draws=3
+        )
+        values.append(made.eval()(*batch).item())
+    standard_error = torch.tensor(values).std() / n_seeds**0.5
+    assert abs(torch.tensor(values).mean() - made.loss(*batch)) < 4 * standard_error
+
+
+def test_evaluations_by_some_draws_can_be_compared(batch):
+    """The same paths at every call, after training, a restart and a copy; training goes on."""
+    criterion = StochasticLoss(QuadraticLoss(10**3), generator=0, eval_draws=8)
+    plain = StochasticLoss(QuadraticLoss(10**3), generator=0)
+    assert criterion.training
+    expected = drawn(plain, batch, 4)
+    found = drawn(criterion, batch, 2)
+    last = criterion.last_draw
+    value = criterion.eval()(*batch)
+    assert value != criterion.loss(*batch)
+    assert criterion(*batch) == value
+    assert criterion.last_draw is last
+    found += drawn(criterion.train(), batch, 2)
+    assert found == expected
+    assert criterion.eval()(*batch) == value
+    assert copy.deepcopy(criterion)(*batch) == value
+    restored = StochasticLoss(QuadraticLoss(10**3), generator=5, eval_draws=8)
+    restored.load_state_dict(criterion.state_dict())
+    assert restored.eval()(*batch) == value
+
+
+def test_evaluations_by_draws_that_leave_paths_out_are_refused():
+    leaving_out = AdaptiveImportance(floor=0)
+    with pytest.raises(ConfigurationError, match=r"AdaptiveImportance.* may leave paths out"):
+        StochasticLoss(QuadraticLoss(4), leaving_out, eval_draws=2)
+    with pytest.raises(ConfigurationError, match="eval_draws must be a positive integer, got 0"):
+        StochasticLoss(QuadraticLoss(4), eval_draws=0)
+    with pytest.raises(ConfigurationError, match="5 draws without replacement"):
+        StochasticLoss(QuadraticLoss(4), Reshuffle(), eval_draws=5)
 
 
 @pytest.mark.parametrize("linked", [False, True])

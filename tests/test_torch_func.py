@@ -1,11 +1,14 @@
-"""Forward differentiation through the transforms agrees with differentiating backwards."""
+"""``torch.func`` through transforms and criteria agrees with plain differentiation."""
 
 import pytest
 import torch
-from torch.func import grad, jvp
+from torch.func import grad, jacfwd, jacrev, jvp, vmap
 
-from multipath import TargetCache, TransformLoss
+from multipath import StochasticLoss, TargetCache, TransformLoss
+from multipath.samplers import Uniform
+from multipath.testing import QuadraticLoss
 
+from .samplers.cases import CASES
 from .transforms.cases import SMALL, small_signal
 
 
@@ -59,3 +62,93 @@ def test_what_is_kept_under_torch_func_stays_usable(name):
     reference = x.clone().requires_grad_()
     plain(reference, y).backward()
     torch.testing.assert_close(leaf.grad, reference.grad)
+
+
+WAYS = {
+    "grad": lambda criterion, x, y: grad(lambda x: criterion(x, y))(x),
+    "jacrev": lambda criterion, x, y: jacrev(lambda x: criterion(x, y))(x),
+    "jacfwd": lambda criterion, x, y: jacfwd(lambda x: criterion(x, y))(x),
+    "inner grad": lambda criterion, x, y: grad(
+        lambda x: criterion(x, y) + 0 * grad(lambda z: z.square().sum())(x).sum()
+    )(x),
+    "sample by sample": lambda criterion, x, y: (
+        vmap(grad(lambda x, y: criterion(x[None], y[None])))(x, y) / len(x)
+    ),
+    "sample by sample, one target": lambda criterion, x, y: (
+        vmap(grad(lambda x: criterion(x[None], y[:1])))(x) / len(x)
+    ),
+    "samples last": lambda criterion, x, y: (
+        vmap(grad(lambda x, y: criterion(x[None], y[None])), in_dims=-1, out_dims=-1)(x.T, y.T).T
+        / len(x)
+    ),
+}
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("name", CASES)
+def test_criteria_draw_and_learn_as_ever(name, way):
+    """One draw of plain tensors, whatever is differentiated; learning sees the whole batch."""
+    x = torch.linspace(-2, 3, 12, dtype=torch.float64).reshape(3, 4)
+    y = torch.ones_like(x).cumsum(dim=1).expand(3, 4).contiguous()
+
+    def make():
+        return StochasticLoss(QuadraticLoss(4), CASES[name].make(range(4)), n_draws=2, generator=0)
+
+    plain, criterion = make(), make()
+    for _ in range(4):
+        leaf = x.clone().requires_grad_()
+        plain(leaf, y).backward()
+        torch.testing.assert_close(WAYS[way](criterion, x, y), leaf.grad)
+        for own, expected in zip(
+            criterion.last_draw.state_dict().values(),
+            plain.last_draw.state_dict().values(),
+            strict=True,
+        ):
+            torch.testing.assert_close(torch.from_numpy(own.numpy()), expected)
+    torch.testing.assert_close(
+        criterion.sampler.state_dict(), plain.sampler.state_dict(), equal_nan=True
+    )
+
+
+@pytest.mark.parametrize("observes", ["gradient_norms", "target_norms", "losses"])
+def test_nested_maps_are_one_batch(observes):
+    x, y = torch.randn(2, 2, 3, 5, 4, dtype=torch.float64).unbind()
+    plain, criterion = (
+        StochasticLoss(QuadraticLoss(4), Listening(observes), generator=0) for _ in range(2)
+    )
+
+    def inner(x, y):
+        return vmap(lambda x: grad(lambda x: criterion(x, y))(x), in_dims=1)(x)
+
+    vmap(inner)(x, y[:, :, 0])
+    wide = y[:, :, :1].expand(x.shape)
+    plain(*(part.movedim(2, 1).reshape(-1, 4).requires_grad_() for part in (x, wide)))
+    assert criterion.sampler.heard.keys() == plain.sampler.heard.keys()
+    assert criterion.sampler.heard == pytest.approx(plain.sampler.heard, rel=1e-12)
+
+
+class Listening(Uniform):
+    """Keeps what it is told."""
+
+    def __init__(self, observes):
+        super().__init__()
+        self.observes, self.heard = observes, {}
+
+    def observe(self, indices, values):
+        self.heard.update(zip(indices.tolist(), values.tolist(), strict=True))
+
+
+@pytest.mark.filterwarnings("ignore:There is a performance drop")  # some rules torch lacks
+@pytest.mark.parametrize("name", SMALL)
+@pytest.mark.slow
+def test_criteria_of_transforms(name):
+    """The recommended draws, per-sample gradients included."""
+    x, y = (small_signal(name, seed, items=3) for seed in (0, 1))
+    loss = TransformLoss(SMALL[name]())
+    plain, criterion = (
+        StochasticLoss.for_training(loss, y, n_draws=2, generator=0) for _ in range(2)
+    )
+    for way in ("grad", "sample by sample"):
+        leaf = x.clone().requires_grad_()
+        plain(leaf, y).backward()
+        torch.testing.assert_close(WAYS[way](criterion, x, y), leaf.grad)

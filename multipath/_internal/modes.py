@@ -1,11 +1,16 @@
-"""Modules evaluated in passing."""
+"""The modes of torch: modules evaluated in passing, and tensors that outlast inference."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import wraps
+from typing import Any, TypeVar, cast
 
+import torch
 from torch import nn
+
+Method = TypeVar("Method", bound=Callable[..., Any])
 
 
 @contextmanager
@@ -19,3 +24,18 @@ def evaluating(network: nn.Module) -> Iterator[None]:
     finally:
         for module in training:
             module.training = True
+
+
+def trainable(function: Method) -> Method:
+    """Make what a function makes under ``torch.inference_mode()`` of use to training.
+
+    Tensors made for inference can be neither changed nor part of a graph afterwards.
+    """
+
+    @wraps(function)
+    def outside(*arguments: Any, **named: Any) -> Any:
+        graphs = torch.is_grad_enabled()  # leaving inference mode alone would switch them on
+        with torch.inference_mode(False), torch.set_grad_enabled(graphs):
+            return function(*arguments, **named)
+
+    return cast(Method, outside)

@@ -10,6 +10,8 @@ from torch import distributed as dist
 
 from multipath.errors import ConfigurationError
 
+from .bookkeeping import has_float64
+
 if dist.is_available():
     # Torch imports this module when it first needs it, and its functions then keep the process
     # group of that moment as a default argument. destroy_process_group no longer frees that group,
@@ -24,12 +26,21 @@ def several_ranks() -> bool:
 
 
 def average_over_ranks(values: Tensor, device: torch.device) -> Tensor:
-    """The mean over ranks of what each has measured; on the device that the backend needs."""
+    """The mean over ranks of what each has measured, in float64 where the backend can.
+
+    Args:
+        values: Float64 on the CPU.
+        device: Where the data are, and hence what the backend was chosen for.
+    """
     if not several_ranks():
         return values
-    total = values.to(device)
+    total = values.clone()
+    if has_float64(torch.empty(0, device=device)):
+        total = total.to(device)
+    elif "cpu:" not in dist.get_backend_config():
+        total = total.float().to(device)
     dist.all_reduce(total)
-    return total.cpu() / dist.get_world_size()
+    return total.cpu().double() / dist.get_world_size()
 
 
 def check_agreement(generator: torch.Generator) -> None:

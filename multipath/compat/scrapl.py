@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
+from multipath._internal.settings import not_negative, positive
 from multipath.errors import ConfigurationError, InputError
 from multipath.losses.base import reduce_batch
 from multipath.losses.transform import TransformLoss
@@ -114,8 +115,7 @@ class SCRAPLLoss(StochasticLoss):
                 "sample_all_paths_first is not supported; StochasticLoss(loss, "
                 "sampler=Reshuffle()) goes through all paths, epoch after epoch"
             )
-        if not grad_mult > 0:
-            raise ConfigurationError(f"grad_mult must be positive, got {grad_mult}")
+        grad_mult, p = positive("grad_mult", grad_mult), positive("p", p)
         transform = JTFS(shape, J, (Q1, Q2), J_fr, Q_fr, T=T, F=F, unpad=False)
         loss = TransformLoss(
             transform,
@@ -130,7 +130,8 @@ class SCRAPLLoss(StochasticLoss):
         self._adaptive, self._saga = use_p_adam, use_p_saga
         self._grad_mult = grad_mult
         # here eps stands inside the root; there it is added to the root of larger gradients
-        self._betas, self._eps = (p_adam_b1, p_adam_b2), (p_adam_eps / grad_mult) ** 2
+        self._betas = p_adam_b1, p_adam_b2
+        self._eps = (not_negative("p_adam_eps", p_adam_eps) / grad_mult) ** 2
 
     @property
     def n_paths(self) -> int:

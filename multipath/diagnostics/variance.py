@@ -34,8 +34,8 @@ from typing import TYPE_CHECKING, Literal
 import torch
 from torch import Tensor
 
-from multipath._internal.bookkeeping import bookkept
 from multipath._internal.extras import extra
+from multipath._internal.settings import is_scalar, not_negative, several, vector
 from multipath._internal.tables import aligned
 from multipath.errors import ConfigurationError
 from multipath.losses import PathDecomposedLoss
@@ -237,10 +237,10 @@ def estimate_variance(
             f"loss must be a PathDecomposedLoss, got {type(loss).__name__}; of a "
             "StochasticLoss pass criterion.loss"
         )
-    draws = list(n_draws) if isinstance(n_draws, Iterable) else [n_draws]
+    draws: list[int] = several("n_draws", [n_draws] if is_scalar(n_draws) else n_draws)
     if not draws:
         raise ConfigurationError("n_draws names no number of draws; pass e.g. [1, 4, 16]")
-    prices = _check_costs(loss, costs, step_cost)
+    prices, step_cost = _check_costs(loss, costs), not_negative("step_cost", step_cost)
     given = {"uniform": Uniform()} if samplers is None else _named(samplers)
     criteria = _criteria(loss, given, draws, reweight)  # refuses what it must before the long work
     with undisturbed(loss, input, target):
@@ -359,14 +359,10 @@ def _named(samplers: Samplers) -> dict[str, Sampler]:
     return named
 
 
-def _check_costs(
-    loss: PathDecomposedLoss, costs: Sequence[float] | Tensor | None, step_cost: float
-) -> Tensor:
-    if not 0.0 <= step_cost < float("inf"):
-        raise ConfigurationError(f"step_cost must be finite and not negative, got {step_cost}")
+def _check_costs(loss: PathDecomposedLoss, costs: Sequence[float] | Tensor | None) -> Tensor:
     if costs is None:
         return loss.paths.costs
-    values = bookkept(costs)
+    values = vector("costs", costs)
     if values.shape != (len(loss.paths),):
         raise ConfigurationError(
             f"costs must have one entry per path, shape ({len(loss.paths)},), got "

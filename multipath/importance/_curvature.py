@@ -37,6 +37,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from multipath._internal.bookkeeping import widened
+
 from ._derivatives import EncoderDerivatives, ThetaDerivatives
 from ._subspace import SMALLEST, Subspace, pivots
 
@@ -91,8 +93,8 @@ def dominant_eigenvalues(
     subspace = Subspace(encoder, gradients, derivatives, u, weight, generator)
     subspace.extend(gradients[:max_products, u])
     n_paths = len(subspace.scale)
-    values = torch.zeros(n_paths, dtype=torch.float64)
-    residuals = torch.zeros(n_paths, dtype=torch.float64)
+    values = torch.zeros(n_paths, dtype=torch.float64, device="cpu")
+    residuals = torch.zeros(n_paths, dtype=torch.float64, device="cpu")
     # a path whose derivatives are all zero has the eigenvalue zero
     alive = subspace.alive.nonzero().flatten()
     for searched in (False, True):
@@ -158,12 +160,12 @@ def one_product(
     Its square is an unbiased estimate of the squared Frobenius norm (Hutchinson, 1990). All paths
     need the same products, one for each item: their norms follow from inner products of those.
     """
-    signs = 2 * torch.randint(2, (gradients.shape[2],), generator=generator) - 1
+    signs = 2 * torch.randint(2, (gradients.shape[2],), generator=generator, device="cpu") - 1
     vector = signs.to(gradients)
     images = torch.cat(list(encoder.products(u, [vector])))
-    rows = torch.cat([images, gradients[:, u]]).double()
+    rows = widened(torch.cat([images, gradients[:, u]]))
     inner = (rows @ rows.T).cpu()
-    towards = (gradients @ vector).double().cpu()  # (batch, U)
+    towards = (gradients @ vector).cpu().double()  # (batch, U)
     pull = (derivatives.second[..., u, :].double() * towards).sum(dim=2)
     parts = weight * torch.cat([derivatives.first[..., u].double(), pull], dim=1)
     return torch.einsum("pi,ij,pj->p", parts, inner, parts).clamp_min(0).sqrt()

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from ._derivatives import EncoderDerivatives, ThetaDerivatives
+
+SMALL: dict[str, Any] = {"dtype": torch.float64, "device": "cpu"}
+"""What is small is kept in float64 on the CPU: only products with W weights are expensive."""
 
 SMALLEST = 1e-300
 """Lower bound of what is divided by."""
@@ -43,7 +47,6 @@ class Subspace:
         generator: torch.Generator,
     ) -> None:
         self.encoder, self.gradients, self.u, self.generator = encoder, gradients, u, generator
-        # what is small is kept in float64 on the CPU: only products with W weights are expensive
         first = derivatives.first[..., u].double() * weight
         second = derivatives.second[..., u, :].double() * weight
         # losses may be so small that products with vectors would underflow in single precision
@@ -54,10 +57,10 @@ class Subspace:
         n_items, n_parameters, n_weights = gradients.shape
         self.sketch = Sketch(n_weights, generator, gradients)
         self.basis = gradients.new_zeros(0, n_weights)
-        self.forms = torch.zeros(n_items, 0, 0, dtype=torch.float64)  # V^T A_b V
-        self.projected = torch.zeros(n_items, n_parameters, 0, dtype=torch.float64)  # V^T g
-        self.image_sketches = torch.zeros(n_items, 0, self.sketch.width, dtype=torch.float64)
-        self.basis_sketches = torch.zeros(0, self.sketch.width, dtype=torch.float64)
+        self.forms = torch.zeros(n_items, 0, 0, **SMALL)  # V^T A_b V
+        self.projected = torch.zeros(n_items, n_parameters, 0, **SMALL)  # V^T g
+        self.image_sketches = torch.zeros(n_items, 0, self.sketch.width, **SMALL)
+        self.basis_sketches = torch.zeros(0, self.sketch.width, **SMALL)
         self.gradient_sketches = self.sketch(gradients[:, u])
         self.products = 0
 
@@ -85,20 +88,20 @@ class Subspace:
             return mixed
         forms, sketches = [], []
         for b, images in enumerate(self._images(new)):
-            forms.append((self.basis @ images.T).double().cpu())
+            forms.append((self.basis @ images.T).cpu().double())
             sketches.append(self.sketch(images))
             if mix is not None:
                 mixed += mix[: len(new), b, None].to(images) * images
         # A_b is symmetric: the products of old directions with new images fill both corners
         columns = torch.stack(forms)  # (items, dimension, new)
-        grown = torch.zeros(len(columns), self.dimension, self.dimension, dtype=torch.float64)
+        grown = torch.zeros(len(columns), self.dimension, self.dimension, **SMALL)
         grown[:, :old, :old] = self.forms
         grown[:, :, old:] = columns
         grown[:, old:, :old] = columns[:, :old].mT
         inner = grown[:, old:, old:]
         grown[:, old:, old:] = (inner + inner.mT) / 2
         self.forms = grown
-        seen = (self.gradients @ new.T).double().cpu()
+        seen = (self.gradients @ new.T).cpu().double()
         self.projected = torch.cat([self.projected, seen], dim=2)
         self.image_sketches = torch.cat([self.image_sketches, torch.stack(sketches)], dim=1)
         self.basis_sketches = torch.cat([self.basis_sketches, self.sketch(new)])
@@ -116,11 +119,11 @@ class Subspace:
         """
         lengths = torch.linalg.vector_norm(self.slopes, dim=1, keepdim=True).clamp_min(SMALLEST)
         shares = self.slopes / lengths
-        signs = 2 * torch.randint(2, (shares.shape[1],), generator=self.generator) - 1
+        signs = 2 * torch.randint(2, (shares.shape[1],), generator=self.generator, device="cpu") - 1
         common = torch.linalg.svd(shares, full_matrices=False).Vh[0]
         mix = torch.stack([common, signs * shares.square().mean(dim=0).sqrt()])
         size = (2, self.basis.shape[1])
-        directions = torch.randn(size, generator=self.generator).to(self.basis)
+        directions = torch.randn(size, generator=self.generator, device="cpu").to(self.basis)
         for _ in range(SEARCH_ROUNDS):
             directions = self.extend(directions[: max(0, most - self.dimension)], mix)
 
@@ -151,7 +154,7 @@ class Subspace:
         values, vectors = torch.linalg.eig(small / scale[:, None, None])
         # both of a complex pair have one magnitude: always take the same one
         order = values.abs() * (1 + 1e-12 * (values.imag >= 0))
-        rows = torch.arange(len(paths))
+        rows = torch.arange(len(paths), device="cpu")
         largest = order.argmax(dim=1)
         return values[rows, largest] * scale, vectors[rows, :, largest]
 
@@ -204,8 +207,9 @@ class Sketch:
         self.width = min(WIDTH, size)
         self.signs: Tensor | None = None
         if size > self.width:
-            self.groups = torch.randint(self.width, (size,), generator=generator).to(like.device)
-            self.signs = (2 * torch.randint(2, (size,), generator=generator) - 1).to(like)
+            groups = torch.randint(self.width, (size,), generator=generator, device="cpu")
+            signs = 2 * torch.randint(2, (size,), generator=generator, device="cpu") - 1
+            self.groups, self.signs = groups.to(like.device), signs.to(like)
 
     def __call__(self, rows: Tensor) -> Tensor:
         """Sketch vectors of shape (n, size), giving (n, width) in float64 on the CPU."""
@@ -213,7 +217,7 @@ class Sketch:
             rows = rows.new_zeros(len(rows), self.width).index_add_(
                 1, self.groups, rows * self.signs
             )
-        return rows.double().cpu()
+        return rows.cpu().double()
 
 
 def pivots(rows: Tensor, least: float, most: int) -> Tensor:
@@ -234,4 +238,4 @@ def pivots(rows: Tensor, least: float, most: int) -> Tensor:
         chosen.append(longest)
         direction = rest[longest] / sizes[longest]
         rest = rest - (rest @ direction.conj())[:, None] * direction
-    return torch.tensor(chosen, dtype=torch.long)
+    return torch.tensor(chosen, dtype=torch.long, device="cpu")

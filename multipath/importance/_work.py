@@ -113,7 +113,7 @@ class Work:
                 generator=generator,
                 report=report,
             )
-            return found.magnitudes, found.residuals, torch.tensor(found.products)
+            return found.magnitudes, found.residuals, torch.tensor(found.products, device="cpu")
 
         found = self._run(list(units), work, lambda record: advance(len(record[0])))
         shape = (len(self.batches), n_parameters, -1)

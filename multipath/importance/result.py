@@ -14,6 +14,7 @@ from torch import Tensor
 
 from multipath._internal.extras import extra
 from multipath._internal.files import write_tensors
+from multipath._internal.settings import between
 from multipath._internal.tables import aligned
 from multipath.errors import ConfigurationError, InputError
 from multipath.paths import Path, PathTable
@@ -98,8 +99,7 @@ class ThetaImportance:
             ConfigurationError: If floor is not in [0, 1], or if ``reweight`` is set and a
                 probability is zero.
         """
-        if not 0 <= floor <= 1:
-            raise ConfigurationError(f"floor must lie in [0, 1], got {floor}")
+        floor = between("floor", floor, 0, 1)
         mean = self.shares.mean(dim=0)
         found = (1 - floor) * mean / mean.sum() + floor / len(self.paths)
         if reweight and bool((found == 0).any()):
@@ -186,7 +186,7 @@ class ThetaImportance:
         return plot_probabilities(self.paths, self.probabilities().numpy(), file, chosen, title)
 
     def _chosen(self, inside: Sequence[bool] | Tensor) -> Tensor:
-        chosen = torch.as_tensor(inside, dtype=torch.bool)
+        chosen = torch.as_tensor(inside, dtype=torch.bool, device="cpu")
         if chosen.shape != (len(self.paths),):
             raise InputError(
                 f"inside must hold one truth value for each of the {len(self.paths)} paths, got "

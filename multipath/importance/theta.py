@@ -10,6 +10,7 @@ from typing import Any, Literal, get_args
 import torch
 from torch import Tensor
 
+from multipath._internal.settings import real, whole
 from multipath.errors import ConfigurationError, InputError
 from multipath.losses import PathDecomposedLoss
 
@@ -130,6 +131,8 @@ def theta_importance(
     if tolerance is None:
         tolerance = 0.02 if problem.eps > 1e-10 else 1e-8
     settings = _checked(loss, method, tolerance, max_products, derivatives, items_at_once)
+    tolerance, max_products, items_at_once = list(settings.values())[1:]
+    seed = whole("seed", seed)
     workers = Workers()
     bars = progress_bars(progress and workers.rank == 0)
     with undisturbed(encoder, decoder, loss), bars as bar:
@@ -200,17 +203,16 @@ def _checked(
     ):
         if value not in choices:
             raise ConfigurationError(f"{name} must be one of {', '.join(choices)}, got {value!r}")
-    if not 0 < tolerance < 1:
-        raise ConfigurationError(f"tolerance must lie between 0 and 1, got {tolerance}")
-    for name, number in {"max_products": max_products, "items_at_once": items_at_once}.items():
+    if not 0 < real(tolerance) < 1:
+        raise ConfigurationError(f"tolerance must lie between 0 and 1, got {tolerance!r}")
+    counts = {
+        "max_products": whole("max_products", max_products),
+        "items_at_once": whole("items_at_once", items_at_once),
+    }
+    for name, number in counts.items():
         if number < 1:
             raise ConfigurationError(f"{name} must be at least 1, got {number}")
-    return {
-        "method": method,
-        "tolerance": tolerance,
-        "max_products": max_products,
-        "items_at_once": items_at_once,
-    }
+    return {"method": method, "tolerance": real(tolerance), **counts}
 
 
 def _names(names: Sequence[str] | None, decoder: Any, n_parameters: int) -> tuple[str, ...]:

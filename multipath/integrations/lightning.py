@@ -19,6 +19,7 @@ except ModuleNotFoundError as error:
     ) from None
 
 from multipath import StochasticLoss
+from multipath._internal.settings import count
 from multipath.diagnostics import estimate_variance
 from multipath.draws import DrawCounts
 from multipath.errors import ConfigurationError, InputError
@@ -130,10 +131,9 @@ class DrawLogger(DrawCounter):
         criterion: str = "criterion",
     ) -> None:
         super().__init__(criterion)
-        _check_positive(every=every, items=items)
-        if variance_every is not None:
-            _check_positive(variance_every=variance_every)
-        self.every, self.variance_every, self.items, self.by = every, variance_every, items, by
+        self.every, self.items, self.by = count("every", every), count("items", items), by
+        never = variance_every is None
+        self.variance_every = None if never else count("variance_every", variance_every)
         self._step = 0
         self._batch: tuple[Tensor, Tensor] | None = None
         self._handle: Any = None
@@ -255,13 +255,6 @@ class DrawLogger(DrawCounter):
         if self._handle is not None:
             self._handle.remove()
             self._handle = self._batch = None
-
-
-def _check_positive(**settings: Any) -> None:
-    """Refuse settings that are not positive integers."""
-    for name, value in settings.items():
-        if not isinstance(value, int) or value < 1:
-            raise ConfigurationError(f"{name} must be a positive integer, got {value!r}")
 
 
 def _text(value: Any) -> str:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from numbers import Integral
 from typing import Any, Literal
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from multipath._internal.settings import count
 from multipath.errors import ConfigurationError, InputError
 from multipath.losses.transform import Rho, resolve_rho
 from multipath.paths import Path, check_indices
@@ -170,9 +170,7 @@ class ScatteringFeatures(TransformerMixin, BaseEstimator):  # type: ignore[misc]
                 "scattering must be a multipath.transforms.Transform, got "
                 f"{type(self.scattering).__name__}"
             )
-        size: Any = self.batch_size
-        if not (isinstance(size, Integral) and int(size) >= 1):
-            raise ConfigurationError(f"batch_size must be a whole number, at least 1, got {size!r}")
+        count("batch_size", self.batch_size)  # here, not at construction, as scikit-learn has it
         try:
             values = np.asarray(X)
             if np.iscomplexobj(values):

@@ -8,7 +8,8 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from multipath._internal.bookkeeping import bookkept
+from multipath._internal.modes import trainable
+from multipath._internal.settings import between, positive, vector
 from multipath._internal.state import pack, unpack
 from multipath.errors import ConfigurationError
 from multipath.paths import check_indices
@@ -62,12 +63,8 @@ class BalancedLoss(PathDecomposedLoss):
         power: float = 0.5,
         floor: float = SILENT,
     ) -> None:
-        check_power(power)
-        if not 0.0 < floor < float("inf"):
-            raise ConfigurationError(
-                f"floor must be positive, so that silent paths keep a finite weight, got {floor}"
-            )
-        values = bookkept(sizes)
+        power, floor = between("power", power, 0, 1), positive("floor", floor)
+        values = vector("sizes", sizes)
         n_paths = len(loss.paths)
         if values.shape != (n_paths,):
             raise ConfigurationError(
@@ -111,8 +108,13 @@ class BalancedLoss(PathDecomposedLoss):
             >>> bool(torch.isclose(values[0], values[1], rtol=1e-3))  # both count equally
             True
         """
-        check_power(power)
+        power = between("power", power, 0, 1)
         return cls(loss, average_over_targets(batches, partial(from_silence, loss)), power, floor)
+
+    @property
+    def compilable(self) -> bool:
+        """Whether the original loss is."""
+        return self.loss.compilable
 
     def path_losses(self, input: Tensor, target: Tensor, indices: Indices) -> Tensor:
         """The path losses of the original loss: balancing changes the weights only."""
@@ -126,6 +128,7 @@ class BalancedLoss(PathDecomposedLoss):
         """The weights as bytes: an objective must be the same after a restart."""
         return pack({"path_weights": self.path_weights.clone()})
 
+    @trainable
     def set_extra_state(self, state: Tensor) -> None:
         """Restore the weights, bit for bit.
 
@@ -147,13 +150,3 @@ class BalancedLoss(PathDecomposedLoss):
 def from_silence(loss: PathDecomposedLoss, targets: Tensor) -> Tensor:
     """The sizes of all paths of a batch, L_p(0, y), shape (P, batch)."""
     return loss.evaluate(torch.zeros_like(targets), targets, range(len(loss.paths)))
-
-
-def check_power(power: float) -> None:
-    """Refuse one out of range.
-
-    Raises:
-        ConfigurationError: Naming it.
-    """
-    if not 0.0 <= power <= 1.0:
-        raise ConfigurationError(f"power must lie in [0, 1], got {power}")

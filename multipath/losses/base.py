@@ -16,7 +16,9 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from multipath._internal.bookkeeping import bookkept
+from multipath._internal.compilation import as_written
+from multipath._internal.modes import trainable
+from multipath._internal.settings import vector
 from multipath.errors import ConfigurationError, InputError
 from multipath.jets import JetOrder
 from multipath.paths import GroupBy, Path, PathIndices, PathTable, check_indices, complete_table
@@ -65,12 +67,18 @@ class PathDecomposedLoss(nn.Module, ABC):
         super().__init__()
         self.paths = complete_table(paths)
         self._path_weights = _check_weights(weights, len(self.paths))
+        self._counted = _count(self._path_weights)
         self.reduction = check_reduction(reduction)
 
     @property
     def path_weights(self) -> Tensor:
         """:math:`w_p`, float64 of shape (P,) on the CPU."""
         return self._path_weights
+
+    @property
+    def compilable(self) -> bool:
+        """Whether ``torch.compile`` can follow :meth:`path_losses`, else run as it is written."""
+        return True
 
     @abstractmethod
     def path_losses(self, input: Tensor, target: Tensor, indices: Indices) -> Tensor:
@@ -98,10 +106,22 @@ class PathDecomposedLoss(nn.Module, ABC):
         Returns:
             A scalar, or shape (batch,) with ``reduction="none"``.
         """
-        weights = self.path_weights
-        counting = weights.nonzero().flatten()  # 0 times an infinite loss would be NaN
+        forward = self._forward if self.compilable else self._forward_as_written
+        return forward(input, target, reduction or self.reduction)
+
+    def _forward(self, input: Tensor, target: Tensor, reduction: Reduction) -> Tensor:
+        counting, weights = self._paths_that_count()
         values = self.evaluate(input, target, counting)
-        return reduce_batch(weighted_sum(weights[counting], values), reduction or self.reduction)
+        return reduce_batch(weighted_sum(weights, values), reduction)
+
+    _forward_as_written = as_written(_forward)
+
+    def _paths_that_count(self) -> tuple[PathIndices, Tensor]:
+        """The paths of positive weight, and their weights: 0 times infinity would be NaN."""
+        weights = self.path_weights
+        if weights is not self._counted[0]:
+            self._counted = _count(weights)
+        return self._counted[1:]
 
     def evaluate(self, input: Tensor, target: Tensor, indices: Indices) -> Tensor:
         """:meth:`path_losses` with its arguments and its result checked.
@@ -150,6 +170,7 @@ class PathDecomposedLoss(nn.Module, ABC):
         with torch.no_grad():
             return self.evaluate(torch.zeros_like(target), target, indices).abs().sqrt()
 
+    @as_written
     def grouped(self, by: GroupBy) -> GroupedLoss:
         """Make the paths coarser, so that one draw evaluates a whole group.
 
@@ -166,6 +187,7 @@ class PathDecomposedLoss(nn.Module, ABC):
         """
         return GroupedLoss(self, by)
 
+    @as_written
     def subset(self, paths: PathTable | Callable[[Path], bool] | Iterable[Hashable]) -> SubsetLoss:
         """The mean over some of the paths, with their weights; only these are ever evaluated.
 
@@ -236,6 +258,7 @@ class GroupedLoss(PathDecomposedLoss):
         )
         self.loss = loss
         self._follow(loss.path_weights)
+        self._paths_that_count()
 
     @property
     def path_weights(self) -> Tensor:
@@ -246,42 +269,47 @@ class GroupedLoss(PathDecomposedLoss):
         return self._path_weights
 
     def _follow(self, weights: Tensor) -> None:
-        """Sum the weights up, and note which members of each group count."""
+        """Sum the weights up, and note which members of each group count, and how much."""
         self._path_weights, self._followed = _summed(weights, self.members), weights
         positive = (weights > 0).tolist()
         # a member of weight 0 need not be evaluated, unless its whole group weighs nothing
         self._counting = [[p for p in group if positive[p]] or group for group in self.members]
+        self._shares = [shares(weights[members]) for members in self._counting]
+
+    @property
+    def compilable(self) -> bool:
+        """Whether the loss is."""
+        return self.loss.compilable
 
     def path_losses(self, input: Tensor, target: Tensor, indices: Indices) -> Tensor:
         """Weighted mean of the members' losses for each chosen group."""
-        chosen, paths = self._chosen(indices)
-        return self._means(self.loss.evaluate(input, target, paths), chosen)
+        groups, paths = self._chosen(indices)
+        return self._means(self.loss.evaluate(input, target, paths), groups)
 
     def path_loss_jets(
         self, jets: Tensor, target: Tensor, indices: Indices, order: JetOrder
     ) -> Tensor:
         """Weighted means of the members' jets."""
-        chosen, paths = self._chosen(indices)
+        groups, paths = self._chosen(indices)
         values = self.loss.path_loss_jets(jets, target, paths, order)
-        return torch.stack([self._means(component, chosen) for component in values])
+        return torch.stack([self._means(component, groups) for component in values])
 
-    def _means(self, values: Tensor, chosen: list[list[int]]) -> Tensor:
-        parts = values.split([len(members) for members in chosen])
-        weights = self.loss.path_weights
-        pairs = zip(chosen, parts, strict=True)
-        return torch.stack([weighted_sum(shares(weights[m]), v) for m, v in pairs])
+    def _means(self, values: Tensor, groups: list[int]) -> Tensor:
+        parts = values.split([len(self._counting[group]) for group in groups])
+        pairs = zip(groups, parts, strict=True)
+        return torch.stack([weighted_sum(self._shares[group], part) for group, part in pairs])
 
     def target_norms(self, target: Tensor, indices: Indices) -> Tensor:
         """Root of the weighted mean square of the members' norms."""
-        chosen, paths = self._chosen(indices)
-        return self._means(self.loss.target_norms(target, paths).square(), chosen).sqrt()
+        groups, paths = self._chosen(indices)
+        return self._means(self.loss.target_norms(target, paths).square(), groups).sqrt()
 
-    def _chosen(self, indices: Indices) -> tuple[list[list[int]], PathIndices]:
-        """The members that count in each chosen group, and all of them in one list."""
+    def _chosen(self, indices: Indices) -> tuple[list[int], PathIndices]:
+        """The chosen groups, and all of their members that count."""
         _ = self.path_weights  # which follows those of the loss
-        chosen = [self._counting[group] for group in check_indices(indices, len(self.paths))]
-        paths = (path for members in chosen for path in members)
-        return chosen, PathIndices(paths, len(self.loss.paths))
+        groups = check_indices(indices, len(self.paths))
+        paths = [path for group in groups for path in self._counting[group]]
+        return groups, PathIndices(paths, len(self.loss.paths))
 
 
 class SubsetLoss(PathDecomposedLoss):
@@ -318,6 +346,7 @@ class SubsetLoss(PathDecomposedLoss):
         super().__init__(table, reduction=loss.reduction)
         self.loss = loss
         self._restricted: Tensor | None = None
+        self._paths_that_count()
 
     @property
     def path_weights(self) -> Tensor:
@@ -326,6 +355,11 @@ class SubsetLoss(PathDecomposedLoss):
         if weights is not self._restricted:
             self._path_weights, self._restricted = shares(weights[self.members]), weights
         return self._path_weights
+
+    @property
+    def compilable(self) -> bool:
+        """Whether the loss is."""
+        return self.loss.compilable
 
     def path_losses(self, input: Tensor, target: Tensor, indices: Indices) -> Tensor:
         """The losses that the chosen paths have in the whole loss."""
@@ -341,17 +375,26 @@ class SubsetLoss(PathDecomposedLoss):
         """The norms that the chosen paths have in the whole loss."""
         return self.loss.target_norms(target, self._members(indices))
 
-    def _members(self, indices: Indices) -> PathIndices:
-        chosen = (self.members[index] for index in check_indices(indices, len(self.paths)))
-        return PathIndices(chosen, len(self.loss.paths))
+    def _members(self, indices: Indices) -> list[int]:
+        chosen = [self.members[index] for index in check_indices(indices, len(self.paths))]
+        return check_indices(chosen, len(self.loss.paths))
 
 
+@trainable
+def _count(weights: Tensor) -> tuple[Tensor, PathIndices, Tensor]:
+    """Weights, the paths for which they are positive, and the weights of these."""
+    counting = PathIndices(weights.nonzero().flatten().tolist(), len(weights))
+    return weights, counting, weights[counting]
+
+
+@trainable
 def shares(weights: Tensor) -> Tensor:
     """Weights divided by their sum; equal shares where all of them are 0."""
     total = weights.sum()
     return weights / total if total > 0 else torch.full_like(weights, 1 / len(weights))
 
 
+@trainable
 def _summed(weights: Tensor, groups: list[list[int]]) -> Tensor:
     return torch.stack([weights[members].sum() for members in groups])
 
@@ -389,11 +432,12 @@ def check_reduction(reduction: Any) -> Reduction:
     return reduction  # type: ignore[no-any-return]
 
 
+@trainable
 def _check_weights(weights: Sequence[float] | Tensor | None, n_paths: int) -> Tensor:
     """Weights in float64 on the CPU: a float32 1/P would cost the estimators their exactness."""
     if weights is None:
         return torch.full((n_paths,), 1 / n_paths, dtype=torch.float64, device="cpu")
-    values = bookkept(weights)
+    values = vector("weights", weights)
     if values.shape != (n_paths,):
         raise ConfigurationError(
             f"weights must have one entry per path, shape ({n_paths},), got {tuple(values.shape)}"

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from difflib import get_close_matches
+from threading import get_ident
 from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
-from torch.func import functional_call
+from torch.nn.parallel import DataParallel, DistributedDataParallel
 from torch.utils.flop_counter import FlopCounterMode
 
-from multipath._internal.modes import evaluating
+from multipath._internal.settings import positive, several, whole
 from multipath.errors import ConfigurationError, InputError
 from multipath.paths import Path, check_indices
 from multipath.transforms.base import working_dtype
 
+from ._constants import Constants
 from .base import Indices, PathDecomposedLoss, Reduction
 
 Distance = Literal["squared", "absolute"] | Callable[[Tensor], Tensor]
@@ -36,14 +38,16 @@ class FeatureLayers(PathDecomposedLoss):
     The target is always evaluated without gradients.
 
     Args:
-        network: Any module; called with the input alone.
+        network: Any module that runs as Python: not one wrapped for several devices, scripted,
+            traced or compiled, but the module inside. Called with the input alone.
         layers: Their dotted names, as in ``network.named_modules()``: ``"0"``, ``"encoder.conv2"``.
         normalize: Divide features by their norm over channels, as above; else take them as they
             are.
         distance: ``"squared"`` as above, ``"absolute"`` for magnitudes instead of squares, or a
             function from differences (batch, ...) to distances (batch,).
         frozen: The network is a constant, evaluated as after ``eval()``: no gradient reaches its
-            weights and its mode is left as it was. False trains it along, in the mode that it has.
+            weights, and it is left as it is at every moment, so that other threads may use it
+            meanwhile. False trains it along, in the mode that it has.
         channel_dim: Dimension of the channels in the output of each layer: 1 for convolutions, -1
             for transformers.
         eps: :math:`\varepsilon`, below which features count as silent.
@@ -55,8 +59,8 @@ class FeatureLayers(PathDecomposedLoss):
         reduction: Over the batch: ``"mean"``, ``"sum"`` or ``"none"``.
 
     Raises:
-        ConfigurationError: If a layer does not exist or is named twice, or another setting cannot
-            work.
+        ConfigurationError: If the network is one that hooks cannot look into, a layer does not
+            exist or is named twice, or another setting cannot work.
         InputError: With an example, if the network does not reach a layer.
 
     Example:
@@ -95,21 +99,26 @@ class FeatureLayers(PathDecomposedLoss):
             raise ConfigurationError(
                 f'distance must be "squared", "absolute" or a function, got {distance!r}'
             )
-        if not eps > 0:
-            raise ConfigurationError(f"eps must be positive, got {eps}")
+        eps, channel_dim = positive("eps", eps), whole("channel_dim", channel_dim)
         counted = (
             _parameters(network, names) if example is None else _operations(network, names, example)
         )
-        if costs is not None and len(costs) != len(names):
+        given = counted if costs is None else several("costs", costs)
+        if len(given) != len(names):
             raise ConfigurationError(
-                f"costs must have one entry for each of the {len(names)} layers, got {len(costs)}"
+                f"costs must have one entry for each of the {len(names)} layers, got {len(given)}"
             )
-        priced = zip(names, counted if costs is None else costs, strict=True)
+        priced = zip(names, given, strict=True)
         paths = [Path(i, name, cost=cost) for i, (name, cost) in enumerate(priced)]
         super().__init__(paths, weights=weights, reduction=reduction)
         self.network, self.frozen = network, frozen
         self.normalize, self.distance = normalize, distance
         self.channel_dim, self.eps = channel_dim, eps
+
+    @property
+    def compilable(self) -> bool:
+        """False: a forward that ends with the last layer asked for is left by an exception."""
+        return False
 
     def path_losses(self, input: Tensor, target: Tensor, indices: Indices) -> Tensor:
         """Distance on each chosen layer, from one forward of each signal.
@@ -131,11 +140,7 @@ class FeatureLayers(PathDecomposedLoss):
         return torch.stack([values[name] for name in names])
 
     def _features(self, x: Tensor, names: Sequence[str]) -> dict[str, Tensor]:
-        if not self.frozen:
-            return _features(self.network, x, names)
-        constants = {name: weight.detach() for name, weight in self.network.named_parameters()}
-        with evaluating(self.network):
-            return _features(self.network, x, names, constants)
+        return _features(self.network, x, names, self.frozen)
 
     def _compare(self, found: Tensor, wanted: Tensor) -> Tensor:
         if found.shape != wanted.shape:
@@ -172,18 +177,16 @@ class _Reached(BaseException):
 
 
 def _features(
-    network: nn.Module,
-    x: Tensor,
-    names: Sequence[str],
-    weights: dict[str, Tensor] | None = None,
+    network: nn.Module, x: Tensor, names: Sequence[str], frozen: bool
 ) -> dict[str, Tensor]:
     """Output of each named layer; the forward ends with the last of them."""
     found: dict[str, Tensor] = {}
     missing = set(names)
+    thread = get_ident()
 
     def keep(name: str) -> Callable[[nn.Module, Any, Any], None]:
         def hook(module: nn.Module, arguments: Any, output: Any) -> None:
-            if name not in missing:
+            if name not in missing or get_ident() != thread:
                 return
             if not isinstance(output, Tensor):
                 raise InputError(
@@ -198,12 +201,15 @@ def _features(
 
         return hook
 
-    handles = [network.get_submodule(n).register_forward_hook(keep(n)) for n in set(names)]
+    stand_in: Callable[[nn.Module], nn.Module] = (
+        Constants(network) if frozen else lambda module: module
+    )
+    handles = []
     try:
-        if weights is None:
-            network(x)
-        else:
-            functional_call(network, weights, (x,))
+        for name in set(names):
+            layer = stand_in(network.get_submodule(name))
+            handles.append(layer.register_forward_hook(keep(name)))
+        stand_in(network)(x)
     except _Reached:
         pass
     finally:
@@ -220,17 +226,48 @@ def _features(
 def _check_layers(network: nn.Module, layers: Sequence[str]) -> list[str]:
     if not isinstance(network, nn.Module):
         raise ConfigurationError(f"network must be a torch.nn.Module, got {network!r}")
+    _check_transparent(network)
     if isinstance(layers, str):
         raise ConfigurationError(f"layers must be a list of names, got the string {layers!r}")
     known = [name for name, _ in network.named_modules() if name]
     for name in layers:
         if name not in known:
-            near = get_close_matches(str(name), known, n=4, cutoff=0.3) or known[:4]
-            raise ConfigurationError(
-                f"{type(network).__name__} has no layer {name!r}; it has {len(known)}, such as "
-                f"{', '.join(near)} (network.named_modules() lists them)"
-            )
+            raise ConfigurationError(_unknown(network, name, known))
     return list(layers)
+
+
+def _check_transparent(network: nn.Module) -> None:
+    """Refuse a network whose layers do not run here and now, as Python."""
+    for name, module in network.named_modules():
+        at = f"network.{name}" if name else "network"
+        if isinstance(module, torch.jit.ScriptModule):
+            remedy = "the nn.Module that it was made from"
+        elif isinstance(module, DistributedDataParallel) or (
+            module is network and isinstance(module, DataParallel)
+        ):
+            remedy = f"{at}.module"
+        elif module is network and "_orig_mod" in module._modules:  # as torch.compile makes
+            remedy = "network._orig_mod"
+        else:
+            continue
+        raise ConfigurationError(
+            f"{at} is a {type(module).__name__}, whose layers cannot be observed; use {remedy}"
+        )
+
+
+def _unknown(network: nn.Module, name: str, known: Sequence[str]) -> str:
+    every = dict(network.named_modules(remove_duplicate=False))
+    same = [other for other in known if every[other] is every.get(str(name))]
+    if same:
+        return (
+            f"layer {name!r} is the same module as {same[0]!r}, of which the first output counts; "
+            f"name {same[0]!r}"
+        )
+    near = get_close_matches(str(name), known, n=4, cutoff=0.3) or known[:4]
+    return (
+        f"{type(network).__name__} has no layer {name!r}; it has {len(known)}, such as "
+        f"{', '.join(near)} (network.named_modules() lists them)"
+    )
 
 
 def _parameters(network: nn.Module, names: Sequence[str]) -> list[float]:
@@ -251,10 +288,10 @@ def _parameters(network: nn.Module, names: Sequence[str]) -> list[float]:
 def _operations(network: nn.Module, names: Sequence[str], example: Tensor) -> list[float]:
     """Floating-point operations up to and with each layer, as multiples of the fewest."""
     counts = []
-    with evaluating(network), torch.no_grad():
+    with torch.no_grad():
         for name in names:
             with FlopCounterMode(display=False) as counter:
-                _features(network, example, [name])
+                _features(network, example, [name], frozen=True)
             counts.append(1 + counter.get_total_flops())  # pointwise layers count as none
     return _relative(counts)
 

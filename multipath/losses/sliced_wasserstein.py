@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from math import isfinite
-from typing import Any, cast
+from collections.abc import Callable
+from math import inf
 
 import torch
 from torch import Tensor
 
+from multipath._internal.modes import trainable
+from multipath._internal.settings import count, real, seeded
 from multipath.errors import ConfigurationError, InputError
 from multipath.paths import check_indices
-from multipath.transforms._numerics.tracing import numbers
-from multipath.transforms.base import working_dtype
+from multipath.transforms._numerics.tracing import plain_batches
+from multipath.transforms.base import without_autocast, working_dtype
 
 from .base import Indices, PathDecomposedLoss, Reduction
 
@@ -58,6 +60,7 @@ class SlicedWasserstein(PathDecomposedLoss):
 
     projections: Tensor
 
+    @trainable
     def __init__(
         self,
         dim: int,
@@ -69,25 +72,25 @@ class SlicedWasserstein(PathDecomposedLoss):
         weights: Tensor | None = None,
         reduction: Reduction = "mean",
     ) -> None:
-        for name, value in (("dim", dim), ("n_projections", n_projections)):
-            if not isinstance(value, int) or value < 1:
-                raise ConfigurationError(f"{name} must be a positive integer, got {value!r}")
-        power, seed = cast(Any, p), cast(Any, generator)
-        if not (isinstance(power, int | float) and power >= 1 and isfinite(power)):
+        dim, n_projections = count("dim", dim), count("n_projections", n_projections)
+        power = real(p)
+        if not 1 <= power < inf:
             raise ConfigurationError(f"the power p must be a number of at least 1, got {p!r}")
-        if not isinstance(seed, int | torch.Generator):
-            raise ConfigurationError(f"generator must be a seed or a torch.Generator, got {seed!r}")
         super().__init__(n_projections, weights=weights, reduction=reduction)
-        self.dim, self.p, self.masses = dim, p, masses
-        if not isinstance(generator, torch.Generator):
-            generator = torch.Generator().manual_seed(generator)
+        self.dim, self.p, self.masses = dim, power, bool(masses)
         normal = torch.randn(
-            n_projections, dim, generator=generator, dtype=torch.float64, device="cpu"
+            n_projections, dim, generator=seeded(generator), dtype=torch.float64, device="cpu"
         )
         unit = normal / torch.linalg.vector_norm(normal, dim=1, keepdim=True)
+        self._drawn_in = torch.promote_types(torch.get_default_dtype(), torch.float32)
         # persistent: a checkpoint goes on with its own directions, whatever the seed
-        unit = unit.to(torch.get_default_device(), torch.get_default_dtype())
+        unit = unit.to(torch.get_default_device(), self._drawn_in)
         self.register_buffer("projections", unit)
+
+    @property
+    def compilable(self) -> bool:
+        """Whether there are no masses, whose values are looked at."""
+        return not self.masses
 
     def path_losses(self, input: Tensor, target: Tensor, indices: Indices) -> Tensor:
         """Transport cost along each chosen direction.
@@ -103,8 +106,9 @@ class SlicedWasserstein(PathDecomposedLoss):
         """
         chosen = check_indices(indices, len(self.paths))
         self._check(input, target)
-        directions = self.projections[chosen].to(input.device, working_dtype(input))
-        with torch.autocast(input.device.type, enabled=False):  # sorting half precision makes ties
+        rows = torch.tensor(chosen, dtype=torch.long, device=input.device)
+        directions = self.projections.to(input.device, working_dtype(input)).index_select(0, rows)
+        with without_autocast(input.device.type):  # sorting half precision makes ties
             x, y = (self._project(cloud, directions) for cloud in (input, target))
             if x.shape == y.shape and not self.masses:
                 return self._power(x.sort().values - y.sort().values).mean(dim=-1).T
@@ -117,6 +121,15 @@ class SlicedWasserstein(PathDecomposedLoss):
         with torch.no_grad():
             return self.evaluate(origin, target, indices).sqrt()
 
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> SlicedWasserstein:
+        """Follow the module anywhere, but keep the precision that the directions were drawn in."""
+        before = self.projections
+        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
+        dtype = torch.promote_types(self.projections.dtype, self._drawn_in)
+        if dtype != self.projections.dtype:
+            self.projections = before.to(self.projections.device, dtype)
+        return self
+
     def _project(self, cloud: Tensor, directions: Tensor) -> Tensor:
         """Coordinates along the directions, (batch, k, n)."""
         return directions @ cloud[..., : self.dim].to(directions).mT
@@ -127,7 +140,7 @@ class SlicedWasserstein(PathDecomposedLoss):
             return cloud.new_full(cloud.shape[:2], 1 / cloud.shape[1], dtype=working_dtype(cloud))
         mass = cloud[..., self.dim].to(working_dtype(cloud))
         total = mass.sum(dim=1, keepdim=True)
-        given, sums = numbers(mass), numbers(total)
+        given, sums = plain_batches(mass, total)
         if bool((given < 0).any() or (sums == 0).any()):
             raise InputError(
                 "the masses of a cloud, its last column, must not be negative and not all zero, "

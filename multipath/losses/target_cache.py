@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from multipath._internal.settings import positive
 from multipath.errors import ConfigurationError, InputError
 from multipath.transforms.base import Transform
 
@@ -64,10 +65,8 @@ class TargetCache:
     """
 
     def __init__(self, max_bytes: int, verify: bool = True) -> None:
-        if not max_bytes > 0:
-            raise ConfigurationError(f"max_bytes must be positive, got {max_bytes}")
-        self.max_bytes = max_bytes
-        self.verify = verify
+        self.max_bytes = int(positive("max_bytes", max_bytes))
+        self.verify = bool(verify)
         self.hits = self.misses = 0
         self._items: OrderedDict[Hashable, _Item] = OrderedDict()
         self._keys: list[Hashable] | None = None

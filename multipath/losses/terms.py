@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from multipath._internal.settings import vector
 from multipath.errors import ConfigurationError, InputError
 from multipath.paths import Path, check_indices
 
@@ -26,6 +27,10 @@ class TermLoss(PathDecomposedLoss):
     batch is itself. The terms drawn in a step are computed and the others are not, so that terms of
     unequal cost should declare it: cost-aware samplers
     (``AdaptiveImportance(cost_aware=True)``) draw the expensive ones less often.
+
+    Where the input is a network, or anything else that is no tensor, samplers that learn in
+    training (``AdaptiveImportance()``, ``Energy.running()``) learn from the losses of the terms,
+    see :class:`~multipath.StochasticLoss`. How loud a target is cannot be measured beforehand then.
 
     Terms that are modules become submodules.
 
@@ -124,15 +129,10 @@ def _in_order(numbers: Numbers | None, names: list[str], what: str) -> list[floa
                 f"{what} must name every term, {', '.join(names)}, got {', '.join(numbers)}"
             )
         numbers = [numbers[name] for name in names]
-    try:
-        values = [float(number) for number in numbers]
-    except (TypeError, ValueError):
-        raise ConfigurationError(
-            f"{what} must be numbers, by name or one for each of the {len(names)} terms, got "
-            f"{numbers!r}"
-        ) from None
-    if len(values) != len(names):
+    values = vector(what, numbers, f"by name or one for each of the {len(names)} terms")
+    if values.shape != (len(names),):
         raise ConfigurationError(
             f"{what} must have one entry for each of the {len(names)} terms, got {len(values)}"
         )
-    return values
+    listed: list[float] = values.tolist()
+    return listed

@@ -9,6 +9,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from multipath._internal.settings import positive
 from multipath.errors import ConfigurationError, InputError
 from multipath.jets import JetOrder
 from multipath.paths import check_indices
@@ -41,9 +42,7 @@ class Log1p:
     """
 
     def __init__(self, eps: float = 1e-3) -> None:
-        if not eps > 0:
-            raise ConfigurationError(f"eps of log1p must be positive, got {eps}")
-        self.eps = eps
+        self.eps = positive("eps of log1p", eps)
 
     def __call__(self, coefficients: Tensor) -> Tensor:
         """Compress."""
@@ -114,6 +113,11 @@ class TransformLoss(PathDecomposedLoss):
         self.rho = resolve_rho(rho, eps)
         self.distance = distance
         self._distance = _resolve_distance(distance, n_paths=len(self.paths))
+
+    @property
+    def compilable(self) -> bool:
+        """Whether the transform is, and nothing is cached."""
+        return self.transform.compilable and self.cache is None
 
     def path_losses(self, input: Tensor, target: Tensor, indices: Indices) -> Tensor:
         """Distance on each chosen path.

@@ -10,6 +10,8 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
+from multipath._internal.modes import trainable
+from multipath._internal.settings import is_scalar, real, several
 from multipath.draws import Draw
 from multipath.errors import ConfigurationError, DrawError, InputError
 from multipath.stochastic import StochasticLoss
@@ -66,6 +68,7 @@ class PathwiseOptimizer(Optimizer):
         self.criterion = criterion
         self.n_paths = len(criterion.loss.paths)
         self._scratch = Scratch()
+        make_plain(defaults)
         super().__init__(params, defaults)
         criterion.attach(self)
         criterion.compare_ranks()
@@ -231,6 +234,7 @@ class PathwiseOptimizer(Optimizer):
         if "criterion" in state:
             self.criterion.attach(self)
 
+    @trainable
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Restore a saved state exactly.
 
@@ -281,20 +285,12 @@ def _copy_to(value: Any, device: torch.device) -> Any:
 
 
 def check_group(group: dict[str, Any], name: str) -> None:
-    """Refuse a parameter group with values outside the range of the algorithm.
+    """Refuse values outside the range of the algorithm; numbers of numpy become plain ones.
 
     Raises:
         ConfigurationError: Naming the value and its range.
     """
-    for key in ("lr", "weight_decay", "eps"):
-        if not group.get(key, 0.0) >= 0.0:
-            raise ConfigurationError(f"{key} must not be negative, got {group[key]}")
-    betas = group.get("betas", (0.0, 0.0))
-    pair = isinstance(betas, tuple | list) and len(betas) == 2
-    if not (pair and all(0.0 <= beta < 1.0 for beta in betas)):
-        raise ConfigurationError(f"betas must be two numbers in [0, 1), got {betas}")
-    if not 0.0 <= group.get("alpha", 1.0) <= 1.0:
-        raise ConfigurationError(f"alpha must be in [0, 1], got {group['alpha']}")
+    make_plain(group)
     if group["clock"] not in CLOCKS:
         raise ConfigurationError(f'clock must be "paths" or "visits", got {group["clock"]!r}')
     if group["state_dtype"] not in STATE_DTYPES:
@@ -306,6 +302,29 @@ def check_group(group: dict[str, Any], name: str) -> None:
         raise ConfigurationError(
             f"{name} does not support complex parameters; optimise torch.view_as_real of them"
         )
+
+
+def make_plain(group: dict[str, Any]) -> None:
+    """Make plain Python numbers of the hyperparameters, in place, if they are in range.
+
+    Raises:
+        ConfigurationError: Naming the value and its range.
+    """
+    for key in ("lr", "weight_decay", "eps"):
+        if key in group:
+            if not real(group[key]) >= 0.0:
+                raise ConfigurationError(f"{key} must not be negative, got {group[key]}")
+            group[key] = real(group[key])
+    if "betas" in group:
+        given = group["betas"]
+        betas = () if is_scalar(given) else tuple(map(real, several("betas", given)))
+        if len(betas) != 2 or not all(0.0 <= beta < 1.0 for beta in betas):
+            raise ConfigurationError(f"betas must be two numbers in [0, 1), got {given}")
+        group["betas"] = betas
+    if "alpha" in group:
+        if not 0.0 <= real(group["alpha"]) <= 1.0:
+            raise ConfigurationError(f"alpha must be in [0, 1], got {group['alpha']}")
+        group["alpha"] = real(group["alpha"])
 
 
 def check_state(optimizer: PathwiseOptimizer, state_dict: dict[str, Any]) -> None:

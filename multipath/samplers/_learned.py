@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from multipath._internal.bookkeeping import bookkept
+from multipath._internal.settings import between, count, not_negative
 from multipath.errors import ConfigurationError
 from multipath.paths import PathTable
 
@@ -59,18 +60,10 @@ class LearnedSampler(Categorical):
         every: int = 1,
         replacement: bool = True,
     ) -> None:
-        if not 0.0 <= floor <= 1.0:
-            raise ConfigurationError(f"floor must lie in [0, 1], got {floor}")
-        if not 0.0 <= power < float("inf"):
-            raise ConfigurationError(f"power must be finite and not negative, got {power}")
-        if not 0.0 <= threshold < 1.0:
-            raise ConfigurationError(f"threshold must lie in [0, 1), got {threshold}")
-        if not 0.0 <= decay < 1.0:
-            raise ConfigurationError(f"decay must lie in [0, 1), got {decay}")
-        if isinstance(every, bool) or not isinstance(every, int) or every < 1:
-            raise ConfigurationError(f"every must be a positive integer, got {every!r}")
-        self.floor, self.power, self.threshold = float(floor), float(power), float(threshold)
-        self.decay, self.every, self.replacement = float(decay), every, bool(replacement)
+        self.floor, self.power = between("floor", floor, 0, 1), not_negative("power", power)
+        self.threshold = between("threshold", threshold, 0, 1, "[)")
+        self.decay, self.every = between("decay", decay, 0, 1, "[)"), count("every", every)
+        self.replacement = bool(replacement)
         self._steps = 0
         self._factors = self._estimates = torch.empty(0, dtype=torch.float64, device="cpu")
         self._tree: SumTree | None = None
@@ -146,7 +139,7 @@ class LearnedSampler(Categorical):
 
     def observe(self, indices: Tensor, values: Tensor) -> None:
         """Move the averages of these paths; the first value of a path is its first average."""
-        before = self._estimates[indices]
+        before, values = self._estimates[indices], values.abs()  # a loss may be negative
         moved = self.decay * before + (1 - self.decay) * values
         self._estimates[indices] = torch.where(before.isnan(), values, moved)
         if self.threshold:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from torch import Tensor
 
+from multipath.errors import ConfigurationError
 from multipath.paths import PathTable
 
 from ._learned import LearnedSampler
-from .base import Observation
 
 
 class AdaptiveImportance(LearnedSampler):
@@ -26,8 +28,13 @@ class AdaptiveImportance(LearnedSampler):
 
     Each measurement costs a backward through the loss for each path drawn (not through the model);
     ``every`` makes them rarer: with k draws, ``every=k`` keeps the cost near one more backward per
-    step. Nothing is learned where ``input`` requires no gradient. A draw or
-    an observation costs :math:`O(k \log P)`.
+    step. A draw or an observation costs :math:`O(k \log P)`.
+
+    With ``observes="losses"``, :math:`\bar g_p` is a moving average of :math:`|L_p|` instead (mean
+    over the batch): no optimal law, but a free one, and large losses tend to have large gradients.
+    It is also what is learned from wherever there is no gradient with respect to ``input``: where
+    ``input`` is no tensor, such as the network of a :class:`~multipath.TermLoss`, or where only
+    something else is trained. The log says so once. Nothing is learned where nothing is trained.
 
     Args:
         decay: Of the moving average, in [0, 1): the mean is over some 1 / (1 - decay) visits of a
@@ -37,6 +44,7 @@ class AdaptiveImportance(LearnedSampler):
         cost_aware: Divide by the square root of the relative cost :math:`c_p` of each path.
         every: Measure at every m-th draw only.
         replacement: Independent draws, or k distinct paths, see :class:`Categorical`.
+        observes: ``"gradient_norms"``, or ``"losses"``.
 
     Raises:
         ConfigurationError: If an argument is out of range.
@@ -54,10 +62,11 @@ class AdaptiveImportance(LearnedSampler):
 
     Source: P. Zhao and T. Zhang, "Stochastic optimization with importance sampling for regularized
     loss minimization", ICML 2015; D. Needell, N. Srebro and R. Ward, "Stochastic gradient descent,
-    weighted sampling, and the randomized Kaczmarz algorithm", NIPS 2014 (the uniform floor).
+    weighted sampling, and the randomized Kaczmarz algorithm", NIPS 2014 (the uniform floor); M. A.
+    Nabian, R. J. Gladstone and H. Meidani, "Efficient training of physics-informed neural networks
+    via importance sampling", Computer-Aided Civil and Infrastructure Engineering 36, 2021 (losses
+    in place of gradients).
     """
-
-    observes: Observation = "gradient_norms"
 
     def __init__(
         self,
@@ -66,8 +75,15 @@ class AdaptiveImportance(LearnedSampler):
         cost_aware: bool = False,
         every: int = 1,
         replacement: bool = True,
+        *,
+        observes: Literal["gradient_norms", "losses"] = "gradient_norms",
     ) -> None:
         super().__init__(floor=floor, decay=decay, every=every, replacement=replacement)
+        if observes not in ("gradient_norms", "losses"):
+            raise ConfigurationError(
+                f'AdaptiveImportance observes "gradient_norms" or "losses", got {observes!r}'
+            )
+        self.observes = observes
         self.cost_aware = bool(cost_aware)
 
     def factors(self, paths: PathTable, weights: Tensor) -> Tensor:

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, TypeVar, get_args
 
 import torch
 from torch import Tensor
 
-from multipath._internal.bookkeeping import bookkept
+from multipath._internal.settings import vector
 from multipath.errors import ConfigurationError
 from multipath.paths import PathTable
 
-Observation = Literal["gradient_norms", "target_norms"]
+Observation = Literal["gradient_norms", "losses", "target_norms"]
 Bound = TypeVar("Bound")
 
 
@@ -38,8 +38,10 @@ class Sampler(ABC):
     Attributes:
         n_paths: P, or None before the sampler is bound.
         weights: :math:`w_p` of the loss, float64 of shape (P,), or None before it is bound.
-        observes: What it learns from: ``"gradient_norms"`` (of the path losses, with respect to
-            the reconstruction), ``"target_norms"`` (how loud each path of the target is), or None.
+        observes: What it learns from, or None: ``"gradient_norms"`` (of the path losses, with
+            respect to the reconstruction; a backward for each path drawn), ``"target_norms"`` (how
+            loud each path of the target is), or ``"losses"`` (the path losses themselves, which
+            cost nothing more and may be negative). Anything else is refused when it is bound.
     """
 
     n_paths: int | None = None
@@ -58,8 +60,9 @@ class Sampler(ABC):
         Raises:
             ConfigurationError: If the sampler already serves a loss with other paths or weights:
                 its law follows them, and that loss would be estimated by the wrong one. Equal ones
-            are accepted, as for a copy of the sampler.
+                are accepted, as for a copy of the sampler. If it observes what cannot be observed.
         """
+        check_observation(self)
         n_paths = len(paths)
         if self.n_paths not in (None, n_paths):
             raise ConfigurationError(
@@ -288,6 +291,22 @@ def _alike(mine: PathTable, other: PathTable) -> bool:
     return mine.keys == other.keys and torch.equal(mine.costs, other.costs)
 
 
+def check_observation(sampler: Sampler) -> Observation | None:
+    """What a sampler observes, if there is such a thing.
+
+    Raises:
+        ConfigurationError: If there is not.
+    """
+    kind = sampler.observes
+    if kind is not None and kind not in get_args(Observation):
+        raise ConfigurationError(
+            f"observes of {type(sampler).__name__} must be "
+            + ", ".join(f'"{known}"' for known in get_args(Observation))
+            + f" or None, got {kind!r}"
+        )
+    return kind
+
+
 def as_probabilities(values: Any, name: str = "probabilities") -> Tensor:
     """Probabilities in float64, checked and divided by their sum.
 
@@ -295,12 +314,7 @@ def as_probabilities(values: Any, name: str = "probabilities") -> Tensor:
         ConfigurationError: If they are not a vector, are negative or not finite, or do not sum
             to 1 within 1e-5.
     """
-    try:
-        probabilities = bookkept(values)
-    except (TypeError, ValueError, RuntimeError):
-        raise ConfigurationError(
-            f"{name} must be numbers, one for each path, got {values!r}"
-        ) from None
+    probabilities = vector(name, values)
     if probabilities.ndim != 1 or not len(probabilities):
         raise ConfigurationError(
             f"{name} must be a vector of shape (P,), got {tuple(probabilities.shape)}"

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from multipath._internal.bookkeeping import bookkept
+from multipath._internal.settings import vector
 from multipath.errors import ConfigurationError
 from multipath.losses import PathDecomposedLoss
 from multipath.losses._targets import average_over_targets
@@ -29,7 +29,8 @@ class Energy(LearnedSampler):
 
     The energies are given, measured beforehand (:meth:`from_targets`), or, without any, learned
     from the targets that training shows: a moving average for each path, where paths not yet seen
-    count as the mean of those seen, so that it starts uniform.
+    count as the mean of those seen, so that it starts uniform. Where targets are not of the kind of
+    the input (no tensor, or of another shape), it learns from the losses, and the log says so.
 
     Args:
         energies: :math:`e_p \ge 0`, shape (P,), not all zero. None: a running estimate.
@@ -75,7 +76,7 @@ class Energy(LearnedSampler):
         if energies is None:
             self.observes = "target_norms"
             return
-        values = bookkept(energies)
+        values = vector("energies", energies)
         if values.ndim != 1 or not bool(torch.isfinite(values).all() and (values >= 0).all()):
             raise ConfigurationError("energies must be a vector of finite, non-negative numbers")
         if not float(values.sum()) > 0:

@@ -12,7 +12,7 @@ from multipath.errors import ConfigurationError
 from multipath.paths import PathTable
 
 from ._systematic import look_up
-from .base import Observation, Sampler, as_probabilities
+from .base import Observation, Sampler, as_probabilities, check_observation
 
 
 class Mixture(Sampler):
@@ -34,7 +34,7 @@ class Mixture(Sampler):
 
     Raises:
         ConfigurationError: If there is no component, the weights do not fit, or two components
-            learn from different things.
+            learn from different things, or one from what cannot be observed.
 
     Example:
         >>> from multipath.samplers import Importance
@@ -58,7 +58,7 @@ class Mixture(Sampler):
         self.mixture = equal if weights is None else as_probabilities(weights, "mixture weights")
         if len(self.mixture) != count:
             raise ConfigurationError(f"got {len(self.mixture)} weights for {count} samplers")
-        kinds = {sampler.observes for sampler in self.samplers} - {None}
+        kinds = {check_observation(sampler) for sampler in self.samplers} - {None}
         if len(kinds) > 1:
             raise ConfigurationError(
                 "samplers of a Mixture must learn from the same thing, got "

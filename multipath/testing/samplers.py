@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, get_args
 
 import torch
 from torch import Tensor
@@ -13,6 +13,7 @@ from torch import Tensor
 from multipath.errors import ConfigurationError
 from multipath.paths import PathTable
 from multipath.samplers import Sampler
+from multipath.samplers.base import Observation
 from multipath.stochastic import StochasticLoss
 
 from ._checks import (
@@ -481,13 +482,30 @@ class SamplerTests:
                 "ConfigurationError; call super().bind(paths, weights) first"
             )
 
+    def test_what_it_observes_exists(self) -> None:
+        """``observes`` is a kind of observation, or None if the sampler does not learn."""
+        known = (*get_args(Observation), None)
+        for n_paths in self.n_paths:
+            observes: Any = self._made(n_paths).observes
+            require(
+                observes in known,
+                f"observes must be one of {', '.join(map(repr, known))}, got {observes!r}",
+            )
+
     def test_observations_keep_probabilities_valid(self) -> None:
-        """Probabilities stay valid whatever is observed: zero, tiny or huge, of one path or all."""
-        if self._bound(max(self.n_paths)).observes is None:
+        """Probabilities stay valid whatever is observed: zero, tiny or huge, of one path or all.
+
+        Losses may also be negative.
+        """
+        observes = self._bound(max(self.n_paths)).observes
+        if observes is None:
             skip("the sampler does not observe")
+        observed = [[0.0], [1e-300], [1e-30, 1e30], [1.0, 0.0], [1e30]]
+        if observes == "losses":
+            observed += [[-1.0], [-1e30, 1.0]]
         for n_paths in self.n_paths:
             every, last = torch.arange(n_paths), torch.tensor([n_paths - 1])
-            for values in ([0.0], [1e-300], [1e-30, 1e30], [1.0, 0.0], [1e30]):
+            for values in observed:
                 sampler = self._bound(n_paths)
                 for indices in (last, every, last):
                     sampler.wants_observation()
@@ -501,14 +519,18 @@ class SamplerTests:
                         "floor below what is learned",
                     )
 
-    def _bound(self, n_paths: int, weights: Tensor | None = None) -> Sampler:
+    def _made(self, n_paths: int) -> Sampler:
         sampler: Any = self.make_sampler(n_paths)
         require(
             isinstance(sampler, Sampler),
             f"make_sampler({n_paths}) must return a Sampler, got {type(sampler).__name__}",
         )
-        sampler.bind(PathTable(n_paths), weights)
         return sampler  # type: ignore[no-any-return]
+
+    def _bound(self, n_paths: int, weights: Tensor | None = None) -> Sampler:
+        sampler = self._made(n_paths)
+        sampler.bind(PathTable(n_paths), weights)
+        return sampler
 
     def _possible(self, sampler: Sampler, n_draws: int) -> bool:
         reached = int((sampler.probabilities > 0).sum())

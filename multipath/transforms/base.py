@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from functools import wraps
 from typing import Any, TypeVar, cast
 
 import torch
 from torch import Tensor, nn
-from torch._compile import _disable_dynamo
 
+from multipath._internal.compilation import as_written
 from multipath.errors import InputError
 from multipath.jets import JetOrder
 from multipath.paths import Path, check_indices, complete_table
@@ -29,6 +30,8 @@ class Transform(nn.Module, ABC):
 
     Attributes:
         signal_ndim: How many trailing dimensions make one signal: 1 for sound, 2 for images.
+        compilable: Whether ``torch.compile`` can follow the coefficients. Where it is False, as for
+            gradients written by hand, a compiled program runs them as they are written.
 
     Example:
         >>> class Differences(Transform):  # path p: the p-th finite difference
@@ -39,6 +42,7 @@ class Transform(nn.Module, ABC):
     """
 
     signal_ndim: int = 1
+    compilable: bool = True
 
     def __init__(self, paths: int | Iterable[Path]) -> None:
         super().__init__()
@@ -113,26 +117,33 @@ class Transform(nn.Module, ABC):
 
 
 def full_precision(method: Method) -> Method:
-    """Keep autocast and ``torch.compile`` out of a method of a transform.
+    """Keep autocast out of a method of a transform, and ``torch.compile`` if it cannot follow.
 
-    Half precision would cost FFTs and long sums their accuracy; a compiler cannot improve on
-    gradients that are written by hand, and fails on some of them.
+    Half precision would cost FFTs and long sums their accuracy.
     """
-
-    @_disable_dynamo  # unlike torch.compiler.disable, this does not import the compiler
-    def as_written(*arguments: Any, **named: Any) -> Any:
-        return in_full_precision(*arguments, **named)
 
     @wraps(method)
     def in_full_precision(self: Any, x: Any, *arguments: Any, **named: Any) -> Any:
-        if torch.compiler.is_compiling():
-            return as_written(self, x, *arguments, **named)
         first = x[0] if isinstance(x, list | tuple) and x else x
         device = first.device.type if isinstance(first, Tensor) else "cpu"
-        with torch.autocast(device, enabled=False):
+        with without_autocast(device):
             return method(self, x, *arguments, **named)
 
-    return cast(Method, in_full_precision)
+    left_alone = as_written(in_full_precision)
+
+    @wraps(method)
+    def called(self: Any, *arguments: Any, **named: Any) -> Any:
+        chosen = in_full_precision if self.compilable else left_alone
+        return chosen(self, *arguments, **named)
+
+    return cast(Method, called)
+
+
+def without_autocast(device: str) -> AbstractContextManager[object]:
+    """Autocast switched off for a type of device, if it has any."""
+    if torch.amp.is_autocast_available(device):
+        return torch.autocast(device, enabled=False)
+    return nullcontext()
 
 
 def check_signal(x: Tensor, n_samples: int | None = None) -> None:

@@ -9,10 +9,11 @@ from typing import Any, Literal
 
 from torch import Tensor
 
+from multipath._internal.settings import positive, whole
 from multipath.errors import ConfigurationError
 from multipath.paths import Path, priced_paths
 
-from ._numerics.settings import check_integers, check_rate, wavelets_per_octave
+from ._numerics.settings import octaves, wavelets_per_octave
 from ._numerics.tiles import tile_size
 from ._scattering.base import Finish, Scattering
 from ._scattering.frequency import FrequencyBatch, FrequencyFilters
@@ -100,12 +101,10 @@ class JTFS(Scattering):
         sampling: Literal["exact", "reduced"] = "exact",
         sample_rate: float = 1.0,
     ) -> None:
-        check_integers(J=J, J_fr=J_fr, Q_fr=Q_fr)
-        Q = wavelets_per_octave(Q)
-        check_rate(sample_rate)
-        time = TimeScattering(n_samples, J, Q, 2**J if T is None else T, unpad, sampling)
-        F = 2**J_fr if F is None else F
-        check_integers(F=F)
+        J, J_fr, Q_fr = octaves("J", J), octaves("J_fr", J_fr), whole("Q_fr", Q_fr)
+        Q, sample_rate = wavelets_per_octave(Q), positive("sample_rate", sample_rate, "Hz")
+        time = TimeScattering(n_samples, J, Q, T, unpad, sampling)
+        F = whole("F", 2**J_fr if F is None else F)
         n_first = (J + 1) * Q[0]
         if J_fr < 1 or Q_fr < 1 or not 1 <= F <= n_first:
             raise ConfigurationError(

@@ -8,10 +8,10 @@ from typing import Any, Literal
 
 from torch import Tensor
 
-from multipath.errors import ConfigurationError
+from multipath._internal.settings import positive
 from multipath.paths import priced_paths
 
-from ._numerics.settings import check_integers, check_rate, wavelets_per_octave
+from ._numerics.settings import highest_order, octaves, wavelets_per_octave
 from ._scattering.base import Finish, Scattering
 from ._scattering.time import SpectrumLayer, TimeScattering
 
@@ -72,12 +72,9 @@ class Scattering1D(Scattering):
         sampling: Literal["exact", "reduced"] = "exact",
         sample_rate: float = 1.0,
     ) -> None:
-        if max_order not in (1, 2):
-            raise ConfigurationError(f"max_order must be 1 or 2, got {max_order}")
-        check_integers(J=J)
-        Q = wavelets_per_octave(Q)
-        check_rate(sample_rate)
-        time = TimeScattering(n_samples, J, Q, 2**J if T is None else T, unpad, sampling)
+        max_order, J, Q = highest_order(max_order), octaves("J", J), wavelets_per_octave(Q)
+        sample_rate = positive("sample_rate", sample_rate, "Hz")
+        time = TimeScattering(n_samples, J, Q, T, unpad, sampling)
         super().__init__(priced_paths(_rows(time, max_order, sample_rate)), time, zeroth=0)
 
     def _requests(self, indices: Sequence[int]) -> tuple[dict[int, list[int]], list[int]]:

@@ -11,13 +11,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from multipath._internal.settings import is_scalar, several, whole
 from multipath.errors import ConfigurationError, InputError
 from multipath.paths import check_indices, priced_paths
 
 from ._numerics.analytic import peak_scale
-from ._numerics.filters import FilterBuffers
+from ._numerics.filters import FilterBuffers, vanishing_tails
 from ._numerics.rows import take
-from ._numerics.settings import check_integers
+from ._numerics.settings import highest_order, octaves
 from ._scattering2d.fold import Filter, boxes, fold
 from ._scattering2d.morlet import Wavelet, angle, averaging, frequency, morlet
 from .base import Transform, check_signal, full_precision, working_dtype
@@ -71,9 +72,12 @@ class Scattering2D(Transform):
     """
 
     signal_ndim = 2
+    compilable = False
 
+    @vanishing_tails
     def __init__(self, shape: Sequence[int], J: int, L: int = 8, max_order: int = 2) -> None:
-        self.shape = _check_settings(shape, J, L, max_order)
+        J, L, max_order = octaves("J", J), whole("L", L), highest_order(max_order)
+        self.shape = _check_settings(shape, J, L)
         self.J, self.L = J, L
         height, width = (((n + 2**J) // 2**J + 1) * 2**J for n in self.shape)
         self._padded = height, width
@@ -158,7 +162,7 @@ class Scattering2D(Transform):
 
     def _boxes(self, number: int, level: int, j: int, like: Tensor) -> Filter:
         """A wavelet for images that hold every 2^level-th pixel, reduced to its lowest bins."""
-        psi = self.filters.get_buffer(f"psi_{number}")
+        psi = self.filters.design(f"psi_{number}", torch.float64)
         for axis, length in enumerate(self._padded):
             half = length >> level + 1
             psi = torch.cat(
@@ -202,13 +206,11 @@ def _mirror(length: int, margins: tuple[int, int], like: Tensor) -> Tensor:
     return torch.from_numpy(np.pad(np.arange(length), margins, mode="reflect")).to(like.device)
 
 
-def _check_settings(shape: Sequence[int], J: int, L: int, max_order: int) -> tuple[int, int]:
-    sizes = tuple(shape) if isinstance(shape, Sequence) else ()
-    if len(sizes) != 2:
+def _check_settings(shape: Any, J: int, L: int) -> tuple[int, int]:
+    given = [] if is_scalar(shape) else several("shape", shape)
+    if len(given) != 2:
         raise ConfigurationError(f"shape must be (height, width) of the images, got {shape!r}")
-    check_integers(height=sizes[0], width=sizes[1], J=J, L=L)
-    if max_order not in (1, 2):
-        raise ConfigurationError(f"max_order must be 1 or 2, got {max_order}")
+    sizes = whole("height", given[0]), whole("width", given[1])
     if J < 1 or L < 1:
         raise ConfigurationError(f"J and L must be at least 1, got J={J}, L={L}")
     if min(sizes) < 2**J:
@@ -216,7 +218,7 @@ def _check_settings(shape: Sequence[int], J: int, L: int, max_order: int) -> tup
             f"images must have at least 2^J = {2**J} pixels along both axes, got {sizes}; use a "
             "smaller J or larger images"
         )
-    return sizes[0], sizes[1]
+    return sizes
 
 
 def _rows(

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import partial
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from multipath._internal.settings import is_scalar, positive, several, whole
 from multipath.errors import ConfigurationError, InputError
 from multipath.paths import Path, check_indices
 
 from ._frames import Frames, magnitudes
-from ._numerics.filters import FilterBuffers
-from ._numerics.settings import check_integers, check_rate
+from ._numerics.filters import FilterBuffers, vanishing_tails
 from ._numerics.tiles import keep_freed_memory
 from .base import Transform, check_signal, full_precision, working_dtype
 
@@ -34,10 +35,10 @@ class MultiResolutionSTFT(Transform):
 
     Args:
         fft_sizes: FFT size :math:`N_p` of each path in samples. Default (1024, 2048, 512).
-        hop_sizes: Hop :math:`H_p` of each path in samples, at most the FFT size; a hop longer than
-            the window skips samples. Default a quarter of the window.
-        win_lengths: Window length of each path in samples, at most the FFT size. Default the FFT
-            size.
+        hop_sizes: Hop :math:`H_p` of each path in samples, at most the FFT size, or one for all; a
+            hop longer than the window skips samples. Default a quarter of the window.
+        win_lengths: Window length of each path in samples, at most the FFT size, or one for all.
+            Default the FFT size.
         window: Name of a periodic window in ``scipy.signal.get_window`` (``"hann"``,
             ``"flattop"``), or its name and parameter (``("kaiser", 12.0)``); or a function that
             makes a window, like ``torch.hamming_window``.
@@ -62,29 +63,30 @@ class MultiResolutionSTFT(Transform):
     def __init__(
         self,
         fft_sizes: Sequence[int] = (1024, 2048, 512),
-        hop_sizes: Sequence[int] | None = None,
-        win_lengths: Sequence[int] | None = None,
+        hop_sizes: int | Sequence[int] | None = None,
+        win_lengths: int | Sequence[int] | None = None,
         window: Window = "hann",
         sample_rate: float = 1.0,
     ) -> None:
-        check_rate(sample_rate)
-        if isinstance(fft_sizes, int):
+        sample_rate = positive("sample_rate", sample_rate, "Hz")
+        if is_scalar(fft_sizes):
             raise ConfigurationError(f"fft_sizes must list the sizes, e.g. [{fft_sizes}]")
-        win_lengths = list(fft_sizes if win_lengths is None else win_lengths)
-        hops = [max(1, win // 4) for win in win_lengths] if hop_sizes is None else list(hop_sizes)
-        if not len(fft_sizes) == len(hops) == len(win_lengths):
+        ffts = [whole("fft_size", fft) for fft in several("fft_sizes", fft_sizes)]
+        wins = ffts if win_lengths is None else _for_each("win_length", win_lengths, len(ffts))
+        quarters = [max(1, win // 4) for win in wins]
+        hops = quarters if hop_sizes is None else _for_each("hop_size", hop_sizes, len(ffts))
+        if not len(ffts) == len(hops) == len(wins):
             raise ConfigurationError(
                 "fft_sizes, hop_sizes and win_lengths need one entry per resolution, got "
-                f"{len(fft_sizes)}, {len(hops)} and {len(win_lengths)}"
+                f"{len(ffts)}, {len(hops)} and {len(wins)}"
             )
-        for fft, hop, win in zip(fft_sizes, hops, win_lengths, strict=True):
-            check_integers(fft_size=fft, hop_size=hop, win_length=win)
+        for fft, hop, win in zip(ffts, hops, wins, strict=True):
             if not (fft >= win >= 1 and fft >= hop >= 1):
                 raise ConfigurationError(
                     "each resolution needs win_length and hop_size between 1 and fft_size, got "
                     f"fft_size={fft}, hop_size={hop}, win_length={win}"
                 )
-        work = [fft * fft.bit_length() / hop for fft, hop in zip(fft_sizes, hops, strict=True)]
+        work = [fft * fft.bit_length() / hop for fft, hop in zip(ffts, hops, strict=True)]
         super().__init__(
             Path(
                 index,
@@ -97,13 +99,11 @@ class MultiResolutionSTFT(Transform):
                 },
                 cost=cost * len(work) / sum(work),
             )
-            for index, (fft, hop, win, cost) in enumerate(
-                zip(fft_sizes, hops, win_lengths, work, strict=True)
-            )
+            for index, (fft, hop, win, cost) in enumerate(zip(ffts, hops, wins, work, strict=True))
         )
         keep_freed_memory()
         self.windows = FilterBuffers()
-        for index, win in enumerate(win_lengths):
+        for index, win in enumerate(wins):
             self.windows.register_filter(f"window_{index}", _make_window(window, win))
 
     @full_precision
@@ -142,10 +142,18 @@ class MultiResolutionSTFT(Transform):
         return ", ".join(str(key) for key in self.paths.keys)
 
 
+def _for_each(name: str, values: Any, n_resolutions: int) -> list[int]:
+    """A setting of each resolution, from one of all or from a list."""
+    listed = [values] * n_resolutions if is_scalar(values) else several(f"{name}s", values)
+    return [whole(name, value) for value in listed]
+
+
+@vanishing_tails
 def _make_window(window: Window, length: int) -> NDArray[np.float64]:
     window = torch.hann_window if window == "hann" else window
     if callable(window):
-        made: NDArray[np.float64] = window(length, dtype=torch.float64).numpy()
+        with torch.device("cpu"):  # whatever the default device is: filters are designed there
+            made: NDArray[np.float64] = window(length, dtype=torch.float64).numpy(force=True)
         return made
     from scipy.signal import get_window  # slow to import
 

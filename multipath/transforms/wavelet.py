@@ -7,11 +7,11 @@ from typing import Any
 
 import pywt
 
+from multipath._internal.settings import positive
 from multipath.paths import priced_paths
 
 from ._dwt.extension import Mode
 from ._dwt.subbands import Node, Subbands, check_tree, octave, work
-from ._numerics.settings import check_rate
 
 ORIENTATIONS = {"h": "horizontal", "v": "vertical", "d": "diagonal"}
 # The half kept along each axis (0 low, 1 high), rows' index first, in the order of PyWavelets.
@@ -84,8 +84,8 @@ class WaveletTransform(Subbands):
         signal_ndim: int = 1,
         sample_rate: float = 1.0,
     ) -> None:
-        check_tree(level, mode, signal_ndim)
-        check_rate(sample_rate)
+        level, signal_ndim = check_tree(level, mode, signal_ndim)
+        sample_rate = positive("sample_rate", sample_rate, "Hz")
         rows = list(_rows(level, signal_ndim, sample_rate))
         paths = priced_paths((key, metadata, work(leaf)) for key, metadata, leaf in rows)
         super().__init__(paths, [leaf for *_, leaf in rows], wavelet, mode, signal_ndim)

@@ -7,12 +7,12 @@ from typing import Any, Literal
 
 import pywt
 
+from multipath._internal.settings import positive
 from multipath.errors import ConfigurationError
 from multipath.paths import Path
 
 from ._dwt.extension import Mode
 from ._dwt.subbands import Node, Subbands, check_tree, octave
-from ._numerics.settings import check_rate
 
 # PyWavelets' letter for the halves of one level, indexed by the halves read as a binary number.
 LETTERS = {1: ("a", "d"), 2: ("a", "v", "h", "d")}
@@ -76,8 +76,8 @@ class WaveletPacket(Subbands):
         order: Literal["frequency", "natural"] = "frequency",
         sample_rate: float = 1.0,
     ) -> None:
-        check_tree(level, mode, signal_ndim)
-        check_rate(sample_rate)
+        level, signal_ndim = check_tree(level, mode, signal_ndim)
+        sample_rate = positive("sample_rate", sample_rate, "Hz")
         if order not in ("frequency", "natural"):
             raise ConfigurationError(f'order must be "frequency" or "natural", got {order!r}')
         leaves = list(product((0, 1), repeat=signal_ndim * level))

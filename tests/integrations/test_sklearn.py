@@ -79,8 +79,8 @@ def test_numbers_and_arrays_may_be_of_numpy():
     [
         ({"scattering": 3}, r"must be a multipath.transforms.Transform, got int"),
         ({"pooling": "max"}, r'pooling must be "mean", "time", None or a function, got \'max\''),
-        ({"batch_size": 0}, r"batch_size must be a whole number, at least 1, got 0"),
-        ({"batch_size": 1.5}, r"batch_size must be a whole number, at least 1, got 1.5"),
+        ({"batch_size": 0}, r"batch_size must be a positive integer, got 0"),
+        ({"batch_size": 1.5}, r"batch_size must be a positive integer, got 1.5"),
         ({"rho": "log"}, r'rho must be None, "identity", "log1p" or a function'),
         ({"eps": 0.0}, r"eps of log1p must be positive"),
     ],

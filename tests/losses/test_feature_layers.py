@@ -1,7 +1,18 @@
 """Features of a network as paths: values by hand, early stop, constancy, costs, refusals."""
 
+import copy
+import pickle
+import sys
+import threading
+import warnings
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from functools import partial
+from types import SimpleNamespace
+
 import pytest
 import torch
+from torch import distributed as dist
 from torch import nn
 
 from multipath import FeatureLayers
@@ -234,3 +245,232 @@ def test_features_of_other_shapes_are_refused():
     loss, (x, y) = make(), images()
     with pytest.raises(InputError, match=r"same shape, got \(3, 4, 7, 6\) and \(3, 4, 6, 6\)"):
         loss.path_losses(x, y[:, :, 1:], [1])
+
+
+class Odd(nn.Module):
+    """Weights tied, listed, bound, partial, in a closure; children called twice or from a list."""
+
+    def __init__(self):
+        super().__init__()
+        self.first, self.second = nn.Linear(4, 4), nn.Linear(4, 4)
+        self.second.weight = self.first.weight
+        self.norm, self.drop = nn.BatchNorm1d(4), nn.Dropout(0.5)
+        self.blocks = nn.ModuleList([nn.Sequential(nn.Linear(4, 4), nn.Tanh())])
+        self.parallel = nn.DataParallel(nn.Sequential(nn.Linear(4, 4)))
+        self.again, self.weights = self.first, [self.first.weight, self.second.bias]
+        self.steps = [self.first.forward, partial(nn.Module.__call__, self.drop)]
+        self.step = lambda x: self.norm(x)
+        self.hidden = nn.Linear(4, 4).requires_grad_(False)
+        self.count, self.during = 0, lambda: None
+
+    def forward(self, x):
+        self.count += 1
+        for step in [*self.steps, self.step, self.again, *self.blocks, self.second, self.parallel]:
+            x = step(x)
+        self.during()
+        return self.first(self.hidden(x + nn.functional.linear(x, *self.weights)))
+
+
+ODD = ["first", "norm", "blocks.0.0", "blocks.0", "second", "parallel.module.0", "hidden"]
+
+
+def odd(seed=0):
+    torch.manual_seed(seed)
+    return Odd().double()
+
+
+def rows(seed=0):
+    generator = torch.Generator().manual_seed(seed)
+    return torch.randn(2, 5, 4, generator=generator, dtype=torch.float64).unbind()
+
+
+def snapshot(network):
+    """All that a use could change: attributes, tensors by identity and value, hooks, modes."""
+    kept = {}
+    for name, module in network.named_modules():
+        attributes = dict(vars(module))
+        for table in ("_parameters", "_buffers", "_modules"):
+            for key, value in attributes.pop(table).items():
+                attributes[table, key] = id(value)
+        kept[name] = {k: dict(v) if isinstance(v, dict) else v for k, v in attributes.items()}
+    tensors = {name: value.clone() for name, value in network.state_dict().items()}
+    gradients = {n: (w.grad, w.requires_grad) for n, w in network.named_parameters()}
+    return kept, tensors, gradients
+
+
+def assert_untouched(network, before):
+    kept, tensors, gradients = snapshot(network)
+    assert kept == before[0]
+    torch.testing.assert_close(tensors, before[1], rtol=0, atol=0)
+    assert gradients == before[2]
+
+
+def recorded(network, x):
+    """The first output of each layer."""
+    outputs = {}
+
+    def record(name):
+        return lambda module, arguments, output: outputs.update({name: outputs.get(name, output)})
+
+    with ExitStack() as stack:
+        for name in ODD:
+            handle = network.get_submodule(name).register_forward_hook(record(name))
+            stack.callback(handle.remove)
+        network(x)
+    return outputs
+
+
+def test_a_frozen_network_is_untouched_at_every_moment():
+    net, (x, y) = odd(), rows()
+    plain = odd().eval()
+    loss = FeatureLayers(net, ODD, normalize=False)
+    seen = []
+    net.register_forward_pre_hook(lambda *_: seen.append("hook"))
+    net.first.register_forward_hook(lambda module, arguments, output: 2 * output)
+    plain.first.register_forward_hook(lambda module, arguments, output: 2 * output)
+    at = SimpleNamespace(net=net)  # in a closure, the net would be its stand-in
+    net.during = lambda: (assert_untouched(at.net, at.before), seen.append("during"))
+    net.blocks.eval()
+    at.before = snapshot(net)
+    value = loss(x.requires_grad_(), y)
+    value.backward()
+    assert_untouched(net, at.before)
+    assert seen == ["hook", "during"] * 2
+    assert x.grad.abs().sum() > 0
+
+    found = [recorded(plain, signal) for signal in (x, y)]
+    expected = [(found[0][n] - found[1][n]).square().sum(1).mean() for n in ODD]
+    torch.testing.assert_close(value, torch.stack(expected).mean())
+
+
+@pytest.mark.parametrize("frozen", [True, False])
+@pytest.mark.parametrize("failure", [RuntimeError, KeyboardInterrupt, SystemExit])
+def test_a_network_that_fails_is_left_as_it_was(failure, frozen):
+    def fail(*_):
+        raise failure
+
+    net, (x, y) = odd(), rows()
+    net.eval()
+    handle = net.second.register_forward_pre_hook(fail)
+    loss = FeatureLayers(net, ODD, frozen=frozen)
+    before = snapshot(net)
+    with pytest.raises(failure):
+        loss(x, y)
+    net.count = before[0][""]["count"]  # its own doing
+    assert_untouched(net, before)
+    handle.remove()
+    loss(x, y)
+
+
+def in_threads(functions):
+    start = threading.Barrier(len(functions))
+
+    def run(function):
+        start.wait()
+        return [function() for _ in range(30)]
+
+    with ThreadPoolExecutor(len(functions)) as pool:
+        return list(pool.map(run, functions))
+
+
+@pytest.mark.parametrize("frozen", [True, False])
+def test_threads_share_a_network(frozen):
+    net = odd().eval()
+    loss = FeatureLayers(net, ODD, frozen=frozen)
+    pairs = [rows(seed) for seed in range(4)]
+    expected = [loss(*pair) for pair in pairs] + [net(pairs[0][0])]
+    calls = [lambda pair=pair: loss(*pair) for pair in pairs]
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        found = in_threads([*calls, lambda: net(pairs[0][0])])
+    finally:
+        sys.setswitchinterval(interval)
+    for values, value in zip(found, expected, strict=True):
+        torch.testing.assert_close(torch.stack(values), value.expand(30, *value.shape))
+
+
+def test_training_a_network_goes_on_while_it_is_looked_at():
+    net, (x, y) = odd(), rows()
+    loss = FeatureLayers(net, ODD)
+
+    def step():
+        net.zero_grad()
+        torch.nn.functional.mse_loss(net(x), y).backward()
+        return all(w.grad is not None for n, w in net.named_parameters() if "hidden" not in n)
+
+    trained, _ = in_threads([step, lambda: loss(x, y)])
+    assert all(trained)
+    assert all(module.training for module in net.modules())
+
+
+def test_copies_and_states_hold_the_network_alone():
+    net, (x, y) = odd(), rows()
+    net.step = net.norm
+    loss = FeatureLayers(net.requires_grad_(), ODD)
+    value = loss(x, y)
+    assert {name.removeprefix("network.") for name in loss.state_dict()} == set(net.state_dict())
+    assert copy.deepcopy(loss)(x, y) == value
+    del net.during
+    net.during = print_nothing
+    assert pickle.loads(pickle.dumps(loss))(x, y) == value
+
+
+def print_nothing():
+    """What a pickled network may call."""
+
+
+def test_a_compiled_part_is_seen_through():
+    net, (x, y) = odd(), rows()
+    expected = FeatureLayers(net, ["blocks.0.0", "hidden"])(x, y)
+    net.blocks[0] = torch.compile(net.blocks[0], backend="eager")
+    net.norm.compile(backend="eager")
+    value = FeatureLayers(net, ["blocks.0._orig_mod.0", "hidden"])(x, y)
+    torch.testing.assert_close(value, expected)
+
+
+def scripted():
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        return torch.jit.script(nn.Sequential(nn.Tanh()))
+
+
+def traced():
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        return torch.jit.trace(nn.Sequential(nn.Tanh()), torch.zeros(1))
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: nn.DataParallel(nn.Tanh()), "is a DataParallel, .* use network.module$"),
+        (
+            lambda: torch.compile(nn.Tanh(), backend="eager"),
+            "is a OptimizedModule, .* use network._orig_mod$",
+        ),
+        (scripted, "is a RecursiveScriptModule, .* use the nn.Module that it was made from"),
+        (traced, "is a TopLevelTracedModule, .* use the nn.Module that it was made from"),
+        (lambda: nn.Sequential(nn.Tanh(), scripted()), "network.1 is a RecursiveScriptModule"),
+    ],
+)
+def test_networks_that_cannot_be_looked_into_are_refused(make, message):
+    with pytest.raises(ConfigurationError, match=message):
+        FeatureLayers(make(), ["0"])
+
+
+def test_a_distributed_network_is_refused():
+    dist.init_process_group("gloo", store=dist.HashStore(), rank=0, world_size=1)
+    try:
+        net = nn.parallel.DistributedDataParallel(nn.Sequential(nn.Linear(2, 2)))
+        with pytest.raises(ConfigurationError, match=r"use network\.module$"):
+            FeatureLayers(net, ["module.0"])
+        with pytest.raises(ConfigurationError, match=r"use network\.0\.module$"):
+            FeatureLayers(nn.Sequential(net), ["0"])
+    finally:
+        dist.destroy_process_group()
+
+
+def test_a_second_name_of_a_module_is_refused():
+    with pytest.raises(ConfigurationError, match="'again' is the same module as 'first'"):
+        FeatureLayers(odd(), ["again"])

@@ -81,6 +81,7 @@ CASES = {
         follows_table=True,
         distinct=True,
     ),
+    "adaptive, from losses": Case(lambda labels: AdaptiveImportance(observes="losses")),
     "mixture": Case(
         lambda labels: Mixture([Uniform(), Importance(skewed(labels))], weights=[0.3, 0.7])
     ),

@@ -22,6 +22,12 @@ from multipath.testing import QuadraticLoss
 from .cases import bound
 
 
+class Observing(Uniform):
+    def __init__(self, observes):
+        super().__init__()
+        self.observes = observes
+
+
 def test_one_sampler_does_not_serve_two_losses():
     weights, others = [0.1, 0.2, 0.7], [0.7, 0.2, 0.1]
     for make in (Uniform, AdaptiveImportance, lambda: Mixture([AdaptiveImportance()])):
@@ -92,6 +98,20 @@ def test_a_sampler_that_cannot_enumerate_says_so():
         (lambda: Mixture([Uniform]), "a Mixture needs samplers"),
         (lambda: Mixture([Uniform()], [0.5]), "mixture weights must sum to 1, got 0.5"),
         (lambda: Mixture([Uniform()], [0.5, 0.5]), "got 2 weights for 1 samplers"),
+        (
+            lambda: AdaptiveImportance(observes="target_norms"),
+            'observes "gradient_norms" or "losses", got \'target_norms\'',
+        ),
+        (
+            lambda: bound(Observing("loses")),
+            'of Observing must be "gradient_norms", "losses", "target_norms" or None, got \'loses',
+        ),
+        (lambda: bound(Observing(["losses"])), r"or None, got \['losses'\]"),
+        (lambda: Mixture([AdaptiveImportance(), Observing(())]), r"of Observing must .*, got \(\)"),
+        (
+            lambda: Mixture([AdaptiveImportance(), AdaptiveImportance(observes="losses")]),
+            "must learn from the same thing, got gradient_norms and losses",
+        ),
         (
             lambda: Mixture([AdaptiveImportance(), Energy()]),
             "must learn from the same thing, got gradient_norms and target_norms",

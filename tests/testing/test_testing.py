@@ -476,6 +476,19 @@ class Greedy(Skewed):
         self.measured = measured
 
 
+class Misspelt(Skewed):
+    observes = "loses"
+
+
+class Hopeful(Greedy):
+    """Learns from losses and takes them to be positive."""
+
+    observes = "losses"
+
+    def observe(self, indices, values):
+        super().observe(indices, values + 1e-9)
+
+
 BROKEN_SAMPLERS = [
     (Unnormalised, "probabilities_are_valid", "probabilities at P=1.* must sum to 1, got 1.01"),
     (SinglePrecision, "probabilities_are_valid", "must be float64 .*got torch.float32"),
@@ -507,6 +520,8 @@ BROKEN_SAMPLERS = [
     (SharedMemory, "copies_go_on_by_themselves", "a deep copy must go on like the original"),
     (Careless, "another_number_of_paths_is_refused", r"call super\(\).bind"),
     (Greedy, "observations_keep_probabilities_valid", "after observing .*must"),
+    (Hopeful, "observations_keep_probabilities_valid", r"after observing \[-1.0\], must be finite"),
+    (Misspelt, "what_it_observes_exists", "observes must be one of 'grad.*, None, got 'loses'"),
 ]
 
 

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
+from multipath._internal.bookkeeping import widened
 from multipath.errors import InputError
 
 __all__ = ["biquad", "high_pass", "high_pass_coefficients"]
@@ -52,13 +53,15 @@ def high_pass(signal: Tensor, cutoff: Tensor, q: Tensor, sample_rate: float) -> 
 def high_pass_coefficients(cutoff: Tensor, q: Tensor, sample_rate: float) -> tuple[Tensor, Tensor]:
     """Compute numerator and denominator of :func:`high_pass` in float64, of shape (..., 3) each.
 
+    They are on the CPU if the device of the settings has no float64.
+
     Args:
         cutoff: Cutoff in Hz, of any shape.
         q: Quality, broadcastable with the cutoff.
         sample_rate: Sample rate in Hz.
     """
-    angle = 2 * math.pi / sample_rate * cutoff.double()
-    width = torch.sin(angle) / (2 * q.double())
+    angle = 2 * math.pi / sample_rate * widened(cutoff)
+    width = torch.sin(angle) / (2 * widened(q))
     cosine = torch.cos(angle)
     scale = 1 / (1 + width)
     gain = (1 + cosine) / 2 * scale
@@ -88,7 +91,8 @@ def biquad(signal: Tensor, numerator: Tensor, denominator: Tensor) -> Tensor:
 
     Returns:
         y, of the shape of the broadcast signal and of its dtype; computed in float64, because
-        poles near 1 amplify the rounding of float32 a thousandfold.
+        poles near 1 amplify the rounding of float32 a thousandfold. A device without float64
+        leaves that to the CPU.
 
     Example:
         >>> decay = biquad(torch.tensor([1.0, 0, 0, 0]), torch.tensor([1.0, 0, 0]),
@@ -100,13 +104,14 @@ def biquad(signal: Tensor, numerator: Tensor, denominator: Tensor) -> Tensor:
     parallelism in recursive digital filters, IEEE Transactions on Acoustics, Speech and Signal
     Processing 37(7), 1989.
     """
-    x = signal.double()
-    b, a = numerator.double(), denominator.double()
+    x = widened(signal)
+    b, a = (widened(taps).to(x.device) for taps in (numerator, denominator))
     # differences first: the recursion alone would build up huge low frequencies
     driven = b[..., 0, None] * x
     for lag in (1, 2):
         driven = driven + b[..., lag, None] * _delay(x, lag)
-    return _recursion(driven, a[..., 1, None], a[..., 2, None]).to(signal.dtype)
+    filtered = _recursion(driven, a[..., 1, None], a[..., 2, None])
+    return filtered.to(signal.dtype).to(signal.device)
 
 
 def _delay(x: Tensor, lag: int) -> Tensor:

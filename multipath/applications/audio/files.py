@@ -14,6 +14,7 @@ from scipy.signal import resample_poly
 from torch import Tensor
 
 from multipath._internal.files import write_bytes
+from multipath._internal.settings import real
 from multipath.errors import InputError, MultipathError
 
 __all__ = [
@@ -152,7 +153,7 @@ def check_rate(
         Traceback (most recent call last):
         multipath.errors.InputError: a sample rate must be a whole number of Hz from ... got 44100.5
     """
-    if not 1 <= rate <= HIGHEST_RATE or rate != int(rate):
+    if not 1 <= real(rate) <= HIGHEST_RATE or rate != int(rate):
         raise error(f"{name} must be a whole number of Hz from 1 to {HIGHEST_RATE}, got {rate}")
 
 

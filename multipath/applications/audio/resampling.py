@@ -56,7 +56,7 @@ class Resample(nn.Module):
         lag = phase[:, None] + half - (starts[:, None] + np.arange(count)) * self.up
         inside = (lag >= 0) & (lag <= 2 * half)
         taps = np.where(inside, sinc[lag.clip(0, 2 * half)], 0.0) * self.up
-        self.taps = nn.Buffer(torch.from_numpy(taps), persistent=False)
+        self._taps = torch.from_numpy(taps)  # no buffer: some devices have no float64
         self.starts = nn.Buffer(torch.from_numpy(starts), persistent=False)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -83,10 +83,10 @@ class Resample(nn.Module):
         turns, phase = output // self.up, output % self.up
         first = self.starts[phase] + turns * self.down
         before = int(-first.min())
-        count = self.taps.shape[1]
+        count = self._taps.shape[1]
         after = max(0, int(first.max()) + count - x.shape[-1])
         padded = torch.nn.functional.pad(x, (before, after))
-        taps = self.taps.to(x.dtype)[phase]
+        taps = self._taps.to(x.dtype).to(x.device)[phase]
         # tap by tap: the memory of all of them at once would be `count` times that of the result
         return sum(  # type: ignore[return-value]
             taps[:, tap] * padded[..., first + (before + tap)] for tap in range(count)

@@ -33,7 +33,7 @@ def loudness(frames: Tensor, sample_rate: float) -> Tensor:
     other rates have the same analogue prototype.
     """
     for numerator, denominator in k_weighting(sample_rate):
-        frames = biquad(frames, numerator.to(frames.device), denominator.to(frames.device))
+        frames = biquad(frames, numerator, denominator)
     return lufs(frames.square().mean(dim=-1))
 
 

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from multipath import Log1p, Path
+from multipath._internal.bookkeeping import widened
 from multipath.transforms import Transform
 
 __all__ = ["Heard", "measure"]
@@ -68,7 +69,7 @@ def measure(x: Sequence[Tensor], y: Sequence[Tensor]) -> tuple[Tensor, float]:
         >>> losses.tolist(), relative
         ([25.0], 1.0)
     """
-    pairs = [(ours.double(), theirs.double()) for ours, theirs in zip(x, y, strict=True)]
+    pairs = [(widened(ours), widened(theirs)) for ours, theirs in zip(x, y, strict=True)]
     losses = torch.stack([(ours - theirs).square().sum() for ours, theirs in pairs])
     bound = sum(float(ours.square().sum() + theirs.square().sum()) for ours, theirs in pairs)
     relative = (float(losses.sum()) / bound) ** 0.5 if bound else 0.0

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from multipath import Log1p, TransformLoss
+from multipath._internal.settings import several, whole
 from multipath.errors import ConfigurationError
 from multipath.transforms import MultiResolutionSTFT
 
@@ -147,11 +148,10 @@ def sum_of_mean_absolutes(difference: Tensor) -> Tensor:
 def _transform(
     sizes: Sequence[int], n_samples: int | None, hop_divisor: int = 4, window: str = "hann"
 ) -> MultiResolutionSTFT:
-    transform = MultiResolutionSTFT(
-        sizes, [max(1, size // hop_divisor) for size in sizes], window=window
-    )
+    hops = [max(1, whole("fft_size", size) // hop_divisor) for size in several("sizes", sizes)]
+    transform = MultiResolutionSTFT(sizes, hops, window=window)
     if n_samples is not None:
-        check_length(n_samples, sizes)
+        check_length(whole("n_samples", n_samples), sizes)
     return transform
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from multipath._internal.settings import seeded, whole
 from multipath._internal.state import pack, unpack
 from multipath.errors import ConfigurationError, InputError
 from multipath.transforms import MultiResolutionSTFT
@@ -85,6 +86,9 @@ class RandomResolutionLoss(nn.Module):
         generator: int | torch.Generator = 0,
     ) -> None:
         super().__init__()
+        min_fft_size = whole("min_fft_size", min_fft_size)
+        max_fft_size = whole("max_fft_size", max_fft_size)
+        n_resolutions = whole("n_resolutions", n_resolutions)
         if not 16 <= min_fft_size <= max_fft_size or any(
             size & (size - 1) for size in (min_fft_size, max_fft_size)
         ):
@@ -94,8 +98,7 @@ class RandomResolutionLoss(nn.Module):
             )
         if n_resolutions < 1:
             raise ConfigurationError(f"n_resolutions must be at least 1, got {n_resolutions}")
-        if isinstance(generator, int):
-            generator = torch.Generator().manual_seed(generator)
+        generator = seeded(generator)
         self.exponents = min_fft_size.bit_length() - 1, max_fft_size.bit_length() - 1
         self.n_resolutions = n_resolutions
         self.generator = generator

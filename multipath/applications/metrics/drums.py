@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from multipath import TransformLoss
+from multipath._internal.settings import positive, whole
 from multipath.applications.audio.timbre import brightness, centroid, flatness, loudness, lufs
 from multipath.applications.losses.multi_scale import SIZES, floored_and_log, sum_of_mean_absolutes
 from multipath.errors import ConfigurationError, InputError
@@ -92,8 +93,11 @@ class DrumMetrics(nn.Module):
             "transient_frames": transient_frames,
             "decay_frames": decay_frames,
         }.items():
-            if not value > 0:
-                raise ConfigurationError(f"{name} must be positive, got {value}")
+            positive(name, value)
+        n_samples, onset = whole("n_samples", n_samples), whole("onset", onset)
+        frame_size, hop_size = whole("frame_size", frame_size), whole("hop_size", hop_size)
+        transient_frames = whole("transient_frames", transient_frames)
+        decay_frames = whole("decay_frames", decay_frames)
         if n_samples <= SIZES[-1] // 2:
             raise ConfigurationError(
                 f"the spectra of mss need more than {SIZES[-1] // 2} samples, got {n_samples}"

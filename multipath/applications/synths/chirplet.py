@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from multipath._internal.settings import positive, whole
 from multipath.errors import ConfigurationError, InputError
 
 SILENCE = 1e-10
@@ -75,24 +76,18 @@ class ChirpletSynth(nn.Module):
     ) -> None:
         super().__init__()
         self.ranges = _find_ranges(ranges)
-        for name, value in {
-            "n_samples": n_samples,
-            "sample_rate": sample_rate,
-            "f0": f0,
-            "bandwidth": bandwidth,
-            "sigma": sigma,
-        }.items():
-            if not value > 0:
-                raise ConfigurationError(f"{name} must be positive, got {value}")
-        highest = f0 * 2 ** (bandwidth / 2)
+        self.sample_rate = sample_rate = positive("sample_rate", sample_rate)
+        self.f0, self.bandwidth = positive("f0", f0), positive("bandwidth", bandwidth)
+        self.sigma = positive("sigma", sigma)
+        positive("n_samples", n_samples)
+        self.n_samples = n_samples = whole("n_samples", n_samples)
+        highest = self.f0 * 2 ** (self.bandwidth / 2)
         if highest > sample_rate / 2:
             raise ConfigurationError(
                 f"the chirplet reaches f0 * 2**(bandwidth / 2) = {highest:g} Hz, above half the "
                 f"sample rate ({sample_rate / 2:g} Hz); lower f0 or the bandwidth"
             )
-        self.n_samples, self.sample_rate, self.f0 = n_samples, float(sample_rate), float(f0)
-        self.bandwidth, self.sigma = float(bandwidth), float(sigma)
-        self.detach_window = detach_window
+        self.detach_window = bool(detach_window)
         time = (torch.arange(n_samples, dtype=torch.float64) - n_samples // 2) / sample_rate
         bounds = torch.tensor([self.ranges.am, self.ranges.fm], dtype=torch.float64)
         dtype = torch.get_default_dtype()

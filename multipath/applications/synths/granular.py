@@ -8,6 +8,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from multipath._internal.settings import positive, real, whole
 from multipath.errors import ConfigurationError, InputError
 
 GOLDEN_RATIO = (math.sqrt(5) - 1) / 2
@@ -93,26 +94,27 @@ class GranularSynth(nn.Module):
             "bandwidth": bandwidth,
             "softness": softness,
         }.items():
-            if not value > 0:
-                raise ConfigurationError(f"{name} must be positive, got {value}")
+            positive(name, value)
+        n_samples, n_grains = whole("n_samples", n_samples), whole("n_grains", n_grains)
+        grain_samples = whole("grain_samples", grain_samples)
         if pitches not in ("random", "spread"):
             raise ConfigurationError(f'pitches must be "random" or "spread", got {pitches!r}')
-        if not 0 < steepest < 1:
+        if not 0 < real(steepest) < 1:
             raise ConfigurationError(f"steepest must lie between 0 and 1, got {steepest}")
         if not 2 <= grain_samples <= n_samples:
             raise ConfigurationError(
                 f"grain_samples must lie between 2 and n_samples = {n_samples}, got {grain_samples}"
             )
+        f_min, f_max, sample_rate = real(f_min), real(f_max), float(sample_rate)
         if not f_min <= f_max <= sample_rate / 2:
             raise ConfigurationError(
                 f"f_max must lie between f_min = {f_min:g} Hz and half the sample rate = "
                 f"{sample_rate / 2:g} Hz, got {f_max:g} Hz"
             )
         self.n_samples, self.n_grains, self.grain_samples = n_samples, n_grains, grain_samples
-        self.sample_rate = float(sample_rate)
-        self.f_min, self.f_max = float(f_min), float(f_max)
-        self.typical_slope, self.steepest = typical_slope, steepest
-        self.bandwidth, self.softness, self.pitches = bandwidth, softness, pitches
+        self.sample_rate, self.f_min, self.f_max = sample_rate, f_min, f_max
+        self.typical_slope, self.steepest = float(typical_slope), float(steepest)
+        self.bandwidth, self.softness, self.pitches = float(bandwidth), float(softness), pitches
         ticks = torch.arange(grain_samples, dtype=torch.float64) - (grain_samples - 1) / 2
         dtype = torch.get_default_dtype()
         self.time = nn.Buffer((ticks / sample_rate).to(dtype), persistent=False)

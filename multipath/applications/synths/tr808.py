@@ -7,6 +7,7 @@ import math
 import torch
 from torch import Tensor, nn
 
+from multipath._internal.settings import positive, whole
 from multipath.applications.audio.biquad import biquad, high_pass_coefficients
 from multipath.errors import ConfigurationError, InputError
 
@@ -92,16 +93,15 @@ class TR808Synth(nn.Module):
 
     def __init__(self, *, n_samples: int = 44100, sample_rate: float = 44100.0) -> None:
         super().__init__()
-        if n_samples < 1:
-            raise ConfigurationError(f"n_samples must be positive, got {n_samples}")
+        positive("n_samples", n_samples)
+        n_samples, sample_rate = whole("n_samples", n_samples), positive("sample_rate", sample_rate)
         highest = FREQUENCY[1] * (1 + BEND[1])
         if not sample_rate >= 2 * highest:
             raise ConfigurationError(
                 f"the sines reach {highest:g} Hz, so the sample rate must be at least "
                 f"{2 * highest:g} Hz, got {sample_rate:g} Hz"
             )
-        self.n_samples = n_samples
-        self.sample_rate = float(sample_rate)
+        self.n_samples, self.sample_rate = n_samples, sample_rate
         low, high = torch.tensor([bounds for _, bounds in RANGES.values()], dtype=torch.float64).T
         cutoff = self.parameter_names.index("noise_cutoff")
         high[cutoff] = min(high[cutoff].item(), HIGHEST_CUTOFF * sample_rate)

@@ -12,11 +12,12 @@ import pywt
 import torch
 from torch import Tensor
 
+from multipath._internal.settings import whole
 from multipath.errors import ConfigurationError, InputError
 from multipath.paths import Path, check_indices
 from multipath.transforms._numerics.filters import FilterBuffers
 from multipath.transforms._numerics.rows import take
-from multipath.transforms._numerics.settings import check_integers
+from multipath.transforms._numerics.settings import DEEPEST
 from multipath.transforms.base import Transform, check_signal, full_precision, working_dtype
 
 from .extension import Mode, extend
@@ -24,9 +25,6 @@ from .extension import Mode, extend
 # A node of the tree: 0 (low) or 1 (high) for every filtering on the way from the signal to it.
 # Images are filtered along their rows' index, then along their columns' index, and so on in turn.
 Node: TypeAlias = tuple[int, ...]
-
-DEEPEST = 62
-"""The most levels: no signal has more than 2^62 samples."""
 
 
 class Subbands(Transform):
@@ -157,12 +155,12 @@ class Subbands(Transform):
         halves = torch.stack([self._merge((*node, half), leaves, shape) for half in (0, 1)])
         axis = len(node) % self.signal_ndim - self.signal_ndim
         bands = halves.movedim(axis, -1)
-        taps = self.filters.filter("synthesis", bands)
+        taps = self.filters.derived("synthesis", bands, partial(self.filters.filter, "synthesis"))
         start = 0
         if self.mode == "periodization":  # coefficients continue periodically, as the signal does
             margin = taps.shape[1]
-            around = torch.arange(-margin, bands.shape[-1] + margin) % bands.shape[-1]
-            bands = bands.index_select(-1, around.to(bands.device))
+            around = torch.arange(-margin, bands.shape[-1] + margin, device=bands.device)
+            bands = bands.index_select(-1, around % bands.shape[-1])
             start = margin + 1
         low, high = bands.unfold(-1, taps.shape[1], 1)
         samples: Tensor = (low @ taps[0] + high @ taps[1]).flatten(-2)
@@ -201,19 +199,20 @@ def find_wavelet(wavelet: str | pywt.Wavelet) -> pywt.Wavelet:
     return wavelet  # PyWavelets pads its filters to one even length
 
 
-def check_tree(level: int, mode: str, signal_ndim: int) -> None:
-    """Refuse settings of a wavelet transform that are out of range.
+def check_tree(level: int, mode: str, signal_ndim: int) -> tuple[int, int]:
+    """Level and signal_ndim of a wavelet transform, if they and the mode can work.
 
     Raises:
         ConfigurationError: If a setting is out of range; the message names it.
     """
-    check_integers(level=level, signal_ndim=signal_ndim)
+    level, signal_ndim = whole("level", level), whole("signal_ndim", signal_ndim)
     if not 1 <= level <= DEEPEST:
         raise ConfigurationError(f"level must lie between 1 and {DEEPEST}, got {level}")
     if mode not in get_args(Mode):
         raise ConfigurationError(f"mode must be one of {', '.join(get_args(Mode))}, got {mode!r}")
     if signal_ndim not in (1, 2):
         raise ConfigurationError(f"signal_ndim must be 1 or 2, got {signal_ndim!r}")
+    return level, signal_ndim
 
 
 def octave(band: int, level: int, sample_rate: float) -> tuple[float, float]:

@@ -2,45 +2,51 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from numbers import Integral, Real
 from typing import Any
 
+from multipath._internal.settings import is_scalar, several, whole
 from multipath.errors import ConfigurationError
 
-
-def check_integers(**settings: object) -> None:
-    """Refuse settings that are not whole numbers.
-
-    Raises:
-        ConfigurationError: If a setting is no whole number; the message names it.
-    """
-    for name, value in settings.items():
-        if isinstance(value, bool) or not isinstance(value, Integral):
-            raise ConfigurationError(f"{name} must be a whole number, got {value!r}")
+DEEPEST = 62
+"""The most octaves: no signal has more than 2^62 samples."""
 
 
-def check_rate(sample_rate: Any) -> None:
-    """Refuse sample rates that are not positive.
+def octaves(name: str, value: Any) -> int:
+    """A number of octaves, of which 2 to the power can be computed.
 
     Raises:
-        ConfigurationError: If the sample rate is no positive number.
+        ConfigurationError: If it is no integer, or too large for any signal.
     """
-    if not (isinstance(sample_rate, Real) and float(sample_rate) > 0):
-        raise ConfigurationError(f"sample_rate must be positive, in Hz, got {sample_rate!r}")
+    number = whole(name, value)
+    if number > DEEPEST:
+        raise ConfigurationError(f"{name} must be at most {DEEPEST} octaves, got {number}")
+    return number
 
 
-def wavelets_per_octave(Q: int | tuple[int, int]) -> tuple[int, int]:
+def highest_order(value: Any) -> int:
+    """The highest order of a scattering transform.
+
+    Raises:
+        ConfigurationError: If it is neither 1 nor 2.
+    """
+    number = whole("max_order", value)
+    if number not in (1, 2):
+        raise ConfigurationError(f"max_order must be 1 or 2, got {number}")
+    return number
+
+
+def wavelets_per_octave(Q: Any) -> tuple[int, int]:
     """The pair (Q1, Q2), from a pair or from Q1 alone, which Q2 = 1 goes with.
 
     Raises:
         ConfigurationError: If Q is neither.
     """
-    pair = (Q, 1) if isinstance(Q, int) else tuple(Q) if isinstance(Q, Sequence) else ()
+    if is_scalar(Q):
+        return whole("Q", Q), 1
+    pair = several("Q", Q)
     if len(pair) != 2:
         raise ConfigurationError(f"Q must be (Q1, Q2) or Q1, got {Q!r}")
-    check_integers(Q1=pair[0], Q2=pair[1])
-    return pair[0], pair[1]
+    return whole("Q1", pair[0]), whole("Q2", pair[1])
 
 
 def check_scattering(n_samples: int, J: int, Q: tuple[int, int], T: int) -> None:
@@ -49,9 +55,10 @@ def check_scattering(n_samples: int, J: int, Q: tuple[int, int], T: int) -> None
     Raises:
         ConfigurationError: If a setting is out of range; the message names it.
     """
-    check_integers(n_samples=n_samples, J=J, T=T)
     if J < 1 or min(Q) < 1:
         raise ConfigurationError(f"J and Q must be at least 1, got J={J}, Q={Q}")
+    if max(Q) > n_samples:
+        raise ConfigurationError(f"Q must be at most n_samples = {n_samples}, got {Q}")
     if not 1 <= T <= n_samples:
         raise ConfigurationError(
             f"the averaging window T must lie between 1 and the signal's length, got T={T} for "

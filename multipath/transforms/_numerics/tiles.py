@@ -52,4 +52,4 @@ def keep_freed_memory() -> None:
     block is made and freed here. It is never touched and hence costs nothing; with other allocators
     it has no effect.
     """
-    torch.empty(KEPT_BLOCK, dtype=torch.uint8)
+    torch.empty(KEPT_BLOCK, dtype=torch.uint8, device="cpu")

@@ -28,6 +28,8 @@ class Scattering(Transform):
         zeroth: The path that is the averaged signal itself, if there is one.
     """
 
+    compilable = False
+
     def __init__(
         self, paths: Iterable[Path], time: TimeScattering, zeroth: int | None = None
     ) -> None:

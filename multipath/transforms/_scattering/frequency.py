@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
-from multipath.transforms._numerics.filters import FilterBuffers
+from multipath.transforms._numerics.filters import FilterBuffers, vanishing_tails
 
 from .wavelets import Wavelet, decimation_matrix, low_pass, subsample
 
@@ -46,6 +46,7 @@ class FrequencyFilters(FilterBuffers):
         F: Averaging window in first-order wavelets.
     """
 
+    @vanishing_tails
     def __init__(self, wavelets: Sequence[Wavelet], length: int, F: int) -> None:
         super().__init__()
         log2_stride = int(math.log2(F))
@@ -101,8 +102,9 @@ class FrequencyFilters(FilterBuffers):
         return self.derived((n_fr, n_rows), like, lambda like: self._cut(n_fr, n_rows, like))
 
     def _cut(self, n_fr: int, n_rows: int, like: Tensor) -> tuple[Tensor, Tensor]:
-        band_pass = self.filter(f"band_pass_{n_fr}", like)[..., :n_rows]
+        band_pass = self.design(f"band_pass_{n_fr}", like.dtype)[..., :n_rows]
         size = torch.hypot(*band_pass).amax(dim=1)
         kept = size > NEGLIGIBLE[like.dtype] * size.max()
-        smooth = self.filter(f"smooth_{n_fr}", like)
-        return band_pass[:, kept].contiguous(), smooth[:, kept].contiguous()
+        smooth = self.design(f"smooth_{n_fr}", like.dtype)
+        cut = band_pass[:, kept].contiguous(), smooth[:, kept].contiguous()
+        return cut[0].to(like.device), cut[1].to(like.device)

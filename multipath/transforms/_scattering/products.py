@@ -48,7 +48,7 @@ def _onednn_works() -> bool:
     """Whether the operation exists and gives a product, since torch does not promise to keep it."""
     if not torch.backends.mkldnn.is_available():
         return False
-    left = torch.arange(6, dtype=torch.float32).reshape(2, 3)
+    left = torch.arange(6, dtype=torch.float32, device="cpu").reshape(2, 3)
     try:
         return torch.equal(_onednn(left, left + 1), left @ (left + 1).mT)
     except (AttributeError, RuntimeError, TypeError):

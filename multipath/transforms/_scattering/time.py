@@ -15,10 +15,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from multipath._internal.settings import whole
 from multipath.errors import ConfigurationError
 from multipath.jets import JetOrder
 from multipath.transforms._numerics.analytic import half_spectrum
-from multipath.transforms._numerics.filters import FilterBuffers
+from multipath.transforms._numerics.filters import FilterBuffers, vanishing_tails
 from multipath.transforms._numerics.settings import check_scattering
 from multipath.transforms._numerics.tiles import keep_freed_memory, tile_size
 
@@ -80,7 +81,7 @@ class TimeScattering(FilterBuffers):
         n_samples: Length of the signals.
         J: Octaves of both filter banks.
         Q: Wavelets per octave of the first and second filter bank.
-        T: Averaging window in samples.
+        T: Averaging window in samples, None for 2^J.
         unpad: Whether to keep only the output frames that lie within the signal.
         sampling: ``"exact"`` for the sampling rates of kymatio, or ``"reduced"``.
 
@@ -88,21 +89,22 @@ class TimeScattering(FilterBuffers):
         ConfigurationError: If a setting is out of range or the signal is too short for it.
     """
 
+    @vanishing_tails
     def __init__(
         self,
         n_samples: int,
         J: int,
         Q: tuple[int, int],
-        T: int,
+        T: int | None,
         unpad: bool,
         sampling: str = "exact",
     ) -> None:
         super().__init__()
-        self.phi: Tensor
+        n_samples, T = whole("n_samples", n_samples), whole("T", 2**J if T is None else T)
         check_scattering(n_samples, J, Q, T)
         if sampling not in ("exact", "reduced"):
             raise ConfigurationError(f'sampling must be "exact" or "reduced", got {sampling!r}')
-        self.n_samples, self.J, self.Q, self.T, self.unpad = n_samples, J, Q, T, unpad
+        self.n_samples, self.J, self.Q, self.T, self.unpad = n_samples, J, Q, T, bool(unpad)
         self.sampling = sampling
         self.padded = padded_length(n_samples, T)
         if self.padded < 2**J:
@@ -365,7 +367,7 @@ class TimeScattering(FilterBuffers):
 
     def _averaging(self, level: int, like: Tensor) -> StridedAverage:
         def make(like: Tensor) -> StridedAverage:
-            spectrum = subsample(self.phi.numpy(force=True), level)
+            spectrum = subsample(self._designs["phi"], level)
             return StridedAverage(spectrum, self.stride >> level, self.frames, like)
 
         return self.derived(("phi", level), like, make)
@@ -374,7 +376,7 @@ class TimeScattering(FilterBuffers):
         """Bins of the low-pass filter, for an inverse transform that divides by ``length``."""
 
         def make(like: Tensor) -> Tensor:
-            weights = subsample(self.phi.numpy(force=True), level)[:n_bins]
+            weights = subsample(self._designs["phi"], level)[:n_bins]
             weights *= length / (self.padded >> level)
             return torch.as_tensor(weights, dtype=like.dtype, device=like.device)
 

@@ -85,7 +85,7 @@ def means(numbers: Mapping[str, Tensor]) -> dict[str, float]:
         >>> means({"theta": torch.tensor([100.0, 200.0])})
         {'theta': 150.0}
     """
-    return {name: float(values.double().mean()) for name, values in numbers.items()}
+    return {name: float(values.cpu().double().mean()) for name, values in numbers.items()}
 
 
 def by_type(

@@ -1,0 +1,152 @@
+"""Settings that are numbers: of any kind when they come in, plain Python numbers from then on.
+
+Integers are those of Python and numpy, real numbers likewise; arrays and tensors without dimensions
+count as what they hold. Booleans are no numbers, and floats no integers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Set
+from math import inf, isfinite, nan
+from numbers import Integral, Real
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from multipath.errors import ConfigurationError
+
+from .bookkeeping import bookkept
+
+
+def whole(name: str, value: Any) -> int:
+    """An integer.
+
+    Raises:
+        ConfigurationError: If it is none.
+    """
+    number = _scalar(value)
+    if isinstance(number, bool) or not isinstance(number, Integral):
+        raise ConfigurationError(f"{name} must be a whole number, got {value!r}")
+    return int(number)
+
+
+def count(name: str, value: Any) -> int:
+    """An integer of at least 1.
+
+    Raises:
+        ConfigurationError: If it is none.
+    """
+    number = _scalar(value)
+    if isinstance(number, bool) or not isinstance(number, Integral) or number < 1:
+        raise ConfigurationError(f"{name} must be a positive integer, got {value!r}")
+    return int(number)
+
+
+def positive(name: str, value: Any, unit: str = "") -> float:
+    """A positive, finite number.
+
+    Raises:
+        ConfigurationError: If it is none.
+    """
+    number = real(value)
+    if not (number > 0 and isfinite(number)):
+        unit = unit and f", in {unit}"
+        raise ConfigurationError(f"{name} must be positive{unit}, got {value!r}")
+    return number
+
+
+def between(name: str, value: Any, low: float, high: float, ends: str = "[]") -> float:
+    """A number in an interval, which contains those of its ends that have a square bracket.
+
+    Raises:
+        ConfigurationError: If it is none.
+    """
+    number = real(value)
+    closed = {end for end, bracket in zip((low, high), ends, strict=True) if bracket in "[]"}
+    if not (low < number < high or number in closed):
+        interval = f"{ends[0]}{low:g}, {high:g}{ends[1]}"
+        raise ConfigurationError(f"{name} must lie in {interval}, got {value!r}")
+    return number
+
+
+def not_negative(name: str, value: Any) -> float:
+    """A finite number of at least 0.
+
+    Raises:
+        ConfigurationError: If it is none.
+    """
+    number = real(value)
+    if not 0 <= number < inf:
+        raise ConfigurationError(f"{name} must be finite and not negative, got {value!r}")
+    return number
+
+
+def real(value: Any) -> float:
+    """A number as a float. Where it is none this is NaN, which lies in no range."""
+    number = _scalar(value)
+    if isinstance(number, bool) or not isinstance(number, Real):
+        return nan
+    try:
+        return float(number)
+    except OverflowError:
+        return nan
+
+
+def several(name: str, values: Any) -> list[Any]:
+    """The members of a list, a tuple, a range, or an array of one dimension.
+
+    Raises:
+        ConfigurationError: If it is no such sequence.
+    """
+    unordered = isinstance(values, str | bytes | Mapping | Set)
+    shaped = isinstance(values, np.ndarray | Tensor) and values.ndim != 1
+    if unordered or shaped or not isinstance(values, Iterable):
+        raise ConfigurationError(f"{name} must be a sequence, got {values!r}")
+    return list(values)
+
+
+def vector(name: str, values: Any, which: str = "one for each path") -> Tensor:
+    """Several real numbers as a float64 tensor on the CPU, of the shape that they came in.
+
+    Raises:
+        ConfigurationError: If they are no real numbers; the message says which are needed.
+    """
+    try:
+        if is_scalar(values) or (isinstance(values, Tensor) and values.is_complex()):
+            raise TypeError
+        return bookkept(values)
+    except (TypeError, ValueError, RuntimeError):
+        raise ConfigurationError(f"{name} must be numbers, {which}, got {values!r}") from None
+
+
+def seeded(value: Any) -> torch.Generator:
+    """A generator on the CPU, as it is or made from a seed.
+
+    Raises:
+        ConfigurationError: If it is neither.
+    """
+    if isinstance(value, torch.Generator):
+        if value.device.type != "cpu":
+            raise ConfigurationError(f"the generator must live on the CPU, got {value.device}")
+        return value
+    number = _scalar(value)
+    if isinstance(number, bool) or not isinstance(number, Integral):
+        raise ConfigurationError(f"generator must be a seed or a torch.Generator, got {value!r}")
+    seed = int(number)
+    if not -(2**63) <= seed < 2**64:
+        raise ConfigurationError(f"a seed must fit in 64 bits, got {seed}")
+    return torch.Generator().manual_seed(seed)
+
+
+def is_scalar(value: Any) -> bool:
+    """Whether a value is one number of any kind, so that it can stand for several equal ones."""
+    return isinstance(_scalar(value), Real)
+
+
+def _scalar(value: Any) -> Any:
+    """What an array or tensor without dimensions holds; anything else as it is."""
+    if isinstance(value, np.generic | np.ndarray | Tensor) and value.ndim == 0:
+        return value.item()
+    return value
