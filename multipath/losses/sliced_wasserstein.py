@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from multipath._internal.modes import trainable
+from multipath._internal.inputs import check_tensor
 from multipath._internal.settings import count, real, seeded
 from multipath.errors import ConfigurationError, InputError
 from multipath.paths import check_indices
@@ -116,6 +117,7 @@ class SlicedWasserstein(PathDecomposedLoss):
 
     def target_norms(self, target: Tensor, indices: Indices) -> Tensor:
         """Root of the cost of moving the target to the origin, its masses as they are."""
+        self._check(target, target)
         origin = target.detach().clone()
         origin[..., : self.dim] = 0
         with torch.no_grad():
@@ -165,9 +167,10 @@ class SlicedWasserstein(PathDecomposedLoss):
     def _check(self, input: Tensor, target: Tensor) -> None:
         columns = self.dim + self.masses
         for name, cloud in (("input", input), ("target", target)):
+            check_tensor(cloud, name)
             if not cloud.is_floating_point():
                 raise InputError(f"{name} must hold real floating-point numbers, got {cloud.dtype}")
-            if cloud.ndim != 3 or cloud.shape[2] != columns or not cloud.shape[1]:
+            if cloud.ndim != 3 or cloud.shape[2] != columns or 0 in cloud.shape:
                 wanted = "dim + 1, the last for masses" if self.masses else "dim"
                 raise InputError(
                     f"{name} must have shape (batch, points, {columns}), {columns} being {wanted}, "

@@ -9,6 +9,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from multipath._internal.inputs import check_real
 from multipath._internal.settings import positive
 from multipath.errors import ConfigurationError, InputError
 from multipath.jets import JetOrder
@@ -139,6 +140,7 @@ class TransformLoss(PathDecomposedLoss):
     ) -> Tensor:
         """The jets of the coefficients, which the transform may know better how to make."""
         chosen = check_indices(indices, len(self.paths))
+        check_real(jets, "jets")
         _check_pair(jets[0], target)
         flat = jets.reshape(len(jets), -1, *jets.shape[jets.ndim - self.transform.signal_ndim :])
         with torch.no_grad():
@@ -167,6 +169,7 @@ class TransformLoss(PathDecomposedLoss):
     def target_norms(self, target: Tensor, indices: Indices) -> Tensor:
         r"""Norms :math:`\lVert \rho(\phi_p(y)) \rVert_2`, shape (len(indices), batch)."""
         chosen = check_indices(indices, len(self.paths))
+        check_real(target, "target")
         with torch.no_grad():
             features = self._compressed(self.transform.coefficients(self._flat(target), chosen))
         return torch.stack([torch.linalg.vector_norm(f.flatten(1), dim=1) for f in features])
@@ -197,6 +200,8 @@ class TransformLoss(PathDecomposedLoss):
 
 
 def _check_pair(input: Tensor, target: Tensor) -> None:
+    check_real(input, "input")
+    check_real(target, "target")
     pairs = {
         "shape": (tuple(input.shape), tuple(target.shape)),
         # half precision, as autocast makes it, is computed in float32 anyway

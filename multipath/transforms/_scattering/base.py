@@ -113,6 +113,8 @@ class Scattering(Transform):
 
         Nothing is saved for a gradient with respect to y unless y requires one.
         """
+        check_signal(x, self.n_samples)
+        check_signal(y, self.n_samples)
         if is_traced(x) or is_traced(y) or (y.requires_grad and torch.is_grad_enabled()):
             return super().coefficient_pairs(x, y, indices)
         of_x, of_y = self._scatter([x, y], indices)
