@@ -10,6 +10,7 @@ from torch.utils._pytree import tree_leaves
 
 import tests.testing.test_conformance as conformance
 from multipath import BalancedLoss, StochasticLoss
+from multipath._internal import ranks
 from multipath.diagnostics import estimate_variance
 from multipath.importance import theta_importance
 from multipath.jets import JetOrder
@@ -182,6 +183,32 @@ def test_theta_importance_on_a_device(method):
         found = measure(there, x.to("meta"), y.to("meta"), derivatives="reverse")
     assert found.device.type == "cpu"
     assert close(found, expected, 1e-3)
+
+
+@pytest.mark.parametrize(
+    ("float64", "backend", "reduced"),
+    [
+        (True, "cuda:nccl", (torch.float64, "meta")),
+        (False, "cpu:gloo,cuda:gloo", (torch.float64, "cpu")),
+        (False, "xpu:xccl", (torch.float32, "meta")),
+    ],
+)
+def test_ranks_average_as_precisely_as_the_backend_can(float64, backend, reduced, monkeypatch):
+    seen = []
+
+    def double(total):
+        seen.append((total.dtype, total.device.type))
+        total.mul_(2)
+
+    monkeypatch.setattr(ranks, "several_ranks", lambda: True)
+    monkeypatch.setattr(ranks.dist, "get_world_size", lambda: 2)
+    monkeypatch.setattr(ranks.dist, "get_backend_config", lambda: backend)
+    monkeypatch.setattr(ranks.dist, "all_reduce", double)
+    values = torch.tensor([1.0, 0.5, 3.0], dtype=torch.float64)
+    with SimulatedDevice(float64=float64):
+        mean = ranks.average_over_ranks(values, torch.device("meta"))
+    assert mean.equal(torch.tensor([1.0, 0.5, 3.0], dtype=torch.float64))
+    assert seen == [reduced]
 
 
 @pytest.mark.parametrize("float64", [True, False])
