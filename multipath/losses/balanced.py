@@ -8,8 +8,8 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from multipath._internal.modes import trainable
 from multipath._internal.inputs import check_tensor
+from multipath._internal.modes import trainable
 from multipath._internal.settings import between, positive, vector
 from multipath._internal.state import pack, unpack
 from multipath.errors import ConfigurationError

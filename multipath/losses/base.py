@@ -17,8 +17,8 @@ import torch
 from torch import Tensor, nn
 
 from multipath._internal.compilation import as_written
-from multipath._internal.modes import trainable
 from multipath._internal.inputs import check_tensor
+from multipath._internal.modes import trainable
 from multipath._internal.settings import vector
 from multipath.errors import ConfigurationError, InputError
 from multipath.jets import JetOrder

@@ -8,8 +8,8 @@ from math import inf
 import torch
 from torch import Tensor
 
-from multipath._internal.modes import trainable
 from multipath._internal.inputs import check_tensor
+from multipath._internal.modes import trainable
 from multipath._internal.settings import count, real, seeded
 from multipath.errors import ConfigurationError, InputError
 from multipath.paths import check_indices
@@ -107,7 +107,7 @@ class SlicedWasserstein(PathDecomposedLoss):
         """
         chosen = check_indices(indices, len(self.paths))
         self._check(input, target)
-        rows = torch.tensor(chosen, dtype=torch.long, device=input.device)
+        rows = torch.as_tensor(chosen, dtype=torch.long, device=input.device)
         directions = self.projections.to(input.device, working_dtype(input)).index_select(0, rows)
         with without_autocast(input.device.type):  # sorting half precision makes ties
             x, y = (self._project(cloud, directions) for cloud in (input, target))

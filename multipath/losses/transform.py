@@ -177,9 +177,9 @@ class TransformLoss(PathDecomposedLoss):
     def _both(
         self, input: Tensor, target: Tensor, indices: list[int]
     ) -> tuple[list[Tensor], list[Tensor]]:
-        caching = self.cache is not None and self.cache.active
         # what is computed under torch.func, or of a dual number, does not outlast it
-        if not caching or target.requires_grad or is_traced(target):
+        passing = target.requires_grad or is_traced(target)
+        if self.cache is None or not self.cache.active or passing:
             return self.transform.coefficient_pairs(input, target, indices)
         prepared = self.cache.prepared(self.transform, target)
         return (
