@@ -17,6 +17,7 @@ from multipath.paths import check_indices
 from multipath.transforms._numerics.tracing import is_traced
 from multipath.transforms.base import Transform, working_dtype
 
+from ._white_noise import WhiteNoise
 from .base import Indices, PathDecomposedLoss, Reduction
 from .target_cache import TargetCache
 
@@ -71,6 +72,24 @@ class TransformLoss(PathDecomposedLoss):
 
     Each norm runs over all the coefficients of a path (log-frequency and time).
 
+    With ``normalize="target"`` every path is relative to what the target has on it, and the loss of
+    sounds that have nothing in common is near 1, whatever the transform, the distance and their
+    units, so that its weight beside another term needs no search:
+
+    .. math:: L_p(x, y) = \frac{d\big(\rho(\phi_p(x)) - \rho(\phi_p(y))\big)}
+        {d\big(\rho(\phi_p(y)) - \rho(0)\big)
+        + \frac 1 3 d\big(\rho(\ell_y\, n_p\, r) - \rho(0)\big)}
+
+    The second term keeps paths on which the target is silent from counting for more than they
+    should: it is a third of the distance between silence and white noise as loud as the target.
+    :math:`\ell_y` is the RMS of that target (of each item for itself, and at least
+    :math:`10^{-2.5}`, 50 dB below 1, so that a silent target has a finite loss, with a gradient),
+    :math:`n_p` the RMS of the coefficients of white noise of level 1 on the path, measured once,
+    and r a ramp of RMS 1 that stands for them. Louder than that, and without a :math:`\rho`,
+    :math:`L_p(a x, a y) = L_p(x, y)`. A path costs what it costs without, since only it is
+    looked at, so that estimates from a few paths remain unbiased. Gradients flow through the
+    denominator if the target requires any.
+
     Args:
         transform: Computes the coefficients :math:`\phi_p`, see :mod:`multipath.transforms`.
         rho: Pointwise nonlinearity: None (identity), ``"log1p"`` for :class:`Log1p`, or a function.
@@ -78,6 +97,7 @@ class TransformLoss(PathDecomposedLoss):
         eps: The :math:`\varepsilon` of ``rho="log1p"``.
         weights: :math:`w_p`, default 1/P.
         reduction: Over the batch: ``"mean"``, ``"sum"`` or ``"none"``.
+        normalize: None, or ``"target"`` for the relative loss above.
         cache: Keeps what the paths of a target share, see :class:`TargetCache`.
 
     Raises:
@@ -89,6 +109,9 @@ class TransformLoss(PathDecomposedLoss):
         >>> tone = torch.sin(0.3 * torch.arange(1024.0))
         >>> loss(tone, tone), bool(loss(0.5 * tone, tone) > 0)
         (tensor(0.), True)
+        >>> relative = TransformLoss(loss.transform, distance="l1", normalize="target")
+        >>> bool(0.3 < relative(tone.cos(), tone) < 3), bool(loss(tone.cos(), tone) > 100)
+        (True, True)
 
     Source: SCRAPL (Mitcheltree et al., ICLR 2026), equation 3.
     """
@@ -102,6 +125,7 @@ class TransformLoss(PathDecomposedLoss):
         eps: float = 1e-3,
         weights: Tensor | None = None,
         reduction: Reduction = "mean",
+        normalize: Literal["target"] | None = None,
         cache: TargetCache | None = None,
     ) -> None:
         if not isinstance(transform, Transform):
@@ -113,6 +137,10 @@ class TransformLoss(PathDecomposedLoss):
         self.cache = cache
         self.rho = resolve_rho(rho, eps)
         self.distance = distance
+        if normalize not in (None, "target"):
+            raise ConfigurationError(f'normalize must be None or "target", got {normalize!r}')
+        self.normalize = normalize
+        self._noise = WhiteNoise()
         self._distance = _resolve_distance(distance, n_paths=len(self.paths))
 
     @property
@@ -133,7 +161,9 @@ class TransformLoss(PathDecomposedLoss):
         """
         chosen = check_indices(indices, len(self.paths))
         _check_pair(input, target)
-        return self._distances(*self._both(self._flat(input), self._flat(target), chosen))
+        flat = self._flat(target)
+        predicted, wanted = self._both(self._flat(input), flat, chosen)
+        return self._normalized(self._distances(predicted, wanted), flat, wanted, chosen)
 
     def path_loss_jets(
         self, jets: Tensor, target: Tensor, indices: Indices, order: JetOrder
@@ -143,10 +173,30 @@ class TransformLoss(PathDecomposedLoss):
         check_real(jets, "jets")
         _check_pair(jets[0], target)
         flat = jets.reshape(len(jets), -1, *jets.shape[jets.ndim - self.transform.signal_ndim :])
+        flat_target = self._flat(target)
         with torch.no_grad():
-            wanted = self.transform.coefficients(self._flat(target), chosen)
+            wanted = self.transform.coefficients(flat_target, chosen)
         predicted = self.transform.coefficient_jets(flat, chosen, order)
-        return order.through(lambda found: self._distances(found, wanted), predicted)
+        distances = order.through(lambda found: self._distances(found, wanted), predicted)
+        return self._normalized(distances, flat_target, wanted, chosen)
+
+    def _normalized(
+        self, distances: Tensor, target: Tensor, wanted: list[Tensor], indices: list[int]
+    ) -> Tensor:
+        """Distances (..., len(indices), batch), relative to the target if they are to be."""
+        if self.normalize is None:
+            return distances
+        own, noise = self._loudness(target, wanted, indices)
+        scale = own + noise / 3
+        return distances / scale.clamp_min(torch.finfo(scale.dtype).tiny)
+
+    def _loudness(
+        self, target: Tensor, wanted: list[Tensor], indices: list[int]
+    ) -> tuple[Tensor, Tensor]:
+        """Distances from silence of the target and of white noise as loud as it."""
+        silence = [torch.zeros_like(coefficients) for coefficients in wanted]
+        noise = self._noise.like(self.transform, target, indices, wanted)
+        return self._distances(wanted, silence), self._distances(noise, silence)
 
     def _distances(self, predicted: list[Tensor], wanted: list[Tensor]) -> Tensor:
         """Between coefficients, path by path and item by item."""
@@ -167,11 +217,22 @@ class TransformLoss(PathDecomposedLoss):
         return distances.reshape(stacked.shape[:2])
 
     def target_norms(self, target: Tensor, indices: Indices) -> Tensor:
-        r"""Norms :math:`\lVert \rho(\phi_p(y)) \rVert_2`, shape (len(indices), batch)."""
+        r"""Norms :math:`\lVert \rho(\phi_p(y)) \rVert_2`, shape (len(indices), batch).
+
+        Of a relative loss they go from 0.58 where the target is silent to 1 where it is loud,
+        :math:`\sqrt{(D + D'/3) / (D + D')}` with the distances D and D' of the denominator: silent
+        paths are not to be drawn hardly ever, since what the input has there counts for much.
+        """
         chosen = check_indices(indices, len(self.paths))
         check_real(target, "target")
+        flat = self._flat(target)
         with torch.no_grad():
-            features = self._compressed(self.transform.coefficients(self._flat(target), chosen))
+            wanted = self.transform.coefficients(flat, chosen)
+            if self.normalize is not None:
+                own, noise = self._loudness(flat, wanted, chosen)
+                all_of_it = (own + noise).clamp_min(torch.finfo(own.dtype).tiny)
+                return ((own + noise / 3) / all_of_it).sqrt()
+            features = self._compressed(wanted)
         return torch.stack([torch.linalg.vector_norm(f.flatten(1), dim=1) for f in features])
 
     def _both(
@@ -196,7 +257,8 @@ class TransformLoss(PathDecomposedLoss):
 
     def extra_repr(self) -> str:
         """Shown by ``print``."""
-        return f"{super().extra_repr()}, rho={self.rho}, distance={self.distance!r}"
+        normalize = f", normalize={self.normalize!r}" if self.normalize else ""
+        return f"{super().extra_repr()}, rho={self.rho}, distance={self.distance!r}{normalize}"
 
 
 def _check_pair(input: Tensor, target: Tensor) -> None:

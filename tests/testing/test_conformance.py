@@ -48,13 +48,22 @@ LOSSES = {
     "subset of a quadratic": lambda: QuadraticLoss(8, weights=range(8)).subset([5, 1, 3, 2]),
     "jtfs": lambda: TransformLoss(jtfs()),
     "jtfs, log1p, l2": lambda: TransformLoss(jtfs(), rho="log1p", distance="l2"),
+    "jtfs, relative": lambda: TransformLoss(jtfs(), normalize="target"),
     "jtfs by rate": lambda: TransformLoss(jtfs()).grouped("rate"),
     "scattering": lambda: TransformLoss(Scattering1D(N, J=5, Q=(2, 1), T=64)),
     "stft": lambda: TransformLoss(stft()),
     "stft, l1": lambda: TransformLoss(stft(), distance="l1"),
+    "stft, relative, l1": lambda: TransformLoss(stft(), distance="l1", normalize="target"),
     "wavelet": lambda: TransformLoss(WaveletTransform("db2", level=3)),
     "wavelet, log1p, l1": lambda: TransformLoss(
         WaveletTransform("bior2.2", level=2, mode="reflect"), rho="log1p", distance="l1"
+    ),
+    "wavelet, log1p, l2, relative": lambda: TransformLoss(
+        WaveletTransform("db2", level=2),
+        rho="log1p",
+        eps=0.1,
+        distance="l2",
+        normalize="target",
     ),
     "wavelet packet": lambda: TransformLoss(WaveletPacket("db3", level=2, mode="zero")),
     "wavelets of images": lambda: TransformLoss(WaveletTransform("db2", level=2, signal_ndim=2)),
