@@ -174,11 +174,11 @@ class TransformLoss(PathDecomposedLoss):
     def _both(
         self, input: Tensor, target: Tensor, indices: list[int]
     ) -> tuple[list[Tensor], list[Tensor]]:
-        caching = self.cache is not None and self.cache.active
+        cache = self.cache if self.cache is not None and self.cache.active else None
         # what is computed under torch.func, or of a dual number, does not outlast it
-        if not caching or target.requires_grad or is_traced(target):
+        if cache is None or target.requires_grad or is_traced(target):
             return self.transform.coefficient_pairs(input, target, indices)
-        prepared = self.cache.prepared(self.transform, target)
+        prepared = cache.prepared(self.transform, target)
         return (
             self.transform.coefficients(input, indices),
             self.transform.finish(prepared, indices),
