@@ -7,7 +7,6 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor
-from torch._compile import _disable_dynamo
 
 from multipath.transforms._numerics.tracing import untraced
 from multipath.transforms.base import Transform, working_dtype
@@ -49,7 +48,6 @@ class WhiteNoise:
             for size, c in zip(sizes, shaped, strict=True)
         ]
 
-    @_disable_dynamo
     def _sizes(self, transform: Transform, signals: Tensor, paths: Sequence[int]) -> list[float]:
         known = self._known.setdefault((signals.shape[1:], signals.dtype), {})
         if transform.state_dict():  # training, or a checkpoint, may change what is there

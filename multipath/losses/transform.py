@@ -145,8 +145,8 @@ class TransformLoss(PathDecomposedLoss):
 
     @property
     def compilable(self) -> bool:
-        """Whether the transform is, and nothing is cached."""
-        return self.transform.compilable and self.cache is None
+        """Whether the transform is, nothing is cached, and no noise has to be measured."""
+        return self.transform.compilable and self.cache is None and self.normalize is None
 
     def path_losses(self, input: Tensor, target: Tensor, indices: Indices) -> Tensor:
         """Distance on each chosen path.
@@ -238,11 +238,11 @@ class TransformLoss(PathDecomposedLoss):
     def _both(
         self, input: Tensor, target: Tensor, indices: list[int]
     ) -> tuple[list[Tensor], list[Tensor]]:
+        cache = self.cache if self.cache is not None and self.cache.active else None
         # what is computed under torch.func, or of a dual number, does not outlast it
-        passing = target.requires_grad or is_traced(target)
-        if self.cache is None or not self.cache.active or passing:
+        if cache is None or target.requires_grad or is_traced(target):
             return self.transform.coefficient_pairs(input, target, indices)
-        prepared = self.cache.prepared(self.transform, target)
+        prepared = cache.prepared(self.transform, target)
         return (
             self.transform.coefficients(input, indices),
             self.transform.finish(prepared, indices),
