@@ -13,7 +13,7 @@ from multipath._internal.settings import positive, whole
 from multipath.errors import ConfigurationError
 from multipath.paths import Path, priced_paths
 
-from ._numerics.settings import octaves, wavelets_per_octave
+from ._numerics.settings import check_octaves_given, octaves, suggested, wavelets_per_octave
 from ._numerics.tiles import tile_size
 from ._scattering.base import Finish, Scattering
 from ._scattering.frequency import FrequencyBatch, FrequencyFilters
@@ -43,7 +43,8 @@ class JTFS(Scattering):
 
     Args:
         n_samples: Length of the signals in samples.
-        J: Octaves of the temporal filter banks; the slowest wavelet spans 2^J samples.
+        J: Octaves of the temporal filter banks; the slowest wavelet spans 2^J samples. Required;
+            :meth:`suggest` chooses it, and the other settings, for you.
         Q: Wavelets per octave of the first and second temporal filter bank; an int means (Q, 1).
         J_fr: Octaves of the filter bank over log-frequency.
         Q_fr: Wavelets per octave of the filter bank over log-frequency.
@@ -91,7 +92,7 @@ class JTFS(Scattering):
     def __init__(
         self,
         n_samples: int,
-        J: int,
+        J: int | None = None,
         Q: int | tuple[int, int] = (8, 2),
         J_fr: int = 3,
         Q_fr: int = 2,
@@ -101,6 +102,7 @@ class JTFS(Scattering):
         sampling: Literal["exact", "reduced"] = "exact",
         sample_rate: float = 1.0,
     ) -> None:
+        check_octaves_given(J, type(self), n_samples)
         J, J_fr, Q_fr = octaves("J", J), octaves("J_fr", J_fr), whole("Q_fr", Q_fr)
         Q, sample_rate = wavelets_per_octave(Q), positive("sample_rate", sample_rate, "Hz")
         time = TimeScattering(n_samples, J, Q, T, unpad, sampling)
@@ -128,6 +130,39 @@ class JTFS(Scattering):
         super().__init__(_path_table(time, members, psi_fr, Q[0], sample_rate), time)
         self._members = members
         self.frequency = FrequencyFilters(psi_fr, padded_fr, F)
+
+    @classmethod
+    def suggest(cls, n_samples: int, sample_rate: float) -> dict[str, Any]:
+        """Settings that fit signals of some length: a start where you have none of your own.
+
+        The slowest wavelet spans an eighth of the signal, but at most half a second (J), and
+        coefficients are averages over an eighth of the signal, but at most a fifth of a second (T),
+        both rounded down to a power of two. Below 512 Hz, where signals are no sounds, these times
+        count as at 512 Hz. J is at least 3.
+
+        The filter banks have Q = (8, 2), J_fr = 3, Q_fr = 2 and F = 8: scales are averaged over one
+        octave. For the signals of SCRAPL (32768 samples at 8192 Hz) these are the published
+        settings, but for T, which is 4096 there.
+
+        Args:
+            n_samples: Length of the signals in samples, at least 8.
+            sample_rate: Sample rate in Hz.
+
+        Returns:
+            All settings that the constructor needs, by name.
+
+        Raises:
+            ConfigurationError: If n_samples is below 8, or the sample rate is not positive.
+
+        Example:
+            >>> JTFS.suggest(4096, 16000)
+            {'n_samples': 4096, 'J': 9, 'T': 512, 'sample_rate': 16000.0, 'Q': (8, 2), 'J_fr': 3,
+            'Q_fr': 2, 'F': 8}
+            >>> len(JTFS(**JTFS.suggest(4096, 16000)).paths)
+            225
+        """
+        bank = {"Q": (8, 2), "J_fr": 3, "Q_fr": 2, "F": 8}
+        return suggested(n_samples, sample_rate) | bank
 
     def _requests(self, indices: Sequence[int]) -> tuple[dict[int, list[int]], list[int]]:
         rates = sorted({self.paths[index].metadata["n2"] for index in indices})

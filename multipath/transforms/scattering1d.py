@@ -11,7 +11,13 @@ from torch import Tensor
 from multipath._internal.settings import positive
 from multipath.paths import priced_paths
 
-from ._numerics.settings import highest_order, octaves, wavelets_per_octave
+from ._numerics.settings import (
+    check_octaves_given,
+    highest_order,
+    octaves,
+    suggested,
+    wavelets_per_octave,
+)
 from ._scattering.base import Finish, Scattering
 from ._scattering.time import SpectrumLayer, TimeScattering
 
@@ -31,7 +37,8 @@ class Scattering1D(Scattering):
 
     Args:
         n_samples: Length of the signals in samples.
-        J: Octaves of the filter banks; the slowest wavelet spans 2^J samples.
+        J: Octaves of the filter banks; the slowest wavelet spans 2^J samples. Required;
+            :meth:`suggest` chooses it, with T and Q, for you.
         Q: Wavelets per octave of the first and second filter bank; an int means (Q, 1).
         T: Averaging window in samples. Default 2^J.
         max_order: The highest order, 1 or 2.
@@ -64,7 +71,7 @@ class Scattering1D(Scattering):
     def __init__(
         self,
         n_samples: int,
-        J: int,
+        J: int | None = None,
         Q: int | tuple[int, int] = (8, 1),
         T: int | None = None,
         max_order: int = 2,
@@ -72,10 +79,38 @@ class Scattering1D(Scattering):
         sampling: Literal["exact", "reduced"] = "exact",
         sample_rate: float = 1.0,
     ) -> None:
+        check_octaves_given(J, type(self), n_samples)
         max_order, J, Q = highest_order(max_order), octaves("J", J), wavelets_per_octave(Q)
         sample_rate = positive("sample_rate", sample_rate, "Hz")
         time = TimeScattering(n_samples, J, Q, T, unpad, sampling)
         super().__init__(priced_paths(_rows(time, max_order, sample_rate)), time, zeroth=0)
+
+    @classmethod
+    def suggest(cls, n_samples: int, sample_rate: float) -> dict[str, Any]:
+        """Settings that fit signals of some length: a start where you have none of your own.
+
+        The slowest wavelet spans an eighth of the signal, but at most half a second (J), and
+        coefficients are averages over an eighth of the signal, but at most a fifth of a second (T),
+        both rounded down to a power of two. Below 512 Hz, where signals are no sounds, these times
+        count as at 512 Hz. J is at least 3.
+
+        Q is (8, 1).
+
+        Args:
+            n_samples: Length of the signals in samples, at least 8.
+            sample_rate: Sample rate in Hz.
+
+        Returns:
+            All settings that the constructor needs, by name.
+
+        Raises:
+            ConfigurationError: If n_samples is below 8, or the sample rate is not positive.
+
+        Example:
+            >>> Scattering1D.suggest(16000, 16000)
+            {'n_samples': 16000, 'J': 10, 'T': 1024, 'sample_rate': 16000.0, 'Q': (8, 1)}
+        """
+        return suggested(n_samples, sample_rate) | {"Q": (8, 1)}
 
     def _requests(self, indices: Sequence[int]) -> tuple[dict[int, list[int]], list[int]]:
         first, partners = self._by_order(indices)

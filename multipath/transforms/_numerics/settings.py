@@ -2,13 +2,53 @@
 
 from __future__ import annotations
 
+from math import log2
 from typing import Any
 
-from multipath._internal.settings import is_scalar, several, whole
+from multipath._internal.settings import is_scalar, positive, several, whole
 from multipath.errors import ConfigurationError
 
 DEEPEST = 62
 """The most octaves: no signal has more than 2^62 samples."""
+
+
+SHORTEST = 8
+"""The fewest samples for which settings of scattering are suggested."""
+
+
+def suggested(n_samples: Any, sample_rate: Any) -> dict[str, Any]:
+    """Settings of scattering over time that fit signals of some length and sample rate.
+
+    The slowest wavelet spans an eighth of the signal, but at most half a second; averages an eighth
+    of the signal, but at most a fifth of a second; both are rounded down to a power of two. Below
+    512 Hz, where signals are no sounds, these times count as at 512 Hz. No wavelet bank has fewer
+    than three octaves, so that there are second-order paths.
+
+    Raises:
+        ConfigurationError: If the signals are too short for any, or the rate is not positive.
+    """
+    n_samples, sample_rate = whole("n_samples", n_samples), positive("sample_rate", sample_rate)
+    if n_samples < SHORTEST:
+        raise ConfigurationError(
+            f"n_samples must be at least {SHORTEST} for any settings to fit, got {n_samples}"
+        )
+    part, rate = log2(n_samples / 8), max(sample_rate, 512.0)
+    J, T = max(3, int(min(part, log2(rate / 2)))), 2 ** int(min(part, log2(rate / 5)))
+    return {"n_samples": n_samples, "J": J, "T": T, "sample_rate": sample_rate}
+
+
+def check_octaves_given(J: Any, transform: type, n_samples: Any) -> None:
+    """Name the way to find J where it is missing.
+
+    Raises:
+        ConfigurationError: If it is.
+    """
+    if J is None:
+        name = transform.__name__
+        raise ConfigurationError(
+            f"{name} needs J, the octaves of its filter banks; to have all settings chosen, use "
+            f"{name}(**{name}.suggest({n_samples}, sample_rate))"
+        )
 
 
 def octaves(name: str, value: Any) -> int:
