@@ -8,7 +8,8 @@ import torch
 from torch import nn
 
 import tests.testing.test_conformance as conformance
-from multipath import BalancedLoss, StochasticLoss, TargetCache, TransformLoss
+from multipath import BalancedLoss, StochasticLoss, TargetCache, TermLoss, TransformLoss
+from multipath.diagnostics import estimate_variance
 from multipath.optim import PSAGA, PAdam
 from multipath.samplers import Energy
 from multipath.testing import QuadraticLoss
@@ -224,6 +225,16 @@ def test_measured_for_inference_then_trained():
             restored.load_state_dict(criterion.state_dict())
         assert same(train(criterion), expected)
         assert same(train(restored), expected)
+
+
+def test_variance_measured_for_inference():
+    x, y = batch_of("scattering")
+    loss = TermLoss({"product": lambda x, y: (x * y).mean(dim=1), "slope": conformance.slope})
+    expected = estimate_variance(loss, x, y)
+    with torch.inference_mode():
+        found = estimate_variance(loss, x.clone(), y.clone())
+    assert found.gradient_norms.equal(expected.gradient_norms)
+    assert found.rows == expected.rows
 
 
 @pytest.mark.parametrize("make", [PAdam, PSAGA])
