@@ -4,7 +4,6 @@ import copy
 
 import pytest
 import torch
-import torch.fx.experimental._config as fx
 from torch import nn
 from torch.utils._pytree import tree_leaves
 
@@ -39,8 +38,7 @@ def close(found, expected, tolerance=1e-5):
 
 
 @pytest.mark.parametrize("name", ROWS)
-def test_losses_without_storage_give_shapes(name, monkeypatch):
-    monkeypatch.setattr(fx, "meta_nonzero_assume_all_nonzero", True, raising=False)
+def test_losses_without_storage_give_shapes(name):
     x, y = (each.to("meta") for each in batch_of(name))
     criterion = StochasticLoss(LOSSES[name](), n_draws=2, generator=0).to("meta")
     for mode in (criterion.eval(), criterion.train()):
