@@ -15,6 +15,7 @@ from multipath.samplers import Energy
 from multipath.testing import QuadraticLoss
 from multipath.transforms import MultiResolutionSTFT, Scattering1D
 from tests.samplers.cases import CASES
+from tests.simulated_device import SimulatedDevice
 
 LOSSES = {
     **conformance.LOSSES,
@@ -105,6 +106,21 @@ def test_built_without_storage_and_restored(name):
                 bare = Model(name).eval()
             restore(bare, saved)
         assert same(values(bare, x, y), expected)
+
+
+@pytest.mark.parametrize("name", ["jtfs", "scattering of images", "stft", "wavelet packet"])
+def test_filters_follow_the_module_and_come_back_from_anywhere(name):
+    x, y = batch_of(name)
+    loss = LOSSES[name]()
+    expected, before = loss(x, y), dict(loss.named_buffers())
+    with SimulatedDevice():
+        loss.to("meta").half()
+        assert {each.device.type for each in loss.buffers()} == {"meta"}
+        loss.cpu()
+    for way in (loss.cpu, loss.to("meta").cpu, loss.share_memory):
+        way()
+        assert same(dict(loss.named_buffers()).values(), before.values())
+        assert loss(x, y).equal(expected)
 
 
 @pytest.mark.parametrize("name", CASES)
