@@ -8,12 +8,14 @@ import torch
 from torch import nn
 
 import tests.testing.test_conformance as conformance
-from multipath import BalancedLoss, StochasticLoss, TargetCache, TransformLoss
+from multipath import BalancedLoss, StochasticLoss, TargetCache, TermLoss, TransformLoss
+from multipath.diagnostics import estimate_variance
 from multipath.optim import PSAGA, PAdam
 from multipath.samplers import Energy
 from multipath.testing import QuadraticLoss
 from multipath.transforms import MultiResolutionSTFT, Scattering1D
 from tests.samplers.cases import CASES
+from tests.simulated_device import SimulatedDevice
 
 LOSSES = {
     **conformance.LOSSES,
@@ -104,6 +106,21 @@ def test_built_without_storage_and_restored(name):
                 bare = Model(name).eval()
             restore(bare, saved)
         assert same(values(bare, x, y), expected)
+
+
+@pytest.mark.parametrize("name", ["jtfs", "scattering of images", "stft", "wavelet packet"])
+def test_filters_follow_the_module_and_come_back_from_anywhere(name):
+    x, y = batch_of(name)
+    loss = LOSSES[name]()
+    expected, before = loss(x, y), dict(loss.named_buffers())
+    with SimulatedDevice():
+        loss.to("meta").half()
+        assert {each.device.type for each in loss.buffers()} == {"meta"}
+        loss.cpu()
+    for way in (loss.cpu, loss.to("meta").cpu, loss.share_memory):
+        way()
+        assert same(dict(loss.named_buffers()).values(), before.values())
+        assert loss(x, y).equal(expected)
 
 
 @pytest.mark.parametrize("name", CASES)
@@ -224,6 +241,16 @@ def test_measured_for_inference_then_trained():
             restored.load_state_dict(criterion.state_dict())
         assert same(train(criterion), expected)
         assert same(train(restored), expected)
+
+
+def test_variance_measured_for_inference():
+    x, y = batch_of("scattering")
+    loss = TermLoss({"product": lambda x, y: (x * y).mean(dim=1), "slope": conformance.slope})
+    expected = estimate_variance(loss, x, y)
+    with torch.inference_mode():
+        found = estimate_variance(loss, x.clone(), y.clone())
+    assert found.gradient_norms.equal(expected.gradient_norms)
+    assert found.rows == expected.rows
 
 
 @pytest.mark.parametrize("make", [PAdam, PSAGA])

@@ -22,7 +22,8 @@ def path_gradients(
     loss: PathDecomposedLoss, input: Tensor, target: Tensor, progress: bool
 ) -> Tensor:
     """Gradients of all paths, flattened, shape (P, size of input), on the CPU."""
-    x, y = input.detach().clone().requires_grad_(), target.detach()
+    # copies: tensors made under inference mode cannot be saved for a gradient
+    x, y = input.detach().clone().requires_grad_(), target.detach().clone()
     n_paths = len(loss.paths)
     dtype = torch.float64 if x.dtype == torch.float64 else torch.float32
     needed = n_paths * (x.numel() * dtype.itemsize + 4 * 8 * n_paths)
@@ -73,7 +74,12 @@ def undisturbed(loss: PathDecomposedLoss, input: Tensor, target: Tensor) -> Iter
     if not input.is_floating_point():
         raise InputError(f"input must hold real floating-point numbers, got {input.dtype}")
     devices = [input.device] if input.device.type == "cuda" else []
-    with evaluating(loss), torch.random.fork_rng(devices), torch.enable_grad():
+    with (
+        evaluating(loss),
+        torch.random.fork_rng(devices),
+        torch.inference_mode(False),
+        torch.enable_grad(),
+    ):
         yield
 
 

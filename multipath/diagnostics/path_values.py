@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-import numpy as np
 from torch import Tensor
 
+from multipath._internal.bookkeeping import bookkept
 from multipath._internal.extras import extra
 from multipath.errors import InputError
 from multipath.paths import PathTable
@@ -29,7 +29,7 @@ def plot_path_values(
 
     Args:
         paths: The paths.
-        values: One number per path, not negative.
+        values: One number per path, not negative; a tensor may be on any device.
         quantity: What the values are, for the labels.
         title: The title of the figure.
 
@@ -47,7 +47,7 @@ def plot_path_values(
         >>> [float(bar.get_height()) for bar in figure.axes[0].patches]
         [0.5, 2.0]
     """
-    array = np.asarray(values, dtype=np.float64)
+    array = bookkept(values).numpy()
     if array.shape != (len(paths),):
         raise InputError(f"expected a value for each of the {len(paths)} paths, got {array.shape}")
     with extra():

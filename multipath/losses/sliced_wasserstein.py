@@ -39,8 +39,9 @@ class SlicedWasserstein(PathDecomposedLoss):
         n_projections: P, the number of directions.
         p: The power, at least 1.
         generator: Seed, or generator on the CPU, of the directions. They are drawn once, and saved
-            with the module.
-        masses: Whether the last column holds masses.
+            with the module, whose casts never bring them below float32.
+        masses: Whether the last column holds masses. They are checked at each call, for which an
+            accelerator has to be waited for.
         weights: :math:`w_j`, default 1/P.
         reduction: Over the batch: ``"mean"``, ``"sum"`` or ``"none"``.
 
@@ -143,7 +144,7 @@ class SlicedWasserstein(PathDecomposedLoss):
         mass = cloud[..., self.dim].to(working_dtype(cloud))
         total = mass.sum(dim=1, keepdim=True)
         given, sums = plain_batches(mass, total)
-        if bool((given < 0).any() or (sums == 0).any()):
+        if not given.is_meta and bool((given < 0).any() or (sums == 0).any()):
             raise InputError(
                 "the masses of a cloud, its last column, must not be negative and not all zero, "
                 f"got masses from {float(given.min()):g} and a least sum of {float(sums.min()):g}"

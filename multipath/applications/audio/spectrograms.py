@@ -55,7 +55,7 @@ def spectrogram(
         samples.detach().cpu().double(),
         size,
         hop,
-        window=torch.hann_window(size, dtype=torch.float64),
+        window=torch.hann_window(size, dtype=torch.float64, device="cpu"),
         pad_mode="constant",
         return_complex=True,
     ).abs()

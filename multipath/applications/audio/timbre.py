@@ -51,7 +51,7 @@ def k_weighting(sample_rate: float) -> list[tuple[Tensor, Tensor]]:
     )
     _, denominator = _bilinear((1.0, 0.0, 0.0), 38.13547087602444, 0.5003270373238773, sample_rate)
     # the standard does not normalise the numerator of its high-pass
-    return [shelf, (torch.tensor([1.0, -2.0, 1.0], dtype=torch.float64), denominator)]
+    return [shelf, (torch.tensor([1.0, -2.0, 1.0], dtype=torch.float64, device="cpu"), denominator)]
 
 
 def _bilinear(
@@ -62,7 +62,7 @@ def _bilinear(
 
     def discrete(a: float, b: float, c: float) -> Tensor:
         a, b, c = a, b * k / q, c * k * k
-        return torch.tensor([a + b + c, 2 * (c - a), a - b + c], dtype=torch.float64)
+        return torch.tensor([a + b + c, 2 * (c - a), a - b + c], dtype=torch.float64, device="cpu")
 
     denominator = discrete(1.0, 1.0, 1.0)
     return discrete(*numerator) / denominator[0], denominator / denominator[0]
@@ -87,9 +87,9 @@ def centroid(frames: Tensor, sample_rate: float, *, floor: float = 1e-4) -> Tens
         tensor(2000.)
     """
     length = frames.shape[-1]
-    window = torch.as_tensor(flattop(length)).to(frames)
+    window = torch.from_numpy(flattop(length)).to(frames)
     weights = torch.log1p(torch.fft.rfft(frames * window).abs().clamp_min(floor))
-    frequencies = torch.fft.rfftfreq(length, 1 / sample_rate, dtype=weights.dtype)
+    frequencies = torch.fft.rfftfreq(length, 1 / sample_rate, dtype=weights.dtype, device="cpu")
     mean: Tensor = (weights * frequencies.to(weights)).sum(dim=-1) / weights.sum(dim=-1)
     return mean
 

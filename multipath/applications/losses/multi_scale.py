@@ -120,7 +120,7 @@ def mss_revisited(
     2023.
     """
     transform = _transform(window_sizes, n_samples, hop_divisor=2, window="flattop")
-    weights = torch.ones(len(transform.paths))
+    weights = torch.ones(len(transform.paths), device="cpu")
     return TransformLoss(transform, rho=Log1p(eps=1.0), distance="l2", weights=weights)
 
 

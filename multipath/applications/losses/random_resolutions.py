@@ -141,10 +141,10 @@ class RandomResolutionLoss(nn.Module):
 
     def _draw(self, generator: torch.Generator) -> Resolution:
         def choose(low: int, high: int) -> int:
-            return int(torch.randint(low, high, (), generator=generator))
+            return int(torch.randint(low, high, (), generator=generator, device="cpu"))
 
         fft = 2 ** choose(self.exponents[0], self.exponents[1] + 1)
-        fraction = 0.1 + 0.9 * float(torch.rand((), generator=generator))
+        fraction = 0.1 + 0.9 * float(torch.rand((), generator=generator, device="cpu"))
         win = fft // 2 ** choose(0, 3)
         return Resolution(fft, int(fft * fraction), win, WINDOWS[choose(0, len(WINDOWS))])
 

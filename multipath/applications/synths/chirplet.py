@@ -88,11 +88,11 @@ class ChirpletSynth(nn.Module):
                 f"sample rate ({sample_rate / 2:g} Hz); lower f0 or the bandwidth"
             )
         self.detach_window = bool(detach_window)
-        time = (torch.arange(n_samples, dtype=torch.float64) - n_samples // 2) / sample_rate
-        bounds = torch.tensor([self.ranges.am, self.ranges.fm], dtype=torch.float64)
-        dtype = torch.get_default_dtype()
-        self.time = nn.Buffer(time.to(dtype), persistent=False)
-        self.log_bounds = nn.Buffer(bounds.log2().to(dtype), persistent=False)
+        time = torch.arange(n_samples, dtype=torch.float64, device="cpu") - n_samples // 2
+        bounds = torch.tensor([self.ranges.am, self.ranges.fm], dtype=torch.float64, device="cpu")
+        place = torch.get_default_device(), torch.get_default_dtype()
+        self.time = nn.Buffer((time / sample_rate).to(*place), persistent=False)
+        self.log_bounds = nn.Buffer(bounds.log2().to(*place), persistent=False)
 
     def physical(self, theta: Tensor) -> Tensor:
         """Bring theta in [0, 1] to AM in Hz and FM in octaves/s, shape (..., 2)."""

@@ -115,11 +115,12 @@ class GranularSynth(nn.Module):
         self.sample_rate, self.f_min, self.f_max = sample_rate, f_min, f_max
         self.typical_slope, self.steepest = float(typical_slope), float(steepest)
         self.bandwidth, self.softness, self.pitches = float(bandwidth), float(softness), pitches
-        ticks = torch.arange(grain_samples, dtype=torch.float64) - (grain_samples - 1) / 2
-        dtype = torch.get_default_dtype()
-        self.time = nn.Buffer((ticks / sample_rate).to(dtype), persistent=False)
+        ticks = torch.arange(grain_samples, dtype=torch.float64, device="cpu")
+        ticks = ticks - (grain_samples - 1) / 2
+        place = torch.get_default_device(), torch.get_default_dtype()
+        self.time = nn.Buffer((ticks / sample_rate).to(*place), persistent=False)
         window = torch.cos(math.pi * ticks / grain_samples).square()
-        self.window = nn.Buffer(window.to(dtype), persistent=False)
+        self.window = nn.Buffer(window.to(*place), persistent=False)
 
     def physical(self, theta: Tensor) -> Tensor:
         """Bring theta in [0, 1] to density in grains and slope in octaves/s, shape (..., 2)."""
@@ -135,13 +136,15 @@ class GranularSynth(nn.Module):
         """
         uniform = torch.stack(
             [
-                torch.rand(2, self.n_grains, generator=torch.Generator().manual_seed(seed))
+                torch.rand(
+                    2, self.n_grains, generator=torch.Generator().manual_seed(seed), device="cpu"
+                )
                 for seed in seeds.tolist()
             ]
         ).to(self.time)
         onsets, heights = uniform.unbind(dim=1)
         if self.pitches == "spread":
-            numbers = torch.arange(self.n_grains, dtype=torch.float64)
+            numbers = torch.arange(self.n_grains, dtype=torch.float64, device="cpu")
             heights = (numbers * GOLDEN_RATIO % 1).to(heights).expand_as(heights)
         places = self.n_samples - self.grain_samples + 1
         octaves = math.log2(self.f_max / self.f_min)

@@ -102,18 +102,19 @@ class TR808Synth(nn.Module):
                 f"{2 * highest:g} Hz, got {sample_rate:g} Hz"
             )
         self.n_samples, self.sample_rate = n_samples, sample_rate
-        low, high = torch.tensor([bounds for _, bounds in RANGES.values()], dtype=torch.float64).T
+        bounds = [pair for _, pair in RANGES.values()]
+        low, high = torch.tensor(bounds, dtype=torch.float64, device="cpu").T
         cutoff = self.parameter_names.index("noise_cutoff")
         high[cutoff] = min(high[cutoff].item(), HIGHEST_CUTOFF * sample_rate)
-        time = torch.arange(n_samples, dtype=torch.float64) / sample_rate
+        time = torch.arange(n_samples, dtype=torch.float64, device="cpu") / sample_rate
         rise = (time / ATTACK).clamp(max=1)
-        dtype = torch.get_default_dtype()
-        self.low = nn.Buffer(low.to(dtype), persistent=False)
-        self.width = nn.Buffer((high - low).to(dtype), persistent=False)
-        self.time = nn.Buffer(time.to(dtype), persistent=False)
-        self.rise = nn.Buffer(rise.to(dtype), persistent=False)
-        self.rise_integral = nn.Buffer((ATTACK / 2 * rise.square()).to(dtype), persistent=False)
-        self.after_rise = nn.Buffer((time - ATTACK).clamp(min=0).to(dtype), persistent=False)
+        place = torch.get_default_device(), torch.get_default_dtype()
+        self.low = nn.Buffer(low.to(*place), persistent=False)
+        self.width = nn.Buffer((high - low).to(*place), persistent=False)
+        self.time = nn.Buffer(time.to(*place), persistent=False)
+        self.rise = nn.Buffer(rise.to(*place), persistent=False)
+        self.rise_integral = nn.Buffer((ATTACK / 2 * rise.square()).to(*place), persistent=False)
+        self.after_rise = nn.Buffer((time - ATTACK).clamp(min=0).to(*place), persistent=False)
 
     def physical(self, theta: Tensor) -> Tensor:
         """Bring theta in [0, 1] to Hz, s, dB and ratios (``parameter_units``), shape (..., 14)."""
@@ -140,7 +141,8 @@ class TR808Synth(nn.Module):
                 f"theta must have shape (batch, {len(RANGES)}), got {tuple(theta.shape)}"
             )
         if nuisance is None:
-            return self.render(self.physical(theta), self.noise(torch.zeros(1, dtype=torch.long)))
+            seeds = torch.zeros(1, dtype=torch.long, device="cpu")
+            return self.render(self.physical(theta), self.noise(seeds))
         if nuisance.shape != (len(theta), 2) or nuisance.is_floating_point():
             raise InputError(
                 f"nuisance must hold a seed and a delay for each of the {len(theta)} drums, "
@@ -185,7 +187,9 @@ class TR808Synth(nn.Module):
     def noise(self, seeds: Tensor) -> Tensor:
         """Draw white noise, uniform in [-1, 1], (batch, n_samples), the same for the same seed."""
         drawn = {
-            seed: torch.rand(self.n_samples, generator=torch.Generator().manual_seed(seed))
+            seed: torch.rand(
+                self.n_samples, generator=torch.Generator().manual_seed(seed), device="cpu"
+            )
             for seed in set(seeds.tolist())
         }
         uniform = torch.stack([drawn[seed] for seed in seeds.tolist()])
