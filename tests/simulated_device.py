@@ -140,6 +140,8 @@ class _Numbers(TorchFunctionMode):
         if function is Tensor.new_tensor:
             dtype, there = kwargs.get("dtype", args[0].dtype), args[0].device
             return torch.tensor(args[1], dtype=dtype, device="cpu").to(there)
+        if function is Tensor.tolist and isinstance(args[0], Remote):
+            return args[0].cpu().tolist()
         if function in (Tensor.__getitem__, Tensor.__setitem__) and isinstance(args[0], Remote):
             place = args[1] if isinstance(args[1], tuple) else (args[1],)
             place = tuple(

@@ -3,8 +3,9 @@
 import pytest
 import torch
 
-from multipath import BalancedLoss, PathTable, StochasticLoss
+from multipath import BalancedLoss, PathTable, SlicedWasserstein, StochasticLoss, TransformLoss
 from multipath.diagnostics import estimate_variance
+from multipath.importance import theta_importance
 from multipath.optim import PSAGA, PAdam
 from multipath.samplers import (
     AdaptiveImportance,
@@ -16,6 +17,7 @@ from multipath.samplers import (
     Uniform,
 )
 from multipath.testing import QuadraticLoss
+from tests.transforms.cases import SMALL
 
 SAMPLERS = {
     "uniform": Uniform,
@@ -92,13 +94,14 @@ def test_few_of_many_paths_do_not_depend_on_the_defaults(make, defaults):
     assert draw() == expected
 
 
+@pytest.mark.parametrize("state_dtype", [None, torch.bfloat16])
 @pytest.mark.parametrize("optimizer", [PAdam, PSAGA])
-def test_path_wise_steps_do_not_depend_on_the_defaults(optimizer, defaults):
+def test_path_wise_steps_do_not_depend_on_the_defaults(optimizer, state_dtype, defaults):
     def walk():
         criterion = StochasticLoss(QuadraticLoss(4), generator=0)
         x, y = batch()
         x = torch.nn.Parameter(x.detach().clone())
-        training = optimizer([x], criterion, lr=0.1)
+        training = optimizer([x], criterion, lr=0.1, eps=1e-8, state_dtype=state_dtype)
         for _ in range(8):
             training.zero_grad()
             criterion(x, y).backward()
@@ -133,3 +136,55 @@ def test_everything_measured_does_not_depend_on_the_defaults(defaults):
     same_rows, same = measure()
     assert same_rows == rows
     assert all(a.equal(b) for a, b in zip(tensors, same, strict=True))
+
+
+@pytest.mark.parametrize("method", ["eigenvalue", "hutchinson", "gradient"])
+def test_theta_importance_does_not_depend_on_the_defaults(method, defaults):
+    generator = torch.Generator().manual_seed(0)
+    options = {"generator": generator, "dtype": torch.float64, "device": "cpu"}
+    hidden, out = torch.randn(600, 3, **options), torch.randn(2, 600, **options) / 600
+    weights = [each.requires_grad_() for each in (hidden, out)]
+    x, y = torch.randn(4, 3, **options), torch.ones(4, 2, dtype=torch.float64, device="cpu")
+
+    def measure():
+        return theta_importance(
+            QuadraticLoss(2),
+            lambda x: (x @ hidden.T).tanh() @ out.T,
+            torch.sin,
+            [(x, y)],
+            params=weights,
+            method=method,
+        ).curvature
+
+    expected = measure()
+    defaults()
+    assert measure().equal(expected)
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_transforms_do_not_depend_on_the_defaults(name, defaults):
+    def evaluate():
+        loss = TransformLoss(SMALL[name]())
+        generator = torch.Generator().manual_seed(0)
+        signals = torch.randn(2, 3, 128, generator=generator, dtype=torch.float32, device="cpu")
+        signals = signals[..., :64] if name == "scattering2d" else signals
+        x, y = (each.unflatten(-1, getattr(loss.transform, "shape", (-1,))) for each in signals)
+        x.requires_grad_()
+        value = loss(x, y)
+        value.backward()
+        return value.detach(), x.grad, loss.transform
+
+    value, gradient, _ = evaluate()
+    defaults()
+    same_value, same_gradient, transform = evaluate()
+    assert same_value.equal(value)
+    assert same_gradient.equal(gradient)
+    if hasattr(transform, "inverse"):
+        generator = torch.Generator().manual_seed(0)
+        x = torch.randn(2, 128, generator=generator, dtype=torch.float64, device="cpu")
+        assert (transform.inverse(transform(x), length=128) - x).abs().max() < 1e-12
+
+
+def test_directions_are_at_least_in_single_precision(defaults):
+    torch.set_default_dtype(torch.float16)
+    assert SlicedWasserstein(3).projections.dtype == torch.float32

@@ -10,8 +10,10 @@ from torch.utils._pytree import tree_leaves
 
 import tests.testing.test_conformance as conformance
 from multipath import BalancedLoss, StochasticLoss
+from multipath._internal import ranks
 from multipath.diagnostics import estimate_variance
 from multipath.importance import theta_importance
+from multipath.jets import JetOrder
 from multipath.optim import PSAGA, PAdam
 from multipath.samplers import Energy
 from multipath.testing import QuadraticLoss
@@ -19,6 +21,9 @@ from tests.samplers.cases import CASES
 from tests.simulated_device import Remote, SimulatedDevice
 
 LOSSES = conformance.LOSSES
+QUICK = ["quadratic, weighted", "balanced, grouped", "subset of a quadratic", "terms", "layers"]
+QUICK += ["sliced", "sliced, unequal", "jtfs", "scattering of images", "stft", "wavelet packet"]
+ROWS = [n if n in QUICK else pytest.param(n, marks=pytest.mark.slow) for n in LOSSES]
 
 
 def batch_of(name):
@@ -32,7 +37,7 @@ def close(found, expected, tolerance=1e-5):
     return (found - expected).abs().max() <= tolerance * expected.abs().max()
 
 
-@pytest.mark.parametrize("name", LOSSES)
+@pytest.mark.parametrize("name", ROWS)
 def test_losses_without_storage_give_shapes(name, monkeypatch):
     monkeypatch.setattr(fx, "meta_nonzero_assume_all_nonzero", True, raising=False)
     x, y = (each.to("meta") for each in batch_of(name))
@@ -45,11 +50,14 @@ def test_losses_without_storage_give_shapes(name, monkeypatch):
         value.backward()
         assert (value.device.type, value.shape) == ("meta", ())
         assert (leaf.grad.device.type, leaf.grad.shape) == ("meta", x.shape)
-    loss = criterion.loss
-    assert loss.target_norms(y, range(len(loss.paths))).shape == (len(loss.paths), len(y))
+    loss = criterion.eval().loss
+    paths, order = range(len(loss.paths)), JetOrder(2)
+    assert loss.target_norms(y, paths).shape == (len(paths), len(y))
+    jets = loss.path_loss_jets(torch.stack([x] * len(order)), y, paths, order)
+    assert jets.shape == (len(order), len(paths), len(y))
 
 
-@pytest.mark.parametrize("name", LOSSES)
+@pytest.mark.parametrize("name", ROWS)
 def test_losses_on_a_device_are_those_on_the_cpu(name):
     x, y = batch_of(name)
     loss = LOSSES[name]()
@@ -67,7 +75,7 @@ def test_losses_on_a_device_are_those_on_the_cpu(name):
     assert close(a.grad, here.grad)
 
 
-@pytest.mark.parametrize("name", LOSSES)
+@pytest.mark.parametrize("name", ROWS)
 def test_training_does_not_wait_for_the_device(name):
     x, y = batch_of(name)
     if name == "sliced, masses":
@@ -99,6 +107,7 @@ def test_samplers_on_a_device(name):
         assert train(x.to("meta").requires_grad_(), y.to("meta")) == expected
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", LOSSES)
 def test_measurements_on_a_device_are_those_on_the_cpu(name):
     x, y = batch_of(name)
@@ -152,6 +161,7 @@ def test_optimizers_on_a_device(make, dtype, state_dtype):
     assert close(found, expected)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", ["eigenvalue", "hutchinson", "gradient", "gradient_ema"])
 def test_theta_importance_on_a_device(method):
     torch.manual_seed(0)
@@ -175,6 +185,41 @@ def test_theta_importance_on_a_device(method):
     assert close(found, expected, 1e-3)
 
 
+@pytest.mark.parametrize(
+    ("float64", "backend", "reduced"),
+    [
+        (True, "cuda:nccl", (torch.float64, "meta")),
+        (False, "cpu:gloo,cuda:gloo", (torch.float64, "cpu")),
+        (False, "xpu:xccl", (torch.float32, "meta")),
+    ],
+)
+def test_ranks_average_as_precisely_as_the_backend_can(float64, backend, reduced, monkeypatch):
+    seen = []
+
+    def double(total):
+        seen.append((total.dtype, total.device.type))
+        total.mul_(2)
+
+    monkeypatch.setattr(ranks, "several_ranks", lambda: True)
+    monkeypatch.setattr(ranks.dist, "get_world_size", lambda: 2)
+    monkeypatch.setattr(ranks.dist, "get_backend_config", lambda: backend)
+    monkeypatch.setattr(ranks.dist, "all_reduce", double)
+    values = torch.tensor([1.0, 0.5, 3.0], dtype=torch.float64)
+    with SimulatedDevice(float64=float64):
+        mean = ranks.average_over_ranks(values, torch.device("meta"))
+    assert mean.equal(torch.tensor([1.0, 0.5, 3.0], dtype=torch.float64))
+    assert seen == [reduced]
+
+
+@pytest.mark.parametrize("float64", [True, False])
+def test_conformance_is_tested_on_any_device(float64, monkeypatch):
+    monkeypatch.setattr(torch, "get_device_module", lambda device: torch.cpu)
+    row = conformance.TestLosses()
+    row.accelerator, row.name = "meta", "stft"
+    with SimulatedDevice(float64=float64):
+        row.test_a_gpu_gives_what_the_cpu_gives()
+
+
 def test_what_a_device_refuses_is_found():
     x = torch.ones(2, 3)
     with SimulatedDevice(waits=False):
@@ -189,6 +234,7 @@ def test_what_a_device_refuses_is_found():
             lambda: there.sum().item(),
             lambda: bool(there.sum() > 0),
             lambda: there.cpu(),
+            lambda: there.tolist(),
             lambda: there.nonzero(),
             lambda: there[there > 0],
             lambda: x.copy_(there),

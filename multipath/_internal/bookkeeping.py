@@ -28,7 +28,7 @@ def has_float64(like: Tensor) -> bool:
     """Whether the device of a tensor has float64, which not every accelerator does."""
     try:
         like.new_zeros(1, dtype=torch.float64)
-    except (TypeError, RuntimeError):  # of Apple's devices, and of Intel's
+    except Exception:  # which one it is depends on the backend
         return False
     return True
 

@@ -34,8 +34,9 @@ def trainable(function: Method) -> Method:
 
     @wraps(function)
     def outside(*arguments: Any, **named: Any) -> Any:
-        graphs = torch.is_grad_enabled()  # leaving inference mode alone would switch them on
-        with torch.inference_mode(False), torch.set_grad_enabled(graphs):
+        if not torch.is_inference_mode_enabled():
+            return function(*arguments, **named)
+        with torch.inference_mode(False), torch.no_grad():  # the first alone enables gradients
             return function(*arguments, **named)
 
     return cast(Method, outside)

@@ -34,7 +34,7 @@ def average_over_ranks(values: Tensor, device: torch.device) -> Tensor:
     """
     if not several_ranks():
         return values
-    total = values.clone()
+    total = values
     if has_float64(torch.empty(0, device=device)):
         total = total.to(device)
     elif "cpu:" not in dist.get_backend_config():

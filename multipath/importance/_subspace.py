@@ -123,7 +123,9 @@ class Subspace:
         common = torch.linalg.svd(shares, full_matrices=False).Vh[0]
         mix = torch.stack([common, signs * shares.square().mean(dim=0).sqrt()])
         size = (2, self.basis.shape[1])
-        directions = torch.randn(size, generator=self.generator, device="cpu").to(self.basis)
+        directions = torch.randn(
+            size, generator=self.generator, dtype=torch.float32, device="cpu"
+        ).to(self.basis)
         for _ in range(SEARCH_ROUNDS):
             directions = self.extend(directions[: max(0, most - self.dimension)], mix)
 

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from multipath._internal.bookkeeping import has_float64
 from multipath._internal.settings import count
 from multipath.errors import ConfigurationError, InputError
 from multipath.losses.transform import Rho, resolve_rho
@@ -110,7 +111,8 @@ class ScatteringFeatures(TransformerMixin, BaseEstimator):  # type: ignore[misc]
             X: As in :meth:`fit`.
 
         Returns:
-            Shape (signals, features), float32, or float64 if X is.
+            Shape (signals, features), float32, or float64 if X is and the device of the transform
+            has float64.
         """
         signals, indices = self._signals(X), self._indices()
         rows = [
@@ -141,8 +143,10 @@ class ScatteringFeatures(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         """Pooled coefficients of each path, shape (signals, ...)."""
         rho = resolve_rho(self.rho, self.eps)
         buffer = next(self.scattering.buffers(), None)
-        moved = signals if buffer is None else signals.to(buffer.device)
-        coefficients = self.scattering.coefficients(moved, indices)
+        if buffer is not None:
+            wide = has_float64(buffer)
+            signals = (signals if wide else signals.float()).to(buffer.device)
+        coefficients = self.scattering.coefficients(signals, indices)
         return [self._pool(c if rho is None else rho(c)) for c in coefficients]
 
     def _pool(self, coefficients: Tensor) -> Tensor:

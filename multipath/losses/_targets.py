@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from multipath._internal.bookkeeping import bookkept
+from multipath._internal.inputs import check_tensor
 from multipath.errors import InputError
 
 
@@ -28,12 +30,15 @@ def average_over_targets(
     """
     total: Tensor | None = None
     count = 0
+    if batches is None or isinstance(batches, np.ndarray):
+        check_tensor(batches, "targets")
     for batch in [batches] if isinstance(batches, Tensor) else batches:
-        if not isinstance(batch, Tensor):
+        if isinstance(batch, tuple | list):
             raise InputError(
                 f"batches must be tensors of targets, got {type(batch).__name__}; for pairs "
                 "pass (target for _, target in loader)"
             )
+        check_tensor(batch, "a batch of targets")
         with torch.no_grad():
             values = measure(batch)
         found = bookkept(values).sum(dim=1)

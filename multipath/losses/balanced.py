@@ -8,6 +8,7 @@ from functools import partial
 import torch
 from torch import Tensor
 
+from multipath._internal.inputs import check_tensor
 from multipath._internal.modes import trainable
 from multipath._internal.settings import between, positive, vector
 from multipath._internal.state import pack, unpack
@@ -149,4 +150,5 @@ class BalancedLoss(PathDecomposedLoss):
 
 def from_silence(loss: PathDecomposedLoss, targets: Tensor) -> Tensor:
     """The sizes of all paths of a batch, L_p(0, y), shape (P, batch)."""
+    check_tensor(targets, "targets")
     return loss.evaluate(torch.zeros_like(targets), targets, range(len(loss.paths)))

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from multipath._internal.compilation import as_written
+from multipath._internal.inputs import check_tensor
 from multipath._internal.modes import trainable
 from multipath._internal.settings import vector
 from multipath.errors import ConfigurationError, InputError
@@ -167,6 +168,7 @@ class PathDecomposedLoss(nn.Module, ABC):
         Here :math:`\sqrt{L_p(0, y)}`, the distance from silence; transforms give the norm of their
         coefficients. :class:`~multipath.samplers.Energy` turns it into probabilities.
         """
+        check_tensor(target, "target")
         with torch.no_grad():
             return self.evaluate(torch.zeros_like(target), target, indices).abs().sqrt()
 

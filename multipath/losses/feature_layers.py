@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn.parallel import DataParallel, DistributedDataParallel
 from torch.utils.flop_counter import FlopCounterMode
 
+from multipath._internal.inputs import check_real
 from multipath._internal.settings import positive, several, whole
 from multipath.errors import ConfigurationError, InputError
 from multipath.paths import Path, check_indices
@@ -129,9 +130,12 @@ class FeatureLayers(PathDecomposedLoss):
             indices: Which layers.
 
         Raises:
-            InputError: If the network does not reach a layer, or its output is not one tensor.
+            InputError: If input or target is no tensor of real numbers, the network does not reach
+                a layer, or the output of one is not one tensor.
         """
         chosen = check_indices(indices, len(self.paths))
+        check_real(input, "input", "inputs of the network")
+        check_real(target, "target", "inputs of the network")
         names = [str(self.paths[path].key) for path in chosen]
         with torch.no_grad():
             wanted = self._features(target, names)

@@ -8,11 +8,12 @@ from math import inf
 import torch
 from torch import Tensor
 
+from multipath._internal.inputs import check_tensor
 from multipath._internal.modes import trainable
 from multipath._internal.settings import count, real, seeded
+from multipath._internal.tracing import plain_batches
 from multipath.errors import ConfigurationError, InputError
 from multipath.paths import check_indices
-from multipath.transforms._numerics.tracing import plain_batches
 from multipath.transforms.base import without_autocast, working_dtype
 
 from .base import Indices, PathDecomposedLoss, Reduction
@@ -106,7 +107,7 @@ class SlicedWasserstein(PathDecomposedLoss):
         """
         chosen = check_indices(indices, len(self.paths))
         self._check(input, target)
-        rows = torch.tensor(chosen, dtype=torch.long, device=input.device)
+        rows = torch.as_tensor(chosen, dtype=torch.long, device=input.device)
         directions = self.projections.to(input.device, working_dtype(input)).index_select(0, rows)
         with without_autocast(input.device.type):  # sorting half precision makes ties
             x, y = (self._project(cloud, directions) for cloud in (input, target))
@@ -116,6 +117,7 @@ class SlicedWasserstein(PathDecomposedLoss):
 
     def target_norms(self, target: Tensor, indices: Indices) -> Tensor:
         """Root of the cost of moving the target to the origin, its masses as they are."""
+        self._check(target, target)
         origin = target.detach().clone()
         origin[..., : self.dim] = 0
         with torch.no_grad():
@@ -165,9 +167,10 @@ class SlicedWasserstein(PathDecomposedLoss):
     def _check(self, input: Tensor, target: Tensor) -> None:
         columns = self.dim + self.masses
         for name, cloud in (("input", input), ("target", target)):
+            check_tensor(cloud, name)
             if not cloud.is_floating_point():
                 raise InputError(f"{name} must hold real floating-point numbers, got {cloud.dtype}")
-            if cloud.ndim != 3 or cloud.shape[2] != columns or not cloud.shape[1]:
+            if cloud.ndim != 3 or cloud.shape[2] != columns or 0 in cloud.shape:
                 wanted = "dim + 1, the last for masses" if self.masses else "dim"
                 raise InputError(
                     f"{name} must have shape (batch, points, {columns}), {columns} being {wanted}, "

@@ -9,11 +9,12 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from multipath._internal.inputs import check_real
 from multipath._internal.settings import positive
+from multipath._internal.tracing import is_traced
 from multipath.errors import ConfigurationError, InputError
 from multipath.jets import JetOrder
 from multipath.paths import check_indices
-from multipath.transforms._numerics.tracing import is_traced
 from multipath.transforms.base import Transform, working_dtype
 
 from .base import Indices, PathDecomposedLoss, Reduction
@@ -139,6 +140,7 @@ class TransformLoss(PathDecomposedLoss):
     ) -> Tensor:
         """The jets of the coefficients, which the transform may know better how to make."""
         chosen = check_indices(indices, len(self.paths))
+        check_real(jets, "jets")
         _check_pair(jets[0], target)
         flat = jets.reshape(len(jets), -1, *jets.shape[jets.ndim - self.transform.signal_ndim :])
         with torch.no_grad():
@@ -167,6 +169,7 @@ class TransformLoss(PathDecomposedLoss):
     def target_norms(self, target: Tensor, indices: Indices) -> Tensor:
         r"""Norms :math:`\lVert \rho(\phi_p(y)) \rVert_2`, shape (len(indices), batch)."""
         chosen = check_indices(indices, len(self.paths))
+        check_real(target, "target")
         with torch.no_grad():
             features = self._compressed(self.transform.coefficients(self._flat(target), chosen))
         return torch.stack([torch.linalg.vector_norm(f.flatten(1), dim=1) for f in features])
@@ -174,11 +177,11 @@ class TransformLoss(PathDecomposedLoss):
     def _both(
         self, input: Tensor, target: Tensor, indices: list[int]
     ) -> tuple[list[Tensor], list[Tensor]]:
-        cache = self.cache if self.cache is not None and self.cache.active else None
         # what is computed under torch.func, or of a dual number, does not outlast it
-        if cache is None or target.requires_grad or is_traced(target):
+        passing = target.requires_grad or is_traced(target)
+        if self.cache is None or not self.cache.active or passing:
             return self.transform.coefficient_pairs(input, target, indices)
-        prepared = cache.prepared(self.transform, target)
+        prepared = self.cache.prepared(self.transform, target)
         return (
             self.transform.coefficients(input, indices),
             self.transform.finish(prepared, indices),
@@ -197,6 +200,8 @@ class TransformLoss(PathDecomposedLoss):
 
 
 def _check_pair(input: Tensor, target: Tensor) -> None:
+    check_real(input, "input")
+    check_real(target, "target")
     pairs = {
         "shape": (tuple(input.shape), tuple(target.shape)),
         # half precision, as autocast makes it, is computed in float32 anyway

@@ -116,7 +116,7 @@ def round_into(stored: list[Tensor], values: list[Tensor], noise: list[Tensor], 
     if stored[0].dtype == torch.bfloat16:
         flat, random = _join(values), _join(noise)
         bits = (flat if flat.dtype == torch.float32 else flat.float()).view(torch.int32)
-        torch.arange(random.numel(), out=random)
+        torch.arange(random.numel(), out=random, device=random.device)
         random.mul_(GOLDEN >> 48).add_(mix(seed) & 0xFFFF).bitwise_and_(0xFFFF)
         bits.add_(random).bitwise_and_(-0x10000)  # a carry out of the lower half rounds up
         if flat.dtype != torch.float32:

@@ -43,7 +43,7 @@ def require_close(
     if not expected.numel():
         return
     a, e = (
-        x.detach().double().cpu().reshape(len(x) if by_row else 1, -1) for x in (actual, expected)
+        x.detach().cpu().double().reshape(len(x) if by_row else 1, -1) for x in (actual, expected)
     )
     allowed = tolerance * e.abs().amax(dim=1) + 1e-300
     error = (a - e).abs().amax(dim=1)

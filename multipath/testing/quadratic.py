@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from multipath._internal.inputs import check_real
 from multipath.losses import PathDecomposedLoss
 from multipath.losses.base import Indices
 
@@ -27,5 +28,7 @@ class QuadraticLoss(PathDecomposedLoss):
 
     def path_losses(self, input: Tensor, target: Tensor, indices: Indices) -> Tensor:
         """Quadratic losses of input and target, both of shape (batch, D)."""
+        check_real(input, "input")
+        check_real(target, "target")
         p = torch.as_tensor(indices, dtype=input.dtype, device=input.device)[:, None, None]
         return ((p + 1) * (input - target - p / len(self.paths)) ** 2).sum(dim=-1)

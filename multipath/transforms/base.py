@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from multipath._internal.compilation import as_written
+from multipath._internal.inputs import check_real
 from multipath.errors import InputError
 from multipath.jets import JetOrder
 from multipath.paths import Path, check_indices, complete_table
@@ -111,8 +112,14 @@ class Transform(nn.Module, ABC):
         """:meth:`coefficients` of signals from what :meth:`prepare` kept, without gradient."""
         return [prepared[index] for index in check_indices(indices, len(self.paths))]
 
-    def forward(self, x: Tensor) -> list[Tensor]:
-        """Coefficients of all paths."""
+    def forward(self, x: Tensor, *others: Any) -> list[Tensor]:
+        """Coefficients of all paths.
+
+        Raises:
+            InputError: If more than the signals is given, as to a loss.
+        """
+        if others:
+            raise InputError("a transform is no loss: wrap it, TransformLoss(transform)(x, y)")
         return self.coefficients(x, range(len(self.paths)))
 
 
@@ -156,11 +163,7 @@ def check_signal(x: Tensor, n_samples: int | None = None) -> None:
     Raises:
         InputError: If they are not; the message says what was expected and what came.
     """
-    if not isinstance(x, Tensor) or not x.is_floating_point():
-        kind = str(x.dtype) if isinstance(x, Tensor) else type(x).__name__
-        raise InputError(f"expected a real floating-point tensor of signals, got {kind}")
-    if x.ndim < 1 or 0 in x.shape:
-        raise InputError(f"expected signals of shape (..., T), none empty, got {tuple(x.shape)}")
+    check_real(x)
     if n_samples is not None and x.shape[-1] != n_samples:
         raise InputError(
             f"expected signals of {n_samples} samples, got {x.shape[-1]} in shape "

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from multipath.errors import ConfigurationError, InputError
 from multipath.integrations.sklearn import ScatteringFeatures
 from multipath.transforms import JTFS, MultiResolutionSTFT, Scattering1D, Scattering2D
+from tests.simulated_device import SimulatedDevice
 
 TRANSFORM = Scattering1D(512, J=5, Q=(2, 1), T=64)
 SIGNALS = np.random.default_rng(0).standard_normal((5, 512))
@@ -29,6 +30,16 @@ def test_features_are_pooled_coefficients():
     largest = ScatteringFeatures(TRANSFORM, lambda c: c.amax(dim=-1), rho=None).fit(SIGNALS)
     expected = np.stack([c.max(axis=-1) for c in coefficients], axis=1)
     np.testing.assert_allclose(largest.transform(SIGNALS), expected, rtol=1e-12)
+
+
+@pytest.mark.parametrize("float64", [True, False])
+def test_features_are_as_wide_as_the_device_of_the_transform(float64):
+    expected = ScatteringFeatures(TRANSFORM).fit_transform(SIGNALS)
+    with SimulatedDevice(float64=float64):
+        there = Scattering1D(512, J=5, Q=(2, 1), T=64).to("meta")
+        found = ScatteringFeatures(there).fit_transform(SIGNALS)
+    assert found.dtype == (np.float64 if float64 else np.float32)
+    np.testing.assert_allclose(found, expected, rtol=1e-12 if float64 else 1e-4)
 
 
 @given(batch_size=st.integers(1, 9))

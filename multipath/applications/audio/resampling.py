@@ -9,6 +9,7 @@ import torch
 from scipy.signal import firwin
 from torch import Tensor, nn
 
+from multipath._internal.inputs import check_tensor
 from multipath.errors import ConfigurationError, InputError
 
 from .files import check_rate
@@ -71,6 +72,7 @@ class Resample(nn.Module):
         Raises:
             InputError: If x is not floating-point or is empty.
         """
+        check_tensor(x)
         if not x.is_floating_point() or x.ndim < 1 or x.shape[-1] < 1:
             raise InputError(
                 f"expected floating-point signals of shape (..., T), got {x.dtype} of "

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn.functional import cosine_similarity
 
 from multipath import PathDecomposedLoss
+from multipath._internal.inputs import check_real
 from multipath.applications.audio.resampling import Resample
 from multipath.errors import ConfigurationError, InputError
 from multipath.losses.base import Indices
@@ -102,6 +103,8 @@ class EmbeddingLoss(PathDecomposedLoss):
             InputError: If shapes differ, or the embedding is of a wrong shape or not finite.
         """
         chosen = check_indices(indices, 1)
+        check_real(input, "input")
+        check_real(target, "target")
         if input.shape != target.shape or input.ndim != 2:
             raise InputError(
                 "input and target must have the same shape (batch, samples), got "

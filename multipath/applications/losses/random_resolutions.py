@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from multipath._internal.inputs import check_real
 from multipath._internal.settings import seeded, whole
 from multipath._internal.state import pack, unpack
 from multipath.errors import ConfigurationError, InputError
@@ -116,6 +117,8 @@ class RandomResolutionLoss(nn.Module):
         Raises:
             InputError: If shapes differ or signals are too short.
         """
+        check_real(input, "input")
+        check_real(target, "target")
         if input.shape != target.shape:
             raise InputError(
                 "input and target must have the same shape, got "

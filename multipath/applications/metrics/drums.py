@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from multipath import TransformLoss
+from multipath._internal.inputs import check_real
 from multipath._internal.settings import positive, whole
 from multipath.applications.audio.timbre import brightness, centroid, flatness, loudness, lufs
 from multipath.applications.losses.multi_scale import SIZES, floored_and_log, sum_of_mean_absolutes
@@ -143,6 +144,8 @@ class DrumMetrics(nn.Module):
         Raises:
             InputError: If the sounds have any other shape.
         """
+        check_real(reconstruction, "reconstruction")
+        check_real(target, "target")
         for sounds in (reconstruction, target):
             if sounds.shape != (*target.shape[:1], self.n_samples):
                 raise InputError(

@@ -268,7 +268,7 @@ def make_start(name: str, target: Tensor, generator: torch.Generator) -> Tensor:
         >>> torch.allclose(torch.fft.rfft(start).abs(), torch.fft.rfft(target).abs(), atol=1e-2)
         True
     """
-    noise = torch.randn(target.shape, generator=generator)
+    noise = torch.randn(target.shape, generator=generator).to(target.device)
     if name == "spectrum":
         spectrum = torch.fft.rfft(noise)
         phases = spectrum / spectrum.abs().clamp_min(1e-12)

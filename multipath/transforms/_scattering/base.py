@@ -8,10 +8,10 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 import torch
 from torch import Tensor
 
+from multipath._internal.tracing import is_traced
 from multipath.jets import JetOrder
 from multipath.paths import Path, check_indices
 from multipath.transforms._numerics.analytic import peak_scale
-from multipath.transforms._numerics.tracing import is_traced
 from multipath.transforms.base import Transform, check_signal, full_precision, working_dtype
 
 from .time import SpectrumLayer, TimeScattering
@@ -113,6 +113,8 @@ class Scattering(Transform):
 
         Nothing is saved for a gradient with respect to y unless y requires one.
         """
+        check_signal(x, self.n_samples)
+        check_signal(y, self.n_samples)
         if is_traced(x) or is_traced(y) or (y.requires_grad and torch.is_grad_enabled()):
             return super().coefficient_pairs(x, y, indices)
         of_x, of_y = self._scatter([x, y], indices)
