@@ -18,6 +18,7 @@ from ._internal.ranks import check_agreement, several_ranks
 from ._internal.recomputation import Repeatable, backward_number, checkpointed_region
 from ._internal.settings import between, count, seeded
 from ._internal.state import loading_strictly, pack, unpack
+from ._internal.tracing import untraced
 from ._internal.wrappers import innermost_optimizer
 from .draws import Draw
 from .errors import ConfigurationError, DrawError
@@ -29,7 +30,6 @@ from .paths import check_indices
 from .samplers import Energy, Sampler, Uniform
 from .samplers._observation import measure, obtainable
 from .samplers.base import check_observation
-from .transforms._numerics.tracing import untraced
 
 logger = logging.getLogger(__name__)
 

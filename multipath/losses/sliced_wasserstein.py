@@ -11,9 +11,9 @@ from torch import Tensor
 from multipath._internal.inputs import check_tensor
 from multipath._internal.modes import trainable
 from multipath._internal.settings import count, real, seeded
+from multipath._internal.tracing import plain_batches
 from multipath.errors import ConfigurationError, InputError
 from multipath.paths import check_indices
-from multipath.transforms._numerics.tracing import plain_batches
 from multipath.transforms.base import without_autocast, working_dtype
 
 from .base import Indices, PathDecomposedLoss, Reduction

@@ -11,10 +11,10 @@ from torch import Tensor
 
 from multipath._internal.inputs import check_real
 from multipath._internal.settings import positive
+from multipath._internal.tracing import is_traced
 from multipath.errors import ConfigurationError, InputError
 from multipath.jets import JetOrder
 from multipath.paths import check_indices
-from multipath.transforms._numerics.tracing import is_traced
 from multipath.transforms.base import Transform, working_dtype
 
 from ._white_noise import WhiteNoise

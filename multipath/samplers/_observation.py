@@ -9,8 +9,8 @@ from torch import Tensor
 
 from multipath._internal.bookkeeping import bookkept
 from multipath._internal.ranks import average_over_ranks
+from multipath._internal.tracing import is_traced, plain_batches, untraced
 from multipath.losses import BalancedLoss, GroupedLoss, PathDecomposedLoss, SubsetLoss
-from multipath.transforms._numerics.tracing import is_traced, plain_batches, untraced
 
 from .base import Observation
 

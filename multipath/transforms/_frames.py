@@ -14,10 +14,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from multipath._internal.tracing import is_traced
+
 from ._numerics.adjoints import Gradients, by_hand, must_be_plain, through_plain
 from ._numerics.analytic import half_spectrum, modulus, peak_scale
 from ._numerics.tiles import tile_size
-from ._numerics.tracing import is_traced
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from typing import Any, TypeAlias
 import torch
 from torch import Tensor
 
-from .tracing import is_traced
+from multipath._internal.tracing import is_traced
 
 Gradients: TypeAlias = tuple[Tensor | None, ...]
 

@@ -14,8 +14,9 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
+from multipath._internal.tracing import is_traced
+
 from .adjoints import Gradients, by_hand, must_be_plain
-from .tracing import is_traced
 
 
 def inverse_planes(band: Tensor, length: int) -> Tensor:

@@ -12,8 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from multipath._internal.modes import trainable
-
-from .tracing import untraced
+from multipath._internal.tracing import untraced
 
 Made = TypeVar("Made")
 Function = TypeVar("Function", bound=Callable[..., Any])

@@ -8,10 +8,10 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 import torch
 from torch import Tensor
 
+from multipath._internal.tracing import is_traced
 from multipath.jets import JetOrder
 from multipath.paths import Path, check_indices
 from multipath.transforms._numerics.analytic import peak_scale
-from multipath.transforms._numerics.tracing import is_traced
 from multipath.transforms.base import Transform, check_signal, full_precision, working_dtype
 
 from .time import SpectrumLayer, TimeScattering

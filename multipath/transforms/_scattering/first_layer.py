@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
+from multipath._internal.tracing import is_traced
 from multipath.transforms._numerics.adjoints import (
     Gradients,
     by_hand,
@@ -33,7 +34,6 @@ from multipath.transforms._numerics.analytic import (
 )
 from multipath.transforms._numerics.rows import take
 from multipath.transforms._numerics.tiles import signal_tiles, tile_size
-from multipath.transforms._numerics.tracing import is_traced
 
 from .bands import Band, extend
 from .low_bins import LowBins

@@ -8,7 +8,7 @@ from functools import cache
 import torch
 from torch import Tensor
 
-from multipath.transforms._numerics.tracing import is_traced
+from multipath._internal.tracing import is_traced
 
 # oneDNN compiles a kernel for every shape and keeps it, which takes a millisecond and half a
 # megabyte: that is worth it for shapes that are large and recur.

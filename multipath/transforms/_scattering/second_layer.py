@@ -16,6 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from multipath._internal.tracing import is_traced
 from multipath.transforms._numerics.adjoints import (
     Gradients,
     by_hand,
@@ -29,7 +30,6 @@ from multipath.transforms._numerics.analytic import (
     quick_modulus,
 )
 from multipath.transforms._numerics.tiles import SignalTiles, signal_tiles, tile_size
-from multipath.transforms._numerics.tracing import is_traced
 
 from .average import StridedAverage
 from .modulation import Modulation

@@ -8,8 +8,8 @@ from typing import Any, NamedTuple, TypeAlias
 import torch
 from torch import Tensor
 
+from multipath._internal.tracing import is_traced
 from multipath.transforms._numerics.adjoints import Gradients, by_hand
-from multipath.transforms._numerics.tracing import is_traced
 
 
 class Box(NamedTuple):
