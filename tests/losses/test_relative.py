@@ -6,7 +6,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from torch.func import grad, jvp
+from torch.func import grad, jvp, vmap
 
 from multipath import PathDecomposedLoss, StochasticLoss, TargetCache, TransformLoss
 from multipath.errors import ConfigurationError
@@ -165,6 +165,7 @@ def test_gradients_flow_through_the_denominator_if_the_target_requires_any(name)
     torch.testing.assert_close((gradient * direction).sum(), slope, rtol=1e-5, atol=1e-9)
 
 
+@pytest.mark.filterwarnings("ignore:There is a performance drop")
 @pytest.mark.parametrize("name", SMALL)
 def test_under_torch_func_as_outside(name):
     """Also where the size of noise is measured there for the first time."""
@@ -178,6 +179,8 @@ def test_under_torch_func_as_outside(name):
     torch.testing.assert_close((slope, towards), expected, rtol=1e-9, atol=1e-12)
     torch.testing.assert_close(along, (expected[0] * v).sum(), rtol=1e-9, atol=1e-12)
     torch.testing.assert_close(first(x, y), second(x, y))
+    items = vmap(lambda x, y: relative(first.transform)(x[None], y[None]))(x, y)
+    torch.testing.assert_close(items, second(x, y, reduction="none"))
 
 
 @pytest.mark.parametrize("name", SMALL)

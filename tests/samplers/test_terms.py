@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from multipath import StochasticLoss, TermLoss
+from multipath import BalancedLoss, StochasticLoss, TermLoss
 from multipath.errors import ConfigurationError
 from multipath.samplers import AdaptiveImportance, Energy, Mixture, Uniform
 from multipath.testing import QuadraticLoss
@@ -50,6 +50,14 @@ INPUTS = {
 }
 
 
+SEEN = {
+    "as it is": lambda loss: loss,
+    "grouped": lambda loss: loss.grouped([[0, 2], [1]]),
+    "subset": lambda loss: loss.subset([2, 0]),
+    "balanced": lambda loss: BalancedLoss(loss, [1.0, 2.0, 3.0]).subset([1, 2]),
+}
+
+
 @pytest.mark.parametrize("name", INPUTS)
 @pytest.mark.parametrize("sampler", CASES)
 def test_every_sampler_trains_a_network_that_is_the_input(sampler, name):
@@ -71,8 +79,9 @@ def test_every_sampler_trains_a_network_that_is_the_input(sampler, name):
 
 @pytest.mark.parametrize("wanted", ["gradient_norms", "target_norms"])
 @pytest.mark.parametrize("name", INPUTS)
-def test_losses_take_the_place_of_what_there_is_not(wanted, name, caplog):
-    loss, (u, target) = terms(), INPUTS[name]
+@pytest.mark.parametrize("seen", SEEN)
+def test_losses_take_the_place_of_what_there_is_not(wanted, name, seen, caplog):
+    loss, (u, target) = SEEN[seen](terms()), INPUTS[name]
     told = {}
     for kind in (wanted, "losses"):
         recorder = Recorder(kind)
