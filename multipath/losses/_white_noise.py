@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from multipath.transforms._numerics.tracing import untraced
+from multipath._internal.tracing import untraced
 from multipath.transforms.base import Transform, working_dtype
 
 SILENCE = 10**-2.5
