@@ -140,6 +140,28 @@ def seeded(value: Any) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
 
 
+def choice(name: str, value: Any, *known: Any, other: str = "") -> Any:
+    """One of some names, or of other constants.
+
+    Args:
+        name: Of the setting.
+        value: What came.
+        known: What there is.
+        other: What else could have come, for the message.
+
+    Raises:
+        ConfigurationError: If it is none of them.
+    """
+    for constant in known:
+        # an array compares with a name element by element
+        if value is constant or (isinstance(value, str) and value == constant):
+            return constant
+    *most, last = [f'"{c}"' if isinstance(c, str) else str(c) for c in known] + [other] * bool(
+        other
+    )
+    raise ConfigurationError(f"{name} must be {', '.join(most)} or {last}, got {value!r}")
+
+
 def is_scalar(value: Any) -> bool:
     """Whether a value is one number of any kind, so that it can stand for several equal ones."""
     return isinstance(_scalar(value), Real)

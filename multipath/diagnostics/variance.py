@@ -35,7 +35,7 @@ import torch
 from torch import Tensor
 
 from multipath._internal.extras import extra
-from multipath._internal.settings import is_scalar, not_negative, several, vector
+from multipath._internal.settings import choice, is_scalar, not_negative, several, vector
 from multipath._internal.tables import aligned
 from multipath.errors import ConfigurationError
 from multipath.losses import PathDecomposedLoss
@@ -132,8 +132,7 @@ class VarianceReport:
         Raises:
             ConfigurationError: If ``by`` is neither, or there is no row of that many draws.
         """
-        if by not in ("variance", "work"):
-            raise ConfigurationError(f'by must be "variance" or "work", got {by!r}')
+        choice("by", by, "variance", "work")
         rows = [row for row in self.rows if row.name != OPTIMAL]
         rows = [row for row in rows if n_draws in (None, row.n_draws)]
         if not rows:

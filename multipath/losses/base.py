@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from multipath._internal.compilation import as_written
 from multipath._internal.inputs import check_tensor
 from multipath._internal.modes import trainable
-from multipath._internal.settings import vector
+from multipath._internal.settings import choice, vector
 from multipath.errors import ConfigurationError, InputError
 from multipath.jets import JetOrder
 from multipath.paths import GroupBy, Path, PathIndices, PathTable, check_indices, complete_table
@@ -429,9 +429,8 @@ def reduce_batch(values: Tensor, reduction: Reduction) -> Tensor:
 
 def check_reduction(reduction: Any) -> Reduction:
     """The reduction, if it is one."""
-    if reduction not in ("mean", "sum", "none"):
-        raise ConfigurationError(f'reduction must be "mean", "sum" or "none", got {reduction!r}')
-    return reduction  # type: ignore[no-any-return]
+    found: Reduction = choice("reduction", reduction, "mean", "sum", "none")
+    return found
 
 
 @trainable

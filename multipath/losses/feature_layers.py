@@ -13,7 +13,7 @@ from torch.nn.parallel import DataParallel, DistributedDataParallel
 from torch.utils.flop_counter import FlopCounterMode
 
 from multipath._internal.inputs import check_real
-from multipath._internal.settings import positive, several, whole
+from multipath._internal.settings import choice, positive, several, whole
 from multipath.errors import ConfigurationError, InputError
 from multipath.paths import Path, check_indices
 from multipath.transforms.base import working_dtype
@@ -96,10 +96,8 @@ class FeatureLayers(PathDecomposedLoss):
         reduction: Reduction = "mean",
     ) -> None:
         names = _check_layers(network, layers)
-        if not (callable(distance) or distance in ("squared", "absolute")):
-            raise ConfigurationError(
-                f'distance must be "squared", "absolute" or a function, got {distance!r}'
-            )
+        if not callable(distance):
+            choice("distance", distance, "squared", "absolute", other="a function")
         eps, channel_dim = positive("eps", eps), whole("channel_dim", channel_dim)
         counted = (
             _parameters(network, names) if example is None else _operations(network, names, example)

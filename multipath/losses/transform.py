@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from multipath._internal.inputs import check_real
-from multipath._internal.settings import positive
+from multipath._internal.settings import choice, positive
 from multipath._internal.tracing import is_traced
 from multipath.errors import ConfigurationError, InputError
 from multipath.jets import JetOrder
@@ -137,9 +137,7 @@ class TransformLoss(PathDecomposedLoss):
         self.cache = cache
         self.rho = resolve_rho(rho, eps)
         self.distance = distance
-        if normalize not in (None, "target"):
-            raise ConfigurationError(f'normalize must be None or "target", got {normalize!r}')
-        self.normalize = normalize
+        self.normalize = choice("normalize", normalize, None, "target")
         self._noise = WhiteNoise()
         self._distance = _resolve_distance(distance, n_paths=len(self.paths))
 
@@ -277,28 +275,18 @@ def _check_pair(input: Tensor, target: Tensor) -> None:
 
 def resolve_rho(rho: str | Rho | None, eps: float) -> Rho | None:
     """The function that ``rho`` names; None for the identity."""
-    if rho is None or rho == "identity":
-        return None
-    if rho == "log1p":
-        return Log1p(eps)
-    if callable(rho):
+    if rho is not None and callable(rho):
         return rho
-    raise ConfigurationError(f'rho must be None, "identity", "log1p" or a function, got {rho!r}')
+    name = choice("rho", rho, None, "identity", "log1p", other="a function")
+    return Log1p(eps) if name == "log1p" else None
 
 
 def _resolve_distance(distance: str | Distance, n_paths: int) -> Distance:
     if callable(distance):
         return distance
-    match distance:
-        case "squared_l2":
-            return partial(_squared_l2, n_paths=n_paths)
-        case "l2":
-            return _l2
-        case "l1":
-            return _l1
-    raise ConfigurationError(
-        f'distance must be "squared_l2", "l2", "l1" or a function, got {distance!r}'
-    )
+    squared = partial(_squared_l2, n_paths=n_paths)
+    known: dict[str, Distance] = {"squared_l2": squared, "l2": _l2, "l1": _l1}
+    return known[choice("distance", distance, *known, other="a function")]
 
 
 def _squared_l2(difference: Tensor, n_paths: int) -> Tensor:

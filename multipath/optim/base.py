@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from multipath._internal.modes import trainable
-from multipath._internal.settings import is_scalar, real, several
+from multipath._internal.settings import choice, is_scalar, real, several
 from multipath.draws import Draw
 from multipath.errors import ConfigurationError, DrawError, InputError
 from multipath.stochastic import StochasticLoss
@@ -291,13 +291,8 @@ def check_group(group: dict[str, Any], name: str) -> None:
         ConfigurationError: Naming the value and its range.
     """
     make_plain(group)
-    if group["clock"] not in CLOCKS:
-        raise ConfigurationError(f'clock must be "paths" or "visits", got {group["clock"]!r}')
-    if group["state_dtype"] not in STATE_DTYPES:
-        raise ConfigurationError(
-            "state_dtype must be None, torch.bfloat16, torch.float32 or torch.float64, got "
-            f"{group['state_dtype']}"
-        )
+    choice("clock", group["clock"], *CLOCKS)
+    choice("state_dtype", group["state_dtype"], *STATE_DTYPES)
     if any(parameter.is_complex() for parameter in group["params"]):
         raise ConfigurationError(
             f"{name} does not support complex parameters; optimise torch.view_as_real of them"

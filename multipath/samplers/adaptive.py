@@ -6,7 +6,7 @@ from typing import Literal
 
 from torch import Tensor
 
-from multipath.errors import ConfigurationError
+from multipath._internal.settings import choice
 from multipath.paths import PathTable
 
 from ._learned import LearnedSampler
@@ -79,11 +79,7 @@ class AdaptiveImportance(LearnedSampler):
         observes: Literal["gradient_norms", "losses"] = "gradient_norms",
     ) -> None:
         super().__init__(floor=floor, decay=decay, every=every, replacement=replacement)
-        if observes not in ("gradient_norms", "losses"):
-            raise ConfigurationError(
-                f'AdaptiveImportance observes "gradient_norms" or "losses", got {observes!r}'
-            )
-        self.observes = observes
+        self.observes = choice("observes", observes, "gradient_norms", "losses")
         self.cost_aware = bool(cost_aware)
 
     def factors(self, paths: PathTable, weights: Tensor) -> Tensor:

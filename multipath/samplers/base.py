@@ -9,7 +9,7 @@ from typing import Any, Literal, TypeVar, get_args
 import torch
 from torch import Tensor
 
-from multipath._internal.settings import vector
+from multipath._internal.settings import choice, vector
 from multipath.errors import ConfigurationError
 from multipath.paths import PathTable
 
@@ -298,13 +298,7 @@ def check_observation(sampler: Sampler) -> Observation | None:
         ConfigurationError: If there is not.
     """
     kind = sampler.observes
-    if kind is not None and kind not in get_args(Observation):
-        raise ConfigurationError(
-            f"observes of {type(sampler).__name__} must be "
-            + ", ".join(f'"{known}"' for known in get_args(Observation))
-            + f" or None, got {kind!r}"
-        )
-    return kind
+    return choice(f"observes of {type(sampler).__name__}", kind, *get_args(Observation), None)  # type: ignore[no-any-return]
 
 
 def as_probabilities(values: Any, name: str = "probabilities") -> Tensor:

@@ -7,8 +7,7 @@ from typing import Any, Literal
 
 import pywt
 
-from multipath._internal.settings import positive
-from multipath.errors import ConfigurationError
+from multipath._internal.settings import choice, positive
 from multipath.paths import Path
 
 from ._dwt.extension import Mode
@@ -78,8 +77,7 @@ class WaveletPacket(Subbands):
     ) -> None:
         level, signal_ndim = check_tree(level, mode, signal_ndim)
         sample_rate = positive("sample_rate", sample_rate, "Hz")
-        if order not in ("frequency", "natural"):
-            raise ConfigurationError(f'order must be "frequency" or "natural", got {order!r}')
+        order = choice("order", order, "frequency", "natural")
         leaves = list(product((0, 1), repeat=signal_ndim * level))
         if order == "natural":
             leaves.sort(

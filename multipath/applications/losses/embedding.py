@@ -14,6 +14,7 @@ from torch.nn.functional import cosine_similarity
 
 from multipath import PathDecomposedLoss
 from multipath._internal.inputs import check_real
+from multipath._internal.settings import choice
 from multipath.applications.audio.resampling import Resample
 from multipath.errors import ConfigurationError, InputError
 from multipath.losses.base import Indices
@@ -63,12 +64,8 @@ class EmbeddingLoss(PathDecomposedLoss):
         frames: Literal["mean", "each"] = "mean",
     ) -> None:
         super().__init__(paths=1)
-        if distance not in ("l2", "l1", "cosine"):
-            raise ConfigurationError(
-                f'distance must be "l2", "l1" or "cosine" between embeddings, got {distance!r}'
-            )
-        if frames not in ("mean", "each"):
-            raise ConfigurationError(f'frames must be "mean" or "each", got {frames!r}')
+        choice("distance", distance, "l2", "l1", "cosine")
+        choice("frames", frames, "mean", "each")
         _check_callable(embedding, "embedding")
         rate = getattr(embedding, "sample_rate", None)
         if sample_rate is not None and rate is None:

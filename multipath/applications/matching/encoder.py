@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from multipath._internal.settings import choice
 from multipath.errors import ConfigurationError, InputError
 
 PRELU_SLOPE = 0.25
@@ -77,10 +78,7 @@ class Encoder(nn.Module):
             )
         if not 0.0 <= dropout < 1.0:
             raise ConfigurationError(f"dropout must lie in [0, 1), got {dropout}")
-        if initialization not in ("torch", "he"):
-            raise ConfigurationError(
-                f"initialization must be 'torch' or 'he', got {initialization!r}"
-            )
+        choice("initialization", initialization, "torch", "he")
         pools = [(2, 2)] * len(channels) if pools is None else list(pools)
         if len(pools) != len(channels) or min(map(min, pools)) < 1:
             raise ConfigurationError(

@@ -8,7 +8,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from multipath._internal.settings import positive, real, whole
+from multipath._internal.settings import choice, positive, real, whole
 from multipath.errors import ConfigurationError, InputError
 
 GOLDEN_RATIO = (math.sqrt(5) - 1) / 2
@@ -97,8 +97,7 @@ class GranularSynth(nn.Module):
             positive(name, value)
         n_samples, n_grains = whole("n_samples", n_samples), whole("n_grains", n_grains)
         grain_samples = whole("grain_samples", grain_samples)
-        if pitches not in ("random", "spread"):
-            raise ConfigurationError(f'pitches must be "random" or "spread", got {pitches!r}')
+        choice("pitches", pitches, "random", "spread")
         if not 0 < real(steepest) < 1:
             raise ConfigurationError(f"steepest must lie between 0 and 1, got {steepest}")
         if not 2 <= grain_samples <= n_samples:

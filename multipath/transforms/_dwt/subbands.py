@@ -12,7 +12,7 @@ import pywt
 import torch
 from torch import Tensor
 
-from multipath._internal.settings import whole
+from multipath._internal.settings import choice, whole
 from multipath.errors import ConfigurationError, InputError
 from multipath.paths import Path, check_indices
 from multipath.transforms._numerics.filters import FilterBuffers
@@ -208,8 +208,7 @@ def check_tree(level: int, mode: str, signal_ndim: int) -> tuple[int, int]:
     level, signal_ndim = whole("level", level), whole("signal_ndim", signal_ndim)
     if not 1 <= level <= DEEPEST:
         raise ConfigurationError(f"level must lie between 1 and {DEEPEST}, got {level}")
-    if mode not in get_args(Mode):
-        raise ConfigurationError(f"mode must be one of {', '.join(get_args(Mode))}, got {mode!r}")
+    choice("mode", mode, *get_args(Mode))
     if signal_ndim not in (1, 2):
         raise ConfigurationError(f"signal_ndim must be 1 or 2, got {signal_ndim!r}")
     return level, signal_ndim

@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from multipath._internal.settings import whole
+from multipath._internal.settings import choice, whole
 from multipath.errors import ConfigurationError
 from multipath.jets import JetOrder
 from multipath.transforms._numerics.analytic import half_spectrum
@@ -102,10 +102,8 @@ class TimeScattering(FilterBuffers):
         super().__init__()
         n_samples, T = whole("n_samples", n_samples), whole("T", 2**J if T is None else T)
         check_scattering(n_samples, J, Q, T)
-        if sampling not in ("exact", "reduced"):
-            raise ConfigurationError(f'sampling must be "exact" or "reduced", got {sampling!r}')
         self.n_samples, self.J, self.Q, self.T, self.unpad = n_samples, J, Q, T, bool(unpad)
-        self.sampling = sampling
+        self.sampling = choice("sampling", sampling, "exact", "reduced")
         self.padded = padded_length(n_samples, T)
         if self.padded < 2**J:
             raise ConfigurationError(
