@@ -13,6 +13,7 @@ from torch.nn.parallel import DataParallel, DistributedDataParallel
 from torch.utils.flop_counter import FlopCounterMode
 
 from multipath._internal.inputs import check_real
+from multipath._internal.names import listed
 from multipath._internal.settings import positive, several, whole
 from multipath.errors import ConfigurationError, InputError
 from multipath.paths import Path, check_indices
@@ -168,7 +169,15 @@ class FeatureLayers(PathDecomposedLoss):
 
     def extra_repr(self) -> str:
         """Shown by ``print``."""
-        return f"{super().extra_repr()}, normalize={self.normalize}, frozen={self.frozen}"
+        settings = listed(
+            layers=self.paths.keys,
+            normalize=self.normalize,
+            distance=self.distance,
+            frozen=self.frozen,
+            channel_dim=self.channel_dim,
+            eps=self.eps,
+        )
+        return f"{super().extra_repr()}, {settings}"
 
 
 class _Reached(BaseException):

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from multipath._internal.inputs import check_real
+from multipath._internal.names import listed
 from multipath._internal.settings import positive
 from multipath.errors import ConfigurationError, InputError
 from multipath.jets import JetOrder
@@ -191,7 +192,7 @@ class TransformLoss(PathDecomposedLoss):
 
     def extra_repr(self) -> str:
         """Shown by ``print``."""
-        return f"{super().extra_repr()}, rho={self.rho}, distance={self.distance!r}"
+        return f"{super().extra_repr()}, {listed(rho=self.rho, distance=self.distance)}"
 
 
 def _check_pair(input: Tensor, target: Tensor) -> None:
