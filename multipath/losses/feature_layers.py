@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
+from torch._compile import _disable_dynamo
 from torch.nn.parallel import DataParallel, DistributedDataParallel
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -134,13 +135,10 @@ class FeatureLayers(PathDecomposedLoss):
         check_real(target, "target", "inputs of the network")
         names = [str(self.paths[path].key) for path in chosen]
         with torch.no_grad():
-            wanted = self._features(target, names)
-        found = self._features(input, names)
+            wanted = _features(self.network, target, names, self.frozen)
+        found = _features(self.network, input, names, self.frozen)
         values = {name: self._compare(found[name], wanted[name]) for name in found}
         return torch.stack([values[name] for name in names])
-
-    def _features(self, x: Tensor, names: Sequence[str]) -> dict[str, Tensor]:
-        return _features(self.network, x, names, self.frozen)
 
     def _compare(self, found: Tensor, wanted: Tensor) -> Tensor:
         if found.shape != wanted.shape:
@@ -184,6 +182,7 @@ class _Reached(BaseException):
     """All layers asked for have run: leave the forward, past any ``except Exception`` in it."""
 
 
+@_disable_dynamo  # whose guards would not know the stand-ins of the next call
 def _features(
     network: nn.Module, x: Tensor, names: Sequence[str], frozen: bool
 ) -> dict[str, Tensor]:
