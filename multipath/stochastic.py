@@ -645,7 +645,8 @@ class StochasticLoss(nn.Module):
 
     def extra_repr(self) -> str:
         """Shown by ``print``."""
-        return f"sampler={self.sampler}, n_draws={self.n_draws}, reweight={self.reweight}"
+        options = f"n_draws={self.n_draws}, reweight={self.reweight}, reduction={self.reduction!r}"
+        return f"sampler={self.sampler}, {options}"
 
 
 def _make_generator(generator: int | torch.Generator | None) -> torch.Generator:

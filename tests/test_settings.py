@@ -242,6 +242,45 @@ def test_what_is_no_real_number_is_refused(name, setting, wrong):
         make(**{**settings, setting: wrong})
 
 
+REPRESENTED = {
+    **{name: {"sample_rate"} for name in ("WaveletTransform", "WaveletPacket")},
+    **{name: set() for name in ("JTFS", "Scattering1D", "Scattering2D", "AdaptiveImportance")},
+    "TransformLoss": {"weights"},
+    "BalancedLoss": {"sizes"},
+    "SlicedWasserstein": {"n_projections", "generator"},
+    "FeatureLayers": {"costs"},
+    "StochasticLoss": {"generator"},
+    "Mixture": set(),
+    "Energy": {"energies", "decay", "every"},
+}
+"""Classes that are printed with their settings, and those left out: the long, and the unused."""
+
+
+@pytest.mark.parametrize("name", REPRESENTED)
+def test_settings_are_printed(name):
+    make, settings = CASES[name]
+    printed = repr(make(**settings)).replace("weights=[0.25, 0.75]", "weights=(0.25, 0.75)")
+    shown = settings | ({"Q": (2, 1)} if name == "Scattering1D" else {})
+    for setting in shown.keys() - REPRESENTED[name]:
+        assert f"{setting}={shown[setting]!r}" in printed
+
+
+def test_functions_are_printed_by_name():
+    loss = TransformLoss(
+        MultiResolutionSTFT([64], window=torch.hamming_window), distance=difference
+    )
+    assert "fft64-hop16-win64, window=hamming_window" in repr(loss)
+    assert "distance=difference" in repr(loss)
+    assert "distance=_norm(order=1.5)" in repr(SCRAPLLoss(**CASES["SCRAPLLoss"][1]))
+    assert "by='rate'" in repr(Stratified("rate"))
+    assert "floor=0.1, power=1.0, threshold=0.0, decay=0.99, every=1" in repr(Energy())
+    assert "replacement=False" in repr(Uniform(replacement=False))
+    assert "terms=['a']" in repr(TermLoss({"a": difference}))
+    assert "lr: 0.001" in repr(
+        PSAGA([nn.Parameter(torch.zeros(2))], StochasticLoss(QuadraticLoss(3)))
+    )
+
+
 def test_a_seed_may_come_from_numpy():
     for make in (CASES["StochasticLoss"][0], SlicedWasserstein, RandomResolutionLoss):
         options = {"dim": 2} if make is SlicedWasserstein else {}

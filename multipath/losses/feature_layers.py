@@ -9,10 +9,12 @@ from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
+from torch._compile import _disable_dynamo
 from torch.nn.parallel import DataParallel, DistributedDataParallel
 from torch.utils.flop_counter import FlopCounterMode
 
 from multipath._internal.inputs import check_real
+from multipath._internal.names import listed
 from multipath._internal.settings import choice, positive, several, whole
 from multipath.errors import ConfigurationError, InputError
 from multipath.paths import Path, check_indices
@@ -136,13 +138,10 @@ class FeatureLayers(PathDecomposedLoss):
         check_real(target, "target", "inputs of the network")
         names = [str(self.paths[path].key) for path in chosen]
         with torch.no_grad():
-            wanted = self._features(target, names)
-        found = self._features(input, names)
+            wanted = _features(self.network, target, names, self.frozen)
+        found = _features(self.network, input, names, self.frozen)
         values = {name: self._compare(found[name], wanted[name]) for name in found}
         return torch.stack([values[name] for name in names])
-
-    def _features(self, x: Tensor, names: Sequence[str]) -> dict[str, Tensor]:
-        return _features(self.network, x, names, self.frozen)
 
     def _compare(self, found: Tensor, wanted: Tensor) -> Tensor:
         if found.shape != wanted.shape:
@@ -171,13 +170,22 @@ class FeatureLayers(PathDecomposedLoss):
 
     def extra_repr(self) -> str:
         """Shown by ``print``."""
-        return f"{super().extra_repr()}, normalize={self.normalize}, frozen={self.frozen}"
+        settings = listed(
+            layers=self.paths.keys,
+            normalize=self.normalize,
+            distance=self.distance,
+            frozen=self.frozen,
+            channel_dim=self.channel_dim,
+            eps=self.eps,
+        )
+        return f"{super().extra_repr()}, {settings}"
 
 
 class _Reached(BaseException):
     """All layers asked for have run: leave the forward, past any ``except Exception`` in it."""
 
 
+@_disable_dynamo  # whose guards would not know the stand-ins of the next call
 def _features(
     network: nn.Module, x: Tensor, names: Sequence[str], frozen: bool
 ) -> dict[str, Tensor]:

@@ -118,6 +118,10 @@ class TermLoss(PathDecomposedLoss):
             )
         return value
 
+    def extra_repr(self) -> str:
+        """Shown by ``print``."""
+        return f"{super().extra_repr()}, terms={list(self.terms)}"
+
 
 def _in_order(numbers: Numbers | None, names: list[str], what: str) -> list[float] | None:
     """One number a term, in the order of the terms."""

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from multipath._internal.inputs import check_real
+from multipath._internal.names import listed
 from multipath._internal.settings import choice, positive
 from multipath._internal.tracing import is_traced
 from multipath.errors import ConfigurationError, InputError
@@ -255,8 +256,9 @@ class TransformLoss(PathDecomposedLoss):
 
     def extra_repr(self) -> str:
         """Shown by ``print``."""
-        normalize = f", normalize={self.normalize!r}" if self.normalize else ""
-        return f"{super().extra_repr()}, rho={self.rho}, distance={self.distance!r}{normalize}"
+        shown = listed(rho=self.rho, distance=self.distance)
+        relative = f", {listed(normalize=self.normalize)}" if self.normalize else ""
+        return f"{super().extra_repr()}, {shown}{relative}"
 
 
 def _check_pair(input: Tensor, target: Tensor) -> None:

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from multipath._internal.bookkeeping import bookkept
+from multipath._internal.names import listed
 from multipath._internal.settings import between, count, not_negative
 from multipath.errors import ConfigurationError
 from multipath.paths import PathTable
@@ -68,6 +69,13 @@ class LearnedSampler(Categorical):
         self._factors = self._estimates = torch.empty(0, dtype=torch.float64, device="cpu")
         self._tree: SumTree | None = None
         self._dense: Tensor | None = None
+
+    def extra_repr(self) -> str:
+        """Shown by ``print``."""
+        settings = {"floor": self.floor, "power": self.power, "threshold": self.threshold}
+        if self.observes is not None:
+            settings |= {"decay": self.decay, "every": self.every}
+        return f"{listed(**settings)}, {super().extra_repr()}"
 
     @abstractmethod
     def factors(self, paths: PathTable, weights: Tensor) -> Tensor:

@@ -85,3 +85,7 @@ class AdaptiveImportance(LearnedSampler):
     def factors(self, paths: PathTable, weights: Tensor) -> Tensor:
         """Weights in the loss, divided by the roots of the costs if these are to count."""
         return weights / paths.costs.sqrt() if self.cost_aware else weights
+
+    def extra_repr(self) -> str:
+        """Shown by ``print``."""
+        return f"cost_aware={self.cost_aware}, {super().extra_repr()}"

@@ -279,9 +279,14 @@ class Sampler(ABC):
     def load_state_dict(self, state: dict[str, Any]) -> None:  # noqa: B027  (most have no memory)
         """Restore what :meth:`state_dict` saved, bit for bit."""
 
+    def extra_repr(self) -> str:
+        """The settings, as ``print`` shows them after the number of paths."""
+        return ""
+
     def __repr__(self) -> str:
-        """Class name and number of paths, once known."""
-        return f"{type(self).__name__}({'' if self.n_paths is None else f'P={self.n_paths}'})"
+        """Class name, number of paths, once known, and settings."""
+        n_paths = "" if self.n_paths is None else f"P={self.n_paths}"
+        return f"{type(self).__name__}({', '.join(filter(None, [n_paths, self.extra_repr()]))})"
 
 
 def _alike(mine: PathTable, other: PathTable) -> bool:

@@ -88,6 +88,10 @@ class Categorical(Sampler):
             return n_draws * self.inclusion(n_draws)
         return -torch.expm1(n_draws * torch.log1p(-self._planned(n_draws).law))
 
+    def extra_repr(self) -> str:
+        """Shown by ``print``."""
+        return f"replacement={self.replacement}"
+
     def _planned(self, n_draws: int) -> _Plan:
         """What draws of k need repeatedly; recomputed when the probabilities change."""
         probabilities, plan = self.probabilities, self._plan

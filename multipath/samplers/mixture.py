@@ -160,6 +160,11 @@ class Mixture(Sampler):
         for sampler, saved in zip(self.samplers, state["samplers"], strict=True):
             sampler.load_state_dict(saved)
 
+    def extra_repr(self) -> str:
+        """Shown by ``print``."""
+        weights = ", ".join(f"{weight:.4g}" for weight in self.mixture.tolist())
+        return f"{self.samplers}, weights=[{weights}]"
+
     def _chosen(self, generator: torch.Generator) -> Sampler:
         uniform = torch.rand(1, generator=generator, dtype=torch.float64, device="cpu")
         return self.samplers[int(look_up(self.mixture.cumsum(0), uniform))]

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from multipath._internal.bookkeeping import bookkept
+from multipath._internal.names import listed
 from multipath.errors import ConfigurationError
 from multipath.paths import GroupBy, PathTable
 
@@ -110,6 +111,11 @@ class Stratified(Sampler):
         """Restore the probabilities, bit for bit."""
         self._given = state["probabilities"].cpu().clone()
         self._lay_out(self._given)
+
+    def extra_repr(self) -> str:
+        """Shown by ``print``."""
+        by = self.by if isinstance(self.by, str) or callable(self.by) else type(self.by)
+        return listed(by=by)
 
     def _lay_out(self, given: Tensor) -> None:
         """Lay the probabilities end to end, in order of the strata."""

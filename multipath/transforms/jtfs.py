@@ -129,6 +129,7 @@ class JTFS(Scattering):
         ]
         super().__init__(_path_table(time, members, psi_fr, Q[0], sample_rate), time)
         self._members = members
+        self.J_fr, self.Q_fr, self.F, self.sample_rate = J_fr, Q_fr, F, sample_rate
         self.frequency = FrequencyFilters(psi_fr, padded_fr, F)
 
     @classmethod
@@ -163,6 +164,10 @@ class JTFS(Scattering):
         """
         bank = {"Q": (8, 2), "J_fr": 3, "Q_fr": 2, "F": 8}
         return suggested(n_samples, sample_rate) | bank
+
+    def _own_settings(self) -> str:
+        over_frequency = f"J_fr={self.J_fr}, Q_fr={self.Q_fr}, F={self.F}"
+        return f"{over_frequency}, sample_rate={self.sample_rate}"
 
     def _requests(self, indices: Sequence[int]) -> tuple[dict[int, list[int]], list[int]]:
         rates = sorted({self.paths[index].metadata["n2"] for index in indices})

@@ -84,6 +84,7 @@ class Scattering1D(Scattering):
         sample_rate = positive("sample_rate", sample_rate, "Hz")
         time = TimeScattering(n_samples, J, Q, T, unpad, sampling)
         super().__init__(priced_paths(_rows(time, max_order, sample_rate)), time, zeroth=0)
+        self.max_order, self.sample_rate = max_order, sample_rate
 
     @classmethod
     def suggest(cls, n_samples: int, sample_rate: float) -> dict[str, Any]:
@@ -111,6 +112,9 @@ class Scattering1D(Scattering):
             {'n_samples': 16000, 'J': 10, 'T': 1024, 'sample_rate': 16000.0, 'Q': (8, 1)}
         """
         return suggested(n_samples, sample_rate) | {"Q": (8, 1)}
+
+    def _own_settings(self) -> str:
+        return f"max_order={self.max_order}, sample_rate={self.sample_rate}"
 
     def _requests(self, indices: Sequence[int]) -> tuple[dict[int, list[int]], list[int]]:
         first, partners = self._by_order(indices)

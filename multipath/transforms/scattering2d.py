@@ -78,7 +78,7 @@ class Scattering2D(Transform):
     def __init__(self, shape: Sequence[int], J: int, L: int = 8, max_order: int = 2) -> None:
         J, L, max_order = octaves("J", J), whole("L", L), highest_order(max_order)
         self.shape = _check_settings(shape, J, L)
-        self.J, self.L = J, L
+        self.J, self.L, self.max_order = J, L, max_order
         height, width = (((n + 2**J) // 2**J + 1) * 2**J for n in self.shape)
         self._padded = height, width
         super().__init__(priced_paths(_rows(J, L, max_order, height * width)))
@@ -198,7 +198,8 @@ class Scattering2D(Transform):
 
     def extra_repr(self) -> str:
         """Settings that ``print`` shows."""
-        return f"shape={self.shape}, J={self.J}, L={self.L}, P={len(self.paths)}"
+        settings = f"shape={self.shape}, J={self.J}, L={self.L}, max_order={self.max_order}"
+        return f"{settings}, P={len(self.paths)}"
 
 
 def _mirror(length: int, margins: tuple[int, int], like: Tensor) -> Tensor:

@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from multipath._internal.names import listed
 from multipath._internal.settings import is_scalar, positive, several, whole
 from multipath.errors import ConfigurationError, InputError
 from multipath.paths import Path, check_indices
@@ -101,6 +102,7 @@ class MultiResolutionSTFT(Transform):
             )
             for index, (fft, hop, win, cost) in enumerate(zip(ffts, hops, wins, work, strict=True))
         )
+        self._shown_window = listed(window=window)
         keep_freed_memory()
         self.windows = FilterBuffers()
         for index, win in enumerate(wins):
@@ -139,7 +141,7 @@ class MultiResolutionSTFT(Transform):
 
     def extra_repr(self) -> str:
         """Resolutions that ``print`` shows."""
-        return ", ".join(str(key) for key in self.paths.keys)
+        return ", ".join([*map(str, self.paths.keys), self._shown_window])
 
 
 def _for_each(name: str, values: Any, n_resolutions: int) -> list[int]:

@@ -90,6 +90,11 @@ class WaveletPacket(Subbands):
             for index, leaf in enumerate(leaves)
         )
         super().__init__(paths, leaves, wavelet, mode, signal_ndim)
+        self.order = order
+
+    def extra_repr(self) -> str:
+        """Settings that ``print`` shows."""
+        return f"{super().extra_repr()}, order={self.order!r}"
 
 
 def _name(leaf: Node, signal_ndim: int) -> str:

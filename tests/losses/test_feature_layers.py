@@ -429,6 +429,18 @@ def test_a_compiled_part_is_seen_through():
     torch.testing.assert_close(value, expected)
 
 
+def test_a_compiled_loss_has_the_same_value_every_time():
+    net, (x, y) = odd(), rows()
+    loss = FeatureLayers(net, ODD)
+    torch.compiler.reset()
+    compiled = torch.compile(loss, backend="eager")
+    expected = loss(x, y)
+    with torch._dynamo.config.patch(error_on_recompile=True), warnings.catch_warnings():
+        warnings.simplefilter("error", UserWarning)
+        for _ in range(3):
+            torch.testing.assert_close(compiled(x, y), expected)
+
+
 def scripted():
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)

@@ -43,6 +43,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """
     if isinstance(sys.stdout, TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # names of files need not be text
+    if arguments is None:
+        # a process of its own shows no figures: the backend of the notebook that started it need
+        # not be installed, and would fail the import of matplotlib
+        os.environ["MPLBACKEND"] = "agg"
     given = list(sys.argv[1:] if arguments is None else arguments)
     _refuse_empty(given)
     try:

@@ -177,7 +177,9 @@ class Subbands(Transform):
 
     def extra_repr(self) -> str:
         """Settings that ``print`` shows."""
-        return f"{self.wavelet.name}, mode={self.mode}, P={len(self.paths)}"
+        level = max(path.metadata["level"] for path in self.paths)
+        settings = f"{self.wavelet.name!r}, level={level}, mode={self.mode!r}"
+        return f"{settings}, signal_ndim={self.signal_ndim}, P={len(self.paths)}"
 
 
 def find_wavelet(wavelet: str | pywt.Wavelet) -> pywt.Wavelet:

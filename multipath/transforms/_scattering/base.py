@@ -57,6 +57,10 @@ class Scattering(Transform):
             into coefficients, by index.
         """
 
+    @abstractmethod
+    def _own_settings(self) -> str:
+        """The settings that only this transform has, as ``print`` shows them."""
+
     def _scatter(
         self, signals: Sequence[Tensor], indices: Sequence[int] | Tensor
     ) -> list[list[Tensor]]:
@@ -165,7 +169,10 @@ class Scattering(Transform):
 
     def extra_repr(self) -> str:
         """Settings that ``print`` shows."""
-        return f"n_samples={self.n_samples}, P={len(self.paths)}, unpad={self.unpad}"
+        time = self.time
+        settings = f"n_samples={self.n_samples}, J={time.J}, Q={time.Q}, T={time.T}"
+        others = f"unpad={self.unpad}, sampling={time.sampling!r}, P={len(self.paths)}"
+        return f"{settings}, {self._own_settings()}, {others}"
 
 
 def _normalise(x: Tensor) -> tuple[Tensor, Tensor]:

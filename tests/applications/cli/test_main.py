@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 
 import pytest
+import soundfile
+import torch
 
 import multipath
 from multipath.applications.cli import main as cli
@@ -121,3 +124,22 @@ def test_help_imports_nothing_slow(words):
 
 def test_version(call):
     assert call("--version") == (0, f"multipath {multipath.__version__}\n", "")
+
+
+@pytest.mark.parametrize("backend", ["module://matplotlib_inline.backend_inline", "nonsense"])
+def test_pictures_are_drawn_whatever_backend_a_notebook_hands_down(backend, tmp_path):
+    sounds = torch.sin(0.3 * torch.arange(512.0)), torch.sin(0.4 * torch.arange(512.0))
+    for name, sound in zip("ab", sounds, strict=True):
+        soundfile.write(tmp_path / f"{name}.wav", sound.numpy(), 8000)
+    command = ["distance", "a.wav", "b.wav", "--plot", "picture.png"]
+    found = subprocess.run(
+        [sys.executable, "-m", "multipath", *command],
+        cwd=tmp_path,
+        env=os.environ | {"MPLBACKEND": backend, "PYTHONPATH": os.pathsep.join(sys.path)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert found.returncode == 0, found.stderr
+    assert "Traceback" not in found.stderr
+    assert (tmp_path / "picture.png").read_bytes().startswith(b"\x89PNG")
