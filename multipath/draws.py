@@ -90,7 +90,8 @@ class DrawCounts:
         if draw is None or draw is self._latest:
             return
         self._latest = draw
-        self.counts += torch.bincount(draw.indices.cpu(), minlength=len(self.counts))
+        # not in place, which torch refuses if the counts were made under inference mode
+        self.counts = self.counts + torch.bincount(draw.indices.cpu(), minlength=len(self.counts))
 
     def rows(self) -> list[dict[str, Any]]:
         """A dictionary for each path: index, key, what describes it, and count."""

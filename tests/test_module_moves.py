@@ -8,13 +8,22 @@ import torch
 from torch import nn
 
 import tests.testing.test_conformance as conformance
-from multipath import BalancedLoss, StochasticLoss, TargetCache, TermLoss, TransformLoss
+from multipath import (
+    BalancedLoss,
+    PathTable,
+    StochasticLoss,
+    TargetCache,
+    TermLoss,
+    TransformLoss,
+)
 from multipath.diagnostics import estimate_variance
+from multipath.draws import Draw, DrawCounts
 from multipath.optim import PSAGA, PAdam
 from multipath.samplers import Energy
 from multipath.testing import QuadraticLoss
 from multipath.transforms import MultiResolutionSTFT, Scattering1D
 from tests.samplers.cases import CASES
+from tests.samplers.cases import make as make_sampler
 from tests.simulated_device import SimulatedDevice
 
 LOSSES = {
@@ -215,6 +224,28 @@ def test_samplers_made_drawn_from_and_restored_for_inference_then_trained(name):
         restored = make()
         restored.load_state_dict(saved)
     assert same(walk(restored, 6), expected_later)
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_samplers_by_themselves_and_counts_restored_for_inference(name):
+    table = PathTable(N_PATHS)
+    seasoned = make_sampler(name, N_PATHS)
+    saved = seasoned.state_dict()
+    with torch.inference_mode():
+        sampler, counts = CASES[name].make(range(N_PATHS)), DrawCounts(table)
+        sampler.bind(table)
+        sampler.load_state_dict(saved)
+        counts.load_state_dict(counts.state_dict())
+    draws = []
+    for each in (seasoned, sampler):
+        each.wants_observation()
+        each.observe(torch.tensor([1, 3]), torch.tensor([2.0, 5.0], dtype=torch.float64))
+        generator = torch.Generator().manual_seed(0)
+        draws.append([each.draw(2, generator) for _ in range(6)])
+    assert all(same(a, b) for a, b in zip(*draws, strict=True))
+    for indices, shares in draws[1]:
+        counts.add(Draw(indices, shares, shares))
+    assert int(counts.counts.sum()) == 12
 
 
 def test_measured_for_inference_then_trained():

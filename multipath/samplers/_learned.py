@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from multipath._internal.bookkeeping import bookkept
+from multipath._internal.modes import trainable
 from multipath._internal.names import listed
 from multipath._internal.settings import between, count, not_negative
 from multipath.errors import ConfigurationError
@@ -81,6 +82,7 @@ class LearnedSampler(Categorical):
     def factors(self, paths: PathTable, weights: Tensor) -> Tensor:
         """:math:`b_p`, float64 of shape (P,)."""
 
+    @trainable
     def bind(self, paths: PathTable, weights: Tensor | None = None) -> None:
         """Fit the sampler to a loss and compute the scores of its paths."""
         super().bind(paths, weights)
@@ -160,6 +162,7 @@ class LearnedSampler(Categorical):
         """The averages (NaN where nothing is known) and how many draws have been counted."""
         return {"estimates": self._estimates.clone(), "steps": self._steps}
 
+    @trainable
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Restore the averages and the count, bit for bit."""
         self._estimates = state["estimates"].cpu().clone()

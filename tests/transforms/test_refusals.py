@@ -66,7 +66,7 @@ from .cases import shared
         (lambda: WaveletTransform(signal_ndim=1.0), "signal_ndim must be a whole number, got 1.0"),
         (lambda: WaveletTransform(sample_rate="a"), "sample_rate must be positive, .* got 'a'"),
         (lambda: WaveletPacket(level=2.0), "level must be a whole number, got 2.0"),
-        (lambda: WaveletPacket(mode="smooth"), "mode must be one of periodization, .* 'smooth'"),
+        (lambda: WaveletPacket(mode="smooth"), "mode must be .periodization., .* .smooth."),
         (lambda: WaveletPacket(signal_ndim=3), "signal_ndim must be 1 or 2, got 3"),
         (lambda: WaveletPacket(order="freq"), '"frequency" or "natural", got \'freq\''),
         (lambda: WaveletPacket(sample_rate=0), "sample_rate must be positive"),

@@ -79,11 +79,12 @@ class FilterBuffers(nn.Module):
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> FilterBuffers:
         """Follow the module to another device, but not to another dtype."""
-        before = {name: self.get_buffer(name) for name in self._designs}
-        self._buffers.clear()
+        places = {name: self.get_buffer(name).device for name in self._designs}
+        for name in places:
+            del self._buffers[name]
         super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
-        for name, buffer in before.items():
-            self._show(name, _destination(fn, buffer.device))
+        for name, place in places.items():
+            self._show(name, _destination(fn, place))
         self._derived.clear()
         return self
 
