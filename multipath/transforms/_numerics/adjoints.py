@@ -80,7 +80,7 @@ def _is_batched(gradient: Tensor | None) -> bool:
     return gradient is not None and torch._C._functorch.is_legacy_batchedtensor(gradient)
 
 
-# Gradients are batched by torch's first vmap, which cannot be nested and whose only level is 1.
+# torch batches gradients by its first vmap, at level 1: it never nests that around a backward.
 def _unbatched(gradient: Tensor | None) -> Tensor | None:
     """The gradients of a batch, or a batch of one."""
     return None if gradient is None else torch._remove_batch_dim(gradient, 1, 1, 0)
