@@ -100,7 +100,7 @@ def test_a_sampler_that_cannot_enumerate_says_so():
         (lambda: Mixture([Uniform()], [0.5, 0.5]), "got 2 weights for 1 samplers"),
         (
             lambda: AdaptiveImportance(observes="target_norms"),
-            'observes "gradient_norms" or "losses", got \'target_norms\'',
+            'observes must be "gradient_norms" or "losses", got \'target_norms\'',
         ),
         (
             lambda: bound(Observing("loses")),
