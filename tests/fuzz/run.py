@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import time
 import traceback
 from collections import Counter
@@ -28,6 +29,9 @@ GENERATORS: dict[str, tuple[Generator, float]] = {  # with the share of the time
     "tampered folders": (tampered_folder, 0.2),
     "kills": (killed_run, 0.2),
 }
+
+PATIENCE = 120
+"""Seconds after which a case hangs."""
 
 
 @dataclass
@@ -62,6 +66,8 @@ def cases(seconds: float, seed: int) -> Iterator[tuple[str, int]]:
 def try_case(name: str, seed: int, number: int) -> tuple[str, str]:
     """How a case ended, and the finding if there is one. Equal arguments give equal cases."""
     with TemporaryDirectory(prefix="fuzz-") as folder:
+        signal.signal(signal.SIGALRM, _give_up)
+        signal.alarm(PATIENCE)
         try:
             return GENERATORS[name][0](Random(f"{seed} {name} {number}"), Path(folder)), ""
         except MultipathError as error:
@@ -70,6 +76,12 @@ def try_case(name: str, seed: int, number: int) -> tuple[str, str]:
             return "wrong", f"a message of several lines, or of none: {error!r}"
         except Exception:
             return "wrong", traceback.format_exc()
+        finally:
+            signal.alarm(0)
+
+
+def _give_up(*_: object) -> None:
+    raise TimeoutError(f"no end after {PATIENCE} seconds")
 
 
 def fuzz(seconds: float, seed: int, report: Callable[[Figures], None] = lambda _: None) -> Figures:
