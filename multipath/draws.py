@@ -4,15 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from math import inf
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from ._internal.state import check_names, loaded_tensor
 from .errors import InputError
 from .paths import PathTable
 
 __all__ = ["Draw", "DrawCounts"]
+
+ROUNDING = 1e-9
+"""By how much a probability may exceed 1."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,9 +51,28 @@ class Draw:
         return distinct, total.index_add(0, inverse, self.weights)
 
     @classmethod
-    def from_state(cls, state: dict[str, Tensor]) -> Draw:
-        """The inverse of :meth:`state_dict`; draws live on the CPU wherever they were loaded."""
-        return cls(**{name: value.cpu() for name, value in state.items()})
+    def from_state(cls, state: dict[str, Tensor], n_paths: int | None = None) -> Draw:
+        """The inverse of :meth:`state_dict`; draws live on the CPU wherever they were loaded.
+
+        Args:
+            state: What was saved.
+            n_paths: P of the loss that the draw is for. Default: not compared.
+
+        Raises:
+            ConfigurationError: If it is the state of something else.
+            InputError: If it holds no paths of such a loss, or other numbers of them, or a weight
+                or probability that none can have.
+        """
+        check_names("a Draw", state, ("indices", "weights", "probabilities"))
+        last = inf if n_paths is None else n_paths - 1
+        name = "the {} of the draw".format
+        indices = loaded_tensor(name("indices"), state["indices"], (None,), torch.int64, 0, last)
+        shape = (len(indices),)
+        weights = loaded_tensor(name("weights"), state["weights"], shape, torch.float64, 0.0)
+        probabilities = loaded_tensor(
+            name("probabilities"), state["probabilities"], shape, torch.float64, 0.0, 1 + ROUNDING
+        )
+        return cls(indices, weights, probabilities)
 
     def state_dict(self) -> dict[str, Tensor]:
         """Tensors to save."""
@@ -114,12 +138,28 @@ class DrawCounts:
         """Carry on.
 
         Raises:
-            InputError: If the counts are of another number of paths.
+            InputError: If the counts are of another number of paths, or no counts.
+            ConfigurationError: If it is the state of something else.
         """
-        counts = state_dict["counts"]
-        if counts.shape != self.counts.shape:
-            raise InputError(
-                f"expected counts of {len(self.counts)} paths, got {tuple(counts.shape)}; they "
-                "belong to another loss"
-            )
-        self.counts = counts.cpu().clone()
+        self.counts = loaded_counts(state_dict, len(self.counts))
+
+
+def loaded_counts(state: Any, n_paths: int | None) -> Tensor:
+    """The counts in a state of :class:`DrawCounts`.
+
+    Args:
+        state: What came.
+        n_paths: How many there must be, if that is known yet.
+
+    Raises:
+        InputError: If they are none.
+        ConfigurationError: If it is the state of something else.
+    """
+    check_names("DrawCounts", state, ("counts",))
+    counts = state["counts"]
+    if n_paths is not None and isinstance(counts, Tensor) and counts.shape != (n_paths,):
+        raise InputError(
+            f"expected counts of {n_paths} paths, got {tuple(counts.shape)}; they belong to "
+            "another loss"
+        )
+    return loaded_tensor("the counts of the draws", counts, (n_paths,), torch.int64, 0)

@@ -17,11 +17,19 @@ from ._internal.modes import trainable
 from ._internal.ranks import check_agreement, several_ranks
 from ._internal.recomputation import Repeatable, backward_number, checkpointed_region
 from ._internal.settings import between, count, seeded
-from ._internal.state import loading_strictly, pack, unpack
+from ._internal.state import (
+    ANOTHER,
+    loaded_generator,
+    loaded_integer,
+    loading_strictly,
+    pack,
+    refused,
+    unpack,
+)
 from ._internal.tracing import untraced
 from ._internal.wrappers import innermost_optimizer
 from .draws import Draw
-from .errors import ConfigurationError, DrawError
+from .errors import ConfigurationError, DrawError, InputError, MultipathError
 from .losses import PathDecomposedLoss
 from .losses._targets import average_over_targets
 from .losses.balanced import BalancedLoss, from_silence
@@ -29,7 +37,7 @@ from .losses.base import Reduction, check_reduction, reduce_batch, weighted_sum
 from .paths import check_indices
 from .samplers import Energy, Sampler, Uniform
 from .samplers._observation import measure, obtainable
-from .samplers.base import check_observation
+from .samplers.base import check_observation, unchanged_if_refused
 
 logger = logging.getLogger(__name__)
 
@@ -594,17 +602,34 @@ class StochasticLoss(nn.Module):
         """
         state = unpack(packed, self, STATE)
         kind, n_paths = type(self.sampler).__name__, len(self.loss.paths)
-        if (state["kind"], state["n_paths"]) != (kind, n_paths):
+        for name, expected in (("kind", str), ("reweight", bool)):
+            if type(state[name]) is not expected:
+                raise refused(
+                    f"{name} in the state of a criterion", f"a {expected.__name__}", state[name]
+                )
+        of_paths = loaded_integer("n_paths in the state of a criterion", state["n_paths"], 1)
+        n_draws = loaded_integer("n_draws in the state of a criterion", state["n_draws"], 1)
+        if (state["kind"], of_paths) != (kind, n_paths):
             raise ConfigurationError(
-                f"this state was saved with a {state['kind']} sampler over {state['n_paths']} "
+                f"this state was saved with a {state['kind']} sampler over {of_paths} "
                 f"paths and the criterion has {kind} over {n_paths}"
             )
-        self.generator.set_state(state["generator"].cpu())
-        self._evaluation_generator.set_state(state["evaluation_generator"].cpu())
-        self.sampler.load_state_dict(state["sampler"])
-        self._pending = None if state["pending"] is None else Draw.from_state(state["pending"])
-        saved, own = (state["n_draws"], state["reweight"]), (self.n_draws, self.reweight)
-        if self._pending is not None and saved != own:
+        generators = [
+            loaded_generator(f"the {name} of a criterion", state[name])
+            for name in ("generator", "evaluation_generator")
+        ]
+        pending, last = (
+            None if state[name] is None else Draw.from_state(state[name], n_paths)
+            for name in ("pending", "last")
+        )
+        if pending is not None and len(pending.indices) != n_draws:
+            raise refused("the pending draw", f"{n_draws} paths", pending.indices)
+        self._load_sampler(state["sampler"])
+        self.generator.set_state(generators[0])
+        self._evaluation_generator.set_state(generators[1])
+        self._pending, self.last_draw = pending, last
+        saved, own = (n_draws, state["reweight"]), (self.n_draws, self.reweight)
+        if pending is not None and saved != own:
             self._pending = None
             logger.warning(
                 "this state holds a draw not yet used, made with n_draws=%d, reweight=%s, and the "
@@ -612,7 +637,22 @@ class StochasticLoss(nn.Module):
                 *saved,
                 *own,
             )
-        self.last_draw = None if state["last"] is None else Draw.from_state(state["last"])
+
+    def _load_sampler(self, state: Any) -> None:
+        """Load the state of the sampler, and ask it what it was asked at construction."""
+        with unchanged_if_refused(self.sampler):
+            try:
+                self.sampler.load_state_dict(state)
+            except MultipathError:
+                raise
+            except Exception as error:  # samplers of others may raise anything
+                raise InputError(
+                    f"the state of the {type(self.sampler).__name__} sampler cannot be loaded "
+                    f"({type(error).__name__}); {ANOTHER}"
+                ) from error
+            self.sampler.check_draws(self.n_draws)
+            if self.eval_draws is not None:
+                self._check_eval_draws(self.eval_draws)
 
     def _load_from_state_dict(self, state: dict[str, Any], prefix: str, *arguments: Any) -> None:
         try:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -17,3 +17,9 @@ def tidy(axes: Axes) -> None:
     axes.grid(color="#eeeeee", linewidth=0.8)
     axes.set_axisbelow(True)
     axes.tick_params(colors=INK)
+
+
+def legend(axes: Axes, **options: Any) -> None:
+    """Add a legend of names as they are: a folder called ``$a$`` is no formula."""
+    for text in axes.legend(frameon=False, **options).get_texts():
+        text.set_parse_math(False)

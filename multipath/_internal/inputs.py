@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from math import prod
 from typing import Any
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from multipath.errors import InputError
@@ -55,3 +58,51 @@ def check_real(value: Any, name: str = "", what: str = "signals") -> None:
         raise InputError(
             f"{name}expected {what} of shape (..., T), none empty, got {tuple(value.shape)}"
         )
+
+
+def described(value: Any) -> str:
+    """What came, in a few words on one line: never the numbers of a tensor, which may be many."""
+    if isinstance(value, Tensor):
+        where = "" if value.device.type == "cpu" else f" on {value.device}"
+        layout = "" if value.layout == torch.strided else f" and layout {value.layout}"
+        return f"{value.dtype} of shape {tuple(value.shape)}{layout}{where}"
+    if value is None or isinstance(value, bool | int | float | str):
+        text = repr(value)
+        return text if len(text) <= 60 else f"{text[:57]}..."
+    return type(value).__name__
+
+
+def is_whole(value: Tensor) -> bool:
+    """Whether each number of a tensor is there, at a place of its own in memory.
+
+    Sparse, quantized and nested tensors are not of that kind, nor are those without memory (on the
+    device ``meta``) or views that stretch little memory over many numbers, which may be more than
+    would ever fit once they are converted.
+    """
+    return is_dense(value) and not stretched(value.shape, value.stride())
+
+
+def is_dense(value: Tensor) -> bool:
+    """Whether a tensor has numbers that can be converted; :func:`is_whole` asks for more."""
+    strided = value.layout == torch.strided and not value.is_nested
+    return strided and not value.is_quantized and not value.is_meta
+
+
+def stretched(shape: Sequence[int], strides: Sequence[int], unit: int = 1) -> bool:
+    """Whether several numbers of a strided array must share a place in memory.
+
+    Args:
+        shape: Of the array.
+        strides: Of the array.
+        unit: How far numbers lie apart that follow each other, in the unit of the strides.
+    """
+    if 0 in shape:
+        return False
+    reach = sum((size - 1) * abs(stride) for size, stride in zip(shape, strides, strict=True))
+    return prod(shape) * unit > reach + unit
+
+
+def brief(error: BaseException) -> str:
+    """What an error says, on one line and not too long; its class if it says nothing."""
+    text = " ".join(str(error).split()) or type(error).__name__
+    return text if len(text) <= 160 else f"{text[:157]}..."

@@ -6,7 +6,7 @@ count as what they hold. Booleans are no numbers, and floats no integers.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Set
+from collections.abc import Iterable, Mapping, Set, Sized
 from math import inf, isfinite, nan
 from numbers import Integral, Real
 from typing import Any
@@ -18,6 +18,10 @@ from torch import Tensor
 from multipath.errors import ConfigurationError
 
 from .bookkeeping import bookkept
+from .inputs import described, is_dense, is_whole, stretched
+
+MOST = 2**24
+"""Members of a sequence that stands for numbers; more would be a mistake that fills the memory."""
 
 
 def whole(name: str, value: Any) -> int:
@@ -103,7 +107,9 @@ def several(name: str, values: Any) -> list[Any]:
     unordered = isinstance(values, str | bytes | Mapping | Set)
     shaped = isinstance(values, np.ndarray | Tensor) and values.ndim != 1
     if unordered or shaped or not isinstance(values, Iterable):
-        raise ConfigurationError(f"{name} must be a sequence, got {values!r}")
+        raise ConfigurationError(f"{name} must be a sequence, got {described(values)}")
+    if isinstance(values, Sized) and len(values) > MOST:
+        raise ConfigurationError(f"{name} must have at most {MOST} members, got {len(values)}")
     return list(values)
 
 
@@ -114,11 +120,22 @@ def vector(name: str, values: Any, which: str = "one for each path") -> Tensor:
         ConfigurationError: If they are no real numbers; the message says which are needed.
     """
     try:
-        if is_scalar(values) or (isinstance(values, Tensor) and values.is_complex()):
+        if is_scalar(values) or _is_unfit(values):
             raise TypeError
         return bookkept(values)
-    except (TypeError, ValueError, RuntimeError):
-        raise ConfigurationError(f"{name} must be numbers, {which}, got {values!r}") from None
+    except (TypeError, ValueError, RuntimeError, OverflowError):
+        kind = described(values) if isinstance(values, Tensor | np.ndarray) else f"{values!r:.200}"
+        raise ConfigurationError(f"{name} must be numbers, {which}, got {kind}") from None
+
+
+def _is_unfit(values: Any) -> bool:
+    """Whether values cannot be converted, or would take far more memory than they have now."""
+    if isinstance(values, Tensor):
+        large = values.is_complex() or not is_dense(values) or values.numel() > MOST
+        return large and (values.is_complex() or not is_whole(values))
+    if isinstance(values, np.ndarray):
+        return values.size > MOST and stretched(values.shape, values.strides, values.itemsize)
+    return isinstance(values, Sized) and len(values) > MOST
 
 
 def seeded(value: Any) -> torch.Generator:

@@ -48,7 +48,7 @@ def plot_probabilities(
     if mesh is not None:
         label_colors(figure, [axes], mesh, limit)
     if title:
-        axes.set_title(title, fontsize=10, color=INK)
+        axes.set_title(title, fontsize=10, color=INK, parse_math=False)
     if file is not None:
         figure.savefig(file, dpi=150)
     return figure

@@ -23,7 +23,7 @@ def plot_values(paths: PathTable, values: np.ndarray, quantity: str, title: str)
         _draw_orders(figure, paths, values, quantity)
     else:
         draw_bars(figure.subplots(), paths, values, quantity)
-    figure.suptitle(title)
+    figure.suptitle(title, parse_math=False)
     return figure
 
 

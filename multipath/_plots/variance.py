@@ -12,7 +12,7 @@ from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
-from multipath._internal.axes import FAINT, INK, tidy
+from multipath._internal.axes import FAINT, INK, legend, tidy
 from multipath.paths import PathTable
 
 from .path_plane import draw_bars, draw_plane, path_plane
@@ -88,7 +88,7 @@ def _draw_work(axes: Axes, rows: Sequence[tuple[str, int, float]]) -> None:
         axes.set_ylim(bottom=0)
     axes.set_xlabel("draws per step")
     axes.set_ylabel(label)
-    axes.legend(frameon=False, fontsize=9)
+    legend(axes, fontsize=9)
 
 
 def _draw_gradients(

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
+from multipath._internal.inputs import brief, described, is_whole
 from multipath._internal.settings import not_negative, positive
 from multipath.errors import ConfigurationError, InputError
 from multipath.losses.base import reduce_batch
@@ -222,10 +223,12 @@ def _probabilities(file: str | PathLike[str]) -> Tensor:
     except OSError:
         raise
     except Exception as error:
-        raise InputError(f"{file} is no file of probabilities: {error}") from error
+        raise InputError(f"{file} is no file of probabilities: {brief(error)}") from error
     if not isinstance(values, Tensor):
         raise InputError(
             f"{file} must hold a tensor of probabilities, one for each path, got "
             f"{type(values).__name__}"
         )
+    if not values.is_floating_point() or not is_whole(values):
+        raise InputError(f"{file} must hold real, dense probabilities, got {described(values)}")
     return values

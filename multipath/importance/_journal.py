@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from multipath._internal.files import naming
+from multipath._internal.inputs import brief, is_whole
 from multipath.errors import ConfigurationError, InputError
 
 from ._problem import Batch, Problem
@@ -81,10 +82,14 @@ class Journal:
             try:
                 entry = json.loads(line)
                 data = io.BytesIO(base64.b64decode(entry["data"]))
-                self.records[entry["unit"]] = torch.load(data, weights_only=True)
+                record = torch.load(data, map_location="cpu", weights_only=True)
+                if not isinstance(entry["unit"], str) or not _is_record(record):
+                    raise ValueError("no result")
+                self.records[entry["unit"]] = record
             except Exception as error:
                 raise InputError(
-                    f"{file} is damaged in line {number} ({error}); remove the file to start again"
+                    f"{file} is damaged in line {number} ({brief(error)}); remove the file to "
+                    "start again"
                 ) from error
         if torn and repair:
             with file.open("r+b") as stream:
@@ -103,6 +108,17 @@ def discard_journal(path: Path) -> None:
         _fingerprint(file, file.read_bytes())
     for file in files:
         file.unlink()
+
+
+def _is_record(content: Any) -> bool:
+    """Whether what was read can be a result: several tensors of finite numbers."""
+    return isinstance(content, tuple) and all(
+        isinstance(each, Tensor)
+        and (each.is_floating_point() or each.dtype == torch.int64)
+        and is_whole(each)
+        and bool(each.isfinite().all())
+        for each in content
+    )
 
 
 def _files(path: Path) -> list[Path]:

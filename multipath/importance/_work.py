@@ -10,12 +10,16 @@ import torch
 from torch import Tensor
 
 from multipath._internal.extras import extra
+from multipath.errors import InputError
 
 from ._curvature import dominant_eigenvalues, one_product
 from ._derivatives import EncoderDerivatives, Mode, ThetaDerivatives, theta_derivatives
 from ._journal import Journal, Record
 from ._problem import Batch, Problem
 from ._workers import Workers
+
+Shape = tuple[int | None, ...] | None
+"""Of a tensor in a result; None where anything goes."""
 
 
 class Work:
@@ -59,7 +63,13 @@ class Work:
             advance(found.first.shape[1])
             return found
 
-        found = self._run(list(parts), work, lambda record: advance(record[0].shape[1]))
+        def shapes(unit: str) -> list[Shape]:
+            number, part = parts[unit]
+            n_items = len(range(len(self.batches[number]))[part])
+            first = (len(self.paths), n_items, None)
+            return [first, (*first, None) if order == 2 else None]
+
+        found = self._run(list(parts), work, lambda record: advance(record[0].shape[1]), shapes)
         joined = []
         for number in range(len(self.batches)):
             mine = [found[unit] for unit, (owner, _) in parts.items() if owner == number]
@@ -115,7 +125,11 @@ class Work:
             )
             return found.magnitudes, found.residuals, torch.tensor(found.products, device="cpu")
 
-        found = self._run(list(units), work, lambda record: advance(len(record[0])))
+        each = (len(self.paths),)
+        shapes: list[Shape] = [each] if method == "hutchinson" else [each, each, ()]
+        found = self._run(
+            list(units), work, lambda record: advance(len(record[0])), lambda unit: shapes
+        )
         shape = (len(self.batches), n_parameters, -1)
         columns = list(zip(*(found[unit] for unit in units), strict=True))
         curvature = torch.stack(columns[0]).reshape(shape).mean(dim=0)
@@ -129,11 +143,30 @@ class Work:
         units: list[str],
         work: Callable[[str], Record],
         elsewhere: Callable[[Record], None],
+        shapes: Callable[[str], list[Shape]],
     ) -> dict[str, Record]:
-        """Results of all units; ``elsewhere`` is called with those computed by other processes."""
+        """Results of all units; ``elsewhere`` is called with those computed by other processes.
+
+        Raises:
+            InputError: If the journal holds results of other shapes.
+        """
         done = self.journal.records if self.journal else {}
+        for unit in done.keys() & set(units):
+            record, expected = done[unit], shapes(unit)
+            if len(record) != len(expected) or not all(map(_has_shape, record, expected)):
+                raise InputError(
+                    f"{self.journal and self.journal.path} is damaged: the result {unit!r} has "
+                    "another shape than it should; remove the file to start again"
+                )
         keep = self.journal.append if self.journal else lambda unit, record: None
         return self.workers.run(units, done, work, keep, elsewhere)
+
+
+def _has_shape(tensor: Tensor, expected: Shape) -> bool:
+    return expected is None or (
+        tensor.ndim == len(expected)
+        and all(size in (own, None) for own, size in zip(tensor.shape, expected, strict=True))
+    )
 
 
 def _stage(bar: Any, name: str, total: int) -> Callable[[int], None]:

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from multipath._internal.extras import extra
 from multipath._internal.files import write_tensors
+from multipath._internal.inputs import brief, check_tensor, described, is_dense, is_whole
 from multipath._internal.settings import between
 from multipath._internal.tables import aligned
 from multipath.errors import ConfigurationError, InputError
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 FORMAT = "multipath theta-importance result, 1"
+FIELDS = {"format", "paths", "parameters", "curvature", "residuals", "settings"}
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,15 +62,10 @@ class ThetaImportance:
     settings: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        """Check the curvature."""
-        values = self.curvature.detach().cpu().double()
-        if values.shape != (len(self.parameters), len(self.paths)):
-            raise InputError(
-                f"curvature must have shape (U, P) = ({len(self.parameters)}, {len(self.paths)}), "
-                f"got {tuple(values.shape)}"
-            )
-        if not bool(torch.isfinite(values).all() and (values >= 0).all()):
-            raise InputError("curvature must be finite and not negative")
+        """Check what was found."""
+        values = self._matrix("curvature", self.curvature)
+        if self.residuals is not None:
+            object.__setattr__(self, "residuals", self._matrix("residuals", self.residuals))
         for name, row in zip(self.parameters, values, strict=True):
             if not row.any():
                 raise InputError(
@@ -77,6 +74,21 @@ class ThetaImportance:
                     "decoder uses it"
                 )
         object.__setattr__(self, "curvature", values)
+
+    def _matrix(self, name: str, values: Any) -> Tensor:
+        """One number for each parameter and path, float64 on the CPU."""
+        check_tensor(values, name)
+        if values.shape != (len(self.parameters), len(self.paths)):
+            raise InputError(
+                f"{name} must have shape (U, P) = ({len(self.parameters)}, {len(self.paths)}), "
+                f"got {tuple(values.shape)}"
+            )
+        if not values.is_floating_point() or not is_dense(values):
+            raise InputError(f"{name} must be real and dense, got {described(values)}")
+        found: Tensor = values.detach().cpu().double()
+        if not bool(torch.isfinite(found).all() and (found >= 0).all()):
+            raise InputError(f"{name} must be finite and not negative")
+        return found
 
     @property
     def shares(self) -> Tensor:
@@ -155,10 +167,16 @@ class ThetaImportance:
                 for index, (key, metadata, cost) in enumerate(content["paths"])
             )
             parameters = tuple(content["parameters"])
-            values = content["curvature"], content["residuals"], content["settings"]
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
-            raise InputError(f"{file} is incomplete ({error}); make it again") from error
-        return cls(paths, parameters, *values)
+            if not all(isinstance(name, str) for name in parameters):
+                raise TypeError("the parameters have no names")
+            values = content["curvature"], content["residuals"], dict(content["settings"])
+            if unknown := content.keys() - FIELDS:
+                raise KeyError(*unknown)
+            return cls(paths, parameters, *values)
+        except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
+            raise InputError(
+                f"{file} is incomplete or damaged ({brief(error)}); make it again"
+            ) from error
 
     def plot(
         self,
@@ -221,8 +239,12 @@ def load_probabilities(file: str | PathLike[str]) -> Tensor:
     content = _read(file)
     if not isinstance(content, Tensor):
         return ThetaImportance.load(file).probabilities()
-    values = content.detach().cpu().double()
-    fine = values.ndim == 1 and bool(torch.isfinite(values).all() and (values >= 0).all())
+    if content.ndim != 1 or not content.is_floating_point() or not is_whole(content):
+        raise InputError(
+            f"{file} must hold probabilities of shape (P,), got {described(content)}; make it again"
+        )
+    values: Tensor = content.detach().cpu().double()
+    fine = bool(torch.isfinite(values).all() and (values >= 0).all())
     if not fine or abs(float(values.sum()) - 1) > 1e-6:
         raise InputError(
             f"{file} must hold probabilities of shape (P,) that add up to 1, got shape "
@@ -233,7 +255,7 @@ def load_probabilities(file: str | PathLike[str]) -> Tensor:
 
 def _read(file: str | PathLike[str]) -> Any:
     try:
-        return torch.load(file, weights_only=True)
+        return torch.load(file, map_location="cpu", weights_only=True)
     except FileNotFoundError:
         raise InputError(f"there is no file {file}; make one with `multipath importance`") from None
     except Exception as error:  # unpickling a damaged file may raise anything
@@ -243,6 +265,8 @@ def _read(file: str | PathLike[str]) -> Any:
 
 
 def _hashable(value: Any) -> Any:
+    if isinstance(value, Tensor):
+        raise TypeError("a path is described by a tensor")
     return tuple(map(_hashable, value)) if isinstance(value, list | tuple) else value
 
 

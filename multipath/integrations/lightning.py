@@ -21,7 +21,7 @@ except ModuleNotFoundError as error:
 from multipath import StochasticLoss
 from multipath._internal.settings import count
 from multipath.diagnostics import estimate_variance
-from multipath.draws import DrawCounts
+from multipath.draws import DrawCounts, loaded_counts
 from multipath.errors import ConfigurationError, InputError
 
 __all__ = ["DrawCounter", "DrawLogger"]
@@ -74,8 +74,15 @@ class DrawCounter(Callback):
         return {} if self.draws is None else self.draws.state_dict()
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Keep the counts of a checkpoint until training starts, when the paths become known."""
-        self._state = state_dict
+        """Keep the counts of a checkpoint until training starts, when the paths become known.
+
+        Raises:
+            InputError: If it holds no counts.
+            ConfigurationError: If it is the state of something else.
+        """
+        n_paths = None if self.draws is None else len(self.draws.paths)
+        kept = state_dict != {}  # a criterion that draws nothing counts nothing
+        self._state = {"counts": loaded_counts(state_dict, n_paths)} if kept else {}
 
 
 class DrawLogger(DrawCounter):

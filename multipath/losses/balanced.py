@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from functools import partial
+from math import isclose
 
 import torch
 from torch import Tensor
@@ -11,8 +12,8 @@ from torch import Tensor
 from multipath._internal.inputs import check_tensor
 from multipath._internal.modes import trainable
 from multipath._internal.settings import between, positive, vector
-from multipath._internal.state import pack, unpack
-from multipath.errors import ConfigurationError
+from multipath._internal.state import ANOTHER, check_kind, loaded_tensor, pack, unpack
+from multipath.errors import ConfigurationError, InputError
 from multipath.paths import check_indices
 
 from ._targets import average_over_targets
@@ -135,13 +136,21 @@ class BalancedLoss(PathDecomposedLoss):
 
         Raises:
             ConfigurationError: If they were saved for another number of paths.
+            InputError: If they are not finite, negative, or do not sum to what the weights of the
+                loss sum to.
         """
+        name = f"the path weights of {type(self).__name__}"
         weights = unpack(state, self, {"path_weights"})["path_weights"]
-        if weights.shape != self.path_weights.shape:
+        check_kind(name, weights, (None,), torch.float64)
+        if len(weights) != len(self.paths):
             raise ConfigurationError(
                 f"this state balances {len(weights)} paths and the loss has {len(self.paths)}"
             )
-        self._path_weights = weights.clone()
+        weights = loaded_tensor(name, weights, (len(weights),), torch.float64, 0.0)
+        expected, total = float(self.path_weights.sum()), float(weights.sum())
+        if not isclose(total, expected, rel_tol=1e-9):
+            raise InputError(f"{name} must sum to {expected:.9g}, got {total:.9g}; {ANOTHER}")
+        self._path_weights = weights
 
     def extra_repr(self) -> str:
         """Shown by ``print``."""

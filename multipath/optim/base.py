@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any
+from math import inf
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
+from multipath._internal.inputs import described, is_whole
 from multipath._internal.modes import trainable
 from multipath._internal.settings import choice, is_scalar, real, several
+from multipath._internal.state import ANOTHER, check_names, loaded_integer, loaded_real, refused
 from multipath.draws import Draw
 from multipath.errors import ConfigurationError, DrawError, InputError
 from multipath.stochastic import StochasticLoss
@@ -48,7 +51,13 @@ class PathwiseOptimizer(Optimizer):
             step, a hyperparameter is out of range, a parameter is complex, or the ranks of a
             distributed training would draw different paths (they compare: all have to make the
             optimizer).
+
+    Attributes:
+        never_negative: Names of what is kept that is never negative, numbers or tensors; loaded
+            states are checked for it.
     """
+
+    never_negative: ClassVar[frozenset[str]] = frozenset()
 
     def __init__(
         self, params: Iterable[Any], criterion: StochasticLoss, defaults: dict[str, Any]
@@ -243,11 +252,12 @@ class PathwiseOptimizer(Optimizer):
 
         Raises:
             ConfigurationError: If the state is of another kind or version of optimizer, or of a
-                loss with more paths.
+                loss with more paths, or has hyperparameters that are out of range.
+            InputError: If it holds what no such optimizer can have saved. Nothing is changed then.
         """
-        check_state(self, state_dict)
+        groups = check_state(self, state_dict)
         sealed = {key: _Sealed(state) for key, state in state_dict["state"].items()}
-        super().load_state_dict({**state_dict, "state": sealed})
+        super().load_state_dict({"state": sealed, "param_groups": groups})
 
 
 class _Sealed:
@@ -308,7 +318,9 @@ def make_plain(group: dict[str, Any]) -> None:
     for key in ("lr", "weight_decay", "eps"):
         if key in group:
             if not real(group[key]) >= 0.0:
-                raise ConfigurationError(f"{key} must not be negative, got {group[key]}")
+                raise ConfigurationError(f"{key} must not be negative, got {described(group[key])}")
+            if real(group[key]) == inf:
+                raise ConfigurationError(f"{key} must be finite, got inf")
             group[key] = real(group[key])
     if "betas" in group:
         given = group["betas"]
@@ -322,16 +334,37 @@ def make_plain(group: dict[str, Any]) -> None:
         group["alpha"] = real(group["alpha"])
 
 
-def check_state(optimizer: PathwiseOptimizer, state_dict: dict[str, Any]) -> None:
-    """Refuse a saved state that the optimizer would misunderstand.
+def check_state(optimizer: PathwiseOptimizer, state_dict: Any) -> list[dict[str, Any]]:
+    """Refuse a saved state that the optimizer would misunderstand, or that none can have saved.
+
+    Returns:
+        Its parameter groups, with plain numbers.
 
     Raises:
-        ConfigurationError: Naming the difference.
+        ConfigurationError: Naming the difference, or the hyperparameter that is out of range.
+        InputError: If a part is damaged.
     """
     name = type(optimizer).__name__
-    groups = state_dict["param_groups"]
+    check_names(name, state_dict, ("state", "param_groups"))
+    groups = _checked_groups(optimizer, state_dict["param_groups"])
+    states = state_dict["state"]
+    parameters = [p for group in optimizer.param_groups for p in group["params"]]
+    owners = [(key, group) for group in groups for key in group["params"]]
+    keys = {key for key, _ in owners}
+    if not isinstance(states, dict) or not states.keys() <= keys:
+        raise refused(f"the state of {name}", f"that of {len(keys)} parameters", states)
+    for (key, group), parameter in zip(owners, parameters, strict=True):
+        if key in states:
+            _check_parameter(optimizer, group, parameter, states[key])
+    return groups
+
+
+def _checked_groups(optimizer: PathwiseOptimizer, groups: Any) -> list[dict[str, Any]]:
+    name, own = type(optimizer).__name__, optimizer.param_groups
+    if not isinstance(groups, list | tuple) or not all(isinstance(each, dict) for each in groups):
+        raise refused(f"the parameter groups of {name}", "a list of dictionaries", groups)
     # which torch adds to the defaults, but to no group, when it first loads a state
-    expected = set(optimizer.defaults) - {"differentiable"}
+    expected = {"params", *optimizer.defaults} - {"differentiable"}
     for group in groups:
         missing = expected - set(group)
         if missing:
@@ -339,32 +372,85 @@ def check_state(optimizer: PathwiseOptimizer, state_dict: dict[str, Any]) -> Non
                 f"this state is not that of a {name}, or was saved by another version: its "
                 f"parameter groups lack {', '.join(sorted(missing))}"
             )
-    parameters = [p for group in optimizer.param_groups for p in group["params"]]
-    owners = [(key, group) for group in groups for key in group["params"]]
-    for (key, group), parameter in zip(owners, parameters, strict=False):  # torch counts them
-        state = state_dict["state"].get(key)
-        if state is None:
+        keys = group["params"]
+        if not isinstance(keys, list | tuple) or not all(type(key) is int for key in keys):
+            raise refused(f"the parameters of a group of {name}", "a list of numbers", keys)
+        for key, value in optimizer.defaults.items():
+            if type(value) is bool and key in group and type(group[key]) is not bool:
+                raise refused(f"{key} of {name}", "True or False", group[key])
+    found, wanted = ([len(group["params"]) for group in some] for some in (groups, own))
+    if found != wanted:
+        raise ConfigurationError(
+            f"this state is of groups of {found} parameters and the optimizer has {wanted}; make "
+            "it with the groups that the state was saved with"
+        )
+    checked = [{**group, "params": mine["params"]} for group, mine in zip(groups, own, strict=True)]
+    for group in checked:
+        check_group(group, name)
+    return [
+        {**group, "params": list(each["params"])}
+        for group, each in zip(checked, groups, strict=True)
+    ]
+
+
+def _check_parameter(
+    optimizer: PathwiseOptimizer, group: dict[str, Any], parameter: Tensor, state: Any
+) -> None:
+    own = optimizer.parameter_state()
+    _check_names(optimizer, {"step", "paths", *own}, state)
+    step = loaded_integer("the step of a parameter", state["step"])
+    paths = state["paths"]
+    if not isinstance(paths, dict):
+        raise refused("the paths of a parameter", "a dictionary", paths)
+    of_path = optimizer.path_state(group)
+    for path, entry in paths.items():
+        _check_names(optimizer, {"last_step", "age", *of_path}, entry)
+        if loaded_integer("the number of a path", path) >= optimizer.n_paths:
+            raise ConfigurationError(
+                f"this state knows path {path} and the loss has {optimizer.n_paths} paths; "
+                "load it into an optimizer for the loss that it was saved with"
+            )
+        loaded_integer("the last step of a path", entry["last_step"], high=step)
+        loaded_real("the age of a path", entry["age"])
+        _check_values(optimizer, of_path, parameter, entry)
+    _check_values(optimizer, own, parameter, state)
+
+
+def _check_values(
+    optimizer: PathwiseOptimizer,
+    names: dict[str, float | None],
+    parameter: Tensor,
+    state: dict[str, Any],
+) -> None:
+    """Refuse numbers and tensors of other kinds than those that begin with these values."""
+    for name, initial in names.items():
+        value, words = state[name], f"{name} in the state of {type(optimizer).__name__}"
+        low = 0.0 if name in optimizer.never_negative else -inf
+        if initial is not None:
+            loaded_real(words, value, low)
             continue
-        _check_names(name, {"step", "paths", *optimizer.parameter_state()}, state)
-        for path, entry in state["paths"].items():
-            _check_names(name, {"last_step", "age", *optimizer.path_state(group)}, entry)
-            if path >= optimizer.n_paths:
-                raise ConfigurationError(
-                    f"this state knows path {path} and the loss has {optimizer.n_paths} paths; "
-                    "load it into an optimizer for the loss that it was saved with"
-                )
-            for kept in entry.values():
-                if isinstance(kept, torch.Tensor) and kept.shape != parameter.shape:
-                    raise ConfigurationError(
-                        f"this state is of a parameter of shape {tuple(kept.shape)} and the "
-                        f"parameter has shape {tuple(parameter.shape)}"
-                    )
+        if not isinstance(value, Tensor) or value.dtype not in STATE_DTYPES:
+            raise refused(words, "a tensor of bfloat16, float32 or float64", value)
+        if value.shape != parameter.shape:
+            raise ConfigurationError(
+                f"this state is of a parameter of shape {tuple(value.shape)} and the parameter has "
+                f"shape {tuple(parameter.shape)}"
+            )
+        part = local(value)
+        if not is_whole(part):
+            raise refused(words, "a dense tensor", part)
+        if not bool((part.isfinite() & (part >= low)).all()):
+            least = "" if low else " and not negative"
+            raise InputError(f"{words} must be finite{least}, and is not; {ANOTHER}")
 
 
-def _check_names(name: str, expected: set[str], found: dict[str, Any]) -> None:
+def _check_names(optimizer: PathwiseOptimizer, expected: set[str], found: Any) -> None:
+    name = type(optimizer).__name__
+    if not isinstance(found, dict):
+        raise refused(f"the state of a parameter of {name}", "a dictionary", found)
     differing = expected ^ set(found)
     if differing:
         raise ConfigurationError(
             f"this state is not that of a {name}, or was saved by another version: it differs in "
-            f"{', '.join(sorted(differing))}"
+            f"{', '.join(sorted(map(str, differing)))}"
         )

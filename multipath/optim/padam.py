@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor
@@ -85,6 +85,8 @@ class PAdam(PathwiseOptimizer):
 
     Source: SCRAPL (Mitcheltree et al., ICLR 2026), Algorithm 1 and equations 6 to 8.
     """
+
+    never_negative: ClassVar[frozenset[str]] = frozenset({"root", "scale", "unit", "floor"})
 
     def __init__(
         self,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor
@@ -11,7 +11,7 @@ from torch import Tensor
 from multipath.stochastic import StochasticLoss
 
 from .base import PathwiseOptimizer
-from .padam import MOMENTS, TINY, advance
+from .padam import MOMENTS, TINY, PAdam, advance
 from .visit import Visit
 
 
@@ -79,6 +79,8 @@ class PSAGA(PathwiseOptimizer):
     Source: SCRAPL (Mitcheltree et al., ICLR 2026), Algorithm 1. The reference implementation
     divides the sum by :math:`|\Gamma| - 1` on revisits; this follows the paper.
     """
+
+    never_negative: ClassVar[frozenset[str]] = PAdam.never_negative | {"visited"}
 
     def __init__(
         self,

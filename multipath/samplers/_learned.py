@@ -13,7 +13,8 @@ from multipath._internal.bookkeeping import bookkept
 from multipath._internal.modes import trainable
 from multipath._internal.names import listed
 from multipath._internal.settings import between, count, not_negative
-from multipath.errors import ConfigurationError
+from multipath._internal.state import ANOTHER, check_kind, loaded_integer
+from multipath.errors import ConfigurationError, InputError
 from multipath.paths import PathTable
 
 from ._systematic import CERTAIN, systematic_points
@@ -165,8 +166,18 @@ class LearnedSampler(Categorical):
     @trainable
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Restore the averages and the count, bit for bit."""
-        self._estimates = state["estimates"].cpu().clone()
-        self._steps = int(state["steps"])
+        self._check_names(state)
+        kind, size = type(self).__name__, self._once_bound(self.n_paths)
+        steps = loaded_integer(f"the steps of {kind}", state["steps"])
+        estimates, name = state["estimates"], f"the estimates of {kind}"
+        check_kind(name, estimates, (size,), torch.float64)
+        estimates = estimates.detach().cpu().clone()
+        known = estimates[~estimates.isnan()]
+        if not bool((known.isfinite() & (known >= 0)).all()):
+            raise InputError(f"{name} must be finite and not negative where known; {ANOTHER}")
+        if self.observes is None and not (len(known) == size and float(known.sum()) > 0):
+            raise InputError(f"{name} were measured, and must be known and not all 0; {ANOTHER}")
+        self._estimates, self._steps = estimates, steps
         self._build()
 
     def _build(self) -> None:

@@ -4,17 +4,22 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, Literal, TypeVar, get_args
 
 import torch
 from torch import Tensor
 
 from multipath._internal.settings import choice, vector
-from multipath.errors import ConfigurationError
+from multipath._internal.state import ANOTHER, check_names, loaded_tensor
+from multipath.errors import ConfigurationError, InputError
 from multipath.paths import PathTable
 
 Observation = Literal["gradient_norms", "losses", "target_norms"]
 Bound = TypeVar("Bound")
+
+SUM_TOLERANCE = 1e-5
+"""By how much a sum of probabilities may differ from 1."""
 
 
 class Sampler(ABC):
@@ -276,8 +281,21 @@ class Sampler(ABC):
         """What the sampler remembers from step to step; loads with ``weights_only=True``."""
         return {}
 
-    def load_state_dict(self, state: dict[str, Any]) -> None:  # noqa: B027  (most have no memory)
-        """Restore what :meth:`state_dict` saved, bit for bit."""
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Restore what :meth:`state_dict` saved, bit for bit.
+
+        A state is checked as arguments are; one that is refused changes nothing. Here only its
+        names are compared, which is all that a sampler without memory needs.
+
+        Raises:
+            InputError: If it holds what no such sampler can have saved.
+            ConfigurationError: If it is the state of another kind of sampler.
+        """
+        self._check_names(state)
+
+    def _check_names(self, state: Any) -> None:
+        """Refuse a state with other names than those of :meth:`state_dict`."""
+        check_names(type(self).__name__, state, self.state_dict())
 
     def extra_repr(self) -> str:
         """The settings, as ``print`` shows them after the number of paths."""
@@ -326,6 +344,36 @@ def as_probabilities(values: Any, name: str = "probabilities") -> Tensor:
             f"{int(probabilities.argmin())}"
         )
     total = float(probabilities.sum())
-    if abs(total - 1) > 1e-5:
+    if abs(total - 1) > SUM_TOLERANCE:
         raise ConfigurationError(f"{name} must sum to 1, got {total:.6g}; divide them by their sum")
     return probabilities / total
+
+
+def loaded_probabilities(name: str, value: Any, size: int) -> Tensor:
+    """Probabilities of a loaded state, checked as :func:`as_probabilities` does, but bit for bit.
+
+    Args:
+        name: What they are, for the message.
+        value: What came.
+        size: How many there must be.
+
+    Raises:
+        InputError: If they are none.
+    """
+    found = loaded_tensor(name, value, (size,), torch.float64, low=0.0)
+    total = float(found.sum())
+    if abs(total - 1) > SUM_TOLERANCE:
+        raise InputError(f"{name} must sum to 1, got {total:.6g}; {ANOTHER}")
+    return found
+
+
+@contextmanager
+def unchanged_if_refused(*samplers: Sampler) -> Iterator[None]:
+    """Give samplers their state back if one of them refuses what it is to load."""
+    before = [(sampler, sampler.state_dict()) for sampler in samplers]
+    try:
+        yield
+    except Exception:
+        for sampler, state in before:
+            sampler.load_state_dict(state)
+        raise

@@ -9,7 +9,7 @@ from torch import Tensor
 from multipath.errors import ConfigurationError
 from multipath.paths import PathTable
 
-from .base import as_probabilities
+from .base import as_probabilities, loaded_probabilities
 from .categorical import Categorical
 
 
@@ -62,5 +62,8 @@ class Importance(Categorical):
 
     def load_state_dict(self, state: dict[str, Tensor]) -> None:
         """Restore the probabilities, bit for bit."""
-        self._given = state["probabilities"].cpu().clone()
-        self._probabilities = self.conditioned(self._given)
+        self._check_names(state)
+        name, size = "the probabilities of Importance", len(self._given)
+        given = loaded_probabilities(name, state["probabilities"], size)
+        self._probabilities = self.conditioned(given)
+        self._given = given

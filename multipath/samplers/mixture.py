@@ -8,11 +8,19 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from multipath._internal.state import refused
 from multipath.errors import ConfigurationError
 from multipath.paths import PathTable
 
 from ._systematic import look_up
-from .base import Observation, Sampler, as_probabilities, check_observation
+from .base import (
+    Observation,
+    Sampler,
+    as_probabilities,
+    check_observation,
+    loaded_probabilities,
+    unchanged_if_refused,
+)
 
 
 class Mixture(Sampler):
@@ -156,9 +164,15 @@ class Mixture(Sampler):
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Restore the shares and states of all components."""
-        self.mixture = state["weights"].cpu().clone()
-        for sampler, saved in zip(self.samplers, state["samplers"], strict=True):
-            sampler.load_state_dict(saved)
+        self._check_names(state)
+        size, states = len(self.samplers), state["samplers"]
+        mixture = loaded_probabilities("the weights of Mixture", state["weights"], size)
+        if not isinstance(states, list | tuple) or len(states) != size:
+            raise refused("the samplers of Mixture", f"a list of {size} states", states)
+        with unchanged_if_refused(*self.samplers):
+            for sampler, saved in zip(self.samplers, states, strict=True):
+                sampler.load_state_dict(saved)
+        self.mixture = mixture
 
     def extra_repr(self) -> str:
         """Shown by ``print``."""

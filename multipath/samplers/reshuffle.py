@@ -8,6 +8,8 @@ import torch
 from torch import Tensor
 
 from multipath._internal.bookkeeping import bookkept
+from multipath._internal.state import ANOTHER, loaded_tensor
+from multipath.errors import InputError
 from multipath.paths import PathTable
 
 from ._subsets import check_subset, draw_subset, enumerate_subsets, subset_covariance
@@ -101,8 +103,13 @@ class Reshuffle(Sampler):
 
     def load_state_dict(self, state: dict[str, Tensor]) -> None:
         """Continue in the middle of the epoch."""
-        left = state["left"].cpu()
-        self._permutation, self._dealt = left[left >= 0], 0
+        self._check_names(state)
+        name, n_paths = "the rest of the epoch of Reshuffle", self._once_bound(self.n_paths)
+        left = loaded_tensor(name, state["left"], (n_paths,), torch.int64, -1, n_paths - 1)
+        still = left[left >= 0]
+        if len(still.unique()) < len(still) or bool((left[: len(still)] < 0).any()):
+            raise InputError(f"{name} must hold each path once, then only -1; {ANOTHER}")
+        self._permutation, self._dealt = still, 0
 
     def _shuffle(self, drawn: Tensor, n_first: int, generator: torch.Generator) -> Tensor:
         """A permutation whose first paths are not among those drawn, uniform among all such."""

@@ -14,7 +14,7 @@ from multipath.errors import ConfigurationError
 from multipath.paths import GroupBy, PathTable
 
 from ._systematic import SLIVER, as_integers, look_up
-from .base import Sampler, as_probabilities
+from .base import Sampler, as_probabilities, loaded_probabilities
 
 
 class Stratified(Sampler):
@@ -109,8 +109,11 @@ class Stratified(Sampler):
 
     def load_state_dict(self, state: dict[str, Tensor]) -> None:
         """Restore the probabilities, bit for bit."""
-        self._given = state["probabilities"].cpu().clone()
-        self._lay_out(self._given)
+        self._check_names(state)
+        name, size = "the probabilities of Stratified", self._once_bound(self.n_paths)
+        given = loaded_probabilities(name, state["probabilities"], size)
+        self._lay_out(given)
+        self._given = given
 
     def extra_repr(self) -> str:
         """Shown by ``print``."""

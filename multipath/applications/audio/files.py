@@ -34,6 +34,9 @@ LOUDEST = 1e10
 """Largest sample. PCM of 32 bits kept as unscaled floats reaches 2e9, and sums of squares over a
 whole recording still fit in single precision."""
 
+LONGEST = 2**31
+"""Numbers in a recording that is read at once: 13 hours in mono at 44.1 kHz."""
+
 CANCELLED = 1e-3
 """Channels that leave less than this of their peak when they are mixed cancel out: -60 dB."""
 
@@ -118,9 +121,16 @@ def read_channels(path: Path) -> tuple[NDArray[np.float32], int]:
 
     try:
         with path.open("rb") as stream, soundfile.SoundFile(stream) as file:  # of any name
+            if file.frames * file.channels > LONGEST:  # a header may declare anything
+                raise InputError(
+                    f"{path}: the recording declares {file.frames} samples of {file.channels} "
+                    f"channels, more than {LONGEST} in all; cut it, or repair its header"
+                )
             channels, sample_rate = file.read(dtype="float32", always_2d=True), file.samplerate
             log = file.extra_info
-    except (soundfile.LibsndfileError, OSError) as error:
+    except InputError:
+        raise
+    except Exception as error:  # damaged content may be anything
         raise InputError(
             f"{path}: this is not a readable recording ({getattr(error, 'error_string', error)}); "
             "pass a WAV, FLAC or OGG file"

@@ -29,7 +29,7 @@ def plot_spectrograms(sounds: Mapping[str, tuple[Tensor, int]]) -> Figure:
         )
         axes.set_yscale("log")
         axes.set_ylim(LOWEST, max(rate / 2 for _, rate in sounds.values()))
-        axes.set_title(title, fontsize=10, loc="left")
+        axes.set_title(title, fontsize=10, loc="left", parse_math=False)
         axes.set_ylabel("Hz")
     panels[-1].set_xlabel("time (s)")
     figure.colorbar(mesh, ax=list(panels), label="dB", fraction=0.03)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from multipath._internal.inputs import check_real
 from multipath._internal.settings import seeded, whole
-from multipath._internal.state import pack, unpack
+from multipath._internal.state import loaded_generator, pack, refused, unpack
 from multipath.errors import ConfigurationError, InputError
 from multipath.transforms import MultiResolutionSTFT
 
@@ -154,10 +155,38 @@ class RandomResolutionLoss(nn.Module):
         return pack({"generator": self.generator.get_state(), "evaluated": evaluated})
 
     def set_extra_state(self, packed: Tensor) -> None:
-        """Go on where the saved loss was."""
+        """Go on where the saved loss was.
+
+        Raises:
+            InputError: If the state is damaged, or that of a loss of other settings.
+        """
         state = unpack(packed, self, {"generator", "evaluated"})
-        self.generator.set_state(state["generator"])
-        self._evaluated = [Resolution(*values) for values in state["evaluated"]]
+        generator = loaded_generator("the generator of the resolutions", state["generator"])
+        evaluated = state["evaluated"]
+        if not (
+            isinstance(evaluated, list)
+            and len(evaluated) == self.n_resolutions
+            and all(map(self._could_draw, evaluated))
+        ):
+            raise refused(
+                "the resolutions of evaluation", f"{self.n_resolutions} of this loss", evaluated
+            )
+        self.generator.set_state(generator)
+        self._evaluated = [Resolution(*values) for values in evaluated]
+
+    def _could_draw(self, values: Any) -> bool:
+        """Whether values are those of a resolution that this loss may draw."""
+        if not isinstance(values, tuple) or [*map(type, values[:3])] != [int] * 3:
+            return False
+        sizes = [2**exponent for exponent in range(self.exponents[0], self.exponents[1] + 1)]
+        return (
+            len(values) == 4
+            and values[0] in sizes
+            and values[0] // 10 <= values[1] <= values[0]
+            and values[2] in [values[0] // share for share in (1, 2, 4)]
+            and type(values[3]) in (str, tuple)
+            and values[3] in WINDOWS
+        )
 
     def extra_repr(self) -> str:
         """Shown by ``print``."""

@@ -12,7 +12,8 @@ import torch
 from lightning.fabric.plugins import TorchCheckpointIO
 from lightning.pytorch import Callback, LightningModule, Trainer
 
-from multipath.applications.runs.files import write_csv, write_tensors
+from multipath._internal.state import check_names, loaded_real, refused
+from multipath.applications.runs.files import check_rows, write_csv, write_tensors
 from multipath.integrations.lightning import DrawCounter
 
 Progress = Callable[[int, float | None], None]
@@ -75,13 +76,23 @@ class History(Callback):
         return {"rows": self.rows, "durations": self.durations}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Carry on."""
-        self.rows = list(state_dict["rows"])
-        self.durations = list(state_dict["durations"])
+        """Carry on.
+
+        Raises:
+            InputError: If it holds no such rows and durations.
+            ConfigurationError: If it is the state of something else.
+        """
+        check_names("History", state_dict, ("rows", "durations"))
+        rows, durations = state_dict["rows"], state_dict["durations"]
+        check_rows("the rows of the history", rows)
+        if not isinstance(durations, list):
+            raise refused("the durations of the history", "a list of seconds", durations)
+        seconds = [loaded_real("a duration of the history", each) for each in durations]
+        self.rows, self.durations = list(rows), seconds
 
 
 class WholeCheckpoints(TorchCheckpointIO):
-    """Writes a checkpoint beside the one that it replaces.
+    """Writes a checkpoint beside the one that it replaces, and runs nothing that it reads.
 
     Lightning writes to the folder of temporary files and moves from there, which is a copy where
     that is another disk: an interruption or a full disk would leave half a checkpoint and no other.
@@ -100,6 +111,19 @@ class WholeCheckpoints(TorchCheckpointIO):
         file = Path(path)
         file.parent.mkdir(parents=True, exist_ok=True)
         write_tensors(file, checkpoint)
+
+    def load_checkpoint(
+        self, path: Any, map_location: Any = "cpu", weights_only: bool | None = None
+    ) -> dict[str, Any]:
+        """Load from a file.
+
+        Args:
+            path: The file.
+            map_location: As for :func:`torch.load`.
+            weights_only: Not used: code in a checkpoint is never run.
+        """
+        content: dict[str, Any] = torch.load(path, map_location=map_location, weights_only=True)
+        return content
 
 
 class DrawHistogram(DrawCounter):

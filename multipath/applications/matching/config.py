@@ -95,7 +95,7 @@ class MatchConfig(Settings):
             InputError: If it is not of a sound matching run, or a setting is missing or unknown.
             ConfigurationError: If its task is not installed.
         """
-        task = values.get("task")
+        task = values.get("task") if isinstance(values, Mapping) else None
         if not isinstance(task, Mapping) or not isinstance(task.get("name"), str):
             raise InputError(
                 "this is not the configuration of a sound matching run: it names no task"

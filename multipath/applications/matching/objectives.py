@@ -18,6 +18,7 @@ from multipath.applications.losses.multi_scale import (
 )
 from multipath.applications.losses.plugin import make_plugin_loss
 from multipath.applications.losses.random_resolutions import mss_random
+from multipath.applications.runs.optimizers import check_adam
 from multipath.errors import ConfigurationError
 from multipath.optim import PSAGA, PAdam
 from multipath.samplers import Importance, Sampler, Uniform
@@ -56,6 +57,7 @@ def adamw(
 ) -> Optimizer:
     """AdamW; a criterion that draws does so after each of its steps."""
     optimizer = AdamW(weights, lr=lr, weight_decay=weight_decay)
+    optimizer.register_load_state_dict_pre_hook(check_adam)
     if isinstance(criterion, StochasticLoss):
         criterion.redraw_after(optimizer)
     return optimizer

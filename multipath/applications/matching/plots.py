@@ -8,7 +8,7 @@ import torch
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from multipath._internal.axes import FAINT, INK, tidy
+from multipath._internal.axes import FAINT, INK, legend, tidy
 
 MIDDLE = 250.0
 """Per mille error of always answering the middle of a uniform parameter range."""
@@ -36,7 +36,7 @@ def plot_convergence(
     axes.set_xlabel("step")
     axes.set_ylabel("error (per mille)" if column == "theta" else column)
     axes.set_ylim(bottom=0)
-    axes.legend(frameon=False)
+    legend(axes)
     return figure
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from multipath._internal.settings import between, positive, whole
 from multipath.applications.runs.settings import Settings, check_positive
 from multipath.errors import ConfigurationError
 
@@ -36,7 +37,8 @@ class ObjectiveSettings(Settings):
 
     def __post_init__(self) -> None:
         """Check what no other constructor would notice, or notice too late."""
-        check_positive(self, "n_draws", "energy_targets")
+        check_positive(self, "n_draws", "energy_targets", "fft_sizes")
+        between("energy_floor", self.energy_floor, 0, 1)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,6 +62,14 @@ class EncoderSettings(Settings):
     dropout: float
     initialization: str = "torch"
     pools: tuple[tuple[int, int], ...] | None = None
+
+    def __post_init__(self) -> None:
+        """Check what no other constructor would notice, or notice too late."""
+        check_positive(self, "cqt_octaves", "cqt_hop", "channels", "embedding", most=2**20)
+        between("dropout", self.dropout, 0, 1, "[)")
+        for pool in self.pools or ():
+            if len(pool) != 2 or not all(1 <= whole("pools", size) <= 2**20 for size in pool):
+                raise ConfigurationError(f"pools must be pairs of at least 1, got {pool}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,3 +107,5 @@ class TrainingSettings(Settings):
                 "learning_rate must be positive and weight_decay not negative, got "
                 f"{self.learning_rate} and {self.weight_decay}"
             )
+        if self.threshold is not None:
+            positive("threshold", self.threshold)

@@ -19,10 +19,11 @@ from lightning.pytorch.loggers import TensorBoardLogger
 from torch import Tensor
 
 from multipath._internal.files import naming
+from multipath._internal.state import loaded_integer, loaded_tensor
 from multipath.applications.runs.environment import describe_environment
 from multipath.applications.runs.files import read_json, write_bytes, write_json, write_tensors
 from multipath.applications.runs.folders import AFRESH, RunFolder, changed_files, folder_lock
-from multipath.errors import ConfigurationError, InputError
+from multipath.errors import ConfigurationError, InputError, MultipathError
 from multipath.importance import ThetaImportance, load_probabilities
 
 from .callbacks import DrawHistogram, History, Progress, WholeCheckpoints
@@ -160,10 +161,18 @@ class MatchFolder(RunFolder):
 
     def restore(self, model: SoundMatching) -> None:
         """Refuse a checkpoint that does not fit: Lightning would leave a log, and say it worse."""
-        with self.restoring(weights_only=False) as content:
+        with self.restoring() as content:
             if not content.keys() >= CHECKPOINT:
                 raise KeyError(*CHECKPOINT - content.keys())
-            model.load_state_dict(content["state_dict"])
+            training, state = model.config.training, content["state_dict"]
+            step = loaded_integer("the step", content["global_step"], 1, training.steps)
+            (schedule,) = content["lr_schedulers"]
+            if (schedule["last_epoch"], schedule["base_lrs"]) != (step, [training.learning_rate]):
+                raise ValueError("another schedule")
+            for name, own in model.state_dict().items():
+                if not name.endswith("_extra_state"):  # which its owner checks
+                    loaded_tensor(name, state[name], tuple(own.shape), own.dtype)
+            model.load_state_dict(state)
 
     def read_probabilities(self, config: MatchConfig, *, resume: bool) -> Tensor | None:
         """The probabilities to draw from: a resumed run's own copy, else the file named."""
@@ -203,8 +212,14 @@ class MatchFolder(RunFolder):
 
 
 def _fit(trainer: Trainer, model: SoundMatching, checkpoint: Path | None) -> None:
-    """Train; an interruption stays a KeyboardInterrupt, where Lightning would end the process."""
+    """Train; an interruption stays a KeyboardInterrupt, where Lightning would end the process.
+
+    Raises:
+        InputError: If the checkpoint holds what Lightning cannot go on from.
+    """
     handler = signal.getsignal(signal.SIGINT)
+    started = threading.Event()
+    trainer.callbacks.append(LambdaCallback(on_train_batch_start=lambda *_: started.set()))  # type: ignore[attr-defined]
     try:
         trainer.fit(model, ckpt_path=checkpoint)
     except SystemExit:
@@ -213,6 +228,10 @@ def _fit(trainer: Trainer, model: SoundMatching, checkpoint: Path | None) -> Non
         if threading.current_thread() is threading.main_thread():
             signal.signal(signal.SIGINT, handler)  # Lightning has switched it off
         raise KeyboardInterrupt from None
+    except (LookupError, TypeError, ValueError, AttributeError, RuntimeError) as error:
+        if checkpoint is None or started.is_set() or isinstance(error, MultipathError):
+            raise
+        raise InputError(f"{checkpoint} is damaged; {AFRESH}, or remove it") from error
 
 
 def _summarize(

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import os
-import pickle
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
+from multipath._internal.inputs import brief, described, is_whole
 from multipath.errors import ConfigurationError
 
 
@@ -41,9 +42,9 @@ def read_weights(path: Path) -> dict[str, Tensor]:
     try:
         with torch.serialization.safe_globals(_numpy_globals()):
             content: Any = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, OSError, ValueError) as error:
+    except Exception as error:  # damaged content may be anything
         raise ConfigurationError(
-            f"{path}: this is not a readable checkpoint of tensors ({str(error)[:120]})"
+            f"{path}: this is not a readable checkpoint of tensors ({brief(error)})"
         ) from error
     state = content.get("model", content) if isinstance(content, dict) else None
     if not isinstance(state, dict) or not all(isinstance(v, Tensor) for v in state.values()):
@@ -51,21 +52,44 @@ def read_weights(path: Path) -> dict[str, Tensor]:
             f'{path}: expected a state dict, or one under the key "model", got '
             f"{type(content).__name__}"
         )
+    for name, value in state.items():
+        if not isinstance(name, str) or value.is_complex() or not is_whole(value):
+            raise ConfigurationError(
+                f"{path}: expected dense, real weights, got {described(value)} for {name!r:.80}"
+            )
+        if not bool(value.isfinite().all()):
+            raise ConfigurationError(f"{path}: {name} holds NaN or infinite values")
     return state
 
 
-def load_weights(network: nn.Module, state: dict[str, Tensor], path: Path) -> None:
-    """Load them, all of them and nothing else.
+Network = TypeVar("Network", bound=nn.Module)
+
+
+def build_with_weights(
+    build: Callable[[dict[str, Tensor]], Network], state: dict[str, Tensor], path: Path, what: str
+) -> Network:
+    """Build a network of the sizes that weights have and load them, all of them and nothing else.
+
+    Args:
+        build: Makes the network.
+        state: The weights.
+        path: Their file, for the message.
+        what: What they should be weights of.
 
     Raises:
-        ConfigurationError: If names or shapes do not fit.
+        ConfigurationError: If names, shapes or dtypes do not fit.
     """
     try:
+        network = build(state)
+        for name, own in network.state_dict().items():
+            if name in state and state[name].is_floating_point() != own.is_floating_point():
+                raise TypeError(f"{name} is {state[name].dtype}")
         network.load_state_dict(state, strict=True)
-    except RuntimeError as error:
+    except (RuntimeError, ValueError, TypeError, LookupError, ArithmeticError) as error:
         raise ConfigurationError(
-            f"{path}: these are not weights of {type(network).__name__} ({str(error)[:300]})"
+            f"{path}: these are not weights of {what} ({brief(error)})"
         ) from error
+    return network
 
 
 def _numpy_globals() -> list[Any]:

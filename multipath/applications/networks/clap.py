@@ -17,13 +17,15 @@ from torch import Tensor, nn
 
 from multipath.errors import ConfigurationError
 
-from ._weights import load_weights, read_weights, weights_file
+from ._weights import build_with_weights, read_weights, weights_file
 from .panns import Cnn14
 
 __all__ = ["AudioBranch", "Projection", "RepeatedTo", "load", "load_2022"]
 
 VARIABLE = "MULTIPATH_CLAP"
 BRANCH = "audio_encoder."
+RATE = 44100
+"""Hz, of version 2022."""
 
 
 class RepeatedTo(nn.Module):
@@ -131,17 +133,16 @@ def load_2022(weights: str | Path | None = None, seconds: float = 5.0) -> Repeat
         for key, value in read_weights(path).items()
         if key.startswith(BRANCH)
     }
-    try:
-        width = len(state["base.conv_block1.conv1.weight"])
-        n_features = len(state["base.fc1.weight"])
-        n_classes = len(state["base.fc_audioset.weight"])
-        n_projected = len(state["projection.linear1.weight"])
-    except KeyError as error:
-        raise ConfigurationError(
-            f"{path}: these are not weights of MS-CLAP 2022: {error} is missing from its audio "
-            "encoder"
-        ) from error
-    base = Cnn14(44100, width=width, n_features=n_features, n_classes=n_classes)
-    branch = AudioBranch(base, Projection(n_features, n_projected))
-    load_weights(branch, state, path)
-    return RepeatedTo(branch, base.sample_rate, int(seconds * base.sample_rate)).eval()
+
+    def build(state: dict[str, Tensor]) -> AudioBranch:
+        sizes = {
+            "width": "base.conv_block1.conv1.weight",
+            "n_features": "base.fc1.weight",
+            "n_classes": "base.fc_audioset.weight",
+        }
+        found = {size: len(state[name]) for size, name in sizes.items()}
+        projection = Projection(found["n_features"], len(state["projection.linear1.weight"]))
+        return AudioBranch(Cnn14(RATE, **found), projection)  # type: ignore[arg-type]
+
+    branch = build_with_weights(build, state, path, "MS-CLAP 2022")
+    return RepeatedTo(branch, RATE, int(seconds * RATE)).eval()

@@ -19,7 +19,7 @@ from torch.nn.functional import avg_pool2d, max_pool1d, pad
 
 from multipath.errors import InputError
 
-from ._weights import load_weights, read_weights, weights_file
+from ._weights import build_with_weights, read_weights, weights_file
 
 __all__ = ["Cnn14", "load"]
 
@@ -127,10 +127,7 @@ def load(weights: str | Path | None = None) -> Cnn14:
         ConfigurationError: If the file is missing, unreadable or of another network.
     """
     path = weights_file(weights, VARIABLE, "a checkpoint of PANNs' Cnn14")
-    state = read_weights(path)
-    network = build(state)
-    load_weights(network, state, path)
-    return network.eval()
+    return build_with_weights(build, read_weights(path), path, "Cnn14").eval()
 
 
 def build(state: dict[str, Tensor]) -> Cnn14:

@@ -17,7 +17,7 @@ from matplotlib.figure import Figure
 
 from multipath import Path as LossPath
 from multipath import PathTable
-from multipath._internal.axes import tidy
+from multipath._internal.axes import legend, tidy
 from multipath.applications.audio.spectrograms import plot_spectrograms
 from multipath.diagnostics import plot_path_values
 
@@ -81,8 +81,8 @@ def plot_curves(section: Section) -> Figure:
             axes.plot(*line, style, color=color, linewidth=0.7, alpha=0.6)
     axes.set_ylim(bottom=0)
     axes.set_xlabel("step")
-    axes.set_ylabel(section.measure)
-    axes.legend(frameon=False, fontsize=8)
+    axes.set_ylabel(section.measure, parse_math=False)
+    legend(axes, fontsize=8)
     return figure
 
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
+from multipath._internal.state import check_names, refused
 from multipath.applications.matching.config import MatchConfig
 from multipath.applications.runs.files import read_csv, read_json
 from multipath.applications.runs.folders import RunFolder, changed_files, check_place
@@ -20,6 +21,10 @@ __all__ = ["Job", "Plan", "make_plan"]
 
 REMEDY = "remove its folder, and the same command makes it again"
 ON = "task", "encoder", "preset", "seed"  # what importance depends on
+
+
+KINDS = "match", "importance", "cost"
+JOB = {"name": str, "kind": str, "target": str | Path, "config": Mapping, "needs": str | None}
 
 
 @dataclass(frozen=True)
@@ -80,7 +85,18 @@ class Job:
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Job:
-        """The inverse of :meth:`to_dict`."""
+        """The inverse of :meth:`to_dict`.
+
+        Raises:
+            InputError: If a value is not of its type.
+            ConfigurationError: If values are missing or unknown.
+        """
+        check_names("a job", values, [field.name for field in fields(cls)])
+        for name, kinds in JOB.items():
+            if not isinstance(values[name], kinds):
+                raise refused(f"{name} of a job", "of another type", values[name])
+        if values["kind"] not in KINDS:
+            raise refused("the kind of a job", f"one of {', '.join(KINDS)}", values["kind"])
         return cls(**{**values, "target": Path(values["target"])})
 
 

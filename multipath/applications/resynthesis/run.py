@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from multipath._internal.axes import tidy
+from multipath._internal.state import check_names, loaded_real
 from multipath.applications.audio.files import playable, write_audio
 from multipath.applications.audio.spectrograms import plot_spectrograms
 from multipath.applications.distance.plot import write_path_values
@@ -79,8 +80,9 @@ def run_resynthesis(
         seconds = 0.0
         if files.check(config, resume=resume, overwrite=overwrite):
             with files.restoring() as state:
+                check_names("a resynthesis", state, ("search", "seconds"))
+                seconds = loaded_real("the seconds of the search", state["seconds"])
                 search.load_state_dict(state["search"])
-                seconds = float(state["seconds"])
         else:
             files.begin(config, resume=resume)
 

@@ -10,9 +10,18 @@ import torch
 from torch import Tensor
 
 from multipath import PathDecomposedLoss, StochasticLoss, TargetCache, TransformLoss
+from multipath._internal.state import (
+    check_names,
+    loaded_generator,
+    loaded_integer,
+    loaded_real,
+    loaded_tensor,
+)
 from multipath.applications.distance.compare import LEVELS
 from multipath.applications.distance.heard import Heard, measure
-from multipath.draws import DrawCounts
+from multipath.applications.runs.files import check_rows
+from multipath.applications.runs.optimizers import check_adam
+from multipath.draws import DrawCounts, loaded_counts
 from multipath.errors import InputError
 from multipath.samplers import Importance
 
@@ -169,36 +178,48 @@ class Resynthesis:
         """Go on where another search with the same settings stopped, to the last bit.
 
         Raises:
-            InputError: If that search had no rows, other columns, or tensors of other shapes.
+            InputError: If that search had no rows, other columns, or tensors of other shapes, or
+                the state is damaged. The search is then as it was.
+            ConfigurationError: If it is the state of something else.
         """
-        self._check(state)
-        self._kept, self._missing = state["kept"], state["missing"]
-        self._rate = state["rate"]
-        self._restart()
-        self._moving.data.copy_(state["moving"])
-        self._optimizer.load_state_dict(state["optimizer"])
-        self._generator.set_state(state["generator"])
-        self.draws.load_state_dict(state["draws"])
-        self.rows = list(state["rows"])
-
-    def _check(self, state: Mapping[str, Any]) -> None:
-        """Refuse a state that would fail later, or be wrong without failing."""
         own = self.state_dict()
-        pairs = [(state[name], own[name]) for name in ("kept", "moving", "missing")]
-        for each in state["optimizer"]["state"].values():
-            pairs += [(each[name], own["moving"]) for name in ("exp_avg", "exp_avg_sq")]
-        for found, expected in pairs:
-            if found.shape != expected.shape:
-                raise InputError(
-                    f"expected a tensor of shape {tuple(expected.shape)}, got "
-                    f"{tuple(found.shape)}; it belongs to another search"
-                )
+        check_names("a resynthesis", state, own)
+        tensors = {
+            name: loaded_tensor(
+                f"{name} of the search", state[name], own[name].shape, own[name].dtype
+            )
+            for name in ("kept", "moving", "missing")
+        }
+        if bool((tensors["missing"] < 0).any()):
+            raise InputError("a distance on a path must not be negative; start the search again")
+        rate = loaded_real("the learning rate of the search", state["rate"])
+        generator = loaded_generator("the generator of the search", state["generator"])
+        counts = loaded_counts(state["draws"], len(self.draws.counts))
+        check_adam(self._optimizer, state["optimizer"])
+        if state["optimizer"]["param_groups"][0]["lr"] != rate:
+            raise InputError("the optimizer has another learning rate than the search; start again")
+        rows = self._checked_rows(state["rows"])
+        self._kept, self._missing, self._rate = tensors["kept"], tensors["missing"], rate
+        self._restart()
+        self._moving.data.copy_(tensors["moving"])
+        self._optimizer.load_state_dict(state["optimizer"])
+        self._generator.set_state(generator)
+        self.draws.counts, self.rows = counts, rows
+
+    def _checked_rows(self, rows: Any) -> list[dict[str, float]]:
+        """The rows, if they are those of a search."""
+        check_rows("the rows of the search", rows)
         columns = self.rows[0].keys()
-        if not state["rows"] or any(row.keys() != columns for row in state["rows"]):
+        if not rows or any(row.keys() != columns for row in rows):
             raise InputError(
-                f"expected rows of {', '.join(columns)}, got {state['rows']}; they belong to "
+                f"expected rows of {', '.join(columns)}, got others or none; they belong to "
                 "another search"
             )
+        for row in rows:
+            for name in ("distance", "relative", "learning_rate"):
+                loaded_real(f"{name} in a row of the search", row[name])
+            loaded_integer("kept in a row of the search", row["kept"], high=1)
+        return list(rows)
 
     def _criterion(self) -> PathDecomposedLoss | StochasticLoss:
         n_draws, floor, n_paths = self.settings.draws, self.settings.floor, len(self.loss.paths)

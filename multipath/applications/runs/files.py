@@ -10,12 +10,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from multipath._internal.files import replacing, write_bytes, write_tensors
+from multipath._internal.state import loaded_integer, refused
 from multipath.errors import InputError
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 __all__ = [
+    "check_rows",
     "read_csv",
     "read_draws",
     "read_json",
@@ -59,6 +61,23 @@ def read_json(file: Path, remedy: str = AGAIN) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise InputError(f"{file} is damaged: expected an object; {remedy}")
     return content
+
+
+def check_rows(name: str, rows: Any) -> None:
+    """Refuse rows of a checkpoint that are not those of a table of numbers over steps.
+
+    Raises:
+        InputError: If they are not; the message begins with ``name``.
+    """
+    if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
+        raise refused(name, "a list of dictionaries", rows)
+    for before, row in zip([None, *rows], rows, strict=False):
+        if row.keys() != rows[0].keys() or not all(isinstance(column, str) for column in row):
+            raise refused(name, f"of columns {', '.join(map(str, rows[0]))}", [*row])
+        if not all(type(value) in (int, float) for value in row.values()):
+            raise InputError(f"{name} must hold nothing but numbers; {AGAIN}")
+        first = 0 if before is None else before["step"] + 1
+        loaded_integer(f"step in {name}", row.get("step"), low=first)
 
 
 def write_csv(file: Path, rows: Sequence[Mapping[str, Any]]) -> None:

@@ -133,11 +133,10 @@ class RunFolder:
         self.checkpoint.unlink(missing_ok=True)
 
     @contextmanager
-    def restoring(self, *, weights_only: bool = True) -> Iterator[Any]:
+    def restoring(self) -> Iterator[Any]:
         """Read the checkpoint; whatever goes wrong with its content means that it is damaged.
 
-        Args:
-            weights_only: As for :func:`torch.load`.
+        Nothing that it holds is run.
 
         Yields:
             What ``torch.save`` has put into the checkpoint, on the CPU.
@@ -149,7 +148,7 @@ class RunFolder:
             with ZipFile(self.checkpoint) as archive:  # torch would not notice a changed byte
                 if archive.testzip() is not None:
                     raise BadZipFile
-            yield torch.load(self.checkpoint, map_location="cpu", weights_only=weights_only)
+            yield torch.load(self.checkpoint, map_location="cpu", weights_only=True)
         except PermissionError:
             raise
         except Exception as error:  # the content may be of any kind

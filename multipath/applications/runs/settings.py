@@ -3,9 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, fields
-from typing import Any, Self, get_type_hints
+from functools import partial
+from math import isfinite
+from types import NoneType, UnionType
+from typing import Any, Literal, Self, Union, get_args, get_origin, get_type_hints
 
+from multipath._internal.settings import whole
+from multipath._internal.state import refused
 from multipath.errors import ConfigurationError, InputError
 
 
@@ -34,27 +40,43 @@ class Settings:
         """Invert :meth:`to_dict`; lists become tuples again.
 
         Raises:
-            InputError: If a setting is missing or unknown.
+            InputError: If a setting is missing or unknown, or not of its type.
+            ConfigurationError: If one is out of range.
         """
+        if not isinstance(values, Mapping):
+            raise refused(f"the {cls.__name__}", "a dictionary of settings", values)
         kinds = get_type_hints(cls)
         names = {field.name for field in fields(cls)}
         if names != set(values):
             raise InputError(
                 f"these are not {cls.__name__} of this version: missing "
-                f"{sorted(names - set(values))}, unknown {sorted(set(values) - names)}"
+                f"{sorted(names - set(values))}, unknown {sorted(set(values) - names, key=str)}"
             )
-        return cls(**{name: _restore(kinds[name], value) for name, value in values.items()})
+        return cls(**{name: _restore(name, kinds[name], value) for name, value in values.items()})
 
 
-def check_positive(settings: Settings, *names: str) -> None:
-    """Refuse counts below 1.
+MOST = 10**9
+"""Of anything that is counted in settings: beyond all that would ever end, or fit in memory."""
+
+
+def check_positive(settings: Settings, *names: str, most: int = MOST) -> None:
+    """Refuse counts below 1, or beyond reason.
+
+    Args:
+        settings: Where they are.
+        *names: Their names; those that are sequences hold counts.
+        most: The largest count.
 
     Raises:
-        ConfigurationError: If one of these settings is below 1.
+        ConfigurationError: If one of these settings is below 1 or above ``most``.
     """
     for name in names:
-        if getattr(settings, name) < 1:
-            raise ConfigurationError(f"{name} must be at least 1, got {getattr(settings, name)}")
+        value = getattr(settings, name)
+        for each in value if isinstance(value, tuple | list) else (value,):
+            if whole(name, each) < 1:
+                raise ConfigurationError(f"{name} must be at least 1, got {each}")
+            if each > most:
+                raise ConfigurationError(f"{name} must be at most {most}, got {each}")
 
 
 def check_seed(seed: int) -> None:
@@ -84,7 +106,34 @@ def differences(
             yield f"{prefix}{name} was {was}, is {now}"
 
 
-def _restore(kind: Any, value: Any) -> Any:
-    if isinstance(kind, type) and issubclass(kind, Settings) and isinstance(value, Mapping):
-        return kind.from_dict(value)
-    return tuple(_restore(None, each) for each in value) if isinstance(value, list) else value
+def _restore(name: str, kind: Any, value: Any) -> Any:
+    """A value read from JSON, as the type hint of its setting wants it.
+
+    Raises:
+        InputError: If it is of another type.
+    """
+    origin, inner = get_origin(kind), get_args(kind)
+    if origin in (Union, UnionType):
+        for each in inner:
+            with suppress(InputError):
+                return _restore(name, each, value)
+    elif origin is Literal:
+        if isinstance(value, str) and value in inner:
+            return value
+    elif origin is tuple:
+        if isinstance(value, list | tuple):
+            kinds = [inner[0]] * len(value) if inner[-1] is ... else inner
+            if len(kinds) == len(value):
+                return tuple(map(partial(_restore, name), kinds, value))
+    elif isinstance(kind, type) and issubclass(kind, Settings):
+        return value if isinstance(value, kind) else kind.from_dict(value)
+    elif kind in (bool, int, str, NoneType):
+        if type(value) is kind:
+            return value
+    elif kind is float:
+        if type(value) in (int, float) and isfinite(value):
+            return value
+    else:
+        return tuple(value) if isinstance(value, list) else value
+    words = kind.__name__ if isinstance(kind, type) else str(kind).replace("typing.", "")
+    raise refused(name, f"of type {words}", value)

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from multipath import PathTable
+from multipath._internal.settings import positive
 from multipath.applications.matching.settings import (
     EncoderSettings,
     ObjectiveSettings,
@@ -21,6 +22,10 @@ from multipath.transforms import JTFS
 
 from .data import Targets, seeded, split_targets
 from .evaluation import Evaluation, ThetaError
+
+MOST_SAMPLES = 2**26
+"""Of one sound: 25 minutes at 44.1 kHz."""
+MOST_TARGETS = 10**6
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,6 +51,12 @@ class ScatteringSettings(Settings):
     F: int
     sampling: Literal["exact", "reduced"] = "exact"
     eps: float | None = None
+
+    def __post_init__(self) -> None:
+        """Check what no other constructor would notice, or notice too late."""
+        check_positive(self, "J", "Q", "J_fr", "Q_fr", "T", "F")
+        if self.eps is not None:
+            positive("eps", self.eps)
 
     def build(self, n_samples: int, sample_rate: float, **changes: Any) -> JTFS:
         """The transform, for signals of a length in samples and a rate in Hz."""
@@ -100,6 +111,11 @@ class Task(Settings, ABC):
     sample_rate: float
     n_samples: int
     scattering: ScatteringSettings
+
+    def __post_init__(self) -> None:
+        """Check what no other constructor would notice, or notice too late."""
+        check_positive(self, "n_samples", most=MOST_SAMPLES)
+        positive("sample_rate", self.sample_rate, "Hz")
 
     @classmethod
     @abstractmethod
@@ -207,7 +223,8 @@ class RenderedTask(Task):
 
     def __post_init__(self) -> None:
         """Check what no other constructor would notice, or notice too late."""
-        check_positive(self, "n_targets")
+        super().__post_init__()
+        check_positive(self, "n_targets", most=MOST_TARGETS)
 
     def targets(self, seed: int) -> dict[str, Targets]:
         """Uniform in the unit cube, each with its nuisance; sounds are rendered when needed."""

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from multipath import PathTable
+from multipath._internal.settings import positive
 from multipath.applications.matching.presets import (
     PAPER_ENCODER,
     PAPER_OBJECTIVE,
@@ -54,6 +55,9 @@ class ChirpletTask(RenderedTask):
     def __post_init__(self) -> None:
         """Check what no other constructor would notice, or notice too late."""
         super().__post_init__()
+        positive("f0", self.f0, "Hz")
+        for frequency in self.fast_am:
+            positive("fast_am", frequency, "Hz")
         if self.synth not in CHIRPLETS:
             raise ConfigurationError(
                 f"unknown chirplet synthesizer {self.synth!r}; choose one of {', '.join(CHIRPLETS)}"

@@ -29,7 +29,7 @@ from multipath.applications.runs.settings import check_positive
 from multipath.applications.synths.tr808 import TR808Synth
 from multipath.errors import ConfigurationError, InputError
 
-from .base import Preset, ScatteringSettings, Task
+from .base import MOST_TARGETS, Preset, ScatteringSettings, Task
 from .data import Batch, Targets
 from .evaluation import Evaluation
 from .recordings import (
@@ -106,6 +106,10 @@ class DrumDistances(Evaluation):
         return found
 
 
+MOST_NUMBERS = 2**31
+"""Samples in all drums that the synthesizer makes: 8 GiB."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class TR808Task(Task):
     """Every target begins after some silence, so that reconstructions may come early or late.
@@ -139,7 +143,13 @@ class TR808Task(Task):
 
     def __post_init__(self) -> None:
         """Check what no other constructor would notice, or notice too late."""
-        check_positive(self, "n_targets")
+        super().__post_init__()
+        check_positive(self, "n_targets", most=MOST_TARGETS)
+        if self.data is None and self.n_targets * self.n_samples > MOST_NUMBERS:
+            raise ConfigurationError(
+                f"{self.n_targets} drums of {self.n_samples} samples are more than the "
+                f"{MOST_NUMBERS} samples that are kept in memory; make fewer or shorter ones"
+            )
         for name, known in {
             "alignment": ("micro", "meso"),
             "noise": ("fixed", "random"),
