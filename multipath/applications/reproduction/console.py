@@ -53,9 +53,14 @@ def show_jobs(plan: Plan, cluster: LocalProcesses | Slurm, at_once: int) -> dict
     def waiting() -> None:
         bar.update(task, description=_count(jobs), completed=_progress(jobs))
 
+    def blocked(job: Job) -> None:
+        print(f"{job.name}: waiting for another process that is writing to {job.target}")
+
     try:
         with bar, _stopped_as_by_hand():
-            failures = run_jobs(jobs, cluster, at_once=at_once, ended=ended, waiting=waiting)
+            failures = run_jobs(
+                jobs, cluster, at_once=at_once, ended=ended, waiting=waiting, blocked=blocked
+            )
     finally:
         write_results(plan)
         figures = write_figures(plan)

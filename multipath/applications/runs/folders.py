@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import logging
 import os
-from collections.abc import Iterator, Mapping
+import time
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from itertools import count
 from pathlib import Path
@@ -13,7 +15,6 @@ from typing import Any, ClassVar
 from zipfile import BadZipFile, ZipFile
 
 import torch
-from filelock import FileLock, Timeout
 
 from multipath._internal.files import drafted
 from multipath.errors import ConfigurationError, InputError
@@ -21,13 +22,23 @@ from multipath.errors import ConfigurationError, InputError
 from .files import read_json, write_json
 from .settings import differences
 
-__all__ = ["RunFolder", "changed_files", "check_place", "folder_lock"]
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None  # type: ignore[assignment]
+
+__all__ = ["RunFolder", "changed_files", "check_place", "folder_lock", "is_locked"]
 
 log = logging.getLogger(__name__)
 
 AFRESH = "start again with --overwrite"
 PREVIOUS = "previous-"
 """Folders that begin so hold what earlier runs left in the folder of a run."""
+LOCK = ".lock"
+LOCKLESS = {errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOTSUP, errno.ENOSYS}
+"""What file systems say that have no locks, as those of some clusters."""
+LOOK = 0.2
+"""Seconds between two looks at a lock that is waited for."""
 
 
 class RunFolder:
@@ -255,34 +266,87 @@ def changed_files(before: Mapping[str, str], now: Mapping[str, str]) -> list[str
 
 
 @contextmanager
-def folder_lock(root: Path) -> Iterator[None]:
+def folder_lock(root: Path, waiting: Callable[[], None] | None = None) -> Iterator[None]:
     """Keep other processes from writing to a folder; a process that dies releases it.
+
+    Where the file system has no locks, a warning is logged, and nothing is kept away.
 
     Args:
         root: The folder, made if needed.
+        waiting: Called once before waiting for a process that is at work there. Without it nothing
+            is waited for.
 
     Raises:
-        ConfigurationError: If another process is at work there, or nothing can be written there.
+        ConfigurationError: If another process is at work there and is not waited for, or nothing
+            can be written there.
     """
     check_place(root)
     made = [folder for folder in (root, *root.parents) if not folder.exists()]
     root.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(root / ".lock", timeout=0)
+    lock = None
     try:
-        lock.acquire()
-    except Timeout:
-        raise ConfigurationError(
-            f"another process is writing to {root}; wait for it to finish, or choose another "
-            f"folder (--out); if there is none, remove {root / '.lock'}"
-        ) from None
-    except NotImplementedError:  # some clusters have file systems without locks
-        yield
-        return
+        while (lock := _lock(root)) is None:
+            if waiting is None:
+                raise ConfigurationError(
+                    f"another process is writing to {root}; wait for it to finish, or choose "
+                    "another folder (--out)"
+                )
+            waiting()
+            waiting = _nothing
+            time.sleep(LOOK)
+    except OSError as error:
+        if error.errno not in LOCKLESS:
+            raise
+        log.warning("%s has no locks: let no other process write to it", root)
     try:
         yield
     finally:
-        (root / ".lock").unlink(missing_ok=True)
-        lock.release()
+        if lock is not None:
+            (root / LOCK).unlink(missing_ok=True)  # first: nobody else can hold it as yet
+            os.close(lock)
         with suppress(OSError):  # they are not empty, if anything came of it
             for folder in made:
                 folder.rmdir()
+
+
+def is_locked(root: Path) -> bool:
+    """Whether another process is at work in a folder, as far as its file system can tell."""
+    if not (root / LOCK).exists():
+        return False
+    try:
+        lock = _lock(root)
+    except OSError:  # whoever needs the folder will be told
+        return False
+    if lock is not None:
+        os.close(lock)
+    return lock is None
+
+
+def _lock(root: Path) -> int | None:
+    """Lock a folder, until the descriptor that is returned is closed; None if another has it.
+
+    Raises:
+        OSError: If it cannot be locked; of ``LOCKLESS``, if no folder can be there.
+    """
+    if fcntl is None:
+        raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS))
+    while True:
+        # whatever a link of this name leads to is no lock of ours
+        descriptor = os.open(root / LOCK, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o666)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if os.fstat(descriptor).st_nlink:
+                return descriptor
+        except OSError as error:
+            os.close(descriptor)
+            if error.errno in LOCKLESS:
+                with suppress(OSError):
+                    (root / LOCK).unlink()
+            if error.errno not in (errno.EACCES, errno.EAGAIN):
+                raise
+            return None
+        os.close(descriptor)  # the process that held it removed it meanwhile: it guards no more
+
+
+def _nothing() -> None:
+    """There is nothing more to say."""
