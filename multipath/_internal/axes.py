@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from .names import visible
+
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 INK, FAINT = "#333333", "#9a9a9a"
+LONGEST = 64
+"""Characters of a name in a plot; of longer ones the middle is left out."""
 
 
 def tidy(axes: Axes) -> None:
@@ -17,3 +21,18 @@ def tidy(axes: Axes) -> None:
     axes.grid(color="#eeeeee", linewidth=0.8)
     axes.set_axisbelow(True)
     axes.tick_params(colors=INK)
+
+
+def plain(name: object) -> str:
+    r"""A name as a plot has to be given it, to be shown as it is.
+
+    Otherwise ``$`` would begin a formula, and a label with a leading ``_`` would be left out.
+
+    Example:
+        >>> plain("$x$"), plain("_a"), plain(100 * "ab")
+        ('\\$x\\$', ' _a', 'abab...ab…ab...abab')
+    """
+    shown = visible(name)
+    if len(shown) > LONGEST:
+        shown = f"{shown[: LONGEST // 2]}…{shown[-(LONGEST // 2) :]}"
+    return (" " if shown.startswith("_") else "") + shown.replace("$", r"\$")

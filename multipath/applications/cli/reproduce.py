@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 from typing import Any, Literal
 
+from multipath._internal.names import visible
 from multipath.errors import ConfigurationError
 
 
@@ -70,10 +71,8 @@ def reproduce(
     from multipath.applications.runs.folders import folder_lock
 
     def wait() -> None:
-        print(
-            f"multipath: waiting for another `multipath reproduce` in {plan.folder} to end",
-            file=sys.stderr,
-        )
+        words = f"multipath: waiting for another `multipath reproduce` in {plan.folder} to end"
+        print(visible(words), file=sys.stderr)
 
     try:
         with folder_lock(plan.folder, wait):  # together they would run more than so many jobs

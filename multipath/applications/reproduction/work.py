@@ -17,6 +17,7 @@ from typing import Any
 
 import torch
 
+from multipath._internal.names import visible
 from multipath.applications.matching.config import MatchConfig
 from multipath.applications.runs.files import read_json, write_json
 from multipath.errors import MultipathError
@@ -79,7 +80,7 @@ def main(arguments: list[str]) -> int:
     except KeyboardInterrupt:
         return 130
     except (MultipathError, OSError) as error:
-        print(" ".join(str(error).split()), file=sys.stderr)
+        print(visible(" ".join(str(error).split())), file=sys.stderr)
         return 2
     return 0
 

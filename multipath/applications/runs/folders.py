@@ -17,6 +17,7 @@ from zipfile import BadZipFile, ZipFile
 import torch
 
 from multipath._internal.files import drafted
+from multipath._internal.names import visible
 from multipath.errors import ConfigurationError, InputError
 
 from .files import read_json, write_json
@@ -46,7 +47,8 @@ class RunFolder:
 
     A run is there from ``config.json`` on, and has finished once there is ``summary.json``. It has
     the folder to itself: it neither begins beside files that are no run's nor deletes any, and an
-    earlier run is moved aside, whatever its files are.
+    earlier run is moved aside, with whatever else is in the folder. The folder may be a link; links
+    inside are moved as links, and nothing is removed from where they lead.
 
     Args:
         root: The folder, which need not exist.
@@ -77,10 +79,17 @@ class RunFolder:
     @property
     def unfinished(self) -> bool:
         """Whether the folder holds a run that can be resumed."""
-        return self._holds_a_run() and not self.summary.exists()
+        return self._holds_a_run() and not self.finished
+
+    @property
+    def finished(self) -> bool:
+        """Whether the run has come to its end; all that may be left is to :meth:`clear_up`."""
+        return self.summary.exists()
 
     def check(self, settings: Mapping[str, Any], *, resume: bool, overwrite: bool) -> bool:
         """Refuse to begin a run where there is something else, or to go on where there is no run.
+
+        A finished run may be resumed: there is nothing left to do but to :meth:`clear_up`.
 
         Args:
             settings: Those of the run that is to begin or to go on.
@@ -104,7 +113,7 @@ class RunFolder:
                 f"{self.root} holds no run, but {', '.join(file.name for file in foreign[:3])}; a "
                 "run needs a folder of its own: choose another one (--out), or move that away"
             )
-        if taken and self.summary.exists() and not overwrite:
+        if taken and self.finished and not (resume or overwrite):
             raise ConfigurationError(
                 f"{self.root} holds a finished run; choose another folder (--out), or move the run "
                 "aside with --overwrite"
@@ -121,8 +130,8 @@ class RunFolder:
         if resume:
             self._check_settings(settings)
         self._discard_drafts()
-        if resume and not self.checkpoint.exists():
-            log.warning("no checkpoint in %s yet: starting from the beginning", self.root)
+        if resume and not (self.finished or self.checkpoint.exists()):
+            log.warning("no checkpoint in %s yet: starting from the beginning", visible(self.root))
         return resume and self.checkpoint.exists()
 
     def begin(self, settings: Mapping[str, Any], *, resume: bool) -> None:
@@ -139,9 +148,32 @@ class RunFolder:
         write_json(self.config, settings)
 
     def finish(self, summary: Mapping[str, Any]) -> None:
-        """Write the summary, which says that the run has finished, and drop the checkpoint."""
+        """Write the summary, which says that the run has finished, and drop the checkpoint.
+
+        Raises:
+            InputError: If the folder is no longer that of the run.
+        """
+        if not self.config.exists():
+            raise InputError(
+                f"{self.root} was removed or changed during the run: {self.config.name} is gone; "
+                "start again"
+            )
         write_json(self.summary, summary)
-        self.checkpoint.unlink(missing_ok=True)
+        self.clear_up()
+
+    def clear_up(self) -> dict[str, Any]:
+        """Drop the checkpoint of a finished run, which may have had no time for it.
+
+        Returns:
+            The summary.
+
+        Raises:
+            InputError: If ``summary.json`` is damaged; then nothing is dropped.
+        """
+        summary = read_json(self.summary, remedy=AFRESH)
+        if not self._leads_elsewhere(self.checkpoint.parent):
+            self.checkpoint.unlink(missing_ok=True)
+        return summary
 
     @contextmanager
     def restoring(self, *, weights_only: bool = True) -> Iterator[Any]:
@@ -201,11 +233,15 @@ class RunFolder:
     def _discard_drafts(self) -> None:
         """Remove what a run that was killed had not written to the end."""
         own = {file for file in vars(self).values() if file != self.root}
-        for folder in {file.parent for file in own}:
+        for folder in {file.parent for file in own if not self._leads_elsewhere(file.parent)}:
             for draft in folder.glob(".*"):
                 name = drafted(draft)
                 if name is not None and folder / name in own:  # others may be writing theirs
                     draft.unlink(missing_ok=True)
+
+    def _leads_elsewhere(self, folder: Path) -> bool:
+        """Whether a folder of the run is a link: nothing is removed from behind it."""
+        return folder != self.root and folder.is_symlink()
 
     def _move_aside(self) -> None:
         """Move all that an earlier run left into a folder of its own; links are moved as links."""
@@ -219,7 +255,7 @@ class RunFolder:
         first = {self.checkpoint, *self.checkpoint.parents}
         for each in sorted(held, key=lambda each: (each == self.config, each not in first)):
             each.rename(aside / each.name)
-        log.warning("the earlier run is now in %s", aside)
+        log.warning("the earlier run is now in %s, with all that was beside it", visible(aside))
 
 
 def check_place(folder: Path, option: str = "--out") -> None:
@@ -297,7 +333,7 @@ def folder_lock(root: Path, waiting: Callable[[], None] | None = None) -> Iterat
     except OSError as error:
         if error.errno not in LOCKLESS:
             raise
-        log.warning("%s has no locks: let no other process write to it", root)
+        log.warning("%s has no locks: let no other process write to it", visible(root))
     try:
         yield
     finally:
