@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from .names import visible
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 INK, FAINT = "#333333", "#9a9a9a"
+LONGEST = 64
+"""Characters of a name in a plot; of longer ones the middle is left out."""
 
 
 def tidy(axes: Axes) -> None:
@@ -19,7 +23,16 @@ def tidy(axes: Axes) -> None:
     axes.tick_params(colors=INK)
 
 
-def legend(axes: Axes, **options: Any) -> None:
-    """Add a legend of names as they are: a folder called ``$a$`` is no formula."""
-    for text in axes.legend(frameon=False, **options).get_texts():
-        text.set_parse_math(False)
+def plain(name: object) -> str:
+    r"""A name as a plot has to be given it, to be shown as it is.
+
+    Otherwise ``$`` would begin a formula, and a label with a leading ``_`` would be left out.
+
+    Example:
+        >>> plain("$x$"), plain("_a"), plain(100 * "ab")
+        ('\\$x\\$', ' _a', 'abab...ab…ab...abab')
+    """
+    shown = visible(name)
+    if len(shown) > LONGEST:
+        shown = f"{shown[: LONGEST // 2]}…{shown[-(LONGEST // 2) :]}"
+    return (" " if shown.startswith("_") else "") + shown.replace("$", r"\$")

@@ -1,26 +1,30 @@
-"""What settings are called when an object is printed."""
+"""Names that anybody may have chosen, such as those of folders, shown so that they do no harm."""
 
 from __future__ import annotations
 
-from functools import partial
-from typing import Any
+JOINERS = "\u200c\u200d"
+"""Invisible, and part of how words of some languages and some emoji are written."""
 
 
-def listed(**settings: Any) -> str:
-    """Settings as in a call; functions by their names, without the addresses that repr gives.
+def visible(text: object) -> str:
+    r"""Text in one line, with an escape for each character that would not show or move others.
+
+    These are control characters, line breaks, marks of the direction of writing and bytes that are
+    no text. What people write otherwise, in any language, stays as it is.
+
+    Args:
+        text: Anything with a ``str``.
 
     Example:
-        >>> listed(J=3, distance=partial(max, 1), window="hann")
-        "J=3, distance=max(1), window='hann'"
+        >>> print(visible("kick\n\x1b[31m drum \u202e 🥁 \\ ü"))
+        kick\n\x1b[31m drum \u202e 🥁 \ ü
     """
-    return ", ".join(f"{name}={_text(value)}" for name, value in settings.items())
-
-
-def _text(value: Any) -> str:
-    if isinstance(value, partial):
-        arguments = [*map(_text, value.args), *filter(None, [listed(**value.keywords)])]
-        return f"{_text(value.func)}({', '.join(arguments)})"
-    if isinstance(value, tuple | list):
-        return f"[{', '.join(map(_text, value))}]" if isinstance(value, list) else repr(value)
-    name = getattr(value, "__name__", None)
-    return repr(value) if name is None else str(name)
+    plain = str(text)
+    if plain.isprintable():
+        return plain
+    return "".join(
+        character
+        if character.isprintable() or character in JOINERS
+        else character.encode("unicode_escape").decode()
+        for character in plain
+    )

@@ -13,7 +13,7 @@ from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
-from multipath._internal.axes import FAINT, INK, tidy
+from multipath._internal.axes import FAINT, INK, plain, tidy
 from multipath.paths import PathTable
 
 from .path_plane import FEW, draw_plane, name_paths, outline, path_plane
@@ -48,7 +48,7 @@ def plot_probabilities(
     if mesh is not None:
         label_colors(figure, [axes], mesh, limit)
     if title:
-        axes.set_title(title, fontsize=10, color=INK, parse_math=False)
+        axes.set_title(plain(title), fontsize=10, color=INK)
     if file is not None:
         figure.savefig(file, dpi=150)
     return figure

@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection, QuadMesh
 from matplotlib.colors import Normalize
 
-from multipath._internal.axes import INK, tidy
+from multipath._internal.axes import INK, plain, tidy
 from multipath.paths import PathTable
 
 FEW = 32
@@ -98,7 +98,7 @@ def name_paths(axes: Axes, paths: PathTable) -> None:
     """Name the paths below the axis, if they are few."""
     count = len(paths)
     if count <= FEW:
-        names = [short(key) for key in paths.keys]
+        names = [plain(short(key)) for key in paths.keys]
         slots = max(count, 3)
         turned = 90 if slots * max(map(len, names)) > 85 else 0
         axes.set_xticks(range(count), names, rotation=turned, fontsize=8)

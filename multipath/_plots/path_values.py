@@ -7,7 +7,7 @@ from matplotlib.axes import Axes
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 
-from multipath._internal.axes import tidy
+from multipath._internal.axes import plain, tidy
 from multipath.paths import PathTable
 
 from .path_plane import draw_bars, draw_plane, path_plane, spread
@@ -23,7 +23,7 @@ def plot_values(paths: PathTable, values: np.ndarray, quantity: str, title: str)
         _draw_orders(figure, paths, values, quantity)
     else:
         draw_bars(figure.subplots(), paths, values, quantity)
-    figure.suptitle(title, parse_math=False)
+    figure.suptitle(plain(title))
     return figure
 
 

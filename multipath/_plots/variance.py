@@ -12,7 +12,7 @@ from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
-from multipath._internal.axes import FAINT, INK, legend, tidy
+from multipath._internal.axes import FAINT, INK, plain, tidy
 from multipath.paths import PathTable
 
 from .path_plane import draw_bars, draw_plane, path_plane
@@ -57,7 +57,7 @@ def _draw_work(axes: Axes, rows: Sequence[tuple[str, int, float]]) -> None:
     draws = sorted({n_draws for _, n_draws, _ in rows})
     curves: dict[str, list[float]] = {}
     for name, _, work in sorted(rows, key=lambda row: row[1]):
-        curves.setdefault(name, []).append(work)
+        curves.setdefault(plain(name), []).append(work)
     tidy(axes)
     axes.set_title("error of the gradient per unit of cost", fontsize=10, color=INK)
     label = "mean square error × cost / power of the gradient"
@@ -88,7 +88,7 @@ def _draw_work(axes: Axes, rows: Sequence[tuple[str, int, float]]) -> None:
         axes.set_ylim(bottom=0)
     axes.set_xlabel("draws per step")
     axes.set_ylabel(label)
-    legend(axes, fontsize=9)
+    axes.legend(frameon=False, fontsize=9)
 
 
 def _draw_gradients(

@@ -106,7 +106,7 @@ def discard_journal(path: Path) -> None:
     files = _files(path)
     for file in files:
         _fingerprint(file, file.read_bytes())
-    for file in files:
+    for file in reversed(files):  # that of rank 0 stands for all as long as any is there
         file.unlink()
 
 

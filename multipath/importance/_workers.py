@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from itertools import count
 from typing import Any
+from uuid import uuid4
 
 import torch.distributed as dist
 from torch import Tensor
@@ -14,8 +15,6 @@ from torch.distributed.distributed_c10d import PrefixStore
 from multipath.errors import ConfigurationError, InputError
 
 from ._journal import Record
-
-_rounds = count()
 
 
 class Workers:
@@ -100,8 +99,10 @@ class Workers:
         if self.size == 1:
             numbers = count()
             return lambda amount: next(numbers)
+        # The store of torchrun outlives the processes that it starts again, and counters with it.
+        name = self._gather(uuid4().hex)[0]
         store = PrefixStore(
-            f"multipath/theta_importance/{next(_rounds)}", distributed_c10d._get_default_store()
+            f"multipath/theta_importance/{name}", distributed_c10d._get_default_store()
         )
         return lambda amount: int(store.add("next", amount)) - amount
 

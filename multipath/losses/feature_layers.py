@@ -14,7 +14,7 @@ from torch.nn.parallel import DataParallel, DistributedDataParallel
 from torch.utils.flop_counter import FlopCounterMode
 
 from multipath._internal.inputs import check_real
-from multipath._internal.names import listed
+from multipath._internal.printing import listed
 from multipath._internal.settings import choice, positive, several, whole
 from multipath.errors import ConfigurationError, InputError
 from multipath.paths import Path, check_indices

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from multipath._internal.inputs import check_real
-from multipath._internal.names import listed
+from multipath._internal.printing import listed
 from multipath._internal.settings import choice, positive
 from multipath._internal.tracing import is_traced
 from multipath.errors import ConfigurationError, InputError

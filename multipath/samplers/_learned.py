@@ -11,7 +11,7 @@ from torch import Tensor
 
 from multipath._internal.bookkeeping import bookkept
 from multipath._internal.modes import trainable
-from multipath._internal.names import listed
+from multipath._internal.printing import listed
 from multipath._internal.settings import between, count, not_negative
 from multipath._internal.state import ANOTHER, check_kind, loaded_integer
 from multipath.errors import ConfigurationError, InputError

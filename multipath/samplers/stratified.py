@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from multipath._internal.bookkeeping import bookkept
-from multipath._internal.names import listed
+from multipath._internal.printing import listed
 from multipath.errors import ConfigurationError
 from multipath.paths import GroupBy, PathTable
 

@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from multipath._internal.names import listed
+from multipath._internal.printing import listed
 from multipath._internal.settings import is_scalar, positive, several, whole
 from multipath.errors import ConfigurationError, InputError
 from multipath.paths import Path, check_indices

@@ -12,6 +12,14 @@ from tests import ROOT
 
 from .cases import Interrupted, problem, same
 
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(
+        not (torch.distributed.is_available() and torch.distributed.is_gloo_available()),
+        reason="this build of torch has no gloo",
+    ),
+]
+
 SCRIPT = """
 import sys, torch
 from multipath.importance import theta_importance
@@ -51,29 +59,29 @@ torch.distributed.destroy_process_group()
 """
 
 
-@pytest.fixture(scope="module")
-def ranks(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("ranks")
-    script = folder / "script.py"
-    script.write_text(SCRIPT)
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
-    done = subprocess.run(
-        [*command, str(script), str(folder)],
+def torchrun(folder, script, *options):
+    (folder / "script.py").write_text(script)
+    return subprocess.run(
+        [
+            *(sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"),
+            *(*options, str(folder / "script.py"), str(folder)),
+        ],
         cwd=ROOT,
         env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)},
         capture_output=True,
         text=True,
         timeout=240,
     )
+
+
+@pytest.fixture(scope="module")
+def ranks(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("ranks")
+    done = torchrun(folder, SCRIPT)
     assert done.returncode == 0, done.stderr[-3000:]
     return folder
 
 
-@pytest.mark.skipif(
-    not (torch.distributed.is_available() and torch.distributed.is_gloo_available()),
-    reason="this build of torch has no gloo",
-)
-@pytest.mark.slow
 class TestRanks:
     def test_two_processes_are_one(self, ranks):
         made = problem("quadratic", "shared", 2, (3, 2))
@@ -105,3 +113,40 @@ class TestRanks:
         other, failed = (torch.load(ranks / f"messages{rank}.pt")[1] for rank in (0, 1))
         assert failed == "ValueError: this synthesizer is out of order"
         assert other.startswith("InputError: theta-importance failed on rank 1: this synth")
+
+
+RESTARTED = """
+import os, sys, torch
+from multipath.importance import theta_importance
+from tests.importance.cases import problem
+folder, attempt = sys.argv[1], int(os.environ["TORCHELASTIC_RESTART_COUNT"])
+torch.distributed.init_process_group("gloo")
+rank = torch.distributed.get_rank()
+made = problem("quadratic", "shared", 2, (3, 2))
+calls = 0
+def decoder(theta, shift):
+    global calls
+    calls += 1
+    if (attempt, rank) in ((0, 1), (1, 0)) and calls == 14:
+        os._exit(9)
+    return made.decoder(theta, shift)
+decoder.__qualname__ = made.decoder.__qualname__
+for items_at_once in (1, 2):
+    result = theta_importance(made.loss, made.encoder, decoder, made.batches,
+                              items_at_once=items_at_once, journal=f"{folder}/{items_at_once}")
+    torch.save((result.curvature, result.residuals), f"{folder}/{items_at_once}-{rank}.pt")
+torch.distributed.barrier()
+torch.distributed.destroy_process_group()
+"""
+
+
+def test_workers_that_are_started_again_find_all_units(tmp_path):
+    done = torchrun(tmp_path, RESTARTED, "--max-restarts=2")
+    assert done.returncode == 0, done.stderr[-3000:]
+    made = problem("quadratic", "shared", 2, (3, 2))
+    for items_at_once in (1, 2):
+        expected = theta_importance(*made.arguments, items_at_once=items_at_once)
+        for rank in (0, 1):
+            curvature, residuals = torch.load(tmp_path / f"{items_at_once}-{rank}.pt")
+            assert torch.equal(curvature, expected.curvature)
+            assert torch.equal(residuals, expected.residuals)

@@ -282,4 +282,14 @@ def write_audio(path: str | Path, waveform: Tensor | ArrayLike, sample_rate: int
         soundfile.write(buffer, samples, int(sample_rate), "FLOAT", format=FORMATS.get(kind, kind))
     except (soundfile.LibsndfileError, TypeError, ValueError) as error:
         raise InputError(f"{path}: the recording cannot be written ({error}); use .wav") from error
-    write_bytes(path, buffer.getvalue())
+    write_bytes(path, _undated(buffer.getvalue()))
+
+
+def _undated(content: bytes) -> bytes:
+    """The content of a file without the time in it, so that equal recordings are equal files.
+
+    libsndfile notes beside the peaks of samples in float, in the header of WAV, AIFF and the like,
+    when it found them: the chunk has a name, its size, a version and the time, of four bytes each.
+    """
+    start = content.find(b"PEAK", 0, content.find(b"SSND" if content[:4] == b"FORM" else b"data"))
+    return content if start < 0 else content[: start + 12] + bytes(4) + content[start + 16 :]

@@ -10,6 +10,8 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from torch import Tensor
 
+from multipath._internal.axes import plain
+
 LOWEST = 40.0  # Hz, on the log axis
 RANGE = 80.0  # dB below the loudest bin of a sound
 
@@ -29,7 +31,7 @@ def plot_spectrograms(sounds: Mapping[str, tuple[Tensor, int]]) -> Figure:
         )
         axes.set_yscale("log")
         axes.set_ylim(LOWEST, max(rate / 2 for _, rate in sounds.values()))
-        axes.set_title(title, fontsize=10, loc="left", parse_math=False)
+        axes.set_title(plain(title), fontsize=10, loc="left")
         axes.set_ylabel("Hz")
     panels[-1].set_xlabel("time (s)")
     figure.colorbar(mesh, ax=list(panels), label="dB", fraction=0.03)

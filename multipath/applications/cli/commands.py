@@ -12,6 +12,7 @@ from typing import Annotated, Any
 from cyclopts import App, Parameter
 
 from multipath import __version__
+from multipath._internal.names import visible
 from multipath.applications.matching.objectives import LOSSES, loss_names, scattering_loss
 from multipath.applications.matching.presets import preset
 from multipath.applications.matching.tasks.find import find_task, task_names
@@ -128,5 +129,5 @@ def report(*runs: Path, out: Path = Path("comparison.html")) -> None:
 
     for section in write_comparison(runs, out):
         for note in section.notes:
-            print(f"note: {note}")
-    print(f"report: {out}")
+            print(visible(f"note: {note}"))
+    print(visible(f"report: {out}"))

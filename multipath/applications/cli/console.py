@@ -13,6 +13,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemaini
 from rich.progress import Progress as ProgressBar
 from rich.table import Column, Table
 
+from multipath._internal.names import visible
 from multipath.applications.runs.folders import RunFolder
 from multipath.applications.runs.html import number
 
@@ -21,6 +22,11 @@ if TYPE_CHECKING:  # Lightning is slow to import
 
 OF_TABLE, OF_COLUMN = 4, 3
 """Characters that a table takes beside what is in its first column, and in each of the others."""
+
+
+def plain_console() -> Console:
+    """Shows text as it is: names may look like rich's markup, or like codes of emoji."""
+    return Console(markup=False, emoji=False)
 
 
 @contextmanager
@@ -45,14 +51,14 @@ def show_progress(
         SystemExit: With status 130, if interrupted.
     """
     bar = ProgressBar(
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(),
         MofNCompleteColumn(),
         TimeRemainingColumn(),
         TextColumn("{task.fields[error]}"),
         console=Console(stderr=True),
     )
-    task = bar.add_task(title, total=steps, error="")
+    task = bar.add_task(visible(title), total=steps, error="")
 
     def move(done: int, error: float | None) -> None:
         bar.start()
@@ -70,28 +76,36 @@ def show_progress(
             bar.stop()
 
 
+def show_finished(folder: Path) -> None:
+    """Say that there was nothing left to do."""
+    words = f"{folder} holds a finished run, and nothing is left to do: {folder / 'report.html'}"
+    print(visible(words))
+
+
 def show_summary(summary: Mapping[str, Any], folder: Path) -> None:
     """Print the errors of a finished run and where its report is."""
     unit = f" ({summary['unit']})" if summary["unit"] else ""
     table = Table(Column(no_wrap=True), f"error{unit}", "untrained")
     for name, error in summary[summary["errors"]].items():
-        table.add_row(name, number(error), number(summary["untrained_error"][name]))
-    Console().print(table)
+        table.add_row(visible(name), number(error), number(summary["untrained_error"][name]))
+    plain_console().print(table)
     _show_types(summary["types"], list(summary[summary["errors"]]))
     print(f"{1000 * summary['seconds_per_step']:.1f} ms per step")
-    print(f"report: {folder / 'report.html'}")
+    print(visible(f"report: {folder / 'report.html'}"))
 
 
 def _show_types(types: Mapping[str, Any], names: Sequence[str]) -> None:
     """Print errors by type, as many types beside each other as leave each value in one line."""
-    console = Console()
+    console = plain_console()
     room = console.width - max(map(len, names)) - OF_TABLE
     beside = max(1, room // (len("0.0123 (0.0123)") + OF_COLUMN))
     for first in range(0, len(types), beside):
         some = dict(list(types.items())[first : first + beside])
-        headings = [f"{name} ({found['count']})" for name, found in some.items()]
+        headings = [visible(f"{name} ({found['count']})") for name, found in some.items()]
         table = Table(Column(no_wrap=True), *headings, title="error by type, untrained in brackets")
         for name in names:
             pairs = [(each["trained"][name], each["untrained"][name]) for each in some.values()]
-            table.add_row(name, *(f"{number(now)} ({number(before)})" for now, before in pairs))
+            table.add_row(
+                visible(name), *(f"{number(now)} ({number(before)})" for now, before in pairs)
+            )
         console.print(table)

@@ -10,7 +10,10 @@ from cyclopts import Parameter
 from rich.console import Console
 from rich.table import Table
 
+from multipath._internal.names import visible
 from multipath.errors import InputError
+
+from .console import plain_console
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -74,7 +77,7 @@ def distance(
     else:
         _print_comparison(a, b, comparison, notes)
         if plot is not None:
-            print(f"plot: {plot}")
+            print(visible(f"plot: {plot}"))
 
 
 def _read_pair(
@@ -101,9 +104,9 @@ def _read_pair(
 
 def _print_comparison(a: Path, b: Path, comparison: Comparison, notes: list[str]) -> None:
     settings = comparison.settings
-    print(f"a: {a}\nb: {b}")
-    for note in (*notes, *comparison.notes):
-        print(f"note: {note}")
+    found = (f"note: {note}" for note in (*notes, *comparison.notes))
+    for words in (f"a: {a}", f"b: {b}", *found):
+        print(visible(words))
     print(
         f"{settings['transform']}, {settings['n_paths']} paths, {settings['n_samples']} samples at "
         f"{settings['sample_rate']} Hz, level {settings['level']}"
@@ -122,7 +125,7 @@ def _print_comparison(a: Path, b: Path, comparison: Comparison, notes: list[str]
     for item in comparison.contributions(TOP):
         values = [_cell(item.path.metadata.get(name)) for name in columns]
         table.add_row(str(item.path.key), *values, f"{item.loss:.4g}", f"{100 * item.share:.2f} %")
-    Console().print(table)
+    plain_console().print(table)
 
 
 def _cell(value: float | None) -> str:

@@ -11,11 +11,13 @@ from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from multipath._internal.axes import plain
+from multipath._internal.names import visible
 from multipath._internal.tables import aligned
 from multipath.applications.matching.config import MatchConfig
 from multipath.applications.runs.files import write_figure
 from multipath.applications.runs.folders import check_place
-from multipath.errors import ConfigurationError, MultipathError
+from multipath.errors import ConfigurationError, InputError, MultipathError
 from multipath.importance import discard_journal
 from multipath.importance.theta import Method
 
@@ -57,13 +59,14 @@ def importance(
     if plot is not None:
         files["--plot"] = plot
 
+    taken = f"{result_file} exists; choose another file (--out), or replace it with --overwrite"
+
     def prepare() -> None:
         _check(files)
-        if result_file.exists() and not overwrite:
-            raise ConfigurationError(
-                f"{result_file} exists; choose another file (--out), or replace it with --overwrite"
-            )
-        if restart:
+        # with a journal that is not removed yet, it may be the result of this very command
+        if result_file.exists() and not (overwrite or journal_file.exists()):
+            raise ConfigurationError(taken)
+        if restart and os.environ.get("TORCHELASTIC_RESTART_COUNT", "0") == "0":
             discard_journal(journal_file)
 
     with _processes() as rank:
@@ -90,16 +93,19 @@ def importance(
                 raise
             raise SystemExit(2) from None
         if rank == 0:
+            if result_file.exists() and not overwrite and not _same(result, result_file):
+                raise ConfigurationError(taken)
             result.save(result_file)
             if plot is not None:
                 inside = config.task.inside(result.paths)
-                write_figure(plot, result.plot(inside=inside, title=config.task.title), dpi=150)
+                title = plain(config.task.title)
+                write_figure(plot, result.plot(inside=inside, title=title), dpi=150)
             if journal is None:  # only now that all is written
                 discard_journal(journal_file)
             _show(config, result)
-            print(f"probabilities: {result_file}")
+            print(visible(f"probabilities: {result_file}"))
             if plot is not None:
-                print(f"plot: {plot}")
+                print(visible(f"plot: {plot}"))
 
 
 def _check(files: Mapping[str, Path]) -> None:
@@ -115,6 +121,17 @@ def _check(files: Mapping[str, Path]) -> None:
         from multipath.applications.distance.plot import check_plot_file
 
         check_plot_file(files["--plot"])
+
+
+def _same(result: ThetaImportance, file: Path) -> bool:
+    """Whether a file holds this very result."""
+    try:
+        before = type(result).load(file)
+    except InputError:
+        return False
+    return (before.settings, before.paths.keys) == (result.settings, result.paths.keys) and bool(
+        before.curvature.equal(result.curvature)
+    )
 
 
 def _show(config: MatchConfig, result: ThetaImportance) -> None:

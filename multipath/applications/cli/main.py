@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from io import TextIOWrapper
 from typing import NoReturn
 
+from multipath._internal.names import visible
 from multipath.errors import MultipathError
 
 INSTALL = "pip install 'multipath-loss[applications]'"
@@ -92,12 +93,12 @@ def _explain(error: Exception) -> str:
     """What came, and what to do; errors of the system name a file and say little more."""
     if not isinstance(error, OSError) or not error.strerror:
         return str(error)
-    where = "" if error.filename is None else f"{os.fsdecode(error.filename)}: "
+    where = "" if error.filename is None else f"{visible(os.fsdecode(error.filename))}: "
     remedy = REMEDIES.get(error.errno or 0, "check the name, the folder and its permissions")
     return f"{where}{error.strerror.lower()}; {remedy}"
 
 
 def _exit(code: int, message: str = "") -> NoReturn:
     if message:
-        print("multipath: " + " ".join(message.split()), file=sys.stderr)
+        print("multipath: " + visible(" ".join(message.split())), file=sys.stderr)
     raise SystemExit(code)

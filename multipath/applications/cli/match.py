@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 
 from multipath.applications.matching.config import MatchConfig
+from multipath.applications.runs.folders import RunFolder
 
 
 def match(
@@ -25,11 +26,15 @@ def match(
     """
     from multipath.applications.matching.train import run
 
-    from .console import show_progress, show_summary
+    from .console import show_finished, show_progress, show_summary
 
     loss, seed = config.objective.loss, config.seed
     name = re.sub(r"[^\w.-]+", "-", f"{config.task.title} {loss} {seed}")
     folder = out or Path("runs") / name
+    nothing_left = resume and RunFolder(folder).finished
     with show_progress(f"{loss}, seed {seed}", config.training.steps, folder) as progress:
         summary = run(config, folder, resume=resume, overwrite=overwrite, progress=progress)
-    show_summary(summary, folder)
+    if nothing_left:
+        show_finished(folder)
+    else:
+        show_summary(summary, folder)

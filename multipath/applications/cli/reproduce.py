@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 from typing import Any, Literal
 
+from multipath._internal.names import visible
 from multipath.errors import ConfigurationError
 
 
@@ -67,9 +68,15 @@ def reproduce(
         # costs are measured one by one: they would disturb each other
         at_once = 1 if chosen.kind == "cost" else len(gpus) or os.cpu_count() or 1
     from multipath.applications.reproduction.console import show_jobs
+    from multipath.applications.runs.folders import folder_lock
+
+    def wait() -> None:
+        words = f"multipath: waiting for another `multipath reproduce` in {plan.folder} to end"
+        print(visible(words), file=sys.stderr)
 
     try:
-        failures = show_jobs(plan, where, jobs or at_once)
+        with folder_lock(plan.folder, wait):  # together they would run more than so many jobs
+            failures = show_jobs(plan, where, jobs or at_once)
     except KeyboardInterrupt:
         print("multipath: interrupted; the same command goes on", file=sys.stderr)
         return 130

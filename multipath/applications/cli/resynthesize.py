@@ -5,13 +5,17 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from multipath._internal.names import visible
 from multipath.applications.resynthesis.settings import ResynthesisSettings
+from multipath.applications.runs.folders import RunFolder
 from multipath.errors import InputError
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 LONGEST = {"jtfs": 2**16, "scattering1d": 2**18}  # samples that take minutes on one core
+LONGEST_NAME = 48
+"""Characters of the recording's name in that of the folder, which may have 255 bytes."""
 RATES = (48000, 44100, 32000, 22050, 16000, 11025, 8000)
 
 
@@ -41,14 +45,16 @@ def resynthesize(
     """
     from multipath.applications.resynthesis.run import run_resynthesis
 
-    from .console import show_progress
+    from .console import show_finished, show_progress
 
     transform = settings.pop("transform", "jtfs")
     recording, rate, notes = _read(file, transform, offset, duration, sample_rate)
     chosen = ResynthesisSettings.for_recording(len(recording), rate, transform, **settings)
-    folder = out or Path("runs") / f"resynthesis-{file.stem}-{transform}-{chosen.seed}"
-    for note in notes:
-        print(f"note: {note}")
+    name = f"resynthesis-{file.stem[:LONGEST_NAME]}-{transform}-{chosen.seed}"
+    folder = out or Path("runs") / name
+    nothing_left = resume and RunFolder(folder).finished
+    for note in [] if nothing_left else notes:
+        print(visible(f"note: {note}"))
     with show_progress(
         file.name, chosen.steps, folder, lambda relative: f"distance {100 * relative:.1f} %"
     ) as progress:
@@ -62,12 +68,15 @@ def resynthesize(
             overwrite=overwrite,
             progress=progress,
         )
+    if nothing_left:
+        show_finished(folder)
+        return
     print(
         f"relative distance {100 * summary['relative']:.1f} %, at the start "
         f"{100 * summary['start_relative']:.1f} % ({1000 * summary['seconds_per_step']:.0f} ms per "
         "step)"
     )
-    print(f"report: {folder / 'report.html'}")
+    print(visible(f"report: {folder / 'report.html'}"))
 
 
 def _read(

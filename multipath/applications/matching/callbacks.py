@@ -101,7 +101,7 @@ class WholeCheckpoints(TorchCheckpointIO):
     def save_checkpoint(
         self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None
     ) -> None:
-        """Save to a file; its folder is made if needed.
+        """Save to a file; its folder is made if needed, in one that is there.
 
         Args:
             checkpoint: What to save.
@@ -109,7 +109,7 @@ class WholeCheckpoints(TorchCheckpointIO):
             storage_options: Not used: they are for other places than files.
         """
         file = Path(path)
-        file.parent.mkdir(parents=True, exist_ok=True)
+        file.parent.mkdir(exist_ok=True)  # and no more: a run whose folder was removed has failed
         write_tensors(file, checkpoint)
 
     def load_checkpoint(

@@ -8,8 +8,6 @@ import torch
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from multipath._internal.axes import FAINT, INK, legend, tidy
-
 MIDDLE = 250.0
 """Per mille error of always answering the middle of a uniform parameter range."""
 
@@ -30,13 +28,13 @@ def plot_convergence(
     tidy(axes)
     steps = [0.0, *(row["step"] for row in rows)]
     errors = [untrained, *(row[column] for row in rows)]
-    axes.plot(steps, errors, label=label, linewidth=1.6, alpha=0.85)
+    axes.plot(steps, errors, label=plain(label), linewidth=1.6, alpha=0.85)
     if column == "theta":
         axes.axhline(MIDDLE, color=FAINT, linewidth=1, linestyle=":", label="always the middle")
     axes.set_xlabel("step")
-    axes.set_ylabel("error (per mille)" if column == "theta" else column)
+    axes.set_ylabel("error (per mille)" if column == "theta" else plain(column))
     axes.set_ylim(bottom=0)
-    legend(axes)
+    axes.legend(frameon=False)
     return figure
 
 
@@ -61,8 +59,8 @@ def plot_estimates(
         low, high = min(true), max(true)
         axes.plot([low, high], [low, high], color=FAINT, linewidth=1)
         axes.scatter(true, found, s=9, alpha=0.6, linewidths=0)
-        axes.set_xlabel(f"true {name} ({unit})")
-        axes.set_ylabel(f"estimated {name} ({unit})")
+        axes.set_xlabel(plain(f"true {name} ({unit})"))
+        axes.set_ylabel(plain(f"estimated {name} ({unit})"))
         axes.set_aspect("equal", adjustable="datalim")
         tidy(axes)
     return figure

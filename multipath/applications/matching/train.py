@@ -19,6 +19,7 @@ from lightning.pytorch.loggers import TensorBoardLogger
 from torch import Tensor
 
 from multipath._internal.files import naming
+from multipath._internal.names import visible
 from multipath._internal.state import loaded_integer, loaded_tensor
 from multipath.applications.runs.environment import describe_environment
 from multipath.applications.runs.files import read_json, write_bytes, write_json, write_tensors
@@ -64,7 +65,7 @@ def run(
         config: What to run.
         folder: Made if needed.
         resume: Go on from the last checkpoint of an interrupted run with the same configuration;
-            the result is that of an uninterrupted one.
+            the result is that of an uninterrupted one. Of a finished run it is returned at once.
         overwrite: Move what an earlier run left aside, into ``previous-1`` (or -2, ...) there.
         progress: Called after each step, see
             :data:`~multipath.applications.matching.callbacks.Progress`.
@@ -87,6 +88,8 @@ def run(
         fingerprint = config.task.fingerprint()
         if resume and (going_on or files.sources.exists()):
             files.check_sources(fingerprint)
+        if resume and files.finished:
+            return files.clear_up()
         gpus = range(torch.cuda.device_count())
         with _quiet_lightning(), torch.random.fork_rng(devices=gpus):
             torch.manual_seed(seeded(config.seed, "weights").initial_seed())
@@ -184,7 +187,8 @@ class MatchFolder(RunFolder):
         with suppress(InputError):  # plain probabilities; what is wrong with others is told below
             made = ThetaImportance.load(file).settings.get("task", title)
             if made != title:
-                log.warning("%s was measured for %s, but this run matches %s", file, made, title)
+                words = map(visible, (file, made, title))
+                log.warning("%s was measured for %s, but this run matches %s", *words)
         return load_probabilities(file)
 
     def check_sources(self, fingerprint: dict[str, str]) -> None:

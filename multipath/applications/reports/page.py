@@ -17,8 +17,8 @@ from matplotlib.figure import Figure
 
 from multipath import Path as LossPath
 from multipath import PathTable
-from multipath._internal.axes import legend, tidy
 from multipath.applications.audio.spectrograms import plot_spectrograms
+from multipath.applications.runs.files import drawn
 from multipath.diagnostics import plot_path_values
 
 from .runs import Group, Section, read_runs, sections
@@ -72,7 +72,7 @@ def plot_curves(section: Section) -> Figure:
         steps, band = group.band
         mean = np.array([each.mean for each in band])
         margin = np.array([each.margin for each in band])
-        axes.plot(steps, mean, color=color, linewidth=2, label=group.label)
+        axes.plot(steps, mean, color=color, linewidth=2, label=plain(group.label))
         if len(group.independent) > 1:
             axes.fill_between(steps, mean - margin, mean + margin, color=color, alpha=0.18)
         for run in group.runs:
@@ -81,8 +81,8 @@ def plot_curves(section: Section) -> Figure:
             axes.plot(*line, style, color=color, linewidth=0.7, alpha=0.6)
     axes.set_ylim(bottom=0)
     axes.set_xlabel("step")
-    axes.set_ylabel(section.measure, parse_math=False)
-    legend(axes, fontsize=8)
+    axes.set_ylabel(plain(section.measure))
+    axes.legend(frameon=False, fontsize=8)
     return figure
 
 
@@ -106,7 +106,8 @@ def _link(file: Path, beside: Path) -> str | None:
     if not file.is_file():
         return None
     try:
-        return quote(Path(os.path.relpath(file.resolve(), beside.resolve())).as_posix())
+        relative = Path(os.path.relpath(file.resolve(), beside.resolve()))
+        return quote(os.fsencode(relative.as_posix()))  # names need not be text
     except ValueError:  # another drive
         return file.resolve().as_uri()
 
@@ -136,9 +137,7 @@ def _draws(group: Group) -> str:
 
 
 def _embed_figure(figure: Figure, dpi: int = 110) -> str:
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=dpi)
-    return _embed("image/png", buffer.getvalue())
+    return _embed("image/png", drawn(figure, "png", dpi))
 
 
 def _embed_sounds(row: Heard) -> dict[str | None, str]:

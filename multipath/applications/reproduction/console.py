@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
+from multipath._internal.names import visible
 from multipath.applications.runs.files import read_json
 
 from .figures import write_figures
@@ -47,21 +48,26 @@ def show_jobs(plan: Plan, cluster: LocalProcesses | Slurm, at_once: int) -> dict
     task = bar.add_task(_count(jobs), total=total, completed=_progress(jobs))
 
     def ended(job: Job, reason: str) -> None:
-        print(f"{job.name}: {reason or _headline(job)}", flush=True)
+        print(visible(f"{job.name}: {reason or _headline(job)}"), flush=True)
         write_results(plan)
 
     def waiting() -> None:
         bar.update(task, description=_count(jobs), completed=_progress(jobs))
 
+    def blocked(job: Job) -> None:
+        print(visible(f"{job.name}: waiting for another process that is writing to {job.target}"))
+
     try:
         with bar, _stopped_as_by_hand():
-            failures = run_jobs(jobs, cluster, at_once=at_once, ended=ended, waiting=waiting)
+            failures = run_jobs(
+                jobs, cluster, at_once=at_once, ended=ended, waiting=waiting, blocked=blocked
+            )
     finally:
         write_results(plan)
         figures = write_figures(plan)
     print(file.read_text(encoding="utf-8"))
     for each in (file, *figures):
-        print(f"written: {each}")
+        print(visible(f"written: {each}"))
     return failures
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator
 
+from multipath._internal.axes import plain
 from multipath.applications.reports.page import plot_curves
 from multipath.applications.reports.runs import Group, Section, read_run
 from multipath.applications.runs.files import write_figure
@@ -50,7 +51,9 @@ def plot_cost(plan: Plan) -> Figure | None:
     for line, marker in zip(lines, cycle("osD^v<>pPX"), strict=False):
         error, cost = line.values["theta"], line.values["time"]
         margin = error.margin if error.count > 1 else 0.0
-        axes.errorbar(cost.mean, error.mean, margin, fmt=marker, capsize=3, label=line.row.name)
+        axes.errorbar(
+            cost.mean, error.mean, margin, fmt=marker, capsize=3, label=plain(line.row.name)
+        )
     figure.legend(loc="outside right upper", frameon=False, fontsize=8)
     axes.set_xscale("log")
     axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))

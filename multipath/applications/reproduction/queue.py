@@ -14,6 +14,7 @@ from typing import Any, Protocol
 import torch
 
 from multipath.applications.runs.files import write_json
+from multipath.applications.runs.folders import is_locked
 from multipath.errors import ConfigurationError
 
 from .plan import Job
@@ -47,6 +48,8 @@ def visible_gpus() -> list[str]:
 class LocalProcesses:
     """One process a job, with one thread each; what it says is kept in a log file.
 
+    They end with this process, however it ends.
+
     Args:
         folder: Where the jobs' descriptions and logs go.
         gpus: Names for CUDA_VISIBLE_DEVICES, shared out evenly: a process sees one of them. If
@@ -71,7 +74,7 @@ class LocalProcesses:
         with log.open("w") as stream:
             process = subprocess.Popen(
                 [sys.executable, "-m", "multipath.applications.reproduction.work", str(file)],
-                stdin=subprocess.DEVNULL,
+                stdin=subprocess.PIPE,  # closed when this process ends: then the job ends too
                 stdout=stream,
                 stderr=subprocess.STDOUT,
                 env=os.environ | settings,
@@ -105,7 +108,7 @@ class _Process:
         try:
             self.process.wait(max(0.0, deadline - time.monotonic()))
         except subprocess.TimeoutExpired:
-            self.process.kill()
+            os.killpg(self.process.pid, signal.SIGKILL)  # what it has started, too
 
 
 class Slurm:
@@ -154,6 +157,7 @@ def run_jobs(
     at_once: int,
     ended: Callable[[Job, str], None],
     waiting: Callable[[], None] = lambda: None,
+    blocked: Callable[[Job], None] = lambda job: None,
     pause: float = 0.5,
 ) -> dict[str, str]:
     """Start whatever can be started until all is done; interrupted, stop what runs.
@@ -164,6 +168,8 @@ def run_jobs(
         at_once: How many may run.
         ended: Called when one has ended, with the reason if it failed, else with "".
         waiting: Called now and then.
+        blocked: Called, once for each job, when it could begin but has to wait for another process
+            that is writing to its folder.
         pause: Seconds between two looks at what runs.
 
     Returns:
@@ -173,6 +179,7 @@ def run_jobs(
     pending = [job for job in jobs if not job.done]
     blocking = {job.name for job in pending}
     running: dict[str, tuple[Job, Handle]] = {}
+    told: set[str] = set()
 
     def end(job: Job, reason: str) -> None:
         if reason:
@@ -187,7 +194,13 @@ def run_jobs(
                 if job.needs in failures:
                     pending.remove(job)
                     end(job, f"{job.needs} failed")
-                elif len(running) < at_once and job.needs not in blocking:
+                elif len(running) >= at_once or job.needs in blocking:
+                    continue
+                elif is_locked(job.target):
+                    if job.name not in told:
+                        told.add(job.name)
+                        blocked(job)
+                else:
                     pending.remove(job)
                     running[job.name] = job, cluster.start(job)
             for name, (job, handle) in list(running.items()):
@@ -195,7 +208,7 @@ def run_jobs(
                     del running[name]
                     end(job, _outcome(job, handle))
             waiting()
-            if running:
+            if pending or running:
                 time.sleep(pause)
     finally:
         _stop([handle for _, handle in running.values()])

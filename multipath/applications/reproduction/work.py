@@ -1,16 +1,23 @@
-"""Does one job; ``python -m multipath.applications.reproduction.work JOB.json`` in a process."""
+"""Does one job; ``python -m multipath.applications.reproduction.work JOB.json`` in a process.
+
+The process leads a group of its own, and lives as long as its standard input is open: the other end
+is held by whoever has started it.
+"""
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import torch
 
+from multipath._internal.names import visible
 from multipath.applications.matching.config import MatchConfig
 from multipath.applications.runs.files import read_json, write_json
 from multipath.errors import MultipathError
@@ -64,6 +71,7 @@ WORK = {"match": _match, "importance": _importance, "cost": _cost}
 
 def main(arguments: list[str]) -> int:
     """Do the job in a file; an error that a user can understand ends in one line."""
+    Thread(target=_end_with_standard_input, daemon=True).start()
     torch.set_num_threads(1)
     # what is started in the background of a shell would ignore an interrupt
     signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -72,9 +80,20 @@ def main(arguments: list[str]) -> int:
     except KeyboardInterrupt:
         return 130
     except (MultipathError, OSError) as error:
-        print(" ".join(str(error).split()), file=sys.stderr)
+        print(visible(" ".join(str(error).split())), file=sys.stderr)
         return 2
     return 0
+
+
+def _end_with_standard_input() -> None:
+    """End, with all that was started here, once the process that started this one is no more.
+
+    However that process ends, even by SIGKILL, the system closes its files. Nothing has to be left
+    in order, because the files of a run are whole at any time.
+    """
+    while os.read(0, 1024):  # not sys.stdin, whose lock would trouble the end of the interpreter
+        pass
+    os.killpg(0, signal.SIGKILL)
 
 
 if __name__ == "__main__":

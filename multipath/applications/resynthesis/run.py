@@ -55,6 +55,7 @@ def run_resynthesis(
         source: Name of the recording, for the report.
         notes: What has been done to the recording, for the report.
         resume: Go on from the checkpoint of an interrupted run of the same recording and settings.
+            The result of a finished one is returned at once.
         overwrite: Move what an earlier run left aside, into ``previous-1`` (or -2, ...) there.
         progress: Called after each step with the number of steps done and the latest relative
             distance.
@@ -78,7 +79,10 @@ def run_resynthesis(
     search = Resynthesis(settings, recording)
     with folder_lock(files.root):
         seconds = 0.0
-        if files.check(config, resume=resume, overwrite=overwrite):
+        going_on = files.check(config, resume=resume, overwrite=overwrite)
+        if resume and files.finished:
+            return files.clear_up()
+        if going_on:
             with files.restoring() as state:
                 check_names("a resynthesis", state, ("search", "seconds"))
                 seconds = loaded_real("the seconds of the search", state["seconds"])

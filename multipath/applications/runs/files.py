@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "check_rows",
+    "drawn",
     "read_csv",
     "read_draws",
     "read_json",
@@ -146,6 +148,23 @@ def _value(text: str) -> str | float | None:
 
 def write_figure(file: Path, figure: Figure, dpi: int = 110) -> None:
     """Write a plot, whole or not at all; the suffix of its name says in which format."""
+    write_bytes(file, drawn(figure, file.suffix.lstrip(".").lower(), dpi))
+
+
+def drawn(figure: Figure, kind: str, dpi: int) -> bytes:
+    """Draw a plot; equal plots are equal bytes in PNG, PDF and SVG, which tell no date.
+
+    Args:
+        figure: The plot.
+        kind: The format, such as ``"png"``.
+        dpi: Pixels per inch.
+    """
+    from matplotlib import rc_context
+
     buffer = io.BytesIO()
-    figure.savefig(buffer, format=file.suffix.lstrip(".").lower(), dpi=dpi)
-    write_bytes(file, buffer.getvalue())
+    metadata = {"pdf": {"CreationDate": None}, "svg": {"Date": None}}.get(kind)
+    with rc_context({"svg.hashsalt": "multipath"}), warnings.catch_warnings():
+        # a font cannot have all characters that a name may have; it draws boxes for the others
+        warnings.filterwarnings("ignore", "Glyph .* missing from font", UserWarning)
+        figure.savefig(buffer, format=kind, dpi=dpi, metadata=metadata)
+    return buffer.getvalue()

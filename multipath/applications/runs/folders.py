@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import logging
 import os
-from collections.abc import Iterator, Mapping
+import time
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from itertools import count
 from pathlib import Path
@@ -13,21 +15,31 @@ from typing import Any, ClassVar
 from zipfile import BadZipFile, ZipFile
 
 import torch
-from filelock import FileLock, Timeout
 
 from multipath._internal.files import drafted
+from multipath._internal.names import visible
 from multipath.errors import ConfigurationError, InputError
 
 from .files import read_json, write_json
 from .settings import differences
 
-__all__ = ["RunFolder", "changed_files", "check_place", "folder_lock"]
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None  # type: ignore[assignment]
+
+__all__ = ["RunFolder", "changed_files", "check_place", "folder_lock", "is_locked"]
 
 log = logging.getLogger(__name__)
 
 AFRESH = "start again with --overwrite"
 PREVIOUS = "previous-"
 """Folders that begin so hold what earlier runs left in the folder of a run."""
+LOCK = ".lock"
+LOCKLESS = {errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOTSUP, errno.ENOSYS}
+"""What file systems say that have no locks, as those of some clusters."""
+LOOK = 0.2
+"""Seconds between two looks at a lock that is waited for."""
 
 
 class RunFolder:
@@ -35,7 +47,8 @@ class RunFolder:
 
     A run is there from ``config.json`` on, and has finished once there is ``summary.json``. It has
     the folder to itself: it neither begins beside files that are no run's nor deletes any, and an
-    earlier run is moved aside, whatever its files are.
+    earlier run is moved aside, with whatever else is in the folder. The folder may be a link; links
+    inside are moved as links, and nothing is removed from where they lead.
 
     Args:
         root: The folder, which need not exist.
@@ -66,10 +79,17 @@ class RunFolder:
     @property
     def unfinished(self) -> bool:
         """Whether the folder holds a run that can be resumed."""
-        return self._holds_a_run() and not self.summary.exists()
+        return self._holds_a_run() and not self.finished
+
+    @property
+    def finished(self) -> bool:
+        """Whether the run has come to its end; all that may be left is to :meth:`clear_up`."""
+        return self.summary.exists()
 
     def check(self, settings: Mapping[str, Any], *, resume: bool, overwrite: bool) -> bool:
         """Refuse to begin a run where there is something else, or to go on where there is no run.
+
+        A finished run may be resumed: there is nothing left to do but to :meth:`clear_up`.
 
         Args:
             settings: Those of the run that is to begin or to go on.
@@ -93,7 +113,7 @@ class RunFolder:
                 f"{self.root} holds no run, but {', '.join(file.name for file in foreign[:3])}; a "
                 "run needs a folder of its own: choose another one (--out), or move that away"
             )
-        if taken and self.summary.exists() and not overwrite:
+        if taken and self.finished and not (resume or overwrite):
             raise ConfigurationError(
                 f"{self.root} holds a finished run; choose another folder (--out), or move the run "
                 "aside with --overwrite"
@@ -110,8 +130,8 @@ class RunFolder:
         if resume:
             self._check_settings(settings)
         self._discard_drafts()
-        if resume and not self.checkpoint.exists():
-            log.warning("no checkpoint in %s yet: starting from the beginning", self.root)
+        if resume and not (self.finished or self.checkpoint.exists()):
+            log.warning("no checkpoint in %s yet: starting from the beginning", visible(self.root))
         return resume and self.checkpoint.exists()
 
     def begin(self, settings: Mapping[str, Any], *, resume: bool) -> None:
@@ -128,9 +148,32 @@ class RunFolder:
         write_json(self.config, settings)
 
     def finish(self, summary: Mapping[str, Any]) -> None:
-        """Write the summary, which says that the run has finished, and drop the checkpoint."""
+        """Write the summary, which says that the run has finished, and drop the checkpoint.
+
+        Raises:
+            InputError: If the folder is no longer that of the run.
+        """
+        if not self.config.exists():
+            raise InputError(
+                f"{self.root} was removed or changed during the run: {self.config.name} is gone; "
+                "start again"
+            )
         write_json(self.summary, summary)
-        self.checkpoint.unlink(missing_ok=True)
+        self.clear_up()
+
+    def clear_up(self) -> dict[str, Any]:
+        """Drop the checkpoint of a finished run, which may have had no time for it.
+
+        Returns:
+            The summary.
+
+        Raises:
+            InputError: If ``summary.json`` is damaged; then nothing is dropped.
+        """
+        summary = read_json(self.summary, remedy=AFRESH)
+        if not self._leads_elsewhere(self.checkpoint.parent):
+            self.checkpoint.unlink(missing_ok=True)
+        return summary
 
     @contextmanager
     def restoring(self) -> Iterator[Any]:
@@ -189,11 +232,15 @@ class RunFolder:
     def _discard_drafts(self) -> None:
         """Remove what a run that was killed had not written to the end."""
         own = {file for file in vars(self).values() if file != self.root}
-        for folder in {file.parent for file in own}:
+        for folder in {file.parent for file in own if not self._leads_elsewhere(file.parent)}:
             for draft in folder.glob(".*"):
                 name = drafted(draft)
                 if name is not None and folder / name in own:  # others may be writing theirs
                     draft.unlink(missing_ok=True)
+
+    def _leads_elsewhere(self, folder: Path) -> bool:
+        """Whether a folder of the run is a link: nothing is removed from behind it."""
+        return folder != self.root and folder.is_symlink()
 
     def _move_aside(self) -> None:
         """Move all that an earlier run left into a folder of its own; links are moved as links."""
@@ -207,7 +254,7 @@ class RunFolder:
         first = {self.checkpoint, *self.checkpoint.parents}
         for each in sorted(held, key=lambda each: (each == self.config, each not in first)):
             each.rename(aside / each.name)
-        log.warning("the earlier run is now in %s", aside)
+        log.warning("the earlier run is now in %s, with all that was beside it", visible(aside))
 
 
 def check_place(folder: Path, option: str = "--out") -> None:
@@ -254,34 +301,87 @@ def changed_files(before: Mapping[str, str], now: Mapping[str, str]) -> list[str
 
 
 @contextmanager
-def folder_lock(root: Path) -> Iterator[None]:
+def folder_lock(root: Path, waiting: Callable[[], None] | None = None) -> Iterator[None]:
     """Keep other processes from writing to a folder; a process that dies releases it.
+
+    Where the file system has no locks, a warning is logged, and nothing is kept away.
 
     Args:
         root: The folder, made if needed.
+        waiting: Called once before waiting for a process that is at work there. Without it nothing
+            is waited for.
 
     Raises:
-        ConfigurationError: If another process is at work there, or nothing can be written there.
+        ConfigurationError: If another process is at work there and is not waited for, or nothing
+            can be written there.
     """
     check_place(root)
     made = [folder for folder in (root, *root.parents) if not folder.exists()]
     root.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(root / ".lock", timeout=0)
+    lock = None
     try:
-        lock.acquire()
-    except Timeout:
-        raise ConfigurationError(
-            f"another process is writing to {root}; wait for it to finish, or choose another "
-            f"folder (--out); if there is none, remove {root / '.lock'}"
-        ) from None
-    except NotImplementedError:  # some clusters have file systems without locks
-        yield
-        return
+        while (lock := _lock(root)) is None:
+            if waiting is None:
+                raise ConfigurationError(
+                    f"another process is writing to {root}; wait for it to finish, or choose "
+                    "another folder (--out)"
+                )
+            waiting()
+            waiting = _nothing
+            time.sleep(LOOK)
+    except OSError as error:
+        if error.errno not in LOCKLESS:
+            raise
+        log.warning("%s has no locks: let no other process write to it", visible(root))
     try:
         yield
     finally:
-        (root / ".lock").unlink(missing_ok=True)
-        lock.release()
+        if lock is not None:
+            (root / LOCK).unlink(missing_ok=True)  # first: nobody else can hold it as yet
+            os.close(lock)
         with suppress(OSError):  # they are not empty, if anything came of it
             for folder in made:
                 folder.rmdir()
+
+
+def is_locked(root: Path) -> bool:
+    """Whether another process is at work in a folder, as far as its file system can tell."""
+    if not (root / LOCK).exists():
+        return False
+    try:
+        lock = _lock(root)
+    except OSError:  # whoever needs the folder will be told
+        return False
+    if lock is not None:
+        os.close(lock)
+    return lock is None
+
+
+def _lock(root: Path) -> int | None:
+    """Lock a folder, until the descriptor that is returned is closed; None if another has it.
+
+    Raises:
+        OSError: If it cannot be locked; of ``LOCKLESS``, if no folder can be there.
+    """
+    if fcntl is None:
+        raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS))
+    while True:
+        # whatever a link of this name leads to is no lock of ours
+        descriptor = os.open(root / LOCK, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o666)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if os.fstat(descriptor).st_nlink:
+                return descriptor
+        except OSError as error:
+            os.close(descriptor)
+            if error.errno in LOCKLESS:
+                with suppress(OSError):
+                    (root / LOCK).unlink()
+            if error.errno not in (errno.EACCES, errno.EAGAIN):
+                raise
+            return None
+        os.close(descriptor)  # the process that held it removed it meanwhile: it guards no more
+
+
+def _nothing() -> None:
+    """There is nothing more to say."""

@@ -6,17 +6,30 @@ from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from multipath._internal.names import visible
 
 from .files import write_text
 
 
 def render_page(file: Path, template: str, **values: Any) -> Path:
-    """Fill one of the package's templates, escaping text; write the page whole or not at all."""
+    """Fill one of the package's templates; write the page whole or not at all.
+
+    Text is escaped: what would be markup, and what would not show.
+    """
     loader = PackageLoader("multipath.applications", "templates")
-    environment = Environment(loader=loader, autoescape=True, undefined=StrictUndefined)
+    environment = Environment(
+        loader=loader, autoescape=True, undefined=StrictUndefined, finalize=_shown
+    )
     environment.filters["number"] = number
     write_text(file, environment.get_template(template).render(**values))
     return file
+
+
+def _shown(value: Any) -> Any:
+    """Names as they can be read; markup was made here, and JSON has escapes of its own."""
+    return visible(value) if isinstance(value, str) and not isinstance(value, Markup) else value
 
 
 def number(value: float) -> str:

@@ -24,7 +24,7 @@ from .cases import RUNS, content
         (("config.json",), False, True, None),
         (("config.json",), True, True, "exclude each other"),
         (("config.json", "summary.json"), False, False, "holds a finished run; choose another"),
-        (("config.json", "summary.json"), True, False, "holds a finished run; choose another"),
+        (("config.json", "summary.json"), True, False, None),
         (("config.json", "summary.json"), False, True, None),
         (("config.json", "target.wav"), False, True, None),
         ((".hidden", "previous-1/config.json"), False, False, None),

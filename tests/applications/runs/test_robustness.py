@@ -277,10 +277,10 @@ AFRESH = "is damaged.*; start again with --overwrite"
     [
         ("match", "config.json", r"config\.json is damaged .*; make it again", AFRESH),
         ("match", "checkpoints/last.ckpt", None, AFRESH),
-        ("match finished", "summary.json", r"summary\.json is damaged", "holds a finished run"),
+        ("match finished", "summary.json", r"summary\.json is damaged", AFRESH),
         ("resynthesis", "config.json", r"config\.json is damaged", AFRESH),
         ("resynthesis", "checkpoint.pt", None, AFRESH),
-        ("resynthesis finished", "summary.json", r"summary\.json is damaged", "a finished run"),
+        ("resynthesis finished", "summary.json", r"summary\.json is damaged", AFRESH),
     ],
 )
 def test_damaged_files_are_named_and_nothing_changes(

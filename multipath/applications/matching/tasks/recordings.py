@@ -9,6 +9,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from multipath._internal.names import visible
 from multipath.applications.audio.files import check_rate, check_waveform, read_audio, resample
 from multipath.applications.synths.tr808 import TR808Synth
 from multipath.errors import ConfigurationError, InputError
@@ -112,7 +113,7 @@ def load_recordings(
         except InputError as error:
             if refuse_bad_files:
                 raise
-            log.warning("left out: %s", error)
+            log.warning("left out: %s", visible(error))
         else:
             sounds[path.relative_to(folder).as_posix()] = sound
     if len(sounds) < len(SPLITS):
@@ -121,7 +122,7 @@ def load_recordings(
             f"validate and one to test; got {len(sounds)} of {len(paths)}"
         )
     for name in sorted(labels.keys() - {path.relative_to(folder).as_posix() for path in paths}):
-        log.warning("%s names %s, which is not there", folder / LABELS, name)
+        log.warning("%s names %s, which is not there", *map(visible, (folder / LABELS, name)))
     types = tuple(labels.get(name) or guess_type(name) for name in sounds)
     return Recordings(
         torch.stack(list(sounds.values())),

@@ -1,0 +1,120 @@
+"""Kills a run at each thing that it does to a file, goes on with it, and compares what is left.
+
+``python -m tests.applications.runs.kills PROGRAM FOLDER FIRST`` prints a line for each difference,
+and in the end how often the run was killed. FIRST may be negative: only the last so many events.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import sys
+import traceback
+from pathlib import Path
+
+import pytest
+import torch
+
+from multipath.applications.cli.main import main
+from tests.applications.tiny import use_tiny_presets
+
+from .cases import RUNS, content
+
+KILLED = 9
+CHANGES = {"os.rename", "os.remove", "os.mkdir", "os.rmdir", "os.truncate", "open"}
+TIMES = "seconds_per_step", "training_seconds"
+UNLIKE = re.compile(r"[\d.]+ ms|[\d.]+ s (of training|in all)")
+"""What pages tell of times."""
+
+
+def do_importance(folder: Path, resume: bool = False) -> None:
+    """The same command goes on."""
+    options = ["--examples", "3", "--batch", "2", "--tolerance", "0.1"]
+    try:
+        main(["importance", "chirplet", *options, "--out", str(folder / "pi.pt")])
+    except SystemExit as ended:
+        if ended.code:
+            raise
+
+
+PROGRAMS = {**RUNS, "importance": do_importance}
+
+
+def changes_a_file(event: str, arguments: tuple, folder: Path) -> bool:
+    """Whether an audit event is about to change a file of the run; logs are written by a thread."""
+    if event not in CHANGES or not str(arguments[0]).startswith(str(folder)):
+        return False
+    reads = event == "open" and not arguments[2] & (os.O_WRONLY | os.O_RDWR)
+    return not reads and "tensorboard" not in str(arguments[0])
+
+
+def attempt(program: str, folder: Path, resume: bool, kill_at: int | None) -> tuple[int, int]:
+    """Exit status, and how many events there were, of a process of its own."""
+    read, write = os.pipe()
+    if pid := os.fork():
+        os.close(write)
+        count = len(os.fdopen(read, "rb").read())
+        return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), count
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+    seen = 0
+
+    def hook(event: str, arguments: tuple) -> None:
+        nonlocal seen
+        if changes_a_file(event, arguments, folder):
+            if seen == kill_at:
+                os._exit(KILLED)
+            seen += 1
+            os.write(write, b".")
+
+    sys.addaudithook(hook)
+    status = 0
+    try:
+        PROGRAMS[program](folder, **({"resume": True} if resume else {}))
+    except BaseException:
+        traceback.print_exc()
+        status = 1
+    os._exit(status)
+
+
+def result(folder: Path) -> dict[str, bytes]:
+    """The files of a run, without what differs between equal runs: logs, and times."""
+    found = {}
+    for name, text in content(folder).items():
+        if name == "summary.json":
+            summary = json.loads(text)
+            text = str({key: value for key, value in summary.items() if key not in TIMES}).encode()
+        elif name.endswith(".html"):
+            text = UNLIKE.sub("", text.decode()).encode()
+        if not name.startswith("tensorboard"):
+            found[name] = text
+    return found
+
+
+def kill_everywhere(program: str, root: Path, first: int) -> int:
+    status, count = attempt(program, root / "whole", False, None)
+    assert status == 0
+    expected = result(root / "whole")
+    numbers = range(count)[first:]
+    for number in numbers:
+        folder = root / str(number)
+        status, _ = attempt(program, folder, False, number)
+        if status != KILLED:
+            print(f"event {number}: not killed, but {status}")
+        begun = (folder / "config.json").exists()
+        status, _ = attempt(program, folder, begun, None)
+        found = result(folder)
+        unlike = [n for n in {**expected, **found} if expected.get(n) != found.get(n)]
+        if status or unlike:
+            print(f"event {number}: status {status}, other files {unlike}", flush=True)
+    return len(numbers)
+
+
+if __name__ == "__main__":
+    torch.set_num_threads(1)
+    with pytest.MonkeyPatch.context() as patch:
+        use_tiny_presets(patch)
+        if int(sys.argv[3]) >= 0:  # plots take longer than these runs
+            patch.setattr("multipath.applications.matching.train.write_report", lambda *_: None)
+            patch.setattr("multipath.applications.resynthesis.run._write_report", lambda *_: None)
+        print("killed", kill_everywhere(sys.argv[1], Path(sys.argv[2]), int(sys.argv[3])))
