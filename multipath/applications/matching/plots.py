@@ -8,6 +8,8 @@ import torch
 from matplotlib.figure import Figure
 from torch import Tensor
 
+from multipath._internal.axes import FAINT, INK, plain, tidy
+
 MIDDLE = 250.0
 """Per mille error of always answering the middle of a uniform parameter range."""
 

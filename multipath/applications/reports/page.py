@@ -17,6 +17,7 @@ from matplotlib.figure import Figure
 
 from multipath import Path as LossPath
 from multipath import PathTable
+from multipath._internal.axes import plain, tidy
 from multipath.applications.audio.spectrograms import plot_spectrograms
 from multipath.applications.runs.files import drawn
 from multipath.diagnostics import plot_path_values
