@@ -9,7 +9,9 @@ CODE := multipath tests docs benchmarks examples
 TEST_ENVIRONMENT := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo quick test lint format types docs links dist bench clean
+.PHONY: help demo quick test lint format types docs links dist fuzz bench clean
+SECONDS ?= 1200
+SEED ?= 0
 
 help:  ## Show the targets
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 16
@@ -55,6 +57,9 @@ dist: $(STAMP)  ## Build wheel and source distribution, twice, and compare them
 	$(BIN)/python -m hatchling build -d build/again
 	diff -r dist build/again
 	cd dist && sha256sum *
+
+fuzz: $(STAMP)  ## Inputs at random for 20 minutes, or SECONDS=60 SEED=1
+	OMP_NUM_THREADS=1 $(BIN)/python -W ignore -m tests.fuzz --seconds $(SECONDS) --seed $(SEED)
 
 bench: $(STAMP)  ## Time the losses beside their peers: half an hour, or OPTIONS=--quick
 	$(BIN)/python -m benchmarks.run $(OPTIONS)
