@@ -121,8 +121,12 @@ def vector(name: str, values: Any, which: str = "one for each path") -> Tensor:
         raise ConfigurationError(f"{name} must be numbers, {which}, got {values!r}") from None
 
 
-def seeded(value: Any) -> torch.Generator:
+def seeded(value: Any, accepted: str = "a seed or a torch.Generator") -> torch.Generator:
     """A generator on the CPU, as it is or made from a seed.
+
+    Args:
+        value: What came.
+        accepted: What could have come, for the message.
 
     Raises:
         ConfigurationError: If it is neither.
@@ -133,7 +137,7 @@ def seeded(value: Any) -> torch.Generator:
         return value
     number = _scalar(value)
     if isinstance(number, bool) or not isinstance(number, Integral):
-        raise ConfigurationError(f"generator must be a seed or a torch.Generator, got {value!r}")
+        raise ConfigurationError(f"generator must be {accepted}, got {value!r}")
     seed = int(number)
     if not -(2**63) <= seed < 2**64:
         raise ConfigurationError(f"a seed must fit in 64 bits, got {seed}")
