@@ -6,7 +6,7 @@ import logging
 import weakref
 from collections.abc import Iterable, Sequence
 from typing import Any
-from weakref import WeakKeyDictionary, WeakSet
+from weakref import WeakSet
 
 import torch
 from torch import Tensor, nn
@@ -15,7 +15,7 @@ from torch.optim import Optimizer
 from ._internal.compilation import as_written
 from ._internal.modes import trainable
 from ._internal.ranks import check_agreement, several_ranks
-from ._internal.recomputation import Repeatable, backward_number, checkpointed_region
+from ._internal.recomputation import Repetitions, backward_number, checkpointed_regions
 from ._internal.settings import between, count, seeded
 from ._internal.state import (
     ANOTHER,
@@ -162,14 +162,13 @@ class StochasticLoss(nn.Module):
         self.last_draw: Draw | None = None
         self._pending: Draw | None = None
         self._n_served = 0  # forwards that the pending draw has served
-        self._checkpointed: WeakKeyDictionary[Any, Repeatable[Draw]] = WeakKeyDictionary()
-        self._unobserved: WeakSet[Draw] = WeakSet()
+        self._repetitions: Repetitions[Draw] = Repetitions()
+        self._unobserved: WeakSet[Draw] = WeakSet()  # which gave nothing to learn from yet
         self._optimizer: weakref.ref[Optimizer] | None = None
         self._hook: weakref.finalize[..., Any] | None = None
         self._draws_are_shared = self._sampler.observes is not None
         self._ranks_agree = False
-        self._warned = self._warned_of_frozen_draw = self._warned_of_evaluation = False
-        self._warned_of_losses = False
+        self._warnings_given: set[str] = set()
 
     def _check_eval_draws(self, eval_draws: Any) -> int:
         n_draws = count("eval_draws", eval_draws)
@@ -306,58 +305,44 @@ class StochasticLoss(nn.Module):
 
     def _draw_of_forward(self) -> tuple[Draw, bool]:
         """The draw that this forward in training mode uses, and whether to learn from it."""
-        region = checkpointed_region()
-        if backward_number() >= 0 and (repeated := self._repeated_draw(region)) is not None:
-            observing = repeated in self._unobserved
-            self._unobserved.discard(repeated)
-            return repeated, observing
-        if not torch.is_grad_enabled() and region is None:
-            self._warn_of_evaluation()
-            return self.new_draw(), False
+        regions = checkpointed_regions()
         linked = self._linked() is not None
-        draw, observing = self._pending if linked else None, False
+        draw = self._pending if linked else None
+        if backward_number() >= 0:  # activation checkpointing repeats a forward
+            repeated = draw or self._repetitions.again(regions) or self.last_draw
+            if repeated is not None:
+                return repeated, repeated in self._unobserved
+        if not torch.is_grad_enabled() and not regions:
+            self._warn_once(
+                "a criterion in training mode was called without gradients: the value is a noisy "
+                "estimate. Call criterion.eval() for the full loss, and criterion.train() after it"
+            )
+            return self.new_draw(), False
+        observing = False
         if draw is None:
             self.compare_ranks()
             with torch.enable_grad():  # draws of training, also in the first pass of a checkpoint
                 observing = self.sampler.wants_observation()
                 draw = self.new_draw()
-            if observing and not torch.is_grad_enabled():  # there are gradients in the second pass
-                self._unobserved.add(draw)
-                observing = False
             if linked:
                 self._pending, self._n_served = draw, 0
         if linked:
             self._n_served += 1
-            self._warn_of_a_frozen_draw()
-        if region is not None:
-            self._checkpointed.setdefault(region, Repeatable()).made.append(draw)
+            if self._n_served == self.warn_after:
+                self._warn_once(
+                    "one draw has served %d forwards in training: the optimizer given to "
+                    "redraw_after has not stepped since. Give it the optimizer whose step() runs "
+                    "(inside a wrapper, or the latest one), or call discard_draw() after each step",
+                    self._n_served,
+                )
+        self._repetitions.record(draw, regions)
         self.last_draw = draw
         return draw, observing
 
-    def _repeated_draw(self, region: Any) -> Draw | None:
-        """The draw of the forward that activation checkpointing repeats, if there was one."""
-        if self._linked() is not None and self._pending is not None:
-            return self._pending
-        draws = None if region is None else self._checkpointed.get(region)
-        return self.last_draw if draws is None else draws.again(backward_number())
-
-    def _warn_of_a_frozen_draw(self) -> None:
-        if self._n_served == self.warn_after and not self._warned_of_frozen_draw:
-            self._warned_of_frozen_draw = True
-            logger.warning(
-                "one draw has served %d forwards in training: the optimizer given to redraw_after "
-                "has not stepped since. Give it the optimizer whose step() runs (inside a wrapper, "
-                "or the latest one), or call discard_draw() after each step",
-                self._n_served,
-            )
-
-    def _warn_of_evaluation(self) -> None:
-        if not self._warned_of_evaluation:
-            self._warned_of_evaluation = True
-            logger.warning(
-                "a criterion in training mode was called without gradients: the value is a noisy "
-                "estimate. Call criterion.eval() for the full loss, and criterion.train() after it"
-            )
+    def _warn_once(self, message: str, *arguments: object) -> None:
+        if message not in self._warnings_given:
+            self._warnings_given.add(message)
+            logger.warning(message, *arguments)
 
     @as_written
     def estimate(self, input: Tensor, target: Tensor, draw: Draw) -> Tensor:
@@ -378,34 +363,34 @@ class StochasticLoss(nn.Module):
             indices, weights = draw.merged()
         values = self.loss.evaluate(input, target, indices)
         if observing:
-            self._observe(input, target, indices, values)
+            observed = self._observe(input, target, indices, values)
+            (self._unobserved.discard if observed else self._unobserved.add)(draw)
         return reduce_batch(weighted_sum(weights, values), self.reduction)
 
-    def _observe(self, input: Tensor, target: Tensor, indices: Tensor, values: Tensor) -> None:
-        """Let the sampler learn from the paths that were just evaluated."""
+    def _observe(self, input: Tensor, target: Tensor, indices: Tensor, values: Tensor) -> bool:
+        """Let the sampler learn from the paths that were just evaluated, if there is anything."""
         wanted = check_observation(self.sampler)
         if wanted is None:
-            return
+            return False
         kind = obtainable(wanted, self.loss, input, target, values)
-        if kind != wanted and not self._warned_of_losses:
-            self._warned_of_losses = True
-            logger.warning(
+        if kind != wanted:
+            self._warn_once(
                 "%s learns from %s, which an input of type %s and a target of type %s do not give "
                 'here: it learns from the losses instead, as one with observes="losses" does',
                 *(type(self.sampler).__name__, wanted, type(input).__name__, type(target).__name__),
             )
         measured = measure(kind, self.loss, input, target, indices, values)
         if measured is None:
-            return
+            return False
         with untraced():
             self._tell(kind, indices, measured)
+        return True
 
     def _tell(self, kind: str, indices: Tensor, measured: Tensor) -> None:
         """Hand on what was measured, if it is finite."""
         finite = torch.isfinite(measured)
-        if not self._warned and not bool(finite.all()):
-            self._warned = True
-            logger.warning(
+        if not bool(finite.all()):
+            self._warn_once(
                 "%s of path %d was %s and is ignored (further ones are dropped silently). "
                 "With mixed precision an overflow now and then is normal",
                 kind,
@@ -671,13 +656,13 @@ class StochasticLoss(nn.Module):
         for name in ("generator", "_evaluation_generator"):
             state[name] = getattr(self, name).get_state()
         state["_optimizer"] = state["_hook"] = state["_pending"] = None
-        del state["_checkpointed"], state["_unobserved"]
+        del state["_unobserved"]
         return state
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         """Rebuild the generators."""
         super().__setstate__(state)  # type: ignore[no-untyped-call]
-        self._checkpointed, self._unobserved = WeakKeyDictionary(), WeakSet()
+        self._unobserved = WeakSet()
         for name in ("generator", "_evaluation_generator"):
             generator = torch.Generator()
             generator.set_state(state[name])
@@ -692,7 +677,7 @@ class StochasticLoss(nn.Module):
 def _make_generator(generator: int | torch.Generator | None) -> torch.Generator:
     if generator is None:
         generator = int(torch.empty((), dtype=torch.int64, device="cpu").random_().item())
-    return seeded(generator)
+    return seeded(generator, "a seed, a torch.Generator or None")
 
 
 def _check_loss(loss: Any) -> None:

@@ -4,6 +4,7 @@ import copy
 import gc
 import logging
 import weakref
+from functools import partial
 from types import SimpleNamespace
 
 import pytest
@@ -17,6 +18,7 @@ from torch.utils.checkpoint import checkpoint
 from multipath import StochasticLoss
 from multipath.errors import ConfigurationError
 from multipath.optim import PSAGA, PAdam
+from multipath.samplers import AdaptiveImportance, Uniform
 from multipath.testing import QuadraticLoss
 
 PATHS = [62, 45, 29, 58, 41, 50]
@@ -338,6 +340,51 @@ def test_every_call_in_a_region_keeps_its_own_draw(region, reentrant, seed):
         (values[0] + 2 * values[1] + values[2]).backward()
         gradients.append(torch.cat([x.grad for x in inputs]))
     torch.testing.assert_close(*gradients, rtol=1e-6, atol=0)
+
+
+@pytest.mark.filterwarnings("ignore:None of the inputs")  # in the first run of the outer one
+@pytest.mark.parametrize("observes", [None, "losses"])
+@pytest.mark.parametrize("linked", [True, False])
+@pytest.mark.parametrize("inner_reentrant", [True, False])
+@pytest.mark.parametrize("outer_reentrant", [True, False])
+def test_checkpoints_within_checkpoints(outer_reentrant, inner_reentrant, linked, observes, caplog):
+    """Values, gradients, draws and what is learned of them are those without checkpoints."""
+
+    def train(within_outer, within_inner):
+        sampler = AdaptiveImportance(observes=observes) if observes else Uniform()
+        criterion = StochasticLoss(QuadraticLoss(64), sampler, generator=5)
+        scale = torch.linspace(0.1, 0.9, 64, dtype=torch.float64, requires_grad=True)
+        optimizer = SGD([scale], lr=0.1)
+        if linked:
+            criterion.redraw_after(optimizer)
+        y = torch.ones(1, 64, dtype=torch.float64)
+
+        def inner(a):
+            return criterion(a * scale, y) + 2 * criterion((a * scale).sin(), y)
+
+        def outer(a):
+            nested = within_inner(inner, a.sin()) - within_inner(inner, a)
+            return 3 * nested + criterion(a * scale, y)
+
+        found = []
+        for step in range(3):
+            x = torch.full_like(y, 0.5 + step, requires_grad=True)
+            value = within_outer(outer, x) + 0.5 * within_outer(outer, x.cos())
+            optimizer.zero_grad()
+            value.backward()
+            found += [value.detach(), scale.grad.clone(), x.grad]
+            optimizer.step()
+        return found, criterion.sampler.probabilities
+
+    def plain(function, a):
+        return function(a)
+
+    found = train(
+        partial(checkpoint, use_reentrant=outer_reentrant),
+        partial(checkpoint, use_reentrant=inner_reentrant),
+    )
+    torch.testing.assert_close(found, train(plain, plain), rtol=1e-9, atol=1e-12)
+    assert not caplog.records
 
 
 @pytest.mark.parametrize("reentrant", [True, False])

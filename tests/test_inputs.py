@@ -62,6 +62,10 @@ WRONG = {
     "integers": (lambda x: x.to(torch.int16), "torch.int16"),
     "booleans": (lambda x: x > 0, "torch.bool"),
     "complex": (lambda x: x + 0j, "torch.complex64"),
+    "sparse": (
+        lambda x: x.to_sparse(),
+        "got one of layout torch.sparse_coo; .*to_dense",
+    ),
     "no dimensions": (lambda x: x.sum(), r"\(\)"),
     "no items": (lambda x: x[:0], r"\(0, "),
     "no samples": (lambda x: x[..., :0], r", 0\)"),

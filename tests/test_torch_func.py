@@ -43,6 +43,19 @@ def test_directional_derivatives(name, silent):
 
 
 @pytest.mark.parametrize("name", SMALL)
+def test_each_kind_of_path_alone(name):
+    """A draw may hold no path of the second order, or none but the mean of the signal."""
+    loss = TransformLoss(SMALL[name]())
+    x, y = (small_signal(name, seed) for seed in (0, 1))
+    orders = {path.metadata.get("order"): path.index for path in loss.paths}
+    for path in orders.values():
+        gradient = grad(lambda x, path=path: loss.evaluate(x, y, [path]).sum())(x)
+        leaf = x.clone().requires_grad_()
+        loss.evaluate(leaf, y, [path]).sum().backward()
+        torch.testing.assert_close(gradient, leaf.grad, rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize("name", SMALL)
 def test_what_is_kept_under_torch_func_stays_usable(name):
     """Filters, plans and targets that a transform computes at its first call are plain tensors."""
     x, y, v = (small_signal(name, seed) for seed in range(3))

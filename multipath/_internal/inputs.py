@@ -14,18 +14,20 @@ from multipath.errors import InputError
 
 
 def check_tensor(value: Any, name: str = "") -> None:
-    """Refuse what is no tensor.
+    """Refuse what is no dense tensor.
 
     Args:
         value: What came.
         name: The argument, if there are several that it could have been.
 
     Raises:
-        InputError: If it is no tensor.
+        InputError: If it is none.
     """
-    if isinstance(value, Tensor):
+    if isinstance(value, Tensor) and value.layout == torch.strided:
         return
-    if value is None:
+    if isinstance(value, Tensor):
+        kind, remedy = f"one of layout {value.layout}", "convert it with .to_dense()"
+    elif value is None:
         kind, remedy = "None", "pass one"
     elif isinstance(value, np.ndarray | np.generic):
         kind, remedy = f"numpy.{type(value).__name__}", "convert it with torch.from_numpy"
@@ -37,7 +39,7 @@ def check_tensor(value: Any, name: str = "") -> None:
 
 
 def check_real(value: Any, name: str = "", what: str = "signals") -> None:
-    """Refuse what is no tensor of real floating-point numbers, batch first and not empty.
+    """Refuse what is no dense tensor of real floating-point numbers, batch first and not empty.
 
     Args:
         value: What came.

@@ -1,11 +1,14 @@
-"""Activation checkpointing runs a part of the forward twice: which part is this one?"""
+"""Activation checkpointing runs a part of the forward again: which part is this one?"""
 
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import takewhile
 from types import FrameType
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, NamedTuple, TypeVar
+from weakref import WeakKeyDictionary
 
 import torch
 
@@ -17,33 +20,72 @@ def backward_number() -> int:
     return torch._C._current_graph_task_id()
 
 
-def checkpointed_region() -> Any:
-    """What stands for the innermost checkpoint around this call, the same object in both runs.
+class Region(NamedTuple):
+    """A checkpoint around a call."""
+
+    key: Any
+    """The same object in all runs of this checkpoint."""
+    repeating: bool
+    """Whether this is not its first run."""
+
+
+def checkpointed_regions() -> list[Region]:
+    """The checkpoints around this call that can run again, innermost first.
 
     Reentrant checkpoints have a context of their autograd function, others a frame of their own;
-    torch tells neither to the function that it runs, so they are looked up in the calls above.
-
-    Returns:
-        None outside of a checkpoint, and inside of one that will never be repeated.
+    torch tells neither to the function that it runs, so they are looked up in the calls above. A
+    checkpoint that is made without gradients never runs again, unless one around it does.
     """
     module = sys.modules.get("torch.utils.checkpoint")  # if it is not imported, there is none
     frame: FrameType | None = sys._getframe(1)
+    regions, with_gradients = [], torch.is_grad_enabled()
     while module is not None and frame is not None:
         if frame.f_code.co_filename == module.__file__:
             name, local = frame.f_code.co_name, frame.f_locals
             if name in ("forward", "backward") and "ctx" in local:
-                return local["ctx"] if local["ctx"].next_functions else None
-            if name == "unpack_hook":
-                return local.get("frame")
-            if name == "checkpoint" and local.get("gen") is not None:
-                frames = local["gen"].gi_frame.f_locals
-                return frames.get("new_frame") if torch.is_grad_enabled() else None
+                if local["ctx"].next_functions:
+                    regions.append(Region(local["ctx"], name == "backward"))
+                    with_gradients = True  # around it: within its first run there are none
+            elif name == "unpack_hook" and "frame" in local:
+                regions.append(Region(local["frame"], True))
+            elif name == "checkpoint" and with_gradients and local.get("gen") is not None:
+                regions.append(Region(local["gen"].gi_frame.f_locals["new_frame"], False))
         frame = frame.f_back
-    return None
+    return regions
+
+
+class Repetitions(Generic[Made]):
+    """What was made within checkpoints, for when they run again.
+
+    Checkpoints may lie within one another. One that runs again makes those within it anew, which
+    may then run again themselves.
+    """
+
+    def __init__(self) -> None:
+        self._made: WeakKeyDictionary[Any, _Run[Made]] = WeakKeyDictionary()
+
+    def record(self, made: Made, regions: Sequence[Region]) -> None:
+        """Remember what was made in the first run of some regions."""
+        for region in regions:
+            self._made.setdefault(region.key, _Run()).made.append(made)
+
+    def again(self, regions: Sequence[Region]) -> Made | None:
+        """What this call made when it was run before, if that was within a checkpoint."""
+        inner = list(takewhile(lambda region: not region.repeating, regions))
+        run = self._made.get(regions[len(inner)].key) if len(inner) < len(regions) else None
+        if run is None:
+            return None
+        made = run.again(backward_number())
+        self.record(made, inner)
+        return made
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """A copy has made nothing yet."""
+        return type(self), ()
 
 
 @dataclass
-class Repeatable(Generic[Made]):
+class _Run(Generic[Made]):
     """What one region has made, in the order in which a repetition needs it again."""
 
     made: list[Made] = field(default_factory=list)

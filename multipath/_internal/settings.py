@@ -138,8 +138,12 @@ def _is_unfit(values: Any) -> bool:
     return isinstance(values, Sized) and len(values) > MOST
 
 
-def seeded(value: Any) -> torch.Generator:
+def seeded(value: Any, accepted: str = "a seed or a torch.Generator") -> torch.Generator:
     """A generator on the CPU, as it is or made from a seed.
+
+    Args:
+        value: What came.
+        accepted: What could have come, for the message.
 
     Raises:
         ConfigurationError: If it is neither.
@@ -150,7 +154,7 @@ def seeded(value: Any) -> torch.Generator:
         return value
     number = _scalar(value)
     if isinstance(number, bool) or not isinstance(number, Integral):
-        raise ConfigurationError(f"generator must be a seed or a torch.Generator, got {value!r}")
+        raise ConfigurationError(f"generator must be {accepted}, got {value!r}")
     seed = int(number)
     if not -(2**63) <= seed < 2**64:
         raise ConfigurationError(f"a seed must fit in 64 bits, got {seed}")

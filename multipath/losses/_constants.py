@@ -65,6 +65,10 @@ class Constants:
         for name, value in attributes.items():
             attributes[name] = self._table(name, value) if name in TABLES else self(value)
         twin.__dict__.update(attributes, training=False)
+        state: Any = object.__getstate__(module)
+        slots = state[1] if isinstance(state, tuple) else {}
+        for name, value in slots.items():
+            object.__setattr__(twin, name, self(value))
         return twin
 
     def _table(self, name: str, table: dict[Any, Any]) -> dict[Any, Any]:

@@ -441,6 +441,30 @@ def test_a_compiled_loss_has_the_same_value_every_time():
             torch.testing.assert_close(compiled(x, y), expected)
 
 
+class Slotted(nn.Module):
+    __slots__ = ("factor", "inner")
+
+    def __init__(self):
+        super().__init__()
+        self.factor = 3
+        self.layer = nn.Linear(4, 4)
+        object.__setattr__(self, "inner", self.layer)
+
+    def forward(self, x):
+        return self.factor * self.inner(x)
+
+
+def test_what_a_module_keeps_in_slots():
+    network = nn.Sequential(Slotted(), nn.Tanh()).double()
+    before = snapshot(network)
+    x, y = rows()
+    FeatureLayers(network, ["0.layer", "1"])(x.clone().requires_grad_(), y).backward()
+    assert_untouched(network, before)
+    found = FeatureLayers(network, ["0"], normalize=False)(x, y)
+    wanted = (network[0](x) - network[0](y)).square().sum(dim=1).mean()
+    torch.testing.assert_close(found, wanted)
+
+
 def scripted():
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)
@@ -464,6 +488,7 @@ def traced():
         (scripted, "is a RecursiveScriptModule, .* use the nn.Module that it was made from"),
         (traced, "is a TopLevelTracedModule, .* use the nn.Module that it was made from"),
         (lambda: nn.Sequential(nn.Tanh(), scripted()), "network.1 is a RecursiveScriptModule"),
+        (lambda: nn.Sequential(nn.LazyLinear(2)), "network.0 is a LazyLinear, .* use it once"),
     ],
 )
 def test_networks_that_cannot_be_looked_into_are_refused(make, message):

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal, TypeAlias
+from typing import Literal, TypeAlias
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 Mode: TypeAlias = Literal[
@@ -29,35 +27,33 @@ def extend(x: Tensor, n_taps: int, mode: Mode) -> Tensor:
     right = 2 * (count - 1) + n_taps - left - length
     if mode == "zero":
         return torch.nn.functional.pad(x, (left, right))
-    before = _outside(x, np.arange(-left, 0), mode)
-    after = _outside(x, np.arange(length, length + right), mode)
+    before = _outside(x, torch.arange(-left, 0, device="cpu"), mode)
+    after = _outside(x, torch.arange(length, length + right, device="cpu"), mode)
     return torch.cat([before, x, after], dim=-1)
 
 
-def _outside(x: Tensor, positions: NDArray[Any], mode: Mode) -> Tensor:
+def _outside(x: Tensor, positions: Tensor, mode: Mode) -> Tensor:
     """The samples at positions outside of the signal."""
     sources, signs = _sources(positions, x.shape[-1], mode)
-    values = x.index_select(-1, torch.from_numpy(sources).to(x.device))
-    return values if signs is None else values * torch.from_numpy(signs).to(values)
+    values = x.index_select(-1, sources.to(x.device))
+    return values if signs is None else values * signs.to(values)
 
 
-def _sources(
-    positions: NDArray[Any], length: int, mode: Mode
-) -> tuple[NDArray[Any], NDArray[Any] | None]:
+def _sources(positions: Tensor, length: int, mode: Mode) -> tuple[Tensor, Tensor | None]:
     """Which sample stands at each position, and its sign if that varies."""
     last = length - 1
     match mode:
         case "periodization":  # the period is even: an odd length repeats its last sample
-            return np.minimum(positions % (length + length % 2), last), None
+            return (positions % (length + length % 2)).clamp(max=last), None
         case "periodic":
             return positions % length, None
         case "constant":
-            return positions.clip(0, last), None
+            return positions.clamp(0, last), None
         case "reflect":  # mirrored at the end samples, which appear once
             around = positions % max(2 * last, 1)
-            return np.minimum(around, 2 * last - around), None
+            return torch.minimum(around, 2 * last - around), None
         case _:  # mirrored beside the end samples, which appear twice
             around = positions % (2 * length)
             mirrored = around > last
-            sources = np.where(mirrored, 2 * length - 1 - around, around)
-            return sources, np.where(mirrored, -1.0, 1.0) if mode == "antisymmetric" else None
+            sources = torch.where(mirrored, 2 * length - 1 - around, around)
+            return sources, torch.where(mirrored, -1.0, 1.0) if mode == "antisymmetric" else None

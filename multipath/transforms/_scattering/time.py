@@ -281,6 +281,8 @@ class TimeScattering(FilterBuffers):
         Returns:
             For each branch, shape (joint batch, rows out, frames).
         """
+        if not branches:
+            return []
         spectra = [layer.spectra for layer in layers]
         order = layers[0].order if layers else None
         if order is not None:
