@@ -66,6 +66,7 @@ def test_a_name_in_a_plot_is_no_formula_and_not_left_out(text):
         assert as_shown.strip(" ") == visible(text).strip(" ")
 
 
+@pytest.mark.slow
 @named
 def test_names_in_plots(name):
     names = [name, name + "2"]
