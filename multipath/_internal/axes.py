@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 INK, FAINT = "#333333", "#9a9a9a"
 LONGEST = 64
-"""Characters of a name in a plot; of longer ones the middle is left out."""
+"""Characters of a name in a plot."""
 
 
 def tidy(axes: Axes) -> None:
@@ -23,16 +23,20 @@ def tidy(axes: Axes) -> None:
     axes.tick_params(colors=INK)
 
 
-def plain(name: object) -> str:
+def plain(name: object, longest: int = LONGEST) -> str:
     r"""A name as a plot has to be given it, to be shown as it is.
 
     Otherwise ``$`` would begin a formula, and a label with a leading ``_`` would be left out.
+
+    Args:
+        name: The name.
+        longest: Of names with more characters the middle is left out.
 
     Example:
         >>> plain("$x$"), plain("_a"), plain(100 * "ab")
         ('\\$x\\$', ' _a', 'abab...ab…ab...abab')
     """
     shown = visible(name)
-    if len(shown) > LONGEST:
-        shown = f"{shown[: LONGEST // 2]}…{shown[-(LONGEST // 2) :]}"
+    if len(shown) > longest:
+        shown = f"{shown[: longest // 2]}…{shown[-(longest // 2) :]}"
     return (" " if shown.startswith("_") else "") + shown.replace("$", r"\$")

@@ -98,7 +98,7 @@ def name_paths(axes: Axes, paths: PathTable) -> None:
     """Name the paths below the axis, if they are few."""
     count = len(paths)
     if count <= FEW:
-        names = [plain(short(key)) for key in paths.keys]
+        names = [plain(short(key), 24) for key in paths.keys]
         slots = max(count, 3)
         turned = 90 if slots * max(map(len, names)) > 85 else 0
         axes.set_xticks(range(count), names, rotation=turned, fontsize=8)

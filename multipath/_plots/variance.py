@@ -57,7 +57,7 @@ def _draw_work(axes: Axes, rows: Sequence[tuple[str, int, float]]) -> None:
     draws = sorted({n_draws for _, n_draws, _ in rows})
     curves: dict[str, list[float]] = {}
     for name, _, work in sorted(rows, key=lambda row: row[1]):
-        curves.setdefault(plain(name), []).append(work)
+        curves.setdefault(plain(name, 32), []).append(work)
     tidy(axes)
     axes.set_title("error of the gradient per unit of cost", fontsize=10, color=INK)
     label = "mean square error × cost / power of the gradient"

@@ -14,7 +14,7 @@ DOCS = ROOT / "docs"
 PAGES = [page for page in DOCS.glob("**/*.rst") if not {"gallery", "_build"} & set(page.parts)]
 TEXTS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted(PAGES)]
 HELP = {"--help"}
-ELSEWHERE = {"--nproc-per-node"}  # torchrun's
+ELSEWHERE = {"--nproc-per-node", "--max-restarts"}  # torchrun's
 
 
 TASKS = "chirplet", "granular", "tr808"

@@ -83,6 +83,7 @@ def run(
         InputError: If a file of the run to resume is damaged.
     """
     files = MatchFolder(Path(folder))
+    files.check_name()
     with folder_lock(files.root):
         going_on = files.check(config.to_dict(), resume=resume, overwrite=overwrite)
         fingerprint = config.task.fingerprint()
@@ -161,6 +162,16 @@ class MatchFolder(RunFolder):
         self.probabilities = root / "probabilities.pt"
         self.tensorboard = root / "tensorboard"
         self.checkpoint = root / "checkpoints" / "last.ckpt"
+
+    def check_name(self) -> None:
+        """Refuse names that TensorBoard could not write to, before anything is there."""
+        try:
+            str(self.root).encode()
+        except UnicodeEncodeError as error:
+            raise ConfigurationError(
+                f"{self.root}: expected a name that is text (UTF-8), for TensorBoard's logs are in "
+                "that folder; choose another one (--out)"
+            ) from error
 
     def restore(self, model: SoundMatching) -> None:
         """Refuse a checkpoint that does not fit: Lightning would leave a log, and say it worse."""

@@ -1,6 +1,7 @@
 """Reading, checking, resampling and writing recordings."""
 
 import math
+import time
 
 import numpy as np
 import pytest
@@ -177,3 +178,22 @@ def test_writing_fails_with_a_reason(tmp_path):
         write_audio(tmp_path / "none" / "a.wav", torch.zeros(10), 8000)
     with pytest.raises(InputError, match=r"a\.xyz: the recording cannot be written"):
         write_audio(tmp_path / "a.xyz", torch.zeros(10), 8000)
+
+
+@pytest.mark.parametrize("name", ["a.wav", "a.aiff", "a.aif", "a.rf64", "a.w64", "a.caf"])
+def test_equal_recordings_are_equal_files(tmp_path, name):
+    sound = torch.sin(0.1 * torch.arange(800))
+    write_audio(tmp_path / name, sound, 8000)
+    content = (tmp_path / name).read_bytes()
+    time.sleep(1.1)  # the time in headers has whole seconds
+    write_audio(tmp_path / name, sound, 8000)
+    assert (tmp_path / name).read_bytes() == content
+    found, rate = read_audio(tmp_path / name)
+    assert found.equal(sound)
+    assert rate == 8000
+
+
+def test_sound_that_looks_like_a_header_stays(tmp_path):
+    sound = torch.frombuffer(bytearray(b"PEAK" * 50 + bytes(400)), dtype=torch.float32)
+    write_audio(tmp_path / "a.wav", sound, 8000)
+    assert read_audio(tmp_path / "a.wav")[0].equal(sound)

@@ -92,6 +92,7 @@ def result(folder: Path) -> dict[str, bytes]:
 
 
 def kill_everywhere(program: str, root: Path, first: int) -> int:
+    root.mkdir(parents=True, exist_ok=True)  # or the first run would have more to do
     status, count = attempt(program, root / "whole", False, None)
     assert status == 0
     expected = result(root / "whole")

@@ -1,10 +1,14 @@
 """Files of a run: tables, JSON and drafts are whole or not there."""
 
+import time
+
 import pytest
 import torch
+from matplotlib.figure import Figure
 
 from multipath import Path, PathTable
 from multipath.applications.runs.files import (
+    drawn,
     read_csv,
     read_draws,
     read_json,
@@ -70,3 +74,15 @@ def test_a_row_that_was_cut_off_is_left_out(tmp_path, cut):
     file = tmp_path / "a.csv"
     file.write_text("step,loss\n1,0.5\n2,0.25\n"[:-cut])
     assert read_csv(file) == ([{"step": "1", "loss": "0.5"}] if cut < 8 else [])
+
+
+@pytest.mark.parametrize("kind", ["png", "pdf", "svg"])
+def test_equal_plots_are_equal_files(kind):
+    def plot():
+        figure = Figure()
+        figure.subplots().plot([1, 2], label="a")
+        return drawn(figure, kind, 50)
+
+    first = plot()
+    time.sleep(1.1)  # dates have whole seconds
+    assert plot() == first

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
+import shutil
 
 import pytest
 
-from multipath.applications.runs.folders import RunFolder, check_place
-from multipath.errors import ConfigurationError
+from multipath.applications.runs.folders import RunFolder, check_place, folder_lock, is_locked
+from multipath.errors import ConfigurationError, InputError
 
 from .cases import RUNS, content
 
@@ -93,3 +95,126 @@ def test_files_of_somebody_else_are_refused(name, tmp_path):
             with pytest.raises(ConfigurationError, match=r"no run, but .*report\.html; a run"):
                 RUNS[name](tmp_path, overwrite=overwrite)
     assert content(tmp_path) == files
+
+
+# Links
+
+
+class WithCheckpoints(RunFolder):
+    def __init__(self, root):
+        super().__init__(root)
+        self.checkpoint = root / "checkpoints" / "last.ckpt"
+
+
+@pytest.fixture
+def elsewhere(tmp_path):
+    folder = tmp_path / "elsewhere"
+    folder.mkdir()
+    for name in ("last.ckpt", ".last.7.draft.ckpt"):
+        (folder / name).write_text("mine")
+    return folder
+
+
+@pytest.mark.parametrize("finished", [False, True])
+def test_nothing_is_removed_from_behind_a_link(tmp_path, elsewhere, finished):
+    settings = {"task": "mine"}
+    root = tmp_path / "run"
+    folder = WithCheckpoints(root)
+    folder.begin(settings, resume=False)
+    (root / "checkpoints").symlink_to(elsewhere)
+    (root / ".config.7.draft.json").symlink_to(elsewhere / "last.ckpt")
+    if finished:
+        (root / "summary.json").write_text("{}")
+    before = content(elsewhere)
+    folder.check(settings, resume=True, overwrite=False)
+    folder.finish({"error": 1.0})
+    assert content(elsewhere) == before
+    assert not os.path.lexists(root / ".config.7.draft.json")  # the link itself was a draft
+    folder.begin(settings, resume=False)
+    assert content(elsewhere) == before
+    assert (root / "previous-1" / "checkpoints").is_symlink()
+
+
+def test_a_run_may_be_behind_a_link(tmp_path):
+    (tmp_path / "disk").mkdir()
+    (tmp_path / "run").symlink_to(tmp_path / "disk")
+    folder = WithCheckpoints(tmp_path / "run")
+    with folder_lock(folder.root):
+        folder.begin({"task": "mine"}, resume=False)
+        folder.checkpoint.parent.mkdir()
+        folder.checkpoint.touch()
+        folder.finish({"error": 1.0})
+    assert (tmp_path / "run").is_symlink()
+    assert set(content(tmp_path / "disk")) == {"config.json", "summary.json"}
+
+
+def test_a_lock_that_is_a_link_is_not_followed(tmp_path):
+    (tmp_path / "mine").write_text("mine")
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / ".lock").symlink_to(tmp_path / "mine")
+    with pytest.raises(OSError, match=r"run/\.lock"), folder_lock(tmp_path / "run"):
+        pass
+    assert (tmp_path / "mine").read_text() == "mine"
+
+
+# Locks
+
+
+@pytest.mark.parametrize("number", [errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS])
+def test_without_locks_there_is_one_warning(tmp_path, monkeypatch, caplog, number):
+    def flock(*_):
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr("fcntl.flock", flock)
+    root = tmp_path / "a\nrun"
+    with folder_lock(root):
+        (root / "result").touch()
+        assert not is_locked(root)
+    assert set(content(root)) == {"result"}
+    (record,) = caplog.records
+    assert record.getMessage() == (
+        rf"{tmp_path}/a\nrun has no locks: let no other process write to it"
+    )
+
+
+def test_other_errors_of_locks_are_errors(tmp_path, monkeypatch):
+    def flock(*_):
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    monkeypatch.setattr("fcntl.flock", flock)
+    with pytest.raises(OSError, match="Input/output error"), folder_lock(tmp_path):
+        pass
+
+
+def test_a_lock_is_waited_for(tmp_path, monkeypatch):
+    """Its file is removed by the one that releases it, which leaves those that wait nothing."""
+    first, said = folder_lock(tmp_path), []
+    first.__enter__()
+    looks = iter(range(3))
+
+    def sleep(_):
+        assert is_locked(tmp_path)
+        if next(looks) == 2:
+            first.__exit__(None, None, None)
+
+    monkeypatch.setattr("multipath.applications.runs.folders.time.sleep", sleep)
+    with folder_lock(tmp_path, lambda: said.append("waiting")):
+        assert is_locked(tmp_path)
+        with pytest.raises(ConfigurationError, match="another process is"), folder_lock(tmp_path):
+            pass
+    assert said == ["waiting"]
+    assert not is_locked(tmp_path)
+    assert content(tmp_path) == {}
+
+
+# Folders that are gone
+
+
+def test_a_run_whose_folder_was_removed_has_failed(tmp_path):
+    folder = RunFolder(tmp_path / "run")
+    folder.begin({"task": "mine"}, resume=False)
+    shutil.rmtree(folder.root)
+    folder.root.mkdir()  # by whatever still writes there
+    with pytest.raises(InputError, match=r"was removed or changed during the run: config\.json"):
+        folder.finish({"error": 1.0})
+    assert content(folder.root) == {}

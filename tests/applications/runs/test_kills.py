@@ -14,7 +14,7 @@ from tests.applications.command import call, refused
 from tests.applications.tiny import use_tiny_presets
 
 from .cases import RUNS, content
-from .kills import PROGRAMS
+from .kills import PROGRAMS, result
 
 pytestmark = pytest.mark.slow  # they train, search or start processes
 
@@ -52,6 +52,12 @@ def finished(tmp_path_factory):
     for name, do in RUNS.items():
         do(root / name)
     return root
+
+
+@pytest.mark.parametrize("name", RUNS)
+def test_equal_runs_are_equal_files_but_for_times(name, finished, tmp_path):
+    RUNS[name](tmp_path / "again")
+    assert result(tmp_path / "again") == result(finished / name)
 
 
 @pytest.mark.parametrize("name", RUNS)

@@ -11,11 +11,13 @@ import shutil
 import subprocess
 import sys
 from contextlib import contextmanager
+from itertools import product
 from pathlib import Path
 
 import pytest
 import soundfile
 import torch
+from lightning.pytorch import Callback
 
 from multipath._internal import files as _files
 from multipath.applications.audio.files import read_audio, write_audio
@@ -248,6 +250,34 @@ def test_errors_of_the_system_come_with_a_remedy(number, remedy, tmp_path, capsy
     assert refused(capsys, "report", "run") == f"multipath: {tmp_path / 'a'}: {remedy}" + (
         " (with --resume, where it has it)" if number == 28 else ""
     )
+
+
+# Folders that are removed
+
+
+class Remove(Callback):
+    """Removes a folder after the validation of a step, before the checkpoint is written."""
+
+    def __init__(self, folder, step):
+        self.folder, self.step = folder, step
+
+    def on_validation_end(self, trainer, *_):
+        self.after(trainer.global_step)
+
+    def after(self, step, *_):
+        if step == self.step:
+            shutil.rmtree(self.folder)
+
+
+@pytest.mark.parametrize(("name", "step"), [*product(("match",), (4, 8)), ("resynthesis", 6)])
+def test_a_run_whose_folder_is_removed_fails(name, step, tmp_path, monkeypatch):
+    without_report(monkeypatch)
+    folder = tmp_path / "run"
+    remove = Remove(folder, step)
+    options = {"callbacks": [remove]} if name == "match" else {"progress": remove.after}
+    with pytest.raises((OSError, InputError), match="run"):
+        RUNS[name](folder, **options)
+    assert not content(tmp_path)
 
 
 # Damaged runs
