@@ -128,7 +128,9 @@ class PathwiseOptimizer(Optimizer):
             What the closure returned, else None.
 
         Raises:
-            DrawError: If the criterion made no draw since the last step, or several.
+            DrawError: If the criterion made no draw since the last step, or several, or the ranks
+                of a distributed training do not come together to compare their draws.
+            ConfigurationError: If ranks draw apart.
             InputError: If a gradient is sparse.
         """
         result = None
@@ -140,6 +142,10 @@ class PathwiseOptimizer(Optimizer):
                 f"{type(self).__name__} keeps dense state and got a sparse gradient; make the "
                 "layer dense, e.g. torch.nn.Embedding(..., sparse=False)"
             )
+        if self._is_of_a_checkpoint():
+            for parameter in self._parameters():
+                self.state_of(parameter)
+            return result
         draw = self.criterion.take_draw(self)
         if len(draw.indices) != 1:
             raise DrawError(
@@ -161,19 +167,39 @@ class PathwiseOptimizer(Optimizer):
         for parameter in group["params"]:
             if parameter.grad is None:
                 continue
-            state = self.state[parameter]
-            if not state:
-                state.update({"step": 0, "paths": {}})
-                state.update(_allocate(self.parameter_state(), parameter, working_dtype(parameter)))
-            if path not in state["paths"]:
-                dtype = group["state_dtype"] or working_dtype(parameter)
-                entry = {"last_step": 0, "age": 0.0}
-                state["paths"][path] = entry | _allocate(self.path_state(group), parameter, dtype)
+            state = self.state_of(parameter)
+            self.allocate(group, parameter, path)
             state["step"] += 1
             history = (*_history(state), *_history(state["paths"][path]))
             key = (parameter.device, parameter.dtype, *history)
             alike.setdefault(key, []).append(parameter)
         return alike.values()
+
+    def state_of(self, parameter: Tensor) -> dict[str, Any]:
+        """The state of a parameter, allocated when it is first asked for."""
+        state: dict[str, Any] = self.state[parameter]
+        if not state:
+            state.update({"step": 0, "paths": {}})
+            state.update(_allocate(self.parameter_state(), parameter, working_dtype(parameter)))
+        return state
+
+    def allocate(self, group: dict[str, Any], parameter: Tensor, path: int) -> None:
+        """Make room for the state of a parameter and path, if there is none."""
+        paths = self.state_of(parameter)["paths"]
+        if path not in paths:
+            dtype = group["state_dtype"] or working_dtype(parameter)
+            entry = {"last_step": 0, "age": 0.0}
+            paths[path] = entry | _allocate(self.path_state(group), parameter, dtype)
+
+    def _is_of_a_checkpoint(self) -> bool:
+        """Whether this is no step of training, but one that is to allocate the state.
+
+        ``torch.distributed.checkpoint.state_dict`` makes one with new optimizers, at learning rate
+        0 and with gradients of 0, where the criterion has not drawn.
+        """
+        if self.state or any(float(group["lr"]) for group in self.param_groups):
+            return False
+        return not any(p.grad is not None and local(p.grad).any() for p in self._parameters())
 
     def _step_batch(
         self, batch: list[Tensor], draw: Draw, group: dict[str, Any], number: int
@@ -234,6 +260,20 @@ class PathwiseOptimizer(Optimizer):
         if "criterion" in state:
             self.criterion.attach(self)
 
+    def state_dict(self) -> dict[str, Any]:
+        """The state, of sharded parameters the part that this rank holds.
+
+        With each parameter come the ``visited_paths``, so that a checkpoint which lost some is
+        found out; with sharded ones, which ``shards`` these are.
+        """
+        saved = super().state_dict()
+        saved["state"] = {
+            key: {**state, "visited_paths": sorted(state["paths"])}
+            for key, state in saved["state"].items()
+        }
+        shards = [shard(parameter) for parameter in self._parameters()]
+        return {**saved, "shards": shards} if any(shards) else saved
+
     @trainable
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Restore a saved state exactly.
@@ -242,11 +282,15 @@ class PathwiseOptimizer(Optimizer):
         parameter; here state may be wider or narrower than the parameter, so it goes past that.
 
         Raises:
-            ConfigurationError: If the state is of another kind or version of optimizer, or of a
-                loss with more paths.
+            ConfigurationError: If the state is of another kind or version of optimizer, of a loss
+                with more paths, or of other shards than this rank holds.
         """
-        check_state(self, state_dict)
-        sealed = {key: _Sealed(state) for key, state in state_dict["state"].items()}
+        states = {key: _tidied(state) for key, state in state_dict["state"].items()}
+        check_state(self, {**state_dict, "state": states})
+        sealed = {
+            key: _Sealed({k: v for k, v in state.items() if k != "visited_paths"})
+            for key, state in states.items()
+        }
         super().load_state_dict({**state_dict, "state": sealed})
 
 
@@ -260,6 +304,35 @@ class _Sealed:
 def working_dtype(parameter: Tensor) -> torch.dtype:
     """The dtype of arithmetic and, by default, of state: bfloat16 moments lose small changes."""
     return torch.promote_types(parameter.dtype, torch.float32)
+
+
+def shard(tensor: Tensor) -> dict[str, Any] | None:
+    """Which part of a distributed tensor this rank holds, in plain values; None for a whole one."""
+    if not hasattr(tensor, "placements"):
+        return None
+    mesh, placements = tensor.device_mesh, tensor.placements
+    coordinate = mesh.get_coordinate() or [0] * mesh.ndim
+    return {
+        "placements": [str(placement) for placement in placements],
+        "mesh": list(mesh.shape),
+        "coordinate": [
+            0 if placement.is_replicate() else place
+            for placement, place in zip(placements, coordinate, strict=True)
+        ],
+        "shape": list(tensor.to_local().shape),
+    }
+
+
+def _tidied(state: dict[str, Any]) -> dict[str, Any]:
+    """A state with its paths as integers.
+
+    Distributed checkpoints are read into the tensors of a state, but the numbers of a path get an
+    entry of their own, under the path as a string.
+    """
+    paths: dict[int, dict[str, Any]] = {}
+    for path, entry in state.get("paths", {}).items():
+        paths.setdefault(int(path), {}).update(entry)
+    return {**state, "paths": paths} if "paths" in state else state
 
 
 def _allocate(
@@ -345,12 +418,28 @@ def check_state(optimizer: PathwiseOptimizer, state_dict: dict[str, Any]) -> Non
                 f"parameter groups lack {', '.join(sorted(missing))}"
             )
     parameters = [p for group in optimizer.param_groups for p in group["params"]]
+    shards = [shard(parameter) for parameter in parameters]
+    if "shards" in state_dict and state_dict["shards"] != shards:
+        raise ConfigurationError(
+            "this state holds other parts of the parameters than this rank does: load on each rank "
+            "the file that it saved, with as many ranks; for another number, save and load with "
+            "torch.distributed.checkpoint"
+        )
     owners = [(key, group) for group in groups for key in group["params"]]
     for (key, group), parameter in zip(owners, parameters, strict=False):  # torch counts them
         state = state_dict["state"].get(key)
         if state is None:
             continue
-        _check_names(name, {"step", "paths", *optimizer.parameter_state()}, state)
+        visited = state.get("visited_paths", sorted(state.get("paths", ())))
+        known = {"step", "paths", *optimizer.parameter_state()}
+        _check_names(name, known, {k: v for k, v in state.items() if k != "visited_paths"})
+        if visited != sorted(state["paths"]):
+            raise ConfigurationError(
+                f"this state knows {len(state['paths'])} of the {len(visited)} paths that were "
+                "visited: call multipath.optim.prepare_for_checkpoint before "
+                "torch.distributed.checkpoint.load, which only fills what is there"
+            )
+        _check_parts(state, parameter)
         for path, entry in state["paths"].items():
             _check_names(name, {"last_step", "age", *optimizer.path_state(group)}, entry)
             if path >= optimizer.n_paths:
@@ -358,12 +447,25 @@ def check_state(optimizer: PathwiseOptimizer, state_dict: dict[str, Any]) -> Non
                     f"this state knows path {path} and the loss has {optimizer.n_paths} paths; "
                     "load it into an optimizer for the loss that it was saved with"
                 )
-            for kept in entry.values():
-                if isinstance(kept, torch.Tensor) and kept.shape != parameter.shape:
-                    raise ConfigurationError(
-                        f"this state is of a parameter of shape {tuple(kept.shape)} and the "
-                        f"parameter has shape {tuple(parameter.shape)}"
-                    )
+            _check_parts(entry, parameter)
+
+
+def _check_parts(kept: dict[str, Any], parameter: Tensor) -> None:
+    """Refuse tensors of another shape, or split over ranks in another way."""
+    for value in kept.values():
+        if not isinstance(value, Tensor):
+            continue
+        if value.shape != parameter.shape:
+            raise ConfigurationError(
+                f"this state is of a parameter of shape {tuple(value.shape)} and the "
+                f"parameter has shape {tuple(parameter.shape)}"
+            )
+        if shard(value) != shard(parameter):
+            raise ConfigurationError(
+                "this state is split over ranks as the parameter is not: make the optimizer after "
+                "sharding with as many ranks as saved it, or save and load with "
+                "torch.distributed.checkpoint"
+            )
 
 
 def _check_names(name: str, expected: set[str], found: dict[str, Any]) -> None:
