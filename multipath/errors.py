@@ -28,4 +28,7 @@ class InputError(MultipathError, ValueError):
 
 
 class DrawError(MultipathError, RuntimeError):
-    """A path-wise optimizer is stepped without a draw, or with one that is already used."""
+    """A path-wise optimizer is stepped without a draw, or with one that is already used.
+
+    Also: the ranks of a distributed training did not come together to compare their draws.
+    """

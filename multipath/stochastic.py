@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import weakref
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Any
 from weakref import WeakSet
@@ -14,7 +15,7 @@ from torch.optim import Optimizer
 
 from ._internal.compilation import as_written
 from ._internal.modes import trainable
-from ._internal.ranks import check_agreement, several_ranks
+from ._internal.ranks import compare_ranks, several_ranks
 from ._internal.recomputation import Repetitions, backward_number, checkpointed_regions
 from ._internal.settings import between, count, seeded
 from ._internal.state import (
@@ -26,7 +27,7 @@ from ._internal.state import (
     refused,
     unpack,
 )
-from ._internal.tracing import untraced
+from ._internal.tracing import is_traced, untraced
 from ._internal.wrappers import innermost_optimizer
 from .draws import Draw
 from .errors import ConfigurationError, DrawError, InputError, MultipathError
@@ -36,8 +37,8 @@ from .losses.balanced import BalancedLoss, from_silence
 from .losses.base import Reduction, check_reduction, reduce_batch, weighted_sum
 from .paths import check_indices
 from .samplers import Energy, Sampler, Uniform
-from .samplers._observation import measure, obtainable
-from .samplers.base import check_observation, unchanged_if_refused
+from .samplers._observation import measure, observed, obtainable
+from .samplers.base import Observation, check_observation, unchanged_if_refused
 
 logger = logging.getLogger(__name__)
 
@@ -80,16 +81,21 @@ class StochasticLoss(nn.Module):
     tensor, but a network), or norms of the target mean nothing (``input`` and ``target`` are not
     tensors of one shape), the losses take their place, and the log says so once. Values that
     are not finite are dropped. With ``torch.distributed`` initialised, ranks average what they
-    measured, and so keep agreeing on the draws.
+    measured, and so keep agreeing on the draws: when the linked optimizer has stepped, or at each
+    forward if none is linked.
 
     **Randomness** comes from ``generator`` alone, on the CPU. Its state, the sampler's and a draw
     not yet used are part of ``state_dict()``.
 
     **Several processes.** Samplers that learn and path-wise optimizers need the same draws, so the
-    same ``generator``, on all ranks. Draws take no communication. That generators agree is compared
-    once, when an optimizer is linked, or at the first draw of training if ``torch.distributed`` was
-    initialised after that: a collective operation, in which all ranks take part. Otherwise ranks
-    may draw apart, and the mean of their gradients then sees more paths.
+    same ``generator``, on all ranks. Draws take no communication. That ranks agree (on the
+    generator, the last draw and what the sampler remembers) is compared when an optimizer is
+    linked, or at the first draw of training if ``torch.distributed`` was initialised after that,
+    and again at every :attr:`compare_every`-th step of that optimizer: a small collective
+    operation, in which all ranks take part. If a rank has discarded a draw, loaded a state or
+    skipped a step alone, every rank then raises a :class:`~multipath.errors.ConfigurationError`
+    that names it. Otherwise (a fixed sampler with a plain optimizer) ranks may draw apart, and the
+    mean of their gradients then sees more paths.
 
     Args:
         loss: The path-decomposed loss to estimate.
@@ -110,6 +116,10 @@ class StochasticLoss(nn.Module):
             gradients, or None.
         warn_after: A draw that has served this many forwards in training is taken for one that is
             never released: a warning, once. Default 100; raise it for longer accumulation.
+        compare_every: Steps of the linked optimizer between two comparisons of the ranks of a
+            distributed training, where they have to draw the same; the same on every rank. Default
+            10. With samplers that learn, ranks compare whenever they may have learned: at each
+            step, or at each draw if no optimizer is linked.
 
     Raises:
         ConfigurationError: If ``n_draws`` is not a positive integer, the sampler does not fit the
@@ -127,6 +137,7 @@ class StochasticLoss(nn.Module):
     """
 
     warn_after: int = 100
+    compare_every: int = 10
 
     @trainable
     def __init__(
@@ -166,9 +177,12 @@ class StochasticLoss(nn.Module):
         self._unobserved: WeakSet[Draw] = WeakSet()  # which gave nothing to learn from yet
         self._optimizer: weakref.ref[Optimizer] | None = None
         self._hook: weakref.finalize[..., Any] | None = None
+        self._measured: tuple[Observation, Tensor, Tensor, torch.device] | None = None
         self._draws_are_shared = self._sampler.observes is not None
         self._ranks_agree = False
         self._warnings_given: set[str] = set()
+        self._n_steps = 0  # of the linked optimizer, with several ranks
+        self._deeds: Counter[str] = Counter()  # since ranks last compared
 
     def _check_eval_draws(self, eval_draws: Any) -> int:
         n_draws = count("eval_draws", eval_draws)
@@ -301,7 +315,12 @@ class StochasticLoss(nn.Module):
         """The estimate of a forward in training mode."""
         with untraced():  # draws are plain tensors, whatever torch.func does to the input
             draw, observing = self._draw_of_forward()
-        return self._estimate(input, target, draw, observing)
+        estimate = self._estimate(input, target, draw, observing)
+        if self._linked() is not None and self._ranks_share_draws():
+            self._expect_backward(estimate)  # and learn at the step, which ranks make together
+        else:
+            self._learn()
+        return estimate
 
     def _draw_of_forward(self) -> tuple[Draw, bool]:
         """The draw that this forward in training mode uses, and whether to learn from it."""
@@ -363,8 +382,8 @@ class StochasticLoss(nn.Module):
             indices, weights = draw.merged()
         values = self.loss.evaluate(input, target, indices)
         if observing:
-            observed = self._observe(input, target, indices, values)
-            (self._unobserved.discard if observed else self._unobserved.add)(draw)
+            learned = self._observe(input, target, indices, values)
+            (self._unobserved.discard if learned else self._unobserved.add)(draw)
         return reduce_batch(weighted_sum(weights, values), self.reduction)
 
     def _observe(self, input: Tensor, target: Tensor, indices: Tensor, values: Tensor) -> bool:
@@ -382,9 +401,16 @@ class StochasticLoss(nn.Module):
         measured = measure(kind, self.loss, input, target, indices, values)
         if measured is None:
             return False
-        with untraced():
-            self._tell(kind, indices, measured)
+        self._measured = kind, indices, measured, values.device
         return True
+
+    def _learn(self) -> None:
+        """Hand on what was measured, on average over ranks."""
+        if self._measured is None:
+            return
+        (kind, indices, measured, device), self._measured = self._measured, None
+        with untraced():
+            self._tell(kind, indices, observed(kind, measured, device))
 
     def _tell(self, kind: str, indices: Tensor, measured: Tensor) -> None:
         """Hand on what was measured, if it is finite."""
@@ -403,6 +429,7 @@ class StochasticLoss(nn.Module):
     def new_draw(self) -> Draw:
         """Draw from the training stream, or without gradients from that of evaluations."""
         if torch.is_grad_enabled():
+            self._deeds["draws"] += 1
             return self._weigh(*self.sampler.draw(self.n_draws, self.generator))
         return self._weigh(*self.sampler.fresh_draw(self.n_draws, self._evaluation_generator))
 
@@ -466,6 +493,7 @@ class StochasticLoss(nn.Module):
             criterion = this()
             if criterion is not None and criterion._linked() is stepped:
                 criterion._pending = None
+                criterion._end_step()
 
         hook = stepping.register_step_post_hook(release)
         self._link(stepping)
@@ -483,21 +511,62 @@ class StochasticLoss(nn.Module):
         self._draws_are_shared = True
 
     def compare_ranks(self) -> None:
-        """Make sure, once, that all ranks draw the same paths if they have to.
+        """Make sure that all ranks draw the same paths if they have to, before the first step.
 
         They have to if the sampler learns or an optimizer takes the draws. A collective operation
-        with several ranks, else nothing. The first draw of training does it too.
+        with several ranks, else nothing. The first draw of training does it too; after that, steps
+        do (:attr:`compare_every`).
 
         Raises:
-            ConfigurationError: On every rank, if their generators differ.
+            ConfigurationError: On every rank, if they would draw apart.
+            DrawError: If the other ranks do not compare.
         """
-        if self._draws_are_shared and not self._ranks_agree and several_ranks():
-            check_agreement(self.generator)
-            self._ranks_agree = True
+        first = not self._ranks_agree or self._linked() is None
+        if first and self._ranks_share_draws():
+            self._compare()
+
+    def _ranks_share_draws(self) -> bool:
+        return self._draws_are_shared and several_ranks()
+
+    def _end_step(self) -> None:
+        """What ranks do together when the linked optimizer steps.
+
+        Gradients are averaged once for each step, so that ranks meet here even if one of them has
+        made more forwards or draws, or has loaded a state. None of these may start a collective
+        operation of its own, for which the others would not be there.
+        """
+        if not self._ranks_share_draws():
+            return
+        self._n_steps += 1
+        learns = self._sampler.observes is not None
+        if learns or self._n_steps % count("compare_every", self.compare_every) == 0:
+            self._compare()
+        self._learn()
+
+    def _compare(self) -> None:
+        drawn = [draw and draw.state_dict() for draw in (self._pending, self.last_draw)]
+        memory = self.sampler.state_dict()
+        compare_ranks([self.generator.get_state(), drawn], memory, self._deeds)
+        self._ranks_agree = True
+        self._deeds.clear()
+
+    def _expect_backward(self, estimate: Tensor) -> None:
+        """Count a forward as skipped until a backward comes."""
+        if not estimate.requires_grad or is_traced(estimate):
+            return
+        deeds, waiting = self._deeds, [True]
+        deeds["skips"] += 1
+
+        def arrived(_: Tensor) -> None:
+            if waiting:
+                waiting.clear()
+                deeds["skips"] -= 1
+
+        estimate.register_hook(arrived)
 
     def _link(self, optimizer: Optimizer) -> None:
         if self._linked() not in (None, optimizer):
-            self._pending = None  # it was the other optimizer's; one just restored is kept
+            self._pending = self._measured = None  # the other optimizer's; one restored is kept
         if self._hook is not None:
             self._hook()  # the optimizer before tells this criterion of its steps no longer
             self._hook = None
@@ -526,6 +595,7 @@ class StochasticLoss(nn.Module):
                 "every step, with the criterion in training mode (criterion.train())"
             )
         draw, self._pending = self._pending, None
+        self._end_step()
         return draw
 
     def discard_draw(self) -> None:
@@ -553,7 +623,8 @@ class StochasticLoss(nn.Module):
             >>> len(set(paths))
             4
         """
-        self._pending = None
+        self._pending = self._measured = None
+        self._deeds["discards"] += 1
 
     def _linked(self) -> Optimizer | None:
         return None if self._optimizer is None else self._optimizer()
@@ -622,6 +693,8 @@ class StochasticLoss(nn.Module):
                 *saved,
                 *own,
             )
+        self._measured = None
+        self._deeds["loads"] += 1
 
     def _load_sampler(self, state: Any) -> None:
         """Load the state of the sampler, and ask it what it was asked at construction."""
@@ -655,7 +728,7 @@ class StochasticLoss(nn.Module):
         state = self.__dict__.copy()
         for name in ("generator", "_evaluation_generator"):
             state[name] = getattr(self, name).get_state()
-        state["_optimizer"] = state["_hook"] = state["_pending"] = None
+        state["_optimizer"] = state["_hook"] = state["_pending"] = state["_measured"] = None
         del state["_unobserved"]
         return state
 

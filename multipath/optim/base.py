@@ -137,7 +137,9 @@ class PathwiseOptimizer(Optimizer):
             What the closure returned, else None.
 
         Raises:
-            DrawError: If the criterion made no draw since the last step, or several.
+            DrawError: If the criterion made no draw since the last step, or several, or the ranks
+                of a distributed training do not come together to compare their draws.
+            ConfigurationError: If ranks draw apart.
             InputError: If a gradient is sparse.
         """
         result = None
@@ -149,6 +151,10 @@ class PathwiseOptimizer(Optimizer):
                 f"{type(self).__name__} keeps dense state and got a sparse gradient; make the "
                 "layer dense, e.g. torch.nn.Embedding(..., sparse=False)"
             )
+        if self._is_of_a_checkpoint():
+            for parameter in self._parameters():
+                self.state_of(parameter)
+            return result
         draw = self.criterion.take_draw(self)
         if len(draw.indices) != 1:
             raise DrawError(
@@ -170,19 +176,39 @@ class PathwiseOptimizer(Optimizer):
         for parameter in group["params"]:
             if parameter.grad is None:
                 continue
-            state = self.state[parameter]
-            if not state:
-                state.update({"step": 0, "paths": {}})
-                state.update(_allocate(self.parameter_state(), parameter, working_dtype(parameter)))
-            if path not in state["paths"]:
-                dtype = group["state_dtype"] or working_dtype(parameter)
-                entry = {"last_step": 0, "age": 0.0}
-                state["paths"][path] = entry | _allocate(self.path_state(group), parameter, dtype)
+            state = self.state_of(parameter)
+            self.allocate(group, parameter, path)
             state["step"] += 1
             history = (*_history(state), *_history(state["paths"][path]))
             key = (parameter.device, parameter.dtype, *history)
             alike.setdefault(key, []).append(parameter)
         return alike.values()
+
+    def state_of(self, parameter: Tensor) -> dict[str, Any]:
+        """The state of a parameter, allocated when it is first asked for."""
+        state: dict[str, Any] = self.state[parameter]
+        if not state:
+            state.update({"step": 0, "paths": {}})
+            state.update(_allocate(self.parameter_state(), parameter, working_dtype(parameter)))
+        return state
+
+    def allocate(self, group: dict[str, Any], parameter: Tensor, path: int) -> None:
+        """Make room for the state of a parameter and path, if there is none."""
+        paths = self.state_of(parameter)["paths"]
+        if path not in paths:
+            dtype = group["state_dtype"] or working_dtype(parameter)
+            entry = {"last_step": 0, "age": 0.0}
+            paths[path] = entry | _allocate(self.path_state(group), parameter, dtype)
+
+    def _is_of_a_checkpoint(self) -> bool:
+        """Whether this is no step of training, but one that is to allocate the state.
+
+        ``torch.distributed.checkpoint.state_dict`` makes one with new optimizers, at learning rate
+        0 and with gradients of 0, where the criterion has not drawn.
+        """
+        if self.state or any(float(group["lr"]) for group in self.param_groups):
+            return False
+        return not any(p.grad is not None and local(p.grad).any() for p in self._parameters())
 
     def _step_batch(
         self, batch: list[Tensor], draw: Draw, group: dict[str, Any], number: int
@@ -243,6 +269,20 @@ class PathwiseOptimizer(Optimizer):
         if "criterion" in state:
             self.criterion.attach(self)
 
+    def state_dict(self) -> dict[str, Any]:
+        """The state, of sharded parameters the part that this rank holds.
+
+        With each parameter come the ``visited_paths``, so that a checkpoint which lost some is
+        found out; with sharded ones, which ``shards`` these are.
+        """
+        saved = super().state_dict()
+        saved["state"] = {
+            key: {**state, "visited_paths": sorted(state["paths"])}
+            for key, state in saved["state"].items()
+        }
+        shards = [shard(parameter) for parameter in self._parameters()]
+        return {**saved, "shards": shards} if any(shards) else saved
+
     @trainable
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Restore a saved state exactly.
@@ -251,12 +291,16 @@ class PathwiseOptimizer(Optimizer):
         parameter; here state may be wider or narrower than the parameter, so it goes past that.
 
         Raises:
-            ConfigurationError: If the state is of another kind or version of optimizer, or of a
-                loss with more paths, or has hyperparameters that are out of range.
+            ConfigurationError: If the state is of another kind or version of optimizer, of a loss
+                with more paths, or of other shards than this rank holds, or has hyperparameters
+                that are out of range.
             InputError: If it holds what no such optimizer can have saved. Nothing is changed then.
         """
-        groups = check_state(self, state_dict)
-        sealed = {key: _Sealed(state) for key, state in state_dict["state"].items()}
+        groups, states = check_state(self, state_dict)
+        sealed = {
+            key: _Sealed({k: v for k, v in state.items() if k != "visited_paths"})
+            for key, state in states.items()
+        }
         super().load_state_dict({"state": sealed, "param_groups": groups})
 
 
@@ -270,6 +314,40 @@ class _Sealed:
 def working_dtype(parameter: Tensor) -> torch.dtype:
     """The dtype of arithmetic and, by default, of state: bfloat16 moments lose small changes."""
     return torch.promote_types(parameter.dtype, torch.float32)
+
+
+def shard(tensor: Any) -> dict[str, Any] | None:
+    """Which part of a distributed tensor this rank holds, in plain values; None for a whole one."""
+    if not hasattr(tensor, "placements"):
+        return None
+    mesh, placements = tensor.device_mesh, tensor.placements
+    coordinate = mesh.get_coordinate() or [0] * mesh.ndim
+    return {
+        "placements": [str(placement) for placement in placements],
+        "mesh": list(mesh.shape),
+        "coordinate": [
+            0 if placement.is_replicate() else place
+            for placement, place in zip(placements, coordinate, strict=True)
+        ],
+        "shape": list(tensor.to_local().shape),
+    }
+
+
+def _tidied(state: Any) -> Any:
+    """A state with its paths as integers.
+
+    Distributed checkpoints are read into the tensors of a state, but the numbers of a path get an
+    entry of their own, under the path as a string.
+    """
+    if not isinstance(state, dict) or not isinstance(state.get("paths"), dict):
+        return state
+    paths: dict[Any, Any] = {}
+    for path, entry in state["paths"].items():
+        number = int(path) if isinstance(path, str) and path.isdecimal() else path
+        before = paths.get(number, {})
+        both = isinstance(before, dict) and isinstance(entry, dict)
+        paths[number] = before | entry if both else entry
+    return {**state, "paths": paths}
 
 
 def _allocate(
@@ -334,29 +412,40 @@ def make_plain(group: dict[str, Any]) -> None:
         group["alpha"] = real(group["alpha"])
 
 
-def check_state(optimizer: PathwiseOptimizer, state_dict: Any) -> list[dict[str, Any]]:
+def check_state(
+    optimizer: PathwiseOptimizer, state_dict: Any
+) -> tuple[list[dict[str, Any]], dict[int, dict[str, Any]]]:
     """Refuse a saved state that the optimizer would misunderstand, or that none can have saved.
 
     Returns:
-        Its parameter groups, with plain numbers.
+        Its parameter groups, with plain numbers, and the states of the parameters.
 
     Raises:
         ConfigurationError: Naming the difference, or the hyperparameter that is out of range.
         InputError: If a part is damaged.
     """
     name = type(optimizer).__name__
-    check_names(name, state_dict, ("state", "param_groups"))
-    groups = _checked_groups(optimizer, state_dict["param_groups"])
-    states = state_dict["state"]
+    given = dict(state_dict) if isinstance(state_dict, dict) else state_dict
     parameters = [p for group in optimizer.param_groups for p in group["params"]]
+    shards = [shard(parameter) for parameter in parameters]
+    if isinstance(given, dict) and given.pop("shards", shards) != shards:
+        raise ConfigurationError(
+            "this state holds other parts of the parameters than this rank does: load on each rank "
+            "the file that it saved, with as many ranks; for another number, save and load with "
+            "torch.distributed.checkpoint"
+        )
+    check_names(name, given, ("state", "param_groups"))
+    groups = _checked_groups(optimizer, given["param_groups"])
+    states = given["state"]
     owners = [(key, group) for group in groups for key in group["params"]]
     keys = {key for key, _ in owners}
     if not isinstance(states, dict) or not states.keys() <= keys:
         raise refused(f"the state of {name}", f"that of {len(keys)} parameters", states)
+    states = {key: _tidied(state) for key, state in states.items()}
     for (key, group), parameter in zip(owners, parameters, strict=True):
         if key in states:
             _check_parameter(optimizer, group, parameter, states[key])
-    return groups
+    return groups, states
 
 
 def _checked_groups(optimizer: PathwiseOptimizer, groups: Any) -> list[dict[str, Any]]:
@@ -397,6 +486,9 @@ def _check_parameter(
     optimizer: PathwiseOptimizer, group: dict[str, Any], parameter: Tensor, state: Any
 ) -> None:
     own = optimizer.parameter_state()
+    if isinstance(state, dict):
+        state = dict(state)
+        visited = state.pop("visited_paths", None)
     _check_names(optimizer, {"step", "paths", *own}, state)
     step = loaded_integer("the step of a parameter", state["step"])
     paths = state["paths"]
@@ -413,6 +505,12 @@ def _check_parameter(
         loaded_integer("the last step of a path", entry["last_step"], high=step)
         loaded_real("the age of a path", entry["age"])
         _check_values(optimizer, of_path, parameter, entry)
+    if visited not in (None, sorted(paths)):
+        raise ConfigurationError(
+            f"this state knows {len(paths)} paths and others were visited: call "
+            "multipath.optim.prepare_for_checkpoint before torch.distributed.checkpoint.load, "
+            "which only fills what is there"
+        )
     _check_values(optimizer, own, parameter, state)
 
 
@@ -435,6 +533,12 @@ def _check_values(
             raise ConfigurationError(
                 f"this state is of a parameter of shape {tuple(value.shape)} and the parameter has "
                 f"shape {tuple(parameter.shape)}"
+            )
+        if shard(value) != shard(parameter):
+            raise ConfigurationError(
+                "this state is split over ranks as the parameter is not: make the optimizer after "
+                "sharding with as many ranks as saved it, or save and load with "
+                "torch.distributed.checkpoint"
             )
         part = local(value)
         if not is_whole(part):

@@ -50,16 +50,14 @@ def measure(
     indices: Tensor,
     values: Tensor,
 ) -> Tensor | None:
-    r"""One number for each of some paths, averaged over the batch and over all ranks.
+    r"""One number for each of some paths, averaged over the batch of this rank.
 
-    - ``"gradient_norms"``: :math:`\sqrt{\frac 1 B \sum_b \lVert \partial L_{p,b} / \partial x_b
-      \rVert^2}`, without the weight :math:`w_p`;
+    - ``"gradient_norms"``: :math:`\frac 1 B \sum_b \lVert \partial L_{p,b} / \partial x_b
+      \rVert^2`, without the weight :math:`w_p`;
     - ``"target_norms"``: :math:`\frac 1 B \sum_b` of ``loss.target_norms``;
     - ``"losses"``: :math:`\frac 1 B \sum_b L_{p,b}`, without the weight :math:`w_p`.
 
-    With ``torch.distributed`` initialised, ranks average what they saw (as one batch made of
-    theirs, if these are equally large), so that they go on drawing the same paths. What
-    ``torch.func`` differentiates or maps is measured beside it, all samples of ``vmap`` as one
+    What ``torch.func`` differentiates or maps is measured beside it, all samples of ``vmap`` as one
     batch: gradient norms then cost another forward through the loss.
 
     Args:
@@ -86,6 +84,21 @@ def measure(
     return _measure(kind, loss, input, target, indices, values)
 
 
+def observed(kind: Observation, measured: Tensor, device: torch.device) -> Tensor:
+    """What the sampler is told: the mean over ranks, and of squared norms its root.
+
+    With ``torch.distributed`` initialised, ranks average what they saw (as one batch made of
+    theirs, if these are equally large), so that they go on drawing the same paths.
+
+    Args:
+        kind: What was measured.
+        measured: From :func:`measure`.
+        device: Where the data are.
+    """
+    mean = average_over_ranks(measured, device)
+    return mean.sqrt() if kind == "gradient_norms" else mean
+
+
 def _measure(
     kind: Observation,
     loss: PathDecomposedLoss,
@@ -95,10 +108,9 @@ def _measure(
     values: Tensor,
 ) -> Tensor | None:
     if kind == "losses":
-        return average_over_ranks(bookkept(values).mean(dim=1), values.device)
+        return bookkept(values).mean(dim=1)
     if kind == "target_norms":
-        norms = bookkept(loss.target_norms(target, indices))
-        return average_over_ranks(norms.mean(dim=1), values.device)
+        return bookkept(loss.target_norms(target, indices)).mean(dim=1)
     if not (input.requires_grad and values.requires_grad):
         return None
     squares = []
@@ -108,7 +120,7 @@ def _measure(
         )
         norm = bookkept([0.0])[0] if gradient is None else _norm(gradient)
         squares.append(norm.square() / len(path_values))
-    return average_over_ranks(torch.stack(squares), values.device).sqrt()
+    return torch.stack(squares)
 
 
 def _defines_target_norms(loss: PathDecomposedLoss) -> bool:
