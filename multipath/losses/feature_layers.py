@@ -9,8 +9,8 @@ from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
-from torch.nn.modules.lazy import LazyModuleMixin
 from torch.nn.parallel import DataParallel, DistributedDataParallel
+from torch.nn.parameter import UninitializedParameter
 from torch.utils.flop_counter import FlopCounterMode
 
 from multipath._internal.inputs import check_real
@@ -253,7 +253,7 @@ def _check_transparent(network: nn.Module) -> None:
             remedy = f"{at}.module"
         elif module is network and "_orig_mod" in module._modules:  # as torch.compile makes
             remedy = "network._orig_mod"
-        elif isinstance(module, LazyModuleMixin) and module.has_uninitialized_params():
+        elif any(isinstance(w, UninitializedParameter) for w in module.parameters(recurse=False)):
             remedy = "it once, so that it gets its weights"
         else:
             continue
