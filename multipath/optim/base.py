@@ -256,27 +256,37 @@ class PathwiseOptimizer(Optimizer):
         super().__setstate__(state)
         for parameter, value in self.state.items():
             if isinstance(value, _Sealed):
-                self.state[parameter] = _copy_to(value.state, parameter.device)
+                self.state[parameter] = _copy_to(value.state, parameter)
         if "criterion" in state:
             self.criterion.attach(self)
 
     def state_dict(self) -> dict[str, Any]:
         """The state, of sharded parameters the part that this rank holds.
 
-        With each parameter come the ``visited_paths``, so that a checkpoint which lost some is
-        found out; with sharded ones, which ``shards`` these are.
+        With each parameter come its ``visited_paths``, 1 for each of the P paths that has a state,
+        so that a checkpoint which lost some is found out; with sharded ones, which ``shards`` these
+        are. The ``state_dtype`` is a string: not all helpers of torch take dtypes.
         """
         saved = super().state_dict()
+        devices = [parameter.device for parameter in self._parameters()]
         saved["state"] = {
-            key: {**state, "visited_paths": sorted(state["paths"])}
+            key: {**state, "visited_paths": self._flags(state["paths"]).to(devices[key])}
             for key, state in saved["state"].items()
         }
+        for group in saved["param_groups"]:
+            if group["state_dtype"] is not None:
+                group["state_dtype"] = str(group["state_dtype"]).removeprefix("torch.")
         shards = [shard(parameter) for parameter in self._parameters()]
         return {**saved, "shards": shards} if any(shards) else saved
 
+    def _flags(self, paths: Iterable[int]) -> Tensor:
+        flags = torch.zeros(self.n_paths, dtype=torch.uint8, device="cpu")
+        flags[list(paths)] = 1
+        return flags
+
     @trainable
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Restore a saved state exactly.
+        """Restore a saved state exactly; whole tensors are split as their parameter is.
 
         :meth:`torch.optim.Optimizer.load_state_dict` casts every tensor to the dtype of its
         parameter; here state may be wider or narrower than the parameter, so it goes past that.
@@ -286,7 +296,14 @@ class PathwiseOptimizer(Optimizer):
                 with more paths, or of other shards than this rank holds.
         """
         states = {key: _tidied(state) for key, state in state_dict["state"].items()}
-        check_state(self, {**state_dict, "state": states})
+        groups = [
+            {**group, "state_dtype": getattr(torch, kept)}
+            if isinstance(kept := group.get("state_dtype"), str)
+            else group
+            for group in state_dict["param_groups"]
+        ]
+        state_dict = {**state_dict, "state": states, "param_groups": groups}
+        check_state(self, state_dict)
         sealed = {
             key: _Sealed({k: v for k, v in state.items() if k != "visited_paths"})
             for key, state in states.items()
@@ -349,11 +366,17 @@ def _history(state: dict[str, Any]) -> list[Any]:
     return [v if type(v) in (int, float) else getattr(v, "dtype", None) for v in state.values()]
 
 
-def _copy_to(value: Any, device: torch.device) -> Any:
+def _copy_to(value: Any, parameter: Tensor) -> Any:
     if isinstance(value, Tensor):
-        return value.detach().clone().to(device)
+        copy = value.detach().clone().to(parameter.device)
+        if shard(parameter) is None or shard(copy) is not None:
+            return copy
+        from torch.distributed.tensor import distribute_tensor
+
+        part: Any = parameter  # a DTensor; each rank takes its part, without communication
+        return distribute_tensor(copy, part.device_mesh, part.placements, src_data_rank=None)
     if isinstance(value, dict):
-        return {key: _copy_to(item, device) for key, item in value.items()}
+        return {key: _copy_to(item, parameter) for key, item in value.items()}
     return value
 
 
@@ -430,16 +453,16 @@ def check_state(optimizer: PathwiseOptimizer, state_dict: dict[str, Any]) -> Non
         state = state_dict["state"].get(key)
         if state is None:
             continue
-        visited = state.get("visited_paths", sorted(state.get("paths", ())))
-        known = {"step", "paths", *optimizer.parameter_state()}
-        _check_names(name, known, {k: v for k, v in state.items() if k != "visited_paths"})
-        if visited != sorted(state["paths"]):
+        kept = {key: value for key, value in state.items() if key != "visited_paths"}
+        _check_names(name, {"step", "paths", *optimizer.parameter_state()}, kept)
+        visited = state.get("visited_paths", torch.empty(0)).nonzero().flatten().tolist()
+        if not set(visited) <= set(kept["paths"]):
             raise ConfigurationError(
-                f"this state knows {len(state['paths'])} of the {len(visited)} paths that were "
+                f"this state holds {len(kept['paths'])} of the {len(visited)} paths that were "
                 "visited: call multipath.optim.prepare_for_checkpoint before "
                 "torch.distributed.checkpoint.load, which only fills what is there"
             )
-        _check_parts(state, parameter)
+        _check_parts(kept, parameter)
         for path, entry in state["paths"].items():
             _check_names(name, {"last_step", "age", *optimizer.path_state(group)}, entry)
             if path >= optimizer.n_paths:
@@ -460,7 +483,7 @@ def _check_parts(kept: dict[str, Any], parameter: Tensor) -> None:
                 f"this state is of a parameter of shape {tuple(value.shape)} and the "
                 f"parameter has shape {tuple(parameter.shape)}"
             )
-        if shard(value) != shard(parameter):
+        if shard(value) not in (None, shard(parameter)):
             raise ConfigurationError(
                 "this state is split over ranks as the parameter is not: make the optimizer after "
                 "sharding with as many ranks as saved it, or save and load with "
