@@ -14,7 +14,14 @@ from torch.optim import Optimizer
 from multipath._internal.inputs import described, is_whole
 from multipath._internal.modes import trainable
 from multipath._internal.settings import choice, is_scalar, real, several
-from multipath._internal.state import ANOTHER, check_names, loaded_integer, loaded_real, refused
+from multipath._internal.state import (
+    ANOTHER,
+    check_names,
+    loaded_integer,
+    loaded_real,
+    loaded_tensor,
+    refused,
+)
 from multipath.draws import Draw
 from multipath.errors import ConfigurationError, DrawError, InputError
 from multipath.stochastic import StochasticLoss
@@ -265,27 +272,37 @@ class PathwiseOptimizer(Optimizer):
         super().__setstate__(state)
         for parameter, value in self.state.items():
             if isinstance(value, _Sealed):
-                self.state[parameter] = _copy_to(value.state, parameter.device)
+                self.state[parameter] = _copy_to(value.state, parameter)
         if "criterion" in state:
             self.criterion.attach(self)
 
     def state_dict(self) -> dict[str, Any]:
         """The state, of sharded parameters the part that this rank holds.
 
-        With each parameter come the ``visited_paths``, so that a checkpoint which lost some is
-        found out; with sharded ones, which ``shards`` these are.
+        With each parameter come its ``visited_paths``, 1 for each of the P paths that has a state,
+        so that a checkpoint which lost some is found out; with sharded ones, which ``shards`` these
+        are. The ``state_dtype`` is a string: not all helpers of torch take dtypes.
         """
         saved = super().state_dict()
+        devices = [parameter.device for parameter in self._parameters()]
         saved["state"] = {
-            key: {**state, "visited_paths": sorted(state["paths"])}
+            key: {**state, "visited_paths": self._flags(state["paths"]).to(devices[key])}
             for key, state in saved["state"].items()
         }
+        for group in saved["param_groups"]:
+            if group["state_dtype"] is not None:
+                group["state_dtype"] = str(group["state_dtype"]).removeprefix("torch.")
         shards = [shard(parameter) for parameter in self._parameters()]
         return {**saved, "shards": shards} if any(shards) else saved
 
+    def _flags(self, paths: Iterable[int]) -> Tensor:
+        flags = torch.zeros(self.n_paths, dtype=torch.uint8, device="cpu")
+        flags[list(paths)] = 1
+        return flags
+
     @trainable
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Restore a saved state exactly.
+        """Restore a saved state exactly; whole tensors are split as their parameter is.
 
         :meth:`torch.optim.Optimizer.load_state_dict` casts every tensor to the dtype of its
         parameter; here state may be wider or narrower than the parameter, so it goes past that.
@@ -364,11 +381,17 @@ def _history(state: dict[str, Any]) -> list[Any]:
     return [v if type(v) in (int, float) else getattr(v, "dtype", None) for v in state.values()]
 
 
-def _copy_to(value: Any, device: torch.device) -> Any:
+def _copy_to(value: Any, parameter: Tensor) -> Any:
     if isinstance(value, Tensor):
-        return value.detach().clone().to(device)
+        copy = value.detach().clone().to(parameter.device)
+        if shard(parameter) is None or shard(copy) is not None:
+            return copy
+        from torch.distributed.tensor import distribute_tensor
+
+        part: Any = parameter  # a DTensor; each rank takes its part, without communication
+        return distribute_tensor(copy, part.device_mesh, part.placements, src_data_rank=None)
     if isinstance(value, dict):
-        return {key: _copy_to(item, device) for key, item in value.items()}
+        return {key: _copy_to(item, parameter) for key, item in value.items()}
     return value
 
 
@@ -475,6 +498,8 @@ def _checked_groups(optimizer: PathwiseOptimizer, groups: Any) -> list[dict[str,
         )
     checked = [{**group, "params": mine["params"]} for group, mine in zip(groups, own, strict=True)]
     for group in checked:
+        if isinstance(kept := group["state_dtype"], str):
+            group["state_dtype"] = getattr(torch, kept, kept)
         check_group(group, name)
     return [
         {**group, "params": list(each["params"])}
@@ -505,13 +530,20 @@ def _check_parameter(
         loaded_integer("the last step of a path", entry["last_step"], high=step)
         loaded_real("the age of a path", entry["age"])
         _check_values(optimizer, of_path, parameter, entry)
-    if visited not in (None, sorted(paths)):
+    if visited is not None and not _visited(visited, optimizer.n_paths) <= set(paths):
         raise ConfigurationError(
-            f"this state knows {len(paths)} paths and others were visited: call "
+            f"this state holds {len(paths)} of the paths that were visited, and not all: call "
             "multipath.optim.prepare_for_checkpoint before torch.distributed.checkpoint.load, "
             "which only fills what is there"
         )
     _check_values(optimizer, own, parameter, state)
+
+
+def _visited(flags: Any, n_paths: int) -> set[int]:
+    """The paths with a flag."""
+    name = "visited_paths of a parameter"
+    found = loaded_tensor(name, flags, (n_paths,), torch.uint8, low=0, high=1)
+    return set(found.nonzero().flatten().tolist())
 
 
 def _check_values(
@@ -534,7 +566,7 @@ def _check_values(
                 f"this state is of a parameter of shape {tuple(value.shape)} and the parameter has "
                 f"shape {tuple(parameter.shape)}"
             )
-        if shard(value) != shard(parameter):
+        if shard(value) not in (None, shard(parameter)):
             raise ConfigurationError(
                 "this state is split over ranks as the parameter is not: make the optimizer after "
                 "sharding with as many ranks as saved it, or save and load with "

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from torch import nn
 
@@ -15,7 +16,9 @@ if TYPE_CHECKING:
 
 
 def prepare_for_checkpoint(
-    model: nn.Module, optimizer: PathwiseOptimizer, checkpoint: str | Path | StorageReader
+    model: nn.Module,
+    optimizer: PathwiseOptimizer,
+    checkpoint: str | Path | StorageReader | Mapping[str, Any],
 ) -> None:
     """Allocate the state of all paths that a distributed checkpoint holds.
 
@@ -26,7 +29,8 @@ def prepare_for_checkpoint(
     Args:
         model: The model whose parameters are optimized, wrapped or sharded as in training.
         optimizer: The optimizer that is to be restored.
-        checkpoint: The folder of the checkpoint, or what reads it.
+        checkpoint: The folder of the checkpoint, or what reads it; or the whole state that
+            ``get_optimizer_state_dict`` gives with ``full_state_dict=True``, on every rank.
 
     Example:
         >>> import tempfile, torch, warnings
@@ -58,8 +62,16 @@ def prepare_for_checkpoint(
     from torch.distributed.checkpoint.state_dict import get_optimizer_state_dict
     from torch.distributed.checkpoint.storage import StorageReader
 
-    reader = checkpoint if isinstance(checkpoint, StorageReader) else FileSystemReader(checkpoint)
-    found = reader.read_metadata().state_dict_metadata
+    found: Iterable[str]
+    if isinstance(checkpoint, Mapping):
+        states = checkpoint["state"].items()
+        found = [
+            f"state.{name}.paths.{path}.last_step" for name, s in states for path in s["paths"]
+        ]
+    else:
+        given = isinstance(checkpoint, StorageReader)
+        reader = checkpoint if given else FileSystemReader(checkpoint)
+        found = reader.read_metadata().state_dict_metadata
     named = get_optimizer_state_dict(model, optimizer)["param_groups"]
     for group, names in zip(optimizer.param_groups, named, strict=True):
         for parameter, name in zip(group["params"], names["params"], strict=True):  # type: ignore

@@ -7,7 +7,13 @@ import pytest
 import torch
 import torch.distributed
 import torch.distributed.checkpoint as dcp
-from torch.distributed.checkpoint.state_dict import get_state_dict, set_state_dict
+from torch.distributed.checkpoint.state_dict import (
+    StateDictOptions,
+    get_optimizer_state_dict,
+    get_state_dict,
+    set_optimizer_state_dict,
+    set_state_dict,
+)
 from torch.distributed.fsdp import fully_shard
 from torch.nn.parallel import DistributedDataParallel
 
@@ -16,6 +22,7 @@ from multipath.errors import ConfigurationError
 from multipath.optim import PSAGA, PAdam, prepare_for_checkpoint
 from multipath.samplers import Reshuffle
 from multipath.testing import QuadraticLoss
+from multipath.testing._checks import same
 
 from .test_distributed import pytestmark, whole  # noqa: F401
 
@@ -26,6 +33,11 @@ KINDS = {
 }
 WAYS = ("ddp", "fsdp")
 CASES = [(way, name) for way in WAYS for name in KINDS]
+OPTIONS = {
+    "whole": StateDictOptions(full_state_dict=True),
+    "on the CPU": StateDictOptions(cpu_offload=True),
+    "flat": StateDictOptions(flatten_optimizer_state_dict=True),
+}
 P, STEPS = 9, 6  # not all paths are visited before the checkpoint
 
 
@@ -107,6 +119,13 @@ def rank_main(rank, world, folder):
             torch.distributed.barrier()
             results["on", way, name] = train(run, range(STEPS, 3 * STEPS))
             results["alone", way, name] = refusal(load, build(way, name), checkpoint, False)
+            for label, options in OPTIONS.items():
+                model, _, optimizer = build(way, name)
+                state = get_optimizer_state_dict(run[0], run[2], options=options)
+                if label == "whole":
+                    prepare_for_checkpoint(model, optimizer, state)
+                set_optimizer_state_dict(model, optimizer, state, options=options)
+                results[label, way, name] = same(optimizer.state_dict(), run[2].state_dict())
         other = build(way, name, seed=8)
         load(other, checkpoint)
         results["restored", way, name] = train(other, range(STEPS, 3 * STEPS))
@@ -156,9 +175,16 @@ def test_one_process_goes_on_from_a_distributed_checkpoint(folder, way, name):
 
 
 @pytest.mark.parametrize(("way", "name"), CASES)
+@pytest.mark.parametrize("options", OPTIONS)
+def test_states_pass_through_the_options_of_torch(folder, way, name, options):
+    for rank in results(folder, 2):
+        assert rank[options, way, name]
+
+
+@pytest.mark.parametrize(("way", "name"), CASES)
 def test_a_checkpoint_that_was_read_without_room_for_its_paths_is_refused(folder, way, name):
     for rank in results(folder, 2):
-        assert "knows 0 of the 6 paths" in rank["alone", way, name]
+        assert "holds 0 of the 6 paths" in rank["alone", way, name]
         assert "call multipath.optim.prepare_for_checkpoint" in rank["alone", way, name]
 
 
