@@ -69,9 +69,9 @@ def prepare_for_checkpoint(
             f"state.{name}.paths.{path}.last_step" for name, s in states for path in s["paths"]
         ]
     else:
-        given = isinstance(checkpoint, StorageReader)
-        reader = checkpoint if given else FileSystemReader(checkpoint)
-        found = reader.read_metadata().state_dict_metadata
+        if not isinstance(checkpoint, StorageReader):
+            checkpoint = FileSystemReader(checkpoint)
+        found = checkpoint.read_metadata().state_dict_metadata
     named = get_optimizer_state_dict(model, optimizer)["param_groups"]
     for group, names in zip(optimizer.param_groups, named, strict=True):
         for parameter, name in zip(group["params"], names["params"], strict=True):  # type: ignore
