@@ -71,31 +71,35 @@ class LocalProcesses:
         gpu = min(self.at_work, key=lambda gpu: len(self.at_work[gpu]), default=None)
         if gpu is not None:
             settings["CUDA_VISIBLE_DEVICES"] = gpu
-        with log.open("w") as stream:
+        inlet, lifeline = os.pipe()  # its end here is closed with this process: the job ends too
+        with log.open("w") as stream, os.fdopen(inlet) as reading:
             process = subprocess.Popen(
                 [sys.executable, "-m", "multipath.applications.reproduction.work", str(file)],
-                stdin=subprocess.PIPE,  # closed when this process ends: then the job ends too
+                stdin=reading,
                 stdout=stream,
                 stderr=subprocess.STDOUT,
                 env=os.environ | settings,
                 start_new_session=True,  # the terminal's interrupt comes through cancel() alone
             )
-        handle = _Process(process, log)
+        handle = _Process(process, log, lifeline)
         if gpu is not None:
             self.at_work[gpu].append(handle)
         return handle
 
 
 class _Process:
-    def __init__(self, process: subprocess.Popen[bytes], log: Path) -> None:
+    def __init__(self, process: subprocess.Popen[bytes], log: Path, lifeline: int) -> None:
         self.process = process
         self.log = log
+        self.lifeline = lifeline
 
     def done(self) -> bool:
         return self.process.poll() is not None
 
     def result(self) -> None:
-        if self.process.wait():
+        self.process.wait()
+        os.close(self.lifeline)
+        if self.process.returncode:
             lines = self.log.read_text(errors="replace").strip().splitlines()
             reason = lines[-1] if lines else f"it ended with status {self.process.returncode}"
             raise RuntimeError(f"{reason} ({self.log})")
@@ -109,6 +113,7 @@ class _Process:
             self.process.wait(max(0.0, deadline - time.monotonic()))
         except subprocess.TimeoutExpired:
             os.killpg(self.process.pid, signal.SIGKILL)  # what it has started, too
+        os.close(self.lifeline)
 
 
 class Slurm:
