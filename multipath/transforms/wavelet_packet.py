@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 import pywt
 
-from multipath._internal.settings import positive
+from multipath._internal.settings import MOST, affordable, positive
 from multipath.errors import ConfigurationError
 from multipath.paths import Path
 
@@ -77,6 +77,7 @@ class WaveletPacket(Subbands):
         sample_rate: float = 1.0,
     ) -> None:
         level, signal_ndim = check_tree(level, mode, signal_ndim)
+        affordable("paths", 2 ** (level * signal_ndim), MOST)
         sample_rate = positive("sample_rate", sample_rate, "Hz")
         if order not in ("frequency", "natural"):
             raise ConfigurationError(f'order must be "frequency" or "natural", got {order!r}')

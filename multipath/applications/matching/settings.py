@@ -67,6 +67,10 @@ class EncoderSettings(Settings):
         """Check what no other constructor would notice, or notice too late."""
         check_positive(self, "cqt_octaves", "cqt_hop", "channels", "embedding", most=2**20)
         between("dropout", self.dropout, 0, 1, "[)")
+        if self.initialization not in ("torch", "he"):
+            raise ConfigurationError(
+                f'initialization must be "torch" or "he", got {self.initialization!r}'
+            )
         for pool in self.pools or ():
             if len(pool) != 2 or not all(1 <= whole("pools", size) <= 2**20 for size in pool):
                 raise ConfigurationError(f"pools must be pairs of at least 1, got {pool}")

@@ -81,7 +81,7 @@ class ResynthesisSettings(Settings):
         check_rate(self.sample_rate, "sample_rate", ConfigurationError)
         if self.start not in STARTS:
             raise ConfigurationError(f"start must be one of {', '.join(STARTS)}, got {self.start}")
-        check_positive(self, "steps", "interval")
+        check_positive(self, "n_samples", "J", "Q", "T", "J_fr", "Q_fr", "F", "steps", "interval")
         if self.draws < 0:
             raise ConfigurationError(f"draws must be at least 0, got {self.draws}")
         check_seed(self.seed)
