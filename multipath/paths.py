@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ._internal.settings import is_scalar, real, whole
+from ._internal.settings import affordable, is_scalar, real, whole
 from ._internal.tables import aligned
 from .errors import ConfigurationError, InputError
 
@@ -23,6 +23,10 @@ GroupBy = (
 )
 """A metadata column, a function from a path to its label, one label for each path, or the groups
 themselves as lists of path keys or indices. A string is a label and never taken apart."""
+
+
+MOST_PATHS = 2**28
+"""Their weights and probabilities alone take 2 GiB each."""
 
 
 @dataclass(frozen=True)
@@ -450,6 +454,7 @@ def _positive_count(count: Any) -> int:
         ) from None
     if value < 1:
         raise ConfigurationError(f"a loss needs at least one path, got {value}")
+    affordable("paths", value, MOST_PATHS)
     return value
 
 

@@ -16,8 +16,12 @@ from torch.optim import Optimizer
 from ._internal.compilation import as_written
 from ._internal.modes import trainable
 from ._internal.ranks import compare_ranks, several_ranks
-from ._internal.recomputation import Repetitions, backward_number, checkpointed_regions
-from ._internal.settings import between, count, seeded
+from ._internal.recomputation import (
+    Repetitions,
+    backward_number,
+    checkpointed_regions,
+)
+from ._internal.settings import MOST, affordable, between, count, seeded
 from ._internal.state import (
     ANOTHER,
     loaded_generator,
@@ -157,6 +161,7 @@ class StochasticLoss(nn.Module):
                 f"sampler must be a Sampler instance, e.g. Uniform(), got {sampler!r}"
             )
         self.n_draws = count("n_draws", n_draws)
+        affordable("draws", self.n_draws, MOST)
         self.loss = loss
         self._sampler = Uniform() if sampler is None else sampler
         self._weights = loss.path_weights
@@ -186,6 +191,7 @@ class StochasticLoss(nn.Module):
 
     def _check_eval_draws(self, eval_draws: Any) -> int:
         n_draws = count("eval_draws", eval_draws)
+        affordable("draws", n_draws, MOST)
         if not self._sampler.unbiased:
             raise ConfigurationError(
                 f"eval_draws estimates the full loss, of which {self._sampler} may leave paths "

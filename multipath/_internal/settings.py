@@ -20,6 +20,8 @@ from multipath.errors import ConfigurationError
 from .bookkeeping import bookkept
 from .inputs import described, is_dense, is_whole, stretched
 
+LARGEST = 2**31
+"""Numbers in one tensor that settings ask for, such as filters: 16 GiB in double precision."""
 MOST = 2**24
 """Members of a sequence that stands for numbers; more would be a mistake that fills the memory."""
 
@@ -46,6 +48,24 @@ def count(name: str, value: Any) -> int:
     if isinstance(number, bool) or not isinstance(number, Integral) or number < 1:
         raise ConfigurationError(f"{name} must be a positive integer, got {value!r}")
     return int(number)
+
+
+def affordable(what: str, numbers: int, most: int = LARGEST) -> None:
+    """Refuse settings that would fill the memory, before they do.
+
+    Args:
+        what: What there would be so many of, in the plural.
+        numbers: How many.
+        most: How many there may be.
+
+    Raises:
+        ConfigurationError: If there would be more.
+    """
+    if numbers > most:
+        raise ConfigurationError(
+            f"these settings make {numbers} {what}, and at most {most} are possible; choose "
+            "smaller ones"
+        )
 
 
 def positive(name: str, value: Any, unit: str = "") -> float:

@@ -167,7 +167,9 @@ class ThetaImportance:
                 for index, (key, metadata, cost) in enumerate(content["paths"])
             )
             parameters = tuple(content["parameters"])
-            if not all(isinstance(name, str) for name in parameters):
+            if not isinstance(content["parameters"], list) or not all(
+                isinstance(name, str) for name in parameters
+            ):
                 raise TypeError("the parameters have no names")
             values = content["curvature"], content["residuals"], dict(content["settings"])
             if unknown := content.keys() - FIELDS:

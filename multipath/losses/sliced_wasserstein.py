@@ -10,7 +10,7 @@ from torch import Tensor
 
 from multipath._internal.inputs import check_tensor
 from multipath._internal.modes import trainable
-from multipath._internal.settings import count, real, seeded
+from multipath._internal.settings import MOST, affordable, count, real, seeded
 from multipath._internal.tracing import plain_batches
 from multipath.errors import ConfigurationError, InputError
 from multipath.paths import check_indices
@@ -75,6 +75,8 @@ class SlicedWasserstein(PathDecomposedLoss):
         reduction: Reduction = "mean",
     ) -> None:
         dim, n_projections = count("dim", dim), count("n_projections", n_projections)
+        affordable("directions", n_projections, MOST)
+        affordable("numbers in directions", n_projections * dim)
         power = real(p)
         if not 1 <= power < inf:
             raise ConfigurationError(f"the power p must be a number of at least 1, got {p!r}")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any, ClassVar, Literal
 
 import torch
@@ -39,8 +39,9 @@ class PSAGA(PathwiseOptimizer):
     :math:`\alpha = 1` is the paper's rule and best where memories are fresh; old ones mislead, and
     a smaller value trusts them less. :math:`\alpha = 0` is P-Adam.
 
-    The sum is kept running, compensated for rounding, so a step costs :math:`O(|w|)` whatever P is,
-    and the sum stays that of the memories however often it changes. With ``adaptive=True`` two
+    The sum is kept running, in twice the precision of the weights, so a step costs :math:`O(|w|)`
+    whatever P is, and the sum stays that of the memories however often it changes and however far
+    they fall. With ``adaptive=True`` two
     numbers are kept per weight and visited path, the memory :math:`\hat g_p` and the root of
     :math:`v_p`, from which :math:`m_p` is recomputed; without, the memory alone.
 
@@ -126,24 +127,23 @@ class PSAGA(PathwiseOptimizer):
         alpha, (share, total) = visit.group["alpha"], self._share(visit.path)
         sums, visited = visit.own("sum"), visit.states[0]["visited"]
 
-        # difference = g_cur - ghat_p; on a first visit the memory is zero
-        difference = memory or visit.copy("memory", current)
+        # c_p (g_cur - alpha ghat_p) + alpha g_avg; on a first visit the memory is zero
+        update = visit.copy("update", current)
         if memory is not None:
-            torch._foreach_neg_(difference)
-            torch._foreach_add_(difference, current)
-
-        # c_p (g_cur - alpha ghat_p) + alpha g_avg
-        update = current
-        torch._foreach_lerp_(update, difference, alpha)
+            torch._foreach_add_(update, memory, alpha=-alpha)
         if visit.weight != 1.0:
             torch._foreach_mul_(update, visit.weight)
         if visited:
             torch._foreach_add_(update, sums, alpha=alpha * total / visited)
 
-        # sum <- sum + P w_p (g_cur - ghat_p)
-        if share != 1.0:
-            torch._foreach_mul_(difference, share)
-        add_compensated(sums, visit.own("compensation"), difference)
+        # sum <- sum + P w_p g_cur - P w_p ghat_p: what was added once is subtracted to the last bit
+        rests = visit.own("compensation")
+        for terms, factor in ((current, share), (memory, -share)):
+            if terms is not None:
+                if factor != 1.0:
+                    torch._foreach_mul_(terms, factor)
+                add_exactly(sums, rests, terms, visit.scratch)
+        settle(sums, rests, current)
         if memory is None:
             for state in visit.states:
                 state["visited"] += share
@@ -175,13 +175,35 @@ class PSAGA(PathwiseOptimizer):
         return memory, visit.copy("current", kept)
 
 
-def add_compensated(sums: list[Tensor], compensations: list[Tensor], terms: list[Tensor]) -> None:
-    """Add terms to running sums without drift (Kahan); the terms are overwritten.
+def add_exactly(
+    sums: list[Tensor],
+    rests: list[Tensor],
+    terms: list[Tensor],
+    scratch: Callable[[str, torch.dtype], list[Tensor]],
+) -> None:
+    """Add terms to running sums, and what rounding takes from them to the rests (Knuth's TwoSum).
 
-    A compensation is what its sum still lacks because of rounding.
+    Args:
+        sums: What is added to.
+        rests: What the sums still lack.
+        terms: What is added; overwritten.
+        scratch: From a name and a dtype to memory.
     """
-    torch._foreach_add_(terms, compensations)
-    torch._foreach_copy_(compensations, sums)
+    before, arrived = (scratch(name, sums[0].dtype) for name in ("before", "arrived"))
+    torch._foreach_copy_(before, sums)
     torch._foreach_add_(sums, terms)
-    torch._foreach_sub_(compensations, sums)
-    torch._foreach_add_(compensations, terms)
+    torch._foreach_copy_(arrived, sums)
+    torch._foreach_sub_(arrived, before)  # of the terms
+    torch._foreach_sub_(terms, arrived)
+    torch._foreach_add_(rests, terms)
+    torch._foreach_sub_(arrived, sums)  # now of the sums before, negative
+    torch._foreach_add_(before, arrived)
+    torch._foreach_add_(rests, before)
+
+
+def settle(sums: list[Tensor], rests: list[Tensor], scratch: list[Tensor]) -> None:
+    """Move of the rests what the sums can take, so that rests stay small and exact."""
+    torch._foreach_copy_(scratch, sums)
+    torch._foreach_add_(sums, rests)
+    torch._foreach_sub_(scratch, sums)
+    torch._foreach_add_(rests, scratch)

@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from torch import Tensor
 
-from multipath._internal.settings import positive, whole
+from multipath._internal.settings import MOST, affordable, positive, whole
 from multipath.errors import ConfigurationError
 from multipath.paths import Path, priced_paths
 
@@ -113,6 +113,8 @@ class JTFS(Scattering):
                 f"J_fr and Q_fr must be at least 1 and F between 1 and (J + 1) * Q1 = {n_first}, "
                 f"got J_fr={J_fr}, Q_fr={Q_fr}, F={F}"
             )
+        affordable("paths", (J * Q[1] + 1) * (2 * J_fr * Q_fr + 1), MOST)
+        affordable("numbers in filters over log-frequency", (J_fr * Q_fr + 1) * (n_first + 2**J_fr))
         # room for the averaging to fade out, and divisible by every subsampling factor
         padded_fr = (n_first + 8 * min(F, 2**J_fr)) // 2**J_fr * 2**J_fr
         log2_stride_fr = int(math.log2(F))

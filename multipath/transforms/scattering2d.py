@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from multipath._internal.settings import is_scalar, several, whole
+from multipath._internal.settings import MOST, affordable, is_scalar, several, whole
 from multipath.errors import ConfigurationError, InputError
 from multipath.paths import check_indices, priced_paths
 
@@ -219,6 +219,8 @@ def _check_settings(shape: Any, J: int, L: int) -> tuple[int, int]:
             f"images must have at least 2^J = {2**J} pixels along both axes, got {sizes}; use a "
             "smaller J or larger images"
         )
+    affordable("paths", 1 + J * L + (J * L) ** 2 // 2, MOST)
+    affordable("numbers in filters", J * L * (sizes[0] + 2 ** (J + 1)) * (sizes[1] + 2 ** (J + 1)))
     return sizes
 
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from multipath._internal.printing import listed
-from multipath._internal.settings import is_scalar, positive, several, whole
+from multipath._internal.settings import affordable, is_scalar, positive, several, whole
 from multipath.errors import ConfigurationError, InputError
 from multipath.paths import Path, check_indices
 
@@ -73,6 +73,7 @@ class MultiResolutionSTFT(Transform):
         if is_scalar(fft_sizes):
             raise ConfigurationError(f"fft_sizes must list the sizes, e.g. [{fft_sizes}]")
         ffts = [whole("fft_size", fft) for fft in several("fft_sizes", fft_sizes)]
+        affordable("samples of windows", sum(ffts))
         wins = ffts if win_lengths is None else _for_each("win_length", win_lengths, len(ffts))
         quarters = [max(1, win // 4) for win in wins]
         hops = quarters if hop_sizes is None else _for_each("hop_size", hop_sizes, len(ffts))

@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 import pywt
 
-from multipath._internal.settings import choice, positive
+from multipath._internal.settings import MOST, affordable, choice, positive
 from multipath.paths import Path
 
 from ._dwt.extension import Mode
@@ -76,6 +76,7 @@ class WaveletPacket(Subbands):
         sample_rate: float = 1.0,
     ) -> None:
         level, signal_ndim = check_tree(level, mode, signal_ndim)
+        affordable("paths", 2 ** (level * signal_ndim), MOST)
         sample_rate = positive("sample_rate", sample_rate, "Hz")
         order = choice("order", order, "frequency", "natural")
         leaves = list(product((0, 1), repeat=signal_ndim * level))

@@ -7,11 +7,12 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from multipath import PathDecomposedLoss, StochasticLoss
+from multipath import BalancedLoss, PathDecomposedLoss, StochasticLoss
 from multipath.errors import ConfigurationError
 from multipath.optim import PSAGA, PAdam
-from multipath.optim.psaga import add_compensated
-from multipath.samplers import Importance
+from multipath.optim._foreach import Scratch
+from multipath.optim.psaga import add_exactly, settle
+from multipath.samplers import Importance, Uniform
 from multipath.testing import QuadraticLoss
 
 from .cases import ZERO, Given, Scripted, make, visit
@@ -144,6 +145,27 @@ def test_the_running_sum_does_not_drift(dtype, state_dtype, adaptive):
     assert state["visited"] == 5
 
 
+@pytest.mark.parametrize("sampler", [Uniform, lambda: Importance([0.7, 0.2, 0.05, 0.05])])
+@pytest.mark.parametrize("weighted", [False, True])
+def test_the_sum_follows_gradients_that_fall_by_a_million(sampler, weighted):
+    """What was added when gradients were large must be gone to the last bit when they are small."""
+    loss = QuadraticLoss(4)
+    if weighted:
+        loss = BalancedLoss(loss, [1.0, 2.0, 3.0, 7.0])
+    criterion = StochasticLoss(loss, sampler(), generator=0)
+    x = torch.nn.Parameter(torch.zeros(1, 6))
+    optimizer = PSAGA([x], criterion, lr=0.0, adaptive=False)
+    noise, n_steps = torch.Generator().manual_seed(0), 1000
+    for step in range(n_steps):
+        criterion(x, torch.zeros(1, 6)).backward()
+        x.grad = (torch.rand(1, 6, generator=noise) + 0.5) * 10 ** (-6 * step / n_steps)
+        optimizer.step()
+    state = optimizer.state[x]
+    shares = 4 * loss.path_weights
+    fresh = sum(float(shares[p]) * memory(entry) for p, entry in state["paths"].items())
+    torch.testing.assert_close(state["sum"].double(), fresh, rtol=1e-6, atol=0.0)
+
+
 def memory(entry):
     entry = {k: v.double() if isinstance(v, torch.Tensor) else v for k, v in entry.items()}
     if "gradient" in entry:
@@ -155,8 +177,10 @@ def memory(entry):
 def test_sums_keep_what_rounding_takes():
     """A hundred thousand terms, each too small to change the sum."""
     sums, lacking = [torch.ones(3)], [torch.zeros(3)]
+    scratch = Scratch().batch(sums)
     for _ in range(100_000):
-        add_compensated(sums, lacking, [torch.full((3,), 1e-5 / 1000)])
+        add_exactly(sums, lacking, [torch.full((3,), 1e-5 / 1000)], scratch)
+        settle(sums, lacking, scratch("settled", torch.float32))
     torch.testing.assert_close(sums[0], torch.full((3,), 1.001), rtol=1e-7, atol=0.0)
 
 

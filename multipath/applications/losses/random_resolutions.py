@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from multipath._internal.inputs import check_real
-from multipath._internal.settings import seeded, whole
+from multipath._internal.settings import MOST, affordable, seeded, whole
 from multipath._internal.state import loaded_generator, pack, refused, unpack
 from multipath.errors import ConfigurationError, InputError
 from multipath.transforms import MultiResolutionSTFT
@@ -100,6 +100,7 @@ class RandomResolutionLoss(nn.Module):
             )
         if n_resolutions < 1:
             raise ConfigurationError(f"n_resolutions must be at least 1, got {n_resolutions}")
+        affordable("samples of windows", max_fft_size * n_resolutions, MOST)
         generator = seeded(generator)
         self.exponents = min_fft_size.bit_length() - 1, max_fft_size.bit_length() - 1
         self.n_resolutions = n_resolutions

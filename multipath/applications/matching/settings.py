@@ -10,6 +10,9 @@ from multipath.errors import ConfigurationError
 
 from .schedules import SCHEDULES
 
+FASTEST = 1e6
+"""Beyond any learning rate that trains; not far above, steps overflow in single precision."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class ObjectiveSettings(Settings):
@@ -67,6 +70,10 @@ class EncoderSettings(Settings):
         """Check what no other constructor would notice, or notice too late."""
         check_positive(self, "cqt_octaves", "cqt_hop", "channels", "embedding", most=2**20)
         between("dropout", self.dropout, 0, 1, "[)")
+        if self.initialization not in ("torch", "he"):
+            raise ConfigurationError(
+                f'initialization must be "torch" or "he", got {self.initialization!r}'
+            )
         for pool in self.pools or ():
             if len(pool) != 2 or not all(1 <= whole("pools", size) <= 2**20 for size in pool):
                 raise ConfigurationError(f"pools must be pairs of at least 1, got {pool}")
@@ -102,10 +109,10 @@ class TrainingSettings(Settings):
             raise ConfigurationError(
                 f"schedule must be one of {', '.join(SCHEDULES)}, got {self.schedule!r}"
             )
-        if not (0 < self.learning_rate < float("inf") and 0 <= self.weight_decay < float("inf")):
+        if not (0 < self.learning_rate <= FASTEST and 0 <= self.weight_decay <= FASTEST):
             raise ConfigurationError(
-                "learning_rate must be positive and weight_decay not negative, got "
-                f"{self.learning_rate} and {self.weight_decay}"
+                "learning_rate must be positive and weight_decay not negative, both at most "
+                f"{FASTEST:g}, got {self.learning_rate} and {self.weight_decay}"
             )
         if self.threshold is not None:
             positive("threshold", self.threshold)

@@ -81,13 +81,13 @@ class ResynthesisSettings(Settings):
         check_rate(self.sample_rate, "sample_rate", ConfigurationError)
         if self.start not in STARTS:
             raise ConfigurationError(f"start must be one of {', '.join(STARTS)}, got {self.start}")
-        check_positive(self, "steps", "interval")
+        check_positive(self, "n_samples", "J", "Q", "T", "J_fr", "Q_fr", "F", "steps", "interval")
         if self.draws < 0:
             raise ConfigurationError(f"draws must be at least 0, got {self.draws}")
         check_seed(self.seed)
-        if not 0 < self.learning_rate < float("inf"):
+        if not 0 < self.learning_rate <= 1e6:
             raise ConfigurationError(
-                f"the learning rate must be positive, got {self.learning_rate}"
+                f"the learning rate must be positive and at most 1e6, got {self.learning_rate}"
             )
         if not 0 < self.floor <= 1:
             raise ConfigurationError(f"floor must lie in (0, 1], got {self.floor}")

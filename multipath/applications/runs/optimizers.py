@@ -33,14 +33,11 @@ def check_adam(optimizer: Optimizer, state: Any) -> None:
     if not isinstance(groups, list) or len(groups) != len(own):
         raise refused(f"the parameter groups of {name}", f"a list of {len(own)}", groups)
     for group, mine in zip(groups, own, strict=True):
-        check_names(
-            f"a group of {name}",
-            group,
-            {"initial_lr": 0.0, **mine} if "initial_lr" in group else mine,
-        )
+        if not isinstance(group, dict):
+            raise refused(f"a parameter group of {name}", "a dictionary", group)
+        check_names(f"a group of {name}", group, {*mine} | ({"initial_lr"} & {*group}))
         loaded_real(f"the learning rate of {name}", group["lr"])
-        same = {key: group[key] for key in mine} == {**mine, "lr": group["lr"]}
-        if not same:
+        if not all(_is_same(group[key], value) for key, value in mine.items() if key != "lr"):
             raise ConfigurationError(f"this state of {name} has other settings than the optimizer")
     parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
     states = state["state"]
@@ -56,3 +53,12 @@ def check_adam(optimizer: Optimizer, state: Any) -> None:
         check_names(name, each, parts)
         for part, expected in parts.items():
             loaded_tensor(f"{part} of {name}", each[part], *expected)
+
+
+def _is_same(value: Any, own: Any) -> bool:
+    """Whether a setting is what it was, of the same type and so are its parts."""
+    if type(value) is not type(own):
+        return False
+    if isinstance(own, list | tuple):
+        return len(value) == len(own) and all(map(_is_same, value, own))
+    return bool(value == own)

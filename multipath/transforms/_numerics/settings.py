@@ -5,12 +5,15 @@ from __future__ import annotations
 from math import log2
 from typing import Any
 
-from multipath._internal.settings import is_scalar, positive, several, whole
+from multipath._internal.settings import affordable, is_scalar, positive, several, whole
 from multipath.errors import ConfigurationError
 
 DEEPEST = 62
 """The most octaves: no signal has more than 2^62 samples."""
 
+
+MOST_PAIRS = 2**17
+"""Of a wavelet of the first and one of the second order: hours of work for each signal."""
 
 SHORTEST = 8
 """The fewest samples for which settings of scattering are suggested."""
@@ -97,6 +100,7 @@ def check_scattering(n_samples: int, J: int, Q: tuple[int, int], T: int) -> None
     """
     if J < 1 or min(Q) < 1:
         raise ConfigurationError(f"J and Q must be at least 1, got J={J}, Q={Q}")
+    affordable("samples", n_samples)
     if max(Q) > n_samples:
         raise ConfigurationError(f"Q must be at most n_samples = {n_samples}, got {Q}")
     if not 1 <= T <= n_samples:
@@ -104,3 +108,4 @@ def check_scattering(n_samples: int, J: int, Q: tuple[int, int], T: int) -> None
             f"the averaging window T must lie between 1 and the signal's length, got T={T} for "
             f"{n_samples} samples; use a smaller T or longer signals"
         )
+    affordable("pairs of wavelets", (J * Q[0] + 1) * (J * Q[1] + 1), MOST_PAIRS)
