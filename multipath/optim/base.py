@@ -511,9 +511,10 @@ def _check_parameter(
     optimizer: PathwiseOptimizer, group: dict[str, Any], parameter: Tensor, state: Any
 ) -> None:
     own = optimizer.parameter_state()
-    if isinstance(state, dict):
-        state = dict(state)
-        visited = state.pop("visited_paths", None)
+    visited: set[int] = set()
+    if isinstance(state, dict) and "visited_paths" in state:
+        visited = _visited(state["visited_paths"], optimizer.n_paths)
+        state = {key: value for key, value in state.items() if key != "visited_paths"}
     _check_names(optimizer, {"step", "paths", *own}, state)
     step = loaded_integer("the step of a parameter", state["step"])
     paths = state["paths"]
@@ -530,7 +531,7 @@ def _check_parameter(
         loaded_integer("the last step of a path", entry["last_step"], high=step)
         loaded_real("the age of a path", entry["age"])
         _check_values(optimizer, of_path, parameter, entry)
-    if visited is not None and not _visited(visited, optimizer.n_paths) <= set(paths):
+    if not visited <= set(paths):
         raise ConfigurationError(
             f"this state holds {len(paths)} of the paths that were visited, and not all: call "
             "multipath.optim.prepare_for_checkpoint before torch.distributed.checkpoint.load, "
