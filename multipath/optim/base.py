@@ -323,7 +323,7 @@ def working_dtype(parameter: Tensor) -> torch.dtype:
     return torch.promote_types(parameter.dtype, torch.float32)
 
 
-def shard(tensor: Tensor) -> dict[str, Any] | None:
+def shard(tensor: Any) -> dict[str, Any] | None:
     """Which part of a distributed tensor this rank holds, in plain values; None for a whole one."""
     if not hasattr(tensor, "placements"):
         return None

@@ -12,7 +12,7 @@ from torch import nn
 from .base import PathwiseOptimizer
 
 if TYPE_CHECKING:
-    from torch.distributed.checkpoint import StorageReader
+    from torch.distributed.checkpoint.storage import StorageReader
 
 
 def prepare_for_checkpoint(
@@ -58,8 +58,9 @@ def prepare_for_checkpoint(
         >>> again.state[model.weight]["step"]
         5
     """
-    from torch.distributed.checkpoint import FileSystemReader, StorageReader
+    from torch.distributed.checkpoint.filesystem import FileSystemReader
     from torch.distributed.checkpoint.state_dict import get_optimizer_state_dict
+    from torch.distributed.checkpoint.storage import StorageReader
 
     found: Iterable[str]
     if isinstance(checkpoint, Mapping):
@@ -68,9 +69,9 @@ def prepare_for_checkpoint(
             f"state.{name}.paths.{path}.last_step" for name, s in states for path in s["paths"]
         ]
     else:
-        given = isinstance(checkpoint, StorageReader)
-        reader = checkpoint if given else FileSystemReader(checkpoint)
-        found = reader.read_metadata().state_dict_metadata
+        if not isinstance(checkpoint, StorageReader):
+            checkpoint = FileSystemReader(checkpoint)
+        found = checkpoint.read_metadata().state_dict_metadata
     named = get_optimizer_state_dict(model, optimizer)["param_groups"]
     for group, names in zip(optimizer.param_groups, named, strict=True):
         for parameter, name in zip(group["params"], names["params"], strict=True):  # type: ignore
