@@ -92,6 +92,12 @@ def load(run, folder, prepare=True):
     criterion.load_state_dict(content["criterion"])
 
 
+def whole_state(state):
+    if isinstance(state, dict):
+        return {key: whole_state(value) for key, value in state.items()}
+    return whole(state) if isinstance(state, torch.Tensor) else state
+
+
 def refusal(call, *arguments):
     try:
         call(*arguments)
@@ -133,6 +139,13 @@ def rank_main(rank, world, folder):
             state = torch.load(f"{checkpoint} {saved}.pt", weights_only=True)
             again = build(way, name)[2]
             results["plain", way, name, saved] = refusal(again.load_state_dict, state)
+    for name in KINDS:
+        state = torch.load(f"{folder}/ddp {name} 0.pt", weights_only=True)
+        optimizer = build("fsdp", name)[2]
+        optimizer.load_state_dict(state)
+        found = optimizer.state_dict()
+        del found["shards"]
+        results["split", name] = same(whole_state(found), state)
     torch.save(results, f"{folder}/results{world}{rank}.pt")
     torch.distributed.barrier()
     os._exit(0)
@@ -198,6 +211,13 @@ def test_shards_of_other_ranks_are_refused(folder, world, way, name):
                 assert message is None
             else:
                 assert "as many ranks; for another number, save and load with" in message
+
+
+@pytest.mark.parametrize("name", KINDS)
+@pytest.mark.parametrize("world", [2, 3])
+def test_a_whole_state_is_split_over_ranks(folder, world, name):
+    for rank in results(folder, world):
+        assert rank["split", name]
 
 
 @pytest.mark.parametrize("name", KINDS)
