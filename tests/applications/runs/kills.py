@@ -30,7 +30,7 @@ UNLIKE = re.compile(r"[\d.]+ ms|[\d.]+ s (of training|in all)")
 
 def do_importance(folder: Path, resume: bool = False) -> None:
     """The same command goes on."""
-    options = ["--examples", "3", "--batch", "2", "--tolerance", "0.1"]
+    options = ["--examples", "3", "--batch", "1", "--method", "gradient"]
     try:
         main(["importance", "chirplet", *options, "--out", str(folder / "pi.pt")])
     except SystemExit as ended:
