@@ -24,7 +24,7 @@ class WhiteNoise:
     """
 
     def __init__(self) -> None:
-        self._known: dict[tuple[torch.Size, torch.dtype], dict[int, float]] = {}
+        self._known: dict[tuple[torch.Size, torch.dtype, torch.device], dict[int, Tensor]] = {}
 
     def like(
         self, transform: Transform, signals: Tensor, paths: Sequence[int], shaped: Sequence[Tensor]
@@ -48,13 +48,15 @@ class WhiteNoise:
             for size, c in zip(sizes, shaped, strict=True)
         ]
 
-    def _sizes(self, transform: Transform, signals: Tensor, paths: Sequence[int]) -> list[float]:
-        known = self._known.setdefault((signals.shape[1:], signals.dtype), {})
+    def _sizes(self, transform: Transform, signals: Tensor, paths: Sequence[int]) -> list[Tensor]:
+        place = signals.shape[1:], signals.dtype, signals.device
+        known = self._known.setdefault(place, {})
         if transform.state_dict():  # training, or a checkpoint, may change what is there
             known = {}
         missing = [path for path in dict.fromkeys(paths) if path not in known]
         if missing:
-            with untraced(), torch.no_grad():
+            # what an evaluation or torch.func measures first must still serve in training
+            with untraced(), torch.inference_mode(False), torch.no_grad():
                 noise = torch.randn(
                     (N_SIGNALS, *signals.shape[1:]),
                     generator=torch.Generator().manual_seed(0),
@@ -62,7 +64,7 @@ class WhiteNoise:
                     device="cpu",
                 )
                 found = transform.coefficients(noise.to(signals.dtype).to(signals.device), missing)
-                sizes = [float(c.square().mean().sqrt()) for c in found]
+                sizes = [c.square().mean().sqrt() for c in found]
             known.update(zip(missing, sizes, strict=True))
         return [known[path] for path in paths]
 
