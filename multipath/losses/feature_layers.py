@@ -51,7 +51,9 @@ class FeatureLayers(PathDecomposedLoss):
             function from differences (batch, ...) to distances (batch,).
         frozen: The network is a constant, evaluated as after ``eval()``: no gradient reaches its
             weights, and it is left as it is at every moment, so that other threads may use it
-            meanwhile. False trains it along, in the mode that it has.
+            meanwhile. (Parts of it that only a plain Python object leads to, no module, list or
+            function, are not known to be parts, and run as they are.) False trains it along, in
+            the mode that it has.
         channel_dim: Dimension of the channels in the output of each layer: 1 for convolutions, -1
             for transformers.
         eps: :math:`\varepsilon`, below which features count as silent.
