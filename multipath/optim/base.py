@@ -437,7 +437,7 @@ def make_plain(group: dict[str, Any]) -> None:
 
 def check_state(
     optimizer: PathwiseOptimizer, state_dict: Any
-) -> tuple[list[dict[str, Any]], dict[int, dict[str, Any]]]:
+) -> tuple[list[dict[str, Any]], dict[int | str, dict[str, Any]]]:
     """Refuse a saved state that the optimizer would misunderstand, or that none can have saved.
 
     Returns:
@@ -485,7 +485,8 @@ def _checked_groups(optimizer: PathwiseOptimizer, groups: Any) -> list[dict[str,
                 f"parameter groups lack {', '.join(sorted(missing))}"
             )
         keys = group["params"]
-        if not isinstance(keys, list | tuple) or not all(type(key) is int for key in keys):
+        # distributed checkpoints name parameters, others number them
+        if not isinstance(keys, list | tuple) or not all(type(key) in (int, str) for key in keys):
             raise refused(f"the parameters of a group of {name}", "a list of numbers", keys)
         for key, value in optimizer.defaults.items():
             if type(value) is bool and key in group and type(group[key]) is not bool:
@@ -533,7 +534,7 @@ def _check_parameter(
         _check_values(optimizer, of_path, parameter, entry)
     if not visited <= set(paths):
         raise ConfigurationError(
-            f"this state holds {len(paths)} of the paths that were visited, and not all: call "
+            f"this state holds {len(paths)} of the {len(visited)} paths that were visited: call "
             "multipath.optim.prepare_for_checkpoint before torch.distributed.checkpoint.load, "
             "which only fills what is there"
         )
