@@ -8,7 +8,6 @@ shifts them in frequency, which rotates phases in time, which the modulus does n
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -17,7 +16,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from .wavelets import Wavelet
+from .wavelets import Spectrum
 
 
 @dataclass(frozen=True)
@@ -56,21 +55,13 @@ class Band:
         return bank[self.offset : self.offset + len(self.values)]
 
 
-def find_band(wavelet: Wavelet, length: int, threshold: float) -> Band:
-    """The band of a wavelet on ``length`` bins, of which only those under its bumps are computed.
-
-    Args:
-        wavelet: The filter.
-        length: Number of bins of the whole spectrum.
-        threshold: Fraction of the peak that it exceeds, 1e-16 at least.
-    """
-    reach = 9 * wavelet.sigma  # further away, a Gaussian lies below 1e-17
-    lowest = 0.0 if wavelet.xi < reach else wavelet.xi  # the bump at zero matters, or does not
+def find_band(spectrum: Spectrum, centre: float, threshold: float) -> Band:
+    """The band of a filter given on all bins, around its centre frequency (cycles/sample)."""
+    n = len(spectrum)
     # unwrapped around the centre, so that a band that crosses bin 0 stays in one piece
-    middle = round(wavelet.xi * length)
-    start = max(math.floor((lowest - reach) * length), middle - length // 2)
-    stop = min(math.ceil((wavelet.xi + reach) * length) + 1, middle + length - length // 2)
-    return Band(start, wavelet.bins(start, stop, length)).above(threshold)
+    middle = round(centre * n)
+    around = np.arange(middle - n // 2, middle + n - n // 2)
+    return Band(int(around[0]), spectrum[around % n]).above(threshold)
 
 
 def concatenate(bands: Sequence[Band]) -> tuple[list[Band], NDArray[np.float64]]:

@@ -118,8 +118,9 @@ class TimeScattering(FilterBuffers):
         self.psi2 = wavelet_bank(J, Q[1])
         self._designs1 = self._design("psi1_bank", self.psi1)
         self._designs2 = self._design("psi2_bank", self.psi2)
-        self._design_phi = find_band(low_pass(T), self.padded, THRESHOLD[torch.float64])
-        self.register_filter("phi", low_pass(T).spectrum(self.padded))
+        phi = low_pass(T).spectrum(self.padded)
+        self._design_phi = find_band(phi, 0.0, THRESHOLD[torch.float64])
+        self.register_filter("phi", phi)
         self.levels1 = [self._first_level(wavelet) for wavelet in self.psi1]
         self.levels2 = [self._level(wavelet, SECOND_POINTS) for wavelet in self.psi2]
         keep_freed_memory()
@@ -127,7 +128,9 @@ class TimeScattering(FilterBuffers):
 
     def _design(self, name: str, wavelets: Sequence[Wavelet]) -> list[Band]:
         finest = THRESHOLD[torch.float64]
-        bands, bank = concatenate([find_band(w, self.padded, finest) for w in wavelets])
+        bands, bank = concatenate(
+            [find_band(w.spectrum(self.padded), w.xi, finest) for w in wavelets]
+        )
         self.register_filter(name, bank)
         return bands
 

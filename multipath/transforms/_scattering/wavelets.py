@@ -17,7 +17,6 @@ from numpy.typing import NDArray
 SIGMA0 = 0.1  # bandwidth of a low-pass filter of support T is SIGMA0 / T
 ALPHA = 5.0  # a wavelet ends ALPHA bandwidths above its centre frequency
 CROSSING = math.sqrt(0.5)  # neighbouring wavelets meet at this fraction of their peak
-SAMPLES = 2**15  # of a long wavelet, in time: enough for its norm
 
 Spectrum = NDArray[np.float64]
 
@@ -34,61 +33,32 @@ class Wavelet:
         """Largest j such that the wavelet, cut at xi + 5 sigma, lies below 2^-(j + 1)."""
         return math.floor(-math.log2(min(abs(self.xi) + ALPHA * self.sigma, 0.5))) - 1
 
-    @property
-    def longest(self) -> int:
-        """A number of samples, a power of two, beyond which the wavelet is zero in float64."""
-        # its envelope is a Gaussian of standard deviation 1 / (2 pi sigma), here twelve each way
-        return 1 << max(0, math.ceil(math.log2(4 / self.sigma)))
-
     def spectrum(self, length: int) -> Spectrum:
-        """Fourier transform on ``length`` bins, normalised to unit l1 norm in time."""
-        return self.bins(0, length, length)
+        """Fourier transform on ``length`` bins, normalised to unit l1 norm in time.
 
-    def bins(self, start: int, stop: int, length: int) -> Spectrum:
-        """The bins from ``start`` to ``stop`` - 1 of :meth:`spectrum`, which goes on periodically.
-
-        The time that they take does not depend on ``length``.
+        It is a Gaussian bump at xi, minus the multiple of a Gaussian at 0 that gives zero mean;
+        both are periodised, since the wavelet is sampled in time.
         """
-        pieces = []
-        while start < stop:
-            first = start % length
-            last = min(first + stop - start, length)
-            pieces.append(self._bump(first, last, length))
-            start += last - first
-        return np.concatenate(pieces) / self._norm(length)
-
-    def _norm(self, length: int) -> float:
-        """The l1 norm in time of the bump."""
-        short = min(length, self.longest)
-        bump = self._bump(0, short, short)
-        if short > SAMPLES:  # far more than what is smooth needs for its sum: take some of them
-            bump = bump.reshape(-1, SAMPLES).sum(axis=0)
-        return float(np.abs(np.fft.ifft(bump)).sum())
-
-    def _bump(self, first: int, last: int, length: int) -> Spectrum:
-        """A Gaussian at xi, minus the multiple of a Gaussian at 0 that gives zero mean.
-
-        Both are periodised, since the wavelet is sampled in time.
-        """
-        bump = self._gaussian(self.xi, first, last, length)
-        if self.xi:
-            share = self._gaussian(self.xi, 0, 1, length) / self._gaussian(0.0, 0, 1, length)
-            bump -= share * self._gaussian(0.0, first, last, length)
-        return bump
-
-    def _gaussian(self, centre: float, first: int, last: int, length: int) -> Spectrum:
         # as in kymatio: the periods where the Gaussian exceeds 1e-7, but no more than five
         reach = math.sqrt(-2 * self.sigma**2 * math.log(1e-7))
         periods = min(math.ceil(reach + 1), 5)
         vanishing = 39 * self.sigma  # further from the centre, the exponential is zero in float64
-        total = np.zeros(last - first)
-        for period in range(1 - periods, periods):
-            begin = max(math.floor((centre - period - vanishing) * length), first)
-            end = min(math.ceil((centre - period + vanishing) * length), last)
-            if begin < end:
-                offsets = np.arange(begin, end) / length + period - centre
-                total[begin - first : end - first] += np.exp(-(offsets**2) / (2 * self.sigma**2))
-        return total
+
+        def gaussian(centre: float) -> Spectrum:
+            total = np.zeros(length)
+            for period in range(1 - periods, periods):
+                first = min(max(0, math.floor((centre - period - vanishing) * length)), length)
+                last = max(first, min(length, math.ceil((centre - period + vanishing) * length)))
+                offsets = np.arange(first, last) / length + period - centre
+                total[first:last] += np.exp(-(offsets**2) / (2 * self.sigma**2))
+            return total
+
+        bump = gaussian(self.xi)
+        if self.xi:
+            low = gaussian(0.0)
+            bump -= bump[0] / low[0] * low
+        normalised: Spectrum = bump / np.abs(np.fft.ifft(bump)).sum()
+        return normalised
 
 
 def low_pass(support: float) -> Wavelet:
@@ -123,9 +93,7 @@ def padded_length(n_samples: int, T: float) -> int:
 
     Mirroring cannot pad by more than the signal's own length, which is an upper bound.
     """
-    average = low_pass(T)
-    length = min(n_samples, average.longest)
-    window = np.abs(np.fft.ifft(average.spectrum(length)))[: length // 2]
+    window = np.abs(np.fft.ifft(low_pass(T).spectrum(n_samples)))[: n_samples // 2]
     rest = np.cumsum(window[::-1])[::-1]  # l1 norm of what lies beyond each time
     short = np.flatnonzero(rest <= 1e-3)
     support = int(short[0]) + 1 if len(short) else n_samples // 2

@@ -34,7 +34,7 @@ GROUPS = {  # wavelets; one sample kept in 2^level, how much longer transforms m
 def designed(*names):
     """Groups that apply to the same spectra, and how far these must be extended."""
     wavelets = [wavelet for name in names for wavelet in GROUPS[name][0]]
-    bands, bank = concatenate([find_band(w, PADDED, 1e-16) for w in wavelets])
+    bands, bank = concatenate([find_band(w.spectrum(PADDED), w.xi, 1e-16) for w in wavelets])
     below = max(0, *(-band.start for band in bands))
     beyond = max(0, *(band.stop - PADDED // 2 - 1 for band in bands))
     remaining, groups = iter(bands), []
