@@ -87,7 +87,8 @@ def is_whole(value: Tensor) -> bool:
 def is_dense(value: Tensor) -> bool:
     """Whether a tensor has numbers that can be converted; :func:`is_whole` asks for more."""
     strided = value.layout == torch.strided and not value.is_nested
-    return strided and not value.is_quantized and not value.is_meta
+    empty = value.is_meta and type(value) is Tensor  # a subclass may keep its numbers elsewhere
+    return strided and not value.is_quantized and not empty
 
 
 def stretched(shape: Sequence[int], strides: Sequence[int], unit: int = 1) -> bool:

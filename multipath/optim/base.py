@@ -30,6 +30,7 @@ from ._foreach import Scratch, batches, local, mix
 from .visit import Visit
 
 CLOCKS = ("paths", "visits")
+NONE = object()
 STATE_DTYPES = (None, torch.bfloat16, torch.float32, torch.float64)
 
 
@@ -512,9 +513,8 @@ def _check_parameter(
     optimizer: PathwiseOptimizer, group: dict[str, Any], parameter: Tensor, state: Any
 ) -> None:
     own = optimizer.parameter_state()
-    visited: set[int] = set()
-    if isinstance(state, dict) and "visited_paths" in state:
-        visited = _visited(state["visited_paths"], optimizer.n_paths)
+    flags = state.get("visited_paths", NONE) if isinstance(state, dict) else NONE
+    if flags is not NONE:
         state = {key: value for key, value in state.items() if key != "visited_paths"}
     _check_names(optimizer, {"step", "paths", *own}, state)
     step = loaded_integer("the step of a parameter", state["step"])
@@ -532,6 +532,7 @@ def _check_parameter(
         loaded_integer("the last step of a path", entry["last_step"], high=step)
         loaded_real("the age of a path", entry["age"])
         _check_values(optimizer, of_path, parameter, entry)
+    visited = set[int]() if flags is NONE else _visited(flags, optimizer.n_paths)
     if not visited <= set(paths):
         raise ConfigurationError(
             f"this state holds {len(paths)} of the {len(visited)} paths that were visited: call "

@@ -86,7 +86,8 @@ class Categorical(Sampler):
         r""":math:`1 - (1 - \pi_p)^k` with replacement, else :math:`k` times the inclusion."""
         if not self.replacement:
             return n_draws * self.inclusion(n_draws)
-        return -torch.expm1(n_draws * torch.log1p(-self._planned(n_draws).law))
+        law = self._planned(n_draws).law.clamp_max(1)  # rounding may leave it above
+        return -torch.expm1(n_draws * torch.log1p(-law))
 
     def extra_repr(self) -> str:
         """Shown by ``print``."""

@@ -42,7 +42,6 @@ def tampered_state(random: Random, folder: Path) -> str:
         optimizer_of_fresh.load_state_dict(tampered(random, optimizer.state_dict()))
     for _ in range(4):
         train(fresh, weight, optimizer_of_fresh)
-    assert bool(torch.isfinite(weight).all()), "a weight is not finite"
     return "right"
 
 

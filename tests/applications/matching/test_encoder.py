@@ -51,7 +51,7 @@ def test_encoder_heads_are_separate_and_bounded():
     [
         ({"channels": (0,)}, "at least one parameter"),
         ({"dropout": 1.0}, r"dropout must lie in \[0, 1\), got 1.0"),
-        ({"initialization": "zeros"}, "initialization must be 'torch' or 'he'"),
+        ({"initialization": "zeros"}, 'initialization must be "torch" or "he"'),
     ],
 )
 def test_impossible_encoders_are_refused(changes, message):
