@@ -86,7 +86,8 @@ def result(folder: Path) -> dict[str, bytes]:
             text = str({key: value for key, value in summary.items() if key not in TIMES}).encode()
         elif name.endswith(".html"):
             text = UNLIKE.sub("", text.decode()).encode()
-        if not name.startswith("tensorboard"):
+        # a process that is killed may leave a draft beside a result that is no run folder
+        if not name.startswith("tensorboard") and not name.startswith(".pi."):
             found[name] = text
     return found
 
