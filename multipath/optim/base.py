@@ -532,7 +532,8 @@ def _check_parameter(
         loaded_integer("the last step of a path", entry["last_step"], high=step)
         loaded_real("the age of a path", entry["age"])
         _check_values(optimizer, of_path, parameter, entry)
-    visited = set[int]() if flags is NONE else _visited(flags, optimizer.n_paths)
+    without = flags is NONE or (parameter.is_meta and getattr(flags, "is_meta", False))
+    visited = set[int]() if without else _visited(flags, optimizer.n_paths)
     if not visited <= set(paths):
         raise ConfigurationError(
             f"this state holds {len(paths)} of the {len(visited)} paths that were visited: call "
@@ -576,6 +577,8 @@ def _check_values(
                 "torch.distributed.checkpoint"
             )
         part = local(value)
+        if part.is_meta and parameter.is_meta:
+            continue  # neither has numbers
         if not is_whole(part):
             raise refused(words, "a dense tensor", part)
         if not bool((part.isfinite() & (part >= low)).all()):
