@@ -18,7 +18,7 @@ from multipath.applications.losses.multi_scale import (
 )
 from multipath.applications.losses.plugin import make_plugin_loss
 from multipath.applications.losses.random_resolutions import mss_random
-from multipath.applications.runs.optimizers import check_adam
+from multipath.applications.runs._optimizers import check_adam
 from multipath.errors import ConfigurationError
 from multipath.optim import PSAGA, PAdam
 from multipath.samplers import Importance, Sampler, Uniform

@@ -19,8 +19,8 @@ from multipath._internal.state import (
 )
 from multipath.applications.distance.compare import LEVELS
 from multipath.applications.distance.heard import Heard, measure
+from multipath.applications.runs._optimizers import check_adam
 from multipath.applications.runs.files import check_rows
-from multipath.applications.runs.optimizers import check_adam
 from multipath.draws import DrawCounts, loaded_counts
 from multipath.errors import InputError
 from multipath.samplers import Importance
