@@ -30,7 +30,6 @@ from ._foreach import Scratch, batches, local, mix
 from .visit import Visit
 
 CLOCKS = ("paths", "visits")
-NONE = object()
 STATE_DTYPES = (None, torch.bfloat16, torch.float32, torch.float64)
 
 
@@ -513,8 +512,9 @@ def _check_parameter(
     optimizer: PathwiseOptimizer, group: dict[str, Any], parameter: Tensor, state: Any
 ) -> None:
     own = optimizer.parameter_state()
-    flags = state.get("visited_paths", NONE) if isinstance(state, dict) else NONE
-    if flags is not NONE:
+    flagged, flags = isinstance(state, dict) and "visited_paths" in state, None
+    if flagged:
+        flags = state["visited_paths"]
         state = {key: value for key, value in state.items() if key != "visited_paths"}
     _check_names(optimizer, {"step", "paths", *own}, state)
     step = loaded_integer("the step of a parameter", state["step"])
@@ -532,8 +532,9 @@ def _check_parameter(
         loaded_integer("the last step of a path", entry["last_step"], high=step)
         loaded_real("the age of a path", entry["age"])
         _check_values(optimizer, of_path, parameter, entry)
-    without = flags is NONE or (parameter.is_meta and getattr(flags, "is_meta", False))
-    visited = set[int]() if without else _visited(flags, optimizer.n_paths)
+    if parameter.is_meta and isinstance(flags, Tensor) and flags.is_meta:
+        flagged = False  # they have no values
+    visited = _visited(flags, optimizer.n_paths) if flagged else set[int]()
     if not visited <= set(paths):
         raise ConfigurationError(
             f"this state holds {len(paths)} of the {len(visited)} paths that were visited: call "

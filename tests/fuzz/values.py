@@ -32,11 +32,11 @@ def real(random: Random, low: float, high: float) -> Any:
 
 
 def one_of(random: Random, *values: Any) -> Any:
-    """One of these as a rule."""
+    """One of these values as a rule; now and then something absurd."""
     return random.choice(ABSURD) if random.random() < 0.01 else random.choice(values)
 
 
 def power_of_two(random: Random, low: int, high: int) -> Any:
-    """Likewise, from 2^low to 2^high."""
+    """A power of two from 2^low to 2^high as a rule; now and then something absurd."""
     exponent = whole(random, low, high)
     return 2**exponent if isinstance(exponent, int) and 0 <= exponent < 64 else exponent

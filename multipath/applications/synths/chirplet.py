@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from multipath._internal.settings import positive, whole
+from multipath._internal.settings import count, positive
 from multipath.errors import ConfigurationError, InputError
 
 SILENCE = 1e-10
@@ -79,8 +79,7 @@ class ChirpletSynth(nn.Module):
         self.sample_rate = sample_rate = positive("sample_rate", sample_rate)
         self.f0, self.bandwidth = positive("f0", f0), positive("bandwidth", bandwidth)
         self.sigma = positive("sigma", sigma)
-        positive("n_samples", n_samples)
-        self.n_samples = n_samples = whole("n_samples", n_samples)
+        self.n_samples = n_samples = count("n_samples", n_samples)
         highest = self.f0 * 2 ** (self.bandwidth / 2)
         if highest > sample_rate / 2:
             raise ConfigurationError(

@@ -124,7 +124,7 @@ def test_silence_far_from_the_chirplet_has_finite_gradients():
         ({"ranges": ChirpletRanges((2.0, 1.0), (1.0, 2.0))}, "AM range must satisfy 0 < low"),
         ({"ranges": ChirpletRanges((1.0, 2.0), (0.0, 2.0))}, "FM range must satisfy 0 < low"),
         ({"f0": 600.0, "sample_rate": 2048.0}, "reaches .* 1200 Hz, above half the sample rate"),
-        ({"n_samples": 0}, "n_samples must be positive, got 0"),
+        ({"n_samples": 0}, "n_samples must be a positive integer, got 0"),
         ({"sigma": -1.0}, "sigma must be positive"),
     ],
 )
