@@ -31,6 +31,8 @@ from .visit import Visit
 
 CLOCKS = ("paths", "visits")
 STATE_DTYPES = (None, torch.bfloat16, torch.float32, torch.float64)
+LEAST = 1e-30
+"""Numbers of a state are shares and scales: but for 0, neither they nor their inverses are less."""
 
 
 class PathwiseOptimizer(Optimizer):
@@ -562,7 +564,8 @@ def _check_values(
         value, words = state[name], f"{name} in the state of {type(optimizer).__name__}"
         low = 0.0 if name in optimizer.never_negative else -inf
         if initial is not None:
-            loaded_real(words, value, low)
+            if 0.0 < abs(loaded_real(words, value, low)) < LEAST or abs(value) > 1 / LEAST:
+                raise refused(words, f"0 or between {LEAST:g} and {1 / LEAST:g}", value)
             continue
         if not isinstance(value, Tensor) or value.dtype not in STATE_DTYPES:
             raise refused(words, "a tensor of bfloat16, float32 or float64", value)

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from multipath import BalancedLoss, PathDecomposedLoss, StochasticLoss
-from multipath.errors import ConfigurationError
+from multipath.errors import ConfigurationError, InputError
 from multipath.optim import PSAGA, PAdam
 from multipath.optim._foreach import Scratch
 from multipath.optim.psaga import add_exactly, settle
@@ -143,6 +143,16 @@ def test_the_running_sum_does_not_drift(dtype, state_dtype, adaptive):
     assert ((actual - fresh).abs() / scale).max() < 1e-5
     assert (state["sum"] != 0).all()
     assert state["visited"] == 5
+
+
+@pytest.mark.parametrize("visited", [1e-320, 1e-40, 1e300, float("nan"), -1.0])
+def test_no_loaded_number_overflows_a_step(visited):
+    run = make(PSAGA, 3)
+    visit(run)
+    state = run[2].state_dict()
+    state["state"][0]["visited"] = visited
+    with pytest.raises(InputError, match="visited in the state of PSAGA must be"):
+        run[2].load_state_dict(state)
 
 
 @pytest.mark.parametrize("sampler", [Uniform, lambda: Importance([0.7, 0.2, 0.05, 0.05])])
