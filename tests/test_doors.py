@@ -42,6 +42,7 @@ from multipath.samplers import (
 )
 from multipath.testing import QuadraticLoss
 from tests.applications.tiny import TINY
+from tests.runs_code import RunsCode
 
 P = 4
 SEARCH = ResynthesisSettings.for_recording(
@@ -343,9 +344,10 @@ def put(value, path, new):
     return type(value)(parts)
 
 
-def bad_values(old):
-    """What a part may be replaced by, by name."""
+def bad_values(old, folder):
+    """What a part may be replaced by, by name; one makes a folder if its pickle is trusted."""
     found: dict[str, Any] = {"None": None, "string": "bad", "complex": 1j, "dictionary": {"a": 1}}
+    found["code"] = RunsCode(folder)
     if isinstance(old, torch.Tensor):
         found |= {
             "wrong type": old.to(torch.int32),
@@ -408,7 +410,7 @@ def test_what_was_never_saved_is_refused_in_one_line(name, tmp_path):
         allowed = set().union(
             *(names for end, names in door.legal.items() if ".".join(map(str, path)).endswith(end))
         )
-        for kind, bad in bad_values(old).items():
+        for kind, bad in bad_values(old, tmp_path / "ran").items():
             if kind in allowed or (bad is None and old is None):
                 continue
             where = f"{'.'.join(map(str, path))}: {kind}"
@@ -426,3 +428,4 @@ def test_what_was_never_saved_is_refused_in_one_line(name, tmp_path):
                 accepted.append(f"{where} has changed the object")
                 door.load(made, copy.deepcopy(good))
     assert not accepted, "\n".join(accepted)
+    assert not (tmp_path / "ran").exists(), "a file that was read ran code"

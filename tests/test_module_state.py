@@ -10,9 +10,11 @@ from safetensors.torch import load_model, save_model
 from torch.distributed.checkpoint.state_dict import get_model_state_dict, set_model_state_dict
 
 from multipath import BalancedLoss, StochasticLoss
+from multipath._internal.state import pack
 from multipath.errors import ConfigurationError, InputError
 from multipath.samplers import AdaptiveImportance, Energy, Reshuffle, Uniform
 from multipath.testing import QuadraticLoss
+from tests.runs_code import RunsCode
 
 SAMPLERS = {
     "uniform": Uniform,
@@ -140,15 +142,9 @@ def test_a_state_keeps_its_size(sampler):
 
 
 def test_a_state_that_runs_code_is_refused(tmp_path):
-    from multipath._internal.state import pack
-
-    class Evil:
-        def __reduce__(self):
-            return (tmp_path.joinpath("ran").touch, ())
-
     model = Model()
     state = model.state_dict()
-    state["criterion._extra_state"] = pack({"generator": Evil()})
+    state["criterion._extra_state"] = pack({"generator": RunsCode(tmp_path / "ran")})
     with pytest.raises(InputError, match="is damaged"):
         model.load_state_dict(state)
     assert not (tmp_path / "ran").exists()

@@ -19,6 +19,7 @@ from multipath.applications.matching.train import run
 from multipath.applications.runs.files import read_numbers
 from multipath.errors import ConfigurationError, InputError
 from tests.applications.tiny import TASKS, TINY, TINY_GRANULAR, StopAt
+from tests.runs_code import RunsCode
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("without_report")]  # they train
 
@@ -185,10 +186,14 @@ def zeroed(state):
         without("loops"),
         without("state_dict", "encoder.dense.0.weight"),
         without("state_dict", "criterion._extra_state"),
+        lambda state: {**state, "code": RunsCode("ran")},
         zeroed,
     ],
 )
-def test_an_intact_checkpoint_of_other_content_is_damaged(interrupted, tmp_path, change):
+def test_an_intact_checkpoint_of_other_content_is_damaged(
+    interrupted, tmp_path, monkeypatch, change
+):
+    monkeypatch.chdir(tmp_path)
     folder = Path(shutil.copytree(interrupted, tmp_path / "run"))
     file = folder / "checkpoints" / "last.ckpt"
     state = torch.load(file, weights_only=False)
@@ -197,6 +202,7 @@ def test_an_intact_checkpoint_of_other_content_is_damaged(interrupted, tmp_path,
     with pytest.raises(InputError, match=r"last\.ckpt is damaged; start again with --overwrite"):
         run(DRAWING, folder, resume=True)
     assert {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()} == before
+    assert not (tmp_path / "ran").exists()
 
 
 def test_training_that_diverges_stops_with_a_reason(tmp_path):

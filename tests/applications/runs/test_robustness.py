@@ -29,6 +29,7 @@ from multipath.applications.runs.folders import RunFolder, folder_lock
 from multipath.errors import ConfigurationError, InputError
 from tests.applications.command import refused
 from tests.applications.tiny import use_tiny_presets
+from tests.runs_code import RunsCode
 
 from .cases import MATCH, RUNS, TONE, content, do_resynthesis
 
@@ -101,6 +102,14 @@ def test_a_checkpoint_that_was_cut_off_or_changed_is_damaged(tmp_path, part):
     message = "is damaged; start again with --overwrite, or remove it"
     with pytest.raises(InputError, match=message), files.restoring():
         pass
+
+
+def test_a_checkpoint_that_runs_code_is_damaged(tmp_path):
+    files = RunFolder(tmp_path)
+    write_tensors(files.checkpoint, {"moving": RunsCode(tmp_path / "ran")})
+    with pytest.raises(InputError, match="is damaged"), files.restoring():
+        pass
+    assert not (tmp_path / "ran").exists()
 
 
 def test_a_checkpoint_stays_when_its_successor_does_not_fit(tmp_path):
