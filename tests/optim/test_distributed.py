@@ -29,6 +29,7 @@ OPTIMIZERS = {
     "PSAGA on gradients": (PSAGA, {"adaptive": False}),
     "PSAGA, bfloat16": (PSAGA, {"state_dtype": torch.bfloat16}),
 }
+MESHES = {"fsdp": (2,), "hsdp": (2, 1)}  # the second has two replicas, each in one part
 STEPS = 12
 
 
@@ -132,21 +133,23 @@ def rank_main(rank, folder):
         draws = train(ddp, criterion, optimize(name, ddp, criterion), part)
         results["ddp", name] = draws, [whole(p) for p in model.parameters()]
 
-        model, criterion = build()
-        mesh = torch.distributed.init_device_mesh("cpu", (2,))
-        fully_shard(model, mesh=mesh)
-        optimizer = optimize(name, model, criterion)
-        draws = train(model, criterion, optimizer, part, range(STEPS // 2))
-        optimizer = resumed(name, model, criterion, optimizer, f"{folder}/{rank}.pt")
-        draws += train(model, criterion, optimizer, part, range(STEPS // 2, STEPS))
-        results["fsdp", name] = draws, [whole(p) for p in model.parameters()]
-        results["fsdp state", name] = [
-            (p.to_local().numel(), kept.placements == p.placements, kept.to_local().numel())
-            for p, state in optimizer.state.items()
-            for entry in state["paths"].values()
-            for kept in entry.values()
-            if isinstance(kept, torch.Tensor)
-        ]
+        for how, mesh_shape in MESHES.items():
+            model, criterion = build()
+            names = ("replicate", "shard")[-len(mesh_shape) :]
+            mesh = torch.distributed.init_device_mesh("cpu", mesh_shape, mesh_dim_names=names)
+            fully_shard(model, mesh=mesh)
+            optimizer = optimize(name, model, criterion)
+            draws = train(model, criterion, optimizer, part, range(STEPS // 2))
+            optimizer = resumed(name, model, criterion, optimizer, f"{folder}/{rank}.pt")
+            draws += train(model, criterion, optimizer, part, range(STEPS // 2, STEPS))
+            results[how, name] = draws, [whole(p) for p in model.parameters()]
+            results[f"{how} state", name] = [
+                (p.to_local().numel(), kept.placements == p.placements, kept.to_local().numel())
+                for p, state in optimizer.state.items()
+                for entry in state["paths"].values()
+                for kept in entry.values()
+                if isinstance(kept, torch.Tensor)
+            ]
     results["learned"] = learn(part)
     results["seeds"] = {
         (name, seeds): message(check, seeds == "equal" or rank)
@@ -178,7 +181,7 @@ def ranks(tmp_path_factory):
 
 
 @pytest.mark.parametrize("name", OPTIMIZERS)
-@pytest.mark.parametrize("how", ["ddp", "fsdp"])
+@pytest.mark.parametrize("how", ["ddp", *MESHES])
 def test_two_processes_are_one_on_the_joint_batch(ranks, name, how):
     model, criterion = build()
     draws = train(model, criterion, optimize(name, model, criterion), slice(None))
@@ -191,10 +194,11 @@ def test_two_processes_are_one_on_the_joint_batch(ranks, name, how):
 
 
 @pytest.mark.parametrize("name", OPTIMIZERS)
-def test_sharded_state_follows_the_parameter(ranks, name):
+@pytest.mark.parametrize("how", MESHES)
+def test_sharded_state_follows_the_parameter(ranks, name, how):
     for rank in ranks:
-        assert rank["fsdp state", name]
-        for of_parameter, same_placement, of_state in rank["fsdp state", name]:
+        assert rank[f"{how} state", name]
+        for of_parameter, same_placement, of_state in rank[f"{how} state", name]:
             assert same_placement
             assert of_state == of_parameter
 
@@ -219,5 +223,5 @@ def test_ranks_that_would_draw_apart_are_refused_where_that_would_harm(ranks, na
 
 def test_ranks_hold_the_same_weights(ranks):
     for key in ranks[0]:
-        if key[0] in ("ddp", "fsdp"):
+        if key[0] in ("ddp", *MESHES):
             assert all(map(torch.equal, ranks[0][key][1], ranks[1][key][1]))
