@@ -14,8 +14,6 @@ CPU_BATCH = 2**18
 GOLDEN = 0x9E3779B97F4A7C15  # 2^64 / golden ratio: multiples of it spread evenly
 MASK = 2**64 - 1
 
-PLAIN = (Tensor, torch.nn.Parameter)  # asking them for an attribute that they lack is slow
-
 Name = tuple[str, torch.dtype]
 
 
@@ -29,17 +27,6 @@ def batches(tensors: Sequence[Tensor]) -> Iterator[slice]:
             start, size = end, 0
         size += tensor.numel()
     yield slice(start, len(tensors))
-
-
-def local(tensor: Tensor) -> Tensor:
-    """The part of a distributed tensor that this rank holds; any other tensor as it is.
-
-    All that path-wise optimizers do is elementwise, so the parts need not know of each other.
-    """
-    if type(tensor) in PLAIN:
-        return tensor
-    part: Tensor = tensor.to_local() if hasattr(tensor, "to_local") else tensor
-    return part
 
 
 class Scratch:

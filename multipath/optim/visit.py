@@ -10,7 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ._foreach import local, mix, round_into
+from ._foreach import mix, round_into
+from ._shards import local
 
 
 @dataclass(frozen=True, eq=False)
