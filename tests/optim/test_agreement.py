@@ -6,6 +6,7 @@ from datetime import timedelta
 import pytest
 import torch
 import torch.distributed
+from torch.distributed.algorithms import Join
 from torch.nn.parallel import DistributedDataParallel
 
 from multipath import StochasticLoss
@@ -125,6 +126,18 @@ def nothing(training):
     pass
 
 
+def join(rank):
+    """Rank 0 has fewer batches than the others."""
+    training, message = Training("PAdam", nothing), None
+    try:
+        with Join([training.model], throw_on_early_termination=True):
+            for _ in range(STEPS + 3 * min(rank, 1)):
+                training.step(False)
+    except RuntimeError as error:
+        message = str(error)
+    return message, training.steps, [p.detach().clone() for p in training.model.parameters()]
+
+
 LONE = {
     "PAdam": (discard, discard_and_continue, skip, load, draw),
     "PSAGA, learning": (discard, load),
@@ -172,6 +185,7 @@ def rank_main(rank, world, folder):
         training = Training(name, deed)
         results[kind, name, deed.__name__] = training.run(kind == "together" or rank == 1)
     results["others"] = Training("PAdam", load).run(rank != 1)
+    results["joined"] = join(rank)
     results["late"] = Training("PAdam", load, compare_every=20).run(rank == 1)
     torch.save(results, f"{folder}/results{rank}.pt")
     torch.distributed.barrier()
@@ -219,6 +233,13 @@ def test_how_often_ranks_compare_is_a_setting(ranks):
     for rank in ranks:
         assert "rank 1 has loaded" in rank["late"][0]
         assert rank["late"][1] == 19
+
+
+def test_uneven_inputs_end_on_all_ranks_together(ranks):
+    for message, steps, weights in (rank["joined"] for rank in ranks):
+        assert "exhaust" in message
+        assert steps == STEPS
+        assert all(map(torch.equal, weights, ranks[0]["joined"][2]))
 
 
 def lone_main(rank, world, folder):
