@@ -54,8 +54,9 @@ class Band:
 
     def folded(self, length: int) -> Spectrum:
         """The filter for inputs of ``length`` samples, on as many bins: the sum over aliases."""
-        bins = np.arange(self.start, self.stop) % length
-        return np.bincount(bins, self.values, length)
+        spectrum = np.zeros(length)
+        np.add.at(spectrum, np.arange(self.start, self.stop) % length, self.values)
+        return spectrum
 
 
 def find_band(wavelet: Wavelet, length: int, threshold: float) -> Band:

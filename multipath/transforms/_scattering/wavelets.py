@@ -39,14 +39,14 @@ class Wavelet:
     def longest(self) -> int:
         """A number of samples, a power of two, beyond which the wavelet is zero in float64."""
         # its envelope is a Gaussian of standard deviation 1 / (2 pi sigma), here nine each way
-        return max(SHORT, 2 ** math.ceil(math.log2(3 / self.sigma)))
+        return max(SHORT, 1 << math.ceil(math.log2(3 / self.sigma)))
 
     def spectrum(self, length: int) -> Spectrum:
         """Fourier transform on ``length`` bins, normalised to unit l1 norm in time."""
         return self.bins(0, length, length)
 
     def bins(self, start: int, stop: int, length: int) -> Spectrum:
-        """The bins from ``start``, which may be negative, to ``stop`` - 1 of :meth:`spectrum`.
+        """The bins from ``start`` to ``stop`` - 1 of :meth:`spectrum`, which goes on periodically.
 
         They take time and memory in proportion to their number, unless the wavelet is longer than
         ``length``.
@@ -57,7 +57,8 @@ class Wavelet:
 
     def _norm(self, length: int) -> float:
         """The l1 norm in time of the bump."""
-        short = min(length, self.longest)
+        # where xi is negative, leaving periods out may leave a step, which fades slowly in time
+        short = min(length, self.longest) if self.xi >= 0 else length
         bump = self._bump(0, short, short)
         if short == self.longest:
             # Where it is not cut off, its modulus is smooth (unless xi << sigma < 3 / SHORT, which
@@ -86,17 +87,22 @@ class Wavelet:
         reach = math.sqrt(-2 * self.sigma**2 * math.log(1e-7))
         periods = min(math.ceil(reach + 1), 5)
         total = np.zeros(stop - start)
-        for period in range(1 - periods, periods):
-            low, high = (centre - period + side * REACH * self.sigma for side in (-1, 1))
-            first, last = max(start, math.floor(low * length)), min(stop, math.ceil(high * length))
-            if first < last:
-                offsets = np.arange(first, last, dtype=np.float64)
-                offsets /= length
-                offsets += period
-                offsets -= centre
-                np.square(offsets, out=offsets)
-                offsets /= -2 * self.sigma**2
-                total[first - start : last - start] += np.exp(offsets, out=offsets)
+        for turn in range(start // length, -(-stop // length)):  # everything recurs in each
+            begin, end = max(start, turn * length), min(stop, (turn + 1) * length)
+            for period in range(1 - periods - turn, periods - turn):
+                low, high = (centre - period + side * REACH * self.sigma for side in (-1, 1))
+                first, last = (
+                    max(begin, math.floor(low * length)),
+                    min(end, math.ceil(high * length)),
+                )
+                if first < last:
+                    offsets = np.arange(first, last, dtype=np.float64)
+                    offsets /= length
+                    offsets += period
+                    offsets -= centre
+                    np.square(offsets, out=offsets)
+                    offsets /= -2 * self.sigma**2
+                    total[first - start : last - start] += np.exp(offsets, out=offsets)
         return total
 
 
