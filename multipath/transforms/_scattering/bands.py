@@ -8,7 +8,7 @@ shifts them in frequency, which rotates phases in time, which the modulus does n
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,7 +16,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from .wavelets import Spectrum
+from .wavelets import REACH, Spectrum, Wavelet
 
 
 @dataclass(frozen=True)
@@ -26,12 +26,10 @@ class Band:
     Attributes:
         start: The first bin; negative, or beyond the middle bin, where the filter reaches there.
         values: Values of the filter from that bin on.
-        offset: Where the values begin in the buffer that holds the whole bank.
     """
 
     start: int
     values: NDArray[np.float64]
-    offset: int = 0
 
     @property
     def stop(self) -> int:
@@ -46,32 +44,38 @@ class Band:
     def above(self, threshold: float) -> Band:
         """The part of the band that exceeds a fraction of its peak."""
         size = np.abs(self.values)
-        kept = np.flatnonzero(size > threshold * size.max())
-        first, last = int(kept[0]), int(kept[-1])
-        return Band(self.start + first, self.values[first : last + 1], self.offset + first)
+        kept = size > threshold * size.max()
+        first, last = int(kept.argmax()), len(kept) - int(kept[::-1].argmax())
+        return Band(self.start + first, self.values[first:last])
 
-    def of(self, bank: Tensor) -> Tensor:
-        """The values as a view of the bank's buffer."""
-        return bank[self.offset : self.offset + len(self.values)]
+    def as_tensor(self, like: Tensor) -> Tensor:
+        """The values in the precision and on the device of a tensor."""
+        return torch.from_numpy(self.values).to(like.dtype).to(like.device)
 
-
-def find_band(spectrum: Spectrum, centre: float, threshold: float) -> Band:
-    """The band of a filter given on all bins, around its centre frequency (cycles/sample)."""
-    n = len(spectrum)
-    # unwrapped around the centre, so that a band that crosses bin 0 stays in one piece
-    middle = round(centre * n)
-    around = np.arange(middle - n // 2, middle + n - n // 2)
-    return Band(int(around[0]), spectrum[around % n]).above(threshold)
+    def folded(self, length: int) -> Spectrum:
+        """The filter for inputs of ``length`` samples, on as many bins: the sum over aliases."""
+        spectrum = np.zeros(length)
+        np.add.at(spectrum, np.arange(self.start, self.stop) % length, self.values)
+        return spectrum
 
 
-def concatenate(bands: Sequence[Band]) -> tuple[list[Band], NDArray[np.float64]]:
-    """Lay the bands of a bank one after the other in one array."""
-    offsets = np.cumsum([0, *(len(band.values) for band in bands)])
-    placed = [
-        Band(band.start, band.values, int(offset))
-        for band, offset in zip(bands, offsets, strict=False)
-    ]
-    return placed, np.concatenate([band.values for band in bands])
+def find_band(wavelet: Wavelet, length: int, threshold: float) -> Band:
+    """The band of a wavelet on ``length`` bins, of which only those near its centre are computed.
+
+    Args:
+        wavelet: The filter.
+        length: Number of bins of the whole spectrum.
+        threshold: Fraction of the peak that the band exceeds, 1e-16 at least.
+    """
+    # Unwrapped around the centre, so that a band that crosses bin 0 stays in one piece. Of the two
+    # Gaussians of a wavelet, the one at 0 is exp(-(xi^2 + w^2) / 2 sigma^2) at a frequency w: where
+    # that exceeds 1e-18, w is at most |xi| + |w| < sqrt(2 * 83) sigma < REACH sigma away from xi.
+    middle = round(wavelet.xi * length)
+    below = min(math.ceil(REACH * wavelet.sigma * length), length // 2)
+    beyond = min(below + 1, length - length // 2)
+    start = middle - below
+    band = Band(start, wavelet.bins(start, middle + beyond, length)).above(threshold)
+    return Band(band.start, band.values.copy())  # which holds nothing else in memory
 
 
 def extend(half_spectrum: Tensor, below: int, beyond: int) -> Tensor:

@@ -63,13 +63,13 @@ class WaveletGroup:
 
     @classmethod
     def design(
-        cls, bands: Sequence[Band], bank: Tensor, below: int, level: int, length: int
+        cls, bands: Sequence[Band], like: Tensor, below: int, level: int, length: int
     ) -> WaveletGroup:
         """Make a group from the bands of some wavelets, highest frequency first.
 
         Args:
             bands: Bands of the wavelets.
-            bank: The buffer that holds their values, in working precision.
+            like: A tensor of the precision and device wanted.
             below: Number of negative bins at the start of the spectra to be filtered.
             level: One sample in 2^level is kept.
             length: Number of samples kept.
@@ -85,9 +85,9 @@ class WaveletGroup:
         # all runs have the width of the widest: start none so late that it ends past the last band
         latest = max(band.stop for band in bands) - width
         firsts = [min(latest, *(band.start for band in run)) for run in runs for _ in run]
-        values = bank.new_zeros(len(bands), width)
+        values = like.new_zeros(len(bands), width)
         for row, first, band in zip(values, firsts, bands, strict=True):
-            row[band.start - first : band.stop - first] = band.of(bank)
+            row[band.start - first : band.stop - first] = band.as_tensor(like)
         # the inverse transform is unscaled, and counts each bin twice, for its mirror image
         values = values.repeat_interleave(2, dim=1) / (length * 2 ** (level + 1))
         return cls(length, step, values, tuple(first + below for first in firsts))

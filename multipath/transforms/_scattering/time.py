@@ -24,13 +24,13 @@ from multipath.transforms._numerics.settings import check_scattering
 from multipath.transforms._numerics.tiles import keep_freed_memory, tile_size
 
 from .average import StridedAverage
-from .bands import Band, concatenate, extend, find_band
+from .bands import Band, extend, find_band
 from .first_layer import WaveletGroup, modulus_spectra
 from .low_bins import LowBins
 from .modulation import Modulation, Part
 from .modulus_jets import averaged_modulus_jets, modulus_spectrum_jets
 from .second_layer import Branch, averaged_moduli
-from .wavelets import Wavelet, low_pass, padded_length, subsample, wavelet_bank
+from .wavelets import Wavelet, low_pass, padded_length, wavelet_bank
 
 # Bins below this fraction of a wavelet's peak are left out.
 THRESHOLD = {torch.float32: 1e-7, torch.float64: 1e-16}
@@ -116,23 +116,20 @@ class TimeScattering(FilterBuffers):
         self.log2_stride = int(math.log2(T))
         self.psi1 = wavelet_bank(J, Q[0])
         self.psi2 = wavelet_bank(J, Q[1])
-        self._designs1 = self._design("psi1_bank", self.psi1)
-        self._designs2 = self._design("psi2_bank", self.psi2)
-        phi = low_pass(T).spectrum(self.padded)
-        self._design_phi = find_band(phi, 0.0, THRESHOLD[torch.float64])
-        self.register_filter("phi", phi)
-        self.levels1 = [self._first_level(wavelet) for wavelet in self.psi1]
+        self._designs1 = [self._design(f"psi1_{n1}", psi) for n1, psi in enumerate(self.psi1)]
+        self._designs2 = [self._design(f"psi2_{n2}", psi) for n2, psi in enumerate(self.psi2)]
+        self._design_phi = self._design("phi", low_pass(T))
+        threshold = THRESHOLD[torch.float32] if self.sampling == "exact" else REDUCED_THRESHOLD
+        reaches = [band.above(threshold).reach for band in self._designs2]
+        self.levels1 = [self._first_level(wavelet, reaches) for wavelet in self.psi1]
         self.levels2 = [self._level(wavelet, SECOND_POINTS) for wavelet in self.psi2]
         keep_freed_memory()
         self._cut_bands: dict[torch.dtype, _Bands] = {}
 
-    def _design(self, name: str, wavelets: Sequence[Wavelet]) -> list[Band]:
-        finest = THRESHOLD[torch.float64]
-        bands, bank = concatenate(
-            [find_band(w.spectrum(self.padded), w.xi, finest) for w in wavelets]
-        )
-        self.register_filter(name, bank)
-        return bands
+    def _design(self, name: str, wavelet: Wavelet) -> Band:
+        band = find_band(wavelet, self.padded, THRESHOLD[torch.float64])
+        self.register_filter(name, band.values)
+        return band
 
     def _level(self, wavelet: Wavelet, points: float) -> int:
         """Subsampling exponent of a wavelet's output, never coarser than that of the frames."""
@@ -141,20 +138,14 @@ class TimeScattering(FilterBuffers):
             level = max(level, math.floor(-math.log2(points * wavelet.sigma)))
         return min(level, self.log2_stride)
 
-    def _first_level(self, wavelet: Wavelet) -> int:
+    def _first_level(self, wavelet: Wavelet, reaches: Sequence[int]) -> int:
         """Subsampling exponent of a first-order modulus, fine enough for all that is applied to it.
 
-        Its half spectrum must hold every bin of the second-order wavelets with j1 < j2.
+        Its half spectrum must hold every bin of the second-order wavelets with j1 < j2, whose bands
+        have some reaches.
         """
-        threshold = THRESHOLD[torch.float32] if self.sampling == "exact" else REDUCED_THRESHOLD
-        reach = max(
-            (
-                band.above(threshold).reach
-                for band, second in zip(self._designs2, self.psi2, strict=True)
-                if wavelet.j < second.j
-            ),
-            default=1,
-        )
+        applied = zip(reaches, self.psi2, strict=True)
+        reach = max((reach for reach, second in applied if wavelet.j < second.j), default=1)
         level = self._level(wavelet, FIRST_POINTS)
         while level > min(wavelet.j, self.log2_stride) and reach > (self.padded >> level + 1) + 1:
             level -= 1
@@ -341,7 +332,7 @@ class TimeScattering(FilterBuffers):
             like,
             lambda like: WaveletGroup.design(
                 [bands.first[n1] for n1 in members],
-                self.filter("psi1_bank", like),
+                like,
                 bands.below,
                 level,
                 self.padded >> level,
@@ -359,7 +350,7 @@ class TimeScattering(FilterBuffers):
         """Weights of a :class:`~.modulation.Part` for spectra at one sample in 2^level."""
 
         def make(like: Tensor) -> Tensor:
-            values = self._bands(like.dtype).second[n2].of(self.filter("psi2_bank", like))
+            values = self._bands(like.dtype).second[n2].as_tensor(like)
             halves = values / (2 * (self.padded >> level))
             return torch.stack([halves + 0j, -1j * halves])[:, None, None]
 
@@ -367,7 +358,7 @@ class TimeScattering(FilterBuffers):
 
     def _averaging(self, level: int, like: Tensor) -> StridedAverage:
         def make(like: Tensor) -> StridedAverage:
-            spectrum = subsample(self._designs["phi"], level)
+            spectrum = self._design_phi.folded(self.padded >> level)
             return StridedAverage(spectrum, self.stride >> level, self.frames, like)
 
         return self.derived(("phi", level), like, make)
@@ -376,7 +367,7 @@ class TimeScattering(FilterBuffers):
         """Bins of the low-pass filter, for an inverse transform that divides by ``length``."""
 
         def make(like: Tensor) -> Tensor:
-            weights = subsample(self._designs["phi"], level)[:n_bins]
+            weights = self._design_phi.folded(self.padded >> level)[:n_bins]
             weights *= length / (self.padded >> level)
             return torch.as_tensor(weights, dtype=like.dtype, device=like.device)
 

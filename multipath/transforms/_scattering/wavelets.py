@@ -17,6 +17,8 @@ from numpy.typing import NDArray
 SIGMA0 = 0.1  # bandwidth of a low-pass filter of support T is SIGMA0 / T
 ALPHA = 5.0  # a wavelet ends ALPHA bandwidths above its centre frequency
 CROSSING = math.sqrt(0.5)  # neighbouring wavelets meet at this fraction of their peak
+REACH = 13.0  # so many bandwidths from its centre, a Gaussian (1e-37) changes no digit of a filter
+SHORT = 2**15  # samples of a long wavelet that its norm is computed from
 
 Spectrum = NDArray[np.float64]
 
@@ -33,32 +35,75 @@ class Wavelet:
         """Largest j such that the wavelet, cut at xi + 5 sigma, lies below 2^-(j + 1)."""
         return math.floor(-math.log2(min(abs(self.xi) + ALPHA * self.sigma, 0.5))) - 1
 
-    def spectrum(self, length: int) -> Spectrum:
-        """Fourier transform on ``length`` bins, normalised to unit l1 norm in time.
+    @property
+    def longest(self) -> int:
+        """A number of samples, a power of two, beyond which the wavelet is zero in float64."""
+        # its envelope is a Gaussian of standard deviation 1 / (2 pi sigma), here nine each way
+        return max(SHORT, 1 << math.ceil(math.log2(3 / self.sigma)))
 
-        It is a Gaussian bump at xi, minus the multiple of a Gaussian at 0 that gives zero mean;
-        both are periodised, since the wavelet is sampled in time.
+    def spectrum(self, length: int) -> Spectrum:
+        """Fourier transform on ``length`` bins, normalised to unit l1 norm in time."""
+        return self.bins(0, length, length)
+
+    def bins(self, start: int, stop: int, length: int) -> Spectrum:
+        """The bins from ``start`` to ``stop`` - 1 of :meth:`spectrum`, which goes on periodically.
+
+        They take time and memory in proportion to their number, unless the wavelet is longer than
+        ``length``.
         """
+        bump = self._bump(start, stop, length)
+        bump /= self._norm(length)
+        return bump
+
+    def _norm(self, length: int) -> float:
+        """The l1 norm in time of the bump."""
+        # where xi is negative, leaving periods out may leave a step, which fades slowly in time
+        short = min(length, self.longest) if self.xi >= 0 else length
+        bump = self._bump(0, short, short)
+        if short == self.longest:
+            # Where it is not cut off, its modulus is smooth (unless xi << sigma < 3 / SHORT, which
+            # no bank has): sums of SHORT samples or of all are equal to the last digit. Modulo
+            # SHORT, bins add up to the spectrum of these samples.
+            bump = bump.reshape(-1, SHORT).sum(axis=0)
+        size = np.abs(np.fft.rfft(bump))
+        size[1 : (len(bump) + 1) // 2] *= 2  # at times -t as at times t
+        return float(size.sum() / len(bump))
+
+    def _bump(self, start: int, stop: int, length: int) -> Spectrum:
+        """A Gaussian at xi, minus the multiple of a Gaussian at 0 that gives zero mean.
+
+        Both are periodised, since the wavelet is sampled in time.
+        """
+        bump = self._gaussian(self.xi, start, stop, length)
+        if self.xi:
+            share = self._gaussian(self.xi, 0, 1, length) / self._gaussian(0.0, 0, 1, length)
+            low = self._gaussian(0.0, start, stop, length)
+            low *= share
+            bump -= low
+        return bump
+
+    def _gaussian(self, centre: float, start: int, stop: int, length: int) -> Spectrum:
         # as in kymatio: the periods where the Gaussian exceeds 1e-7, but no more than five
         reach = math.sqrt(-2 * self.sigma**2 * math.log(1e-7))
         periods = min(math.ceil(reach + 1), 5)
-        vanishing = 39 * self.sigma  # further from the centre, the exponential is zero in float64
-
-        def gaussian(centre: float) -> Spectrum:
-            total = np.zeros(length)
-            for period in range(1 - periods, periods):
-                first = min(max(0, math.floor((centre - period - vanishing) * length)), length)
-                last = max(first, min(length, math.ceil((centre - period + vanishing) * length)))
-                offsets = np.arange(first, last) / length + period - centre
-                total[first:last] += np.exp(-(offsets**2) / (2 * self.sigma**2))
-            return total
-
-        bump = gaussian(self.xi)
-        if self.xi:
-            low = gaussian(0.0)
-            bump -= bump[0] / low[0] * low
-        normalised: Spectrum = bump / np.abs(np.fft.ifft(bump)).sum()
-        return normalised
+        total = np.zeros(stop - start)
+        for turn in range(start // length, -(-stop // length)):  # everything recurs in each
+            begin, end = max(start, turn * length), min(stop, (turn + 1) * length)
+            for period in range(1 - periods - turn, periods - turn):
+                low, high = (centre - period + side * REACH * self.sigma for side in (-1, 1))
+                first, last = (
+                    max(begin, math.floor(low * length)),
+                    min(end, math.ceil(high * length)),
+                )
+                if first < last:
+                    offsets = np.arange(first, last, dtype=np.float64)
+                    offsets /= length
+                    offsets += period
+                    offsets -= centre
+                    np.square(offsets, out=offsets)
+                    offsets /= -2 * self.sigma**2
+                    total[first - start : last - start] += np.exp(offsets, out=offsets)
+        return total
 
 
 def low_pass(support: float) -> Wavelet:
@@ -93,7 +138,8 @@ def padded_length(n_samples: int, T: float) -> int:
 
     Mirroring cannot pad by more than the signal's own length, which is an upper bound.
     """
-    window = np.abs(np.fft.ifft(low_pass(T).spectrum(n_samples)))[: n_samples // 2]
+    length = min(n_samples, low_pass(T).longest)
+    window = np.abs(np.fft.ifft(low_pass(T).spectrum(length)))[: length // 2]
     rest = np.cumsum(window[::-1])[::-1]  # l1 norm of what lies beyond each time
     short = np.flatnonzero(rest <= 1e-3)
     support = int(short[0]) + 1 if len(short) else n_samples // 2

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from multipath.transforms._numerics import tiles as _tiles
-from multipath.transforms._scattering.bands import concatenate, extend, find_band
+from multipath.transforms._scattering.bands import extend, find_band
 from multipath.transforms._scattering.first_layer import (
     WaveletGroup,
     as_sources,
@@ -34,15 +34,14 @@ GROUPS = {  # wavelets; one sample kept in 2^level, how much longer transforms m
 def designed(*names):
     """Groups that apply to the same spectra, and how far these must be extended."""
     wavelets = [wavelet for name in names for wavelet in GROUPS[name][0]]
-    bands, bank = concatenate([find_band(w.spectrum(PADDED), w.xi, 1e-16) for w in wavelets])
+    bands = [find_band(w, PADDED, 1e-16) for w in wavelets]
     below = max(0, *(-band.start for band in bands))
     beyond = max(0, *(band.stop - PADDED // 2 - 1 for band in bands))
     remaining, groups = iter(bands), []
     for name in names:
         members, level, *_ = GROUPS[name]
         chosen = [next(remaining) for _ in members]
-        bank_of_all = torch.from_numpy(bank)
-        groups.append(WaveletGroup.design(chosen, bank_of_all, below, level, PADDED >> level))
+        groups.append(WaveletGroup.design(chosen, DOUBLE, below, level, PADDED >> level))
     return groups, below, beyond
 
 
