@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from multipath._internal.tracing import untraced
+from multipath.transforms._numerics.analytic import peak_scale
 from multipath.transforms.base import Transform, working_dtype
 
 SILENCE = 10**-2.5
@@ -40,8 +41,10 @@ class WhiteNoise:
             shaped: Their coefficients of the signals, whose shapes are taken.
         """
         signals = signals.to(working_dtype(signals))
-        power = signals.flatten(1).square().mean(dim=1)
-        levels = power.clamp_min(SILENCE**2).sqrt()
+        flat = signals.flatten(1)
+        scales = peak_scale(flat).clamp_min(SILENCE)  # the squares of what is loud are within range
+        power = (flat / scales[:, None]).square().mean(dim=1)
+        levels = scales * power.clamp_min((SILENCE / scales) ** 2).sqrt()
         sizes = self._sizes(transform, signals, paths)
         return [
             levels.reshape(-1, *[1] * (c.ndim - 1)) * (size * _ramp(c[0]))
