@@ -1,7 +1,7 @@
-"""Kills a run at each thing that it does to a file, goes on with it, and compares what is left.
+"""Goes on with what a run leaves if it is killed before any change of a file, and compares.
 
 ``python -m tests.applications.runs.kills PROGRAM FOLDER FIRST`` prints a line for each difference,
-and in the end how often the run was killed. FIRST may be negative: only the last so many events.
+and in the end how often it went on. FIRST may be negative: only the last so many events.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import sys
 import traceback
 from pathlib import Path
@@ -21,7 +22,6 @@ from tests.applications.tiny import use_tiny_presets
 
 from .cases import RUNS, content
 
-KILLED = 9
 CHANGES = {"os.rename", "os.remove", "os.mkdir", "os.rmdir", "os.truncate", "open"}
 TIMES = "seconds_per_step", "training_seconds"
 UNLIKE = re.compile(r"[\d.]+ ms|[\d.]+ s (of training|in all)")
@@ -49,23 +49,28 @@ def changes_a_file(event: str, arguments: tuple, folder: Path) -> bool:
     return not reads and "tensorboard" not in str(arguments[0])
 
 
-def attempt(program: str, folder: Path, resume: bool, kill_at: int | None) -> tuple[int, int]:
-    """Exit status, and how many events there were, of a process of its own."""
-    read, write = os.pipe()
+def attempt(program: str, folder: Path, resume: bool, copies: Path | None = None) -> int:
+    """Exit status of a process of its own.
+
+    Args:
+        program: What runs.
+        folder: Where.
+        resume: Whether it goes on with what is there.
+        copies: Where to copy the folder before each change of a file: what would be left if the
+            process were killed at that moment.
+    """
     if pid := os.fork():
-        os.close(write)
-        count = len(os.fdopen(read, "rb").read())
-        return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), count
+        return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-    seen = 0
+    count, copying = 0, False
 
     def hook(event: str, arguments: tuple) -> None:
-        nonlocal seen
-        if changes_a_file(event, arguments, folder):
-            if seen == kill_at:
-                os._exit(KILLED)
-            seen += 1
-            os.write(write, b".")
+        nonlocal count, copying
+        if copies and not copying and changes_a_file(event, arguments, folder):
+            copying = True
+            if folder.exists():
+                shutil.copytree(folder, copies / str(count), symlinks=True)
+            count, copying = count + 1, False
 
     sys.addaudithook(hook)
     status = 0
@@ -92,19 +97,17 @@ def result(folder: Path) -> dict[str, bytes]:
     return found
 
 
-def kill_everywhere(program: str, root: Path, first: int) -> int:
-    root.mkdir(parents=True, exist_ok=True)  # or the first run would have more to do
-    status, count = attempt(program, root / "whole", False, None)
-    assert status == 0
+def resume_everywhere(program: str, root: Path, first: int) -> int:
+    copies = root / "copies"
+    copies.mkdir(parents=True)
+    PROGRAMS[program](root / "first")  # what is imported now need not be in every process
+    assert attempt(program, root / "whole", resume=False, copies=copies) == 0
     expected = result(root / "whole")
+    count = 1 + max(int(copy.name) for copy in copies.iterdir())
     numbers = range(count)[first:]
     for number in numbers:
-        folder = root / str(number)
-        status, _ = attempt(program, folder, False, number)
-        if status != KILLED:
-            print(f"event {number}: not killed, but {status}")
-        begun = (folder / "config.json").exists()
-        status, _ = attempt(program, folder, begun, None)
+        folder = copies / str(number)
+        status = attempt(program, folder, resume=(folder / "config.json").exists())
         found = result(folder)
         unlike = [n for n in {**expected, **found} if expected.get(n) != found.get(n)]
         if status or unlike:
@@ -119,4 +122,4 @@ if __name__ == "__main__":
         if int(sys.argv[3]) >= 0:  # plots take longer than these runs
             patch.setattr("multipath.applications.matching.train.write_report", lambda *_: None)
             patch.setattr("multipath.applications.resynthesis.run._write_report", lambda *_: None)
-        print("killed", kill_everywhere(sys.argv[1], Path(sys.argv[2]), int(sys.argv[3])))
+        print("resumed", resume_everywhere(sys.argv[1], Path(sys.argv[2]), int(sys.argv[3])))

@@ -34,16 +34,16 @@ def kill(program, folder, first):
     return done.stdout
 
 
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="the processes that are killed are forks")
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="each moment is resumed in a fork")
 @pytest.mark.parametrize("program", PROGRAMS)
 def test_killed_at_any_change_of_a_file(program, tmp_path):
-    assert re.fullmatch(r"killed [1-9]\d*\n", kill(program, tmp_path, 0))  # no difference
+    assert re.fullmatch(r"resumed [1-9]\d*\n", kill(program, tmp_path, 0))  # no difference
 
 
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="the processes that are killed are forks")
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="each moment is resumed in a fork")
 @pytest.mark.parametrize("program", PROGRAMS)
 def test_killed_at_the_last_changes_with_all_that_is_written_in_the_end(program, tmp_path):
-    assert kill(program, tmp_path, -4) == "killed 4\n"
+    assert kill(program, tmp_path, -4) == "resumed 4\n"
 
 
 @pytest.fixture(scope="module")
