@@ -126,12 +126,12 @@ def test_identical_paths_have_no_variance(n_paths, adaptive):
 @pytest.mark.parametrize("adaptive", [True, False])
 @pytest.mark.slow
 def test_the_running_sum_does_not_drift(dtype, state_dtype, adaptive):
-    """After thousands of steps it is still the sum of the memories that the state holds."""
+    """After a thousand steps it is still the sum of the memories that the state holds."""
     criterion = StochasticLoss(QuadraticLoss(5), generator=0)
     x = torch.nn.Parameter(torch.linspace(-1, 1, 8, dtype=dtype)[None])
     optimizer = PSAGA([x], criterion, lr=0.0, adaptive=adaptive, state_dtype=state_dtype)
     noise = torch.Generator().manual_seed(0)
-    for _ in range(3000):
+    for _ in range(1000):
         optimizer.zero_grad()
         target = torch.randn(x.shape, generator=noise).to(dtype)
         criterion(x, target).backward()
@@ -140,7 +140,7 @@ def test_the_running_sum_does_not_drift(dtype, state_dtype, adaptive):
     fresh = sum(memory(entry) for entry in state["paths"].values())
     scale = sum(memory(entry).abs() for entry in state["paths"].values())
     actual = state["sum"].double() + state["compensation"].double()
-    assert ((actual - fresh).abs() / scale).max() < 1e-5
+    assert ((actual - fresh).abs() / scale).max() < 1e-7
     assert (state["sum"] != 0).all()
     assert state["visited"] == 5
 

@@ -12,6 +12,8 @@ import re
 import shutil
 import sys
 import traceback
+from contextlib import redirect_stdout
+from io import StringIO
 from pathlib import Path
 
 import pytest
@@ -100,7 +102,8 @@ def result(folder: Path) -> dict[str, bytes]:
 def resume_everywhere(program: str, root: Path, first: int) -> int:
     copies = root / "copies"
     copies.mkdir(parents=True)
-    PROGRAMS[program](root / "first")  # what is imported now need not be in every process
+    with redirect_stdout(StringIO()):  # what is imported now need not be in every process
+        PROGRAMS[program](root / "first")
     assert attempt(program, root / "whole", resume=False, copies=copies) == 0
     expected = result(root / "whole")
     count = 1 + max(int(copy.name) for copy in copies.iterdir())
