@@ -31,9 +31,10 @@ from multipath.transforms._numerics.analytic import (
 )
 from multipath.transforms._numerics.tiles import SignalTiles, signal_tiles, tile_size
 
-from .average import StridedAverage
+from .first_layer import joined
 from .modulation import Modulation
 from .products import product
+from .readings import Reading
 
 
 @dataclass(frozen=True)
@@ -42,14 +43,14 @@ class Branch:
 
     Attributes:
         modulate: Band-passes moduli with that wavelet.
-        average: The averaging over time that follows the modulus.
+        average: The averaging over time that follows the modulus, if any.
         mixing: A complex filter bank along the rows as a real matrix of shape (2 * rows out,
             2 * rows), from real rows followed by imaginary ones to the same. None leaves the rows
             as they are.
     """
 
     modulate: Modulation
-    average: StridedAverage
+    average: Reading
     mixing: Tensor | None = None
 
     @property
@@ -161,7 +162,7 @@ def _average(branch: Branch, joint: Sequence[Tensor], wanted: int) -> tuple[Tens
         planes = branch.modulate(joint, signals)
         if branch.mixing is not None:
             samples_of_all = planes.flatten(2)
-            sums = _joined(
+            sums = joined(
                 [
                     average.project(quick_modulus(*branch.mix(samples_of_all[..., samples])))
                     for _, samples in branch.tiles(samples_of_all.shape[-1], planes.device)
@@ -177,7 +178,7 @@ def _average(branch: Branch, joint: Sequence[Tensor], wanted: int) -> tuple[Tens
             sums = average.project(quick_modulus(*planes))
         sums = sums.reshape(branch.rows, planes.shape[2], average.n_frames, -1)
         found.append(average.gather(sums).transpose(0, 1))
-    return _joined(found, dim=0), directions
+    return joined(found, dim=0), directions
 
 
 def _differentiable_average(branch: Branch, spectra: Sequence[Tensor]) -> Tensor:
@@ -231,7 +232,3 @@ def _add_mixed_adjoint(
             scale.clamp_(-largest, largest)
             back[..., samples] = branch.mix_adjoint(mixed.mul_(scale))
         branch.modulate.add_adjoint(back.view_as(band_passed), found, signals)
-
-
-def _joined(parts: Sequence[Tensor], dim: int) -> Tensor:
-    return torch.cat(list(parts), dim=dim) if len(parts) > 1 else parts[0]
