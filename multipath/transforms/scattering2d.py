@@ -37,9 +37,9 @@ class Scattering2D(Transform):
     pairs with :math:`j_1 < j_2`. The first order tells how much there is of a *frequency* and
     direction, as in a histogram of gradients; the second order how that varies over the image, at
     another scale and angle, which is what makes a texture. Images are mirrored at their borders,
-    or go on as ``border`` says; a path has one coefficient in :math:`2^J \times 2^J` pixels, shape (..., H / 2^J, W / 2^J) rounded
-    down. Coefficients change little if the image is shifted or bent by less than :math:`2^J`
-    pixels. Conventions are those of kymatio's ``Scattering2D``.
+    or go on as ``border`` says; a path has one coefficient in :math:`2^J \times 2^J` pixels, shape
+    (..., H / 2^J, W / 2^J) rounded down. Coefficients change little if the image is shifted or bent
+    by less than :math:`2^J` pixels. Conventions are those of kymatio's ``Scattering2D``.
 
     Args:
         shape: (H, W), height and width of the images in pixels, both at least 2^J.

@@ -53,6 +53,7 @@ class FrequencyFilters(FilterBuffers):
         self, wavelets: Sequence[Wavelet], length: int, F: Window, log2_stride: int
     ) -> None:
         super().__init__()
+        self.wavelets, self.length = list(wavelets), length
         for n_fr, wavelet in enumerate(wavelets):
             level = wavelet.j if isinstance(F, str) else min(wavelet.j, log2_stride)
             band_pass = decimation_matrix(wavelet.spectrum(length), 2**level)
