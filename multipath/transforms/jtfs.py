@@ -211,26 +211,28 @@ class JTFS(Scattering):
             over_frequency += f", stride_fr={2**self._log2_stride_fr}"
         return f"{over_frequency}, orders={self.orders}, sample_rate={self.sample_rate}"
 
-    def _by_rate(self, indices: Sequence[int]) -> dict[int | None, dict[int, int]]:
-        """Indices of paths by n2, None for the first order, and n_fr."""
-        scales: dict[int | None, dict[int, int]] = {}
+    def _by_order(self, indices: Sequence[int]) -> tuple[dict[int, int], dict[int, dict[int, int]]]:
+        """Paths of order 1 by n_fr, and of order 2 by n2 and n_fr."""
+        first: dict[int, int] = {}
+        scales: dict[int, dict[int, int]] = {}
         for index in indices:
             path = self.paths[index].metadata
             if path["order"]:
-                scales.setdefault(path.get("n2"), {})[path["n_fr"]] = index
-        return scales
+                chosen = first if path["order"] == 1 else scales.setdefault(path["n2"], {})
+                chosen[path["n_fr"]] = index
+        return first, scales
 
     def _request(self, indices: Sequence[int]) -> Request:
-        scales = self._by_rate(indices)
-        rates = {n2: self._members[n2] for n2 in sorted(n2 for n2 in scales if n2 is not None)}
-        return Request(rates, averaged=range(len(self.time.psi1)) if None in scales else ())
+        first, scales = self._by_order(indices)
+        rates = {n2: self._members[n2] for n2 in sorted(scales)}
+        return Request(rates, averaged=range(len(self.time.psi1)) if first else ())
 
     def _averages(
         self, first: FirstLayer, indices: Sequence[int]
     ) -> Iterator[tuple[Tensor, Finish]]:
-        scales = self._by_rate(indices)
-        if None in scales:
-            yield from self._first_order(first, scales.pop(None))
+        singles, scales = self._by_order(indices)
+        if singles:
+            yield from self._first_order(first, singles)
         branches, finishes = [], []
         for n2, chosen in scales.items():
             rows = self._members[n2]

@@ -142,9 +142,9 @@ class Scattering1D(Scattering):
         if self.time.windowed:
             moduli = self.time.first_order(first, singles)
         else:
-            moduli = ((rows.rows, with_others(rows.values, rows.joint)) for rows in first.read)
-        for rows, averaged in moduli:
-            yield averaged, partial(_rows_of, indices=[singles.get(n1) for n1 in rows])
+            moduli = ((part.rows, with_others(part.values, part.joint)) for part in first.read)
+        for numbers, averaged in moduli:
+            yield averaged, partial(_rows_of, indices=[singles.get(n1) for n1 in numbers])
         branches = [self.time.branch(first.layers, n2, list(rows)) for n2, rows in partners.items()]
         averages = self.time.second_order(first.layers, branches)
         for averaged, rows in zip(averages, partners.values(), strict=True):

@@ -211,7 +211,7 @@ class Scattering2D(Transform):
         margins = [(total // 2, total - total // 2) for total in totals]
         if self.border == "zero":
             return pad(x, (*margins[1], *margins[0]))
-        mode = {"reflect": "reflect", "periodic": "wrap"}[self.border]
+        mode: Literal["reflect", "wrap"] = "reflect" if self.border == "reflect" else "wrap"
         for axis, (length, margin) in enumerate(zip(self.shape, margins, strict=True)):
             sources = self.filters.derived(
                 ("sources", axis), x, partial(_sources, length, margin, mode)

@@ -146,10 +146,11 @@ class NumPyFrontend(Scatterer):
             KindError: If x is no array of real numbers (also a ``TypeError``).
             ShapeError: If its shape does not fit (also a ``RuntimeError``).
         """
-        if isinstance(x, Tensor):
-            x = x.detach().cpu().numpy()
-        if not isinstance(x, np.ndarray):
-            raise KindError(f"The input should be a NumPy array, got {type(x).__name__}.")
+        given: Any = x
+        if isinstance(given, Tensor):
+            x = given.detach().cpu().numpy()
+        elif not isinstance(given, np.ndarray):
+            raise KindError(f"The input should be a NumPy array, got {type(given).__name__}.")
         self._check_ndim(x.ndim)
         self._check_shape(x.shape)
         if x.dtype not in (np.float32, np.float64):

@@ -10,7 +10,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from multipath._internal.settings import several, whole
+from multipath._internal.settings import is_scalar, several, whole
+from multipath.errors import ConfigurationError
 from multipath.transforms import Scattering2D
 from multipath.transforms._numerics.settings import highest_order
 
@@ -34,9 +35,12 @@ class Scattering2DBase(Scatterer):
         super().__init__()
         self.backend = checked_backend(backend, self.frontend_name)
         self.J, self.L = whole("J", J), whole("L", L)
-        self.max_order, self.out_type, self.pre_pad = max_order, out_type, bool(pre_pad)
-        height, width = (whole("shape", n) for n in several("shape", shape))
-        self.shape = height, width
+        self.max_order, self.out_type = highest_order(max_order), out_type
+        self.pre_pad = bool(pre_pad)
+        sizes = [] if is_scalar(shape) else several("shape", shape)
+        if len(sizes) != 2:
+            raise ConfigurationError(f"shape must be (height, width), got {shape!r}")
+        self.shape = whole("height", sizes[0]), whole("width", sizes[1])
         if min(self.shape) < 2**self.J:
             raise SizeError("The smallest dimension should be larger than 2^J.")
         self._M_padded, self._N_padded = (
@@ -48,7 +52,8 @@ class Scattering2DBase(Scatterer):
             self._transform = Scattering2D(size, self.J, self.L, border="periodic")
         else:
             self._transform = Scattering2D(self.shape, self.J, self.L)
-        self._keys: list[tuple[int, ...]] = list(self._transform.paths.keys)
+        keys: list[Any] = list(self._transform.paths.keys)
+        self._keys: list[tuple[int, ...]] = keys
 
     @cached_property
     def psi(self) -> list[dict[str, Any]]:

@@ -5,9 +5,7 @@ from __future__ import annotations
 import math
 from abc import abstractmethod
 from collections import Counter
-from collections.abc import Sequence
 from functools import cached_property
-from numbers import Integral
 from operator import itemgetter
 from typing import Any, Literal
 from warnings import warn
@@ -16,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from multipath._internal.settings import choice, whole
+from multipath._internal.settings import choice, is_scalar, real, whole
 from multipath.errors import ConfigurationError, InputError
 from multipath.transforms import Scattering1D
 from multipath.transforms._numerics.settings import highest_order
@@ -42,16 +40,28 @@ def parsed_window(name: str, value: Any, octaves: int, longest: int) -> tuple[in
     if isinstance(value, str):
         choice(name, value, "global", other="a number")
         return 2**octaves, "global"
-    if value > longest:
+    number = real(value)
+    number = whole(name, int(number) if number.is_integer() else value)
+    if number > longest:
         raise ConfigurationError(
-            f"The support {name} of the low-pass filter cannot exceed input length (got {value} > "
+            f"The support {name} of the low-pass filter cannot exceed input length (got {number} > "
             f"{longest}). For large averaging size, consider passing {name}='global'."
         )
-    if value == 0:
-        return 2**octaves, False
-    if value < 1:
-        raise ConfigurationError(f"{name} must be ==0 or >=1 (got {value})")
-    return whole(name, int(value) if value == int(value) else value), "local"
+    if number < 0:
+        raise ConfigurationError(f"{name} must be ==0 or >=1 (got {number})")
+    return (number, "local") if number else (2**octaves, False)
+
+
+def integer(name: str, value: Any) -> int:
+    """A whole number, refused in kymatio's words.
+
+    Raises:
+        ConfigurationError: If it is none.
+    """
+    try:
+        return whole(name, value)
+    except ConfigurationError:
+        raise ConfigurationError(f"{name} must be integer, got {value!r}") from None
 
 
 def parsed_stride(name: str, stride: Any, of: str, window: Any, average: Average) -> int | None:
@@ -62,21 +72,38 @@ def parsed_stride(name: str, stride: Any, of: str, window: Any, average: Average
     """
     if stride is None:
         return None
-    if isinstance(stride, bool) or not isinstance(stride, Integral):
-        raise ConfigurationError(f"{name} must be integer. Got: {stride}")
-    number = int(stride)
+    number = integer(name, stride)
     if number < 1 or number & (number - 1):
-        raise ConfigurationError(f"{name} must be a power of two. Got: {stride}")
+        raise ConfigurationError(f"{name} must be a power of two, got {number}")
     if average != "local":
-        raise ConfigurationError(f"{name}={stride} is incompatible with {of}={window}.")
+        raise ConfigurationError(f"{name}={number} is incompatible with {of}={window}")
     return number
+
+
+def wavelets_per_octave(name: str, value: Any, most: int) -> tuple[int, ...]:
+    """Wavelets per octave of one filter bank, or of up to ``most`` of them.
+
+    Raises:
+        ConfigurationError: If it is neither a number nor a tuple of numbers, all at least 1.
+    """
+    values = (value,) if is_scalar(value) else value
+    if not isinstance(values, tuple):
+        raise ConfigurationError(f"{name} must be an integer or a tuple, got {value!r}")
+    if not all(real(q) >= 1 for q in values):
+        raise ConfigurationError(f"{name} must always be >= 1, got {value!r}")
+    if not 1 <= len(values) <= most:
+        raise NotOffered(
+            f"{name} must be an integer or a tuple of at most {most}. Scattering transforms beyond "
+            f"order 2 are not implemented, got {value!r}"
+        )
+    return tuple(whole(name, q) for q in values)
 
 
 class TimeBase(Scatterer):
     """Settings, filters and paths that Scattering1D and TimeFrequencyScattering share."""
 
     sigma0, alpha, r_psi = 0.1, 5.0, math.sqrt(0.5)
-    _version = "0.4"
+    version = "0.4"
 
     def _set_time(
         self, J: Any, shape: Any, Q: Any, T: Any, stride: Any, out_type: Any, backend: Any
@@ -84,8 +111,9 @@ class TimeBase(Scatterer):
         """Check and keep the settings over time."""
         self.backend = checked_backend(backend, self.frontend_name)
         self.shape = _length(shape)
-        self.J, self.Q = whole("J", J), _wavelets_per_octave(Q)
-        self._T, self.out_type = T, out_type
+        first, *second = wavelets_per_octave("Q", Q, most=2)
+        self.J, self.Q = whole("J", J), (first, second[0] if second else 1)
+        self.out_type = out_type
         self.T, self.average = parsed_window("T", T, self.J, self.shape[0])
         self.log2_T = self.T.bit_length() - 1
         self._stride = parsed_stride("stride", stride, "T", T, self.average)
@@ -107,7 +135,7 @@ class TimeBase(Scatterer):
     @property
     def stride(self) -> int:
         """Samples between coefficients where they are averages over a window."""
-        return 2**self.log2_stride
+        return 1 << self.log2_stride
 
     @property
     def log2_stride(self) -> int:
@@ -166,7 +194,7 @@ class TimeBase(Scatterer):
 
     def _record(self, wavelet: Wavelet, length: int, n_levels: int = 1) -> Record:
         spectrum = wavelet.spectrum(length)
-        fold = np.mean if self._version == "0.3" else np.sum
+        fold = np.mean if self.version == "0.3" else np.sum
         levels = [
             spectrum if level == 0 else fold(spectrum.reshape(2**level, -1), axis=0)
             for level in range(max(1, n_levels))
@@ -181,7 +209,7 @@ class TimeBase(Scatterer):
     def _check_outputs(self) -> None:
         if self.out_type not in OUTPUTS:
             raise ConfigurationError(
-                f"out_type must be one of 'array', 'dict', or 'list'. Got: {self.out_type}"
+                f"out_type must be one of 'array', 'dict', or 'list', got {self.out_type!r}"
             )
         if not self.average and self.out_type == "array":
             raise ConfigurationError(
@@ -217,13 +245,13 @@ class Scattering1DBase(TimeBase):
     ) -> None:
         super().__init__()
         self._set_time(J, shape, Q, T, stride, out_type, backend)
-        self.max_order = max_order
-        self._version = choice("version", version, "0.4", "0.3")
-        self.oversampling = self._oversampled(oversampling)
-        if self._version == "0.3" and self._stride is not None:
+        self.max_order = highest_order(max_order)
+        self.version = choice("version", version, "0.4", "0.3")
+        self.oversampling = self._oversampled(oversampling, T)
+        if self.version == "0.3" and self._stride is not None:
             raise NotOffered(
-                'version="0.3" is offered without oversampling and stride: kymatio 0.3 then sampled '
-                "each wavelet at another rate"
+                'version="0.3" is offered without oversampling and stride: kymatio 0.3 then '
+                "sampled each wavelet at another rate"
             )
         self._transform = Scattering1D(
             self.shape[0],
@@ -233,29 +261,27 @@ class Scattering1DBase(TimeBase):
             unpad=self._unpad,
             stride=self._stride,
         )
-        self._keys: list[tuple[int, ...]] = list(self._transform.paths.keys)
+        keys: list[Any] = list(self._transform.paths.keys)
+        self._keys: list[tuple[int, ...]] = keys
 
-    def _oversampled(self, oversampling: Any) -> int:
+    def _oversampled(self, oversampling: Any, T: Any) -> int:
         """Turn an oversampling into a stride."""
-        if oversampling is None:
-            return 0
-        if oversampling < 0:
-            raise ConfigurationError(f"oversampling must be nonnegative. Got: {oversampling}")
-        if isinstance(oversampling, bool) or not isinstance(oversampling, Integral):
-            raise ConfigurationError(f"oversampling must be integer. Got: {oversampling}")
-        if oversampling:
+        number = integer("oversampling", 0 if oversampling is None else oversampling)
+        if number < 0:
+            raise ConfigurationError(f"oversampling must be nonnegative, got {number}")
+        if number:
             warn(
                 "oversampling is deprecated: pass stride = 2**(log2(T) - oversampling)",
                 DeprecationWarning,
                 stacklevel=3,
             )
-            stride = 2 ** max(0, self.log2_T - int(oversampling))
+            stride = 2 ** max(0, self.log2_T - number)
             if self._stride not in (None, stride):
                 raise ConfigurationError(
-                    f"oversampling={oversampling} and stride={self._stride} are incompatible"
+                    f"oversampling={number} and stride={self._stride} are incompatible"
                 )
-            self._stride = parsed_stride("stride", stride, "T", self._T, self.average)
-        return int(oversampling)
+            self._stride = parsed_stride("stride", stride, "T", T, self.average)
+        return number
 
     @property
     def _time(self) -> TimeScattering:
@@ -272,7 +298,7 @@ class Scattering1DBase(TimeBase):
 
     def _gain(self, key: tuple[int, ...]) -> float:
         """What kymatio 0.3 multiplies a path with: it folds its filters by means, not sums."""
-        if self._version == "0.4" or not key:
+        if self.version == "0.4" or not key:
             return 1.0
         coarsest = self.log2_T if self.average == "local" else math.inf
         levels = [min(j, coarsest) for j in self._scales(key)]
@@ -291,7 +317,7 @@ class Scattering1DBase(TimeBase):
             return torch.stack(found, dim=-2)
         if self.out_type == "dict":
             items = list(zip(keys, found, strict=True))
-            return dict(items if self._version == "0.3" else sorted(items, key=itemgetter(0)))
+            return dict(items if self.version == "0.3" else sorted(items, key=itemgetter(0)))
         return [
             {"coef": path, "j": self._scales(key), "n": key, "order": len(key)}
             for key, path in zip(keys, found, strict=True)
@@ -323,29 +349,12 @@ class Scattering1DBase(TimeBase):
 
 
 def _length(shape: Any) -> tuple[int]:
-    if isinstance(shape, Integral):
-        return (int(shape),)
-    if not isinstance(shape, tuple | torch.Size):
-        raise ConfigurationError(f"shape must be an integer or a 1-tuple. Got: {shape}")
+    if is_scalar(shape) and real(shape).is_integer():
+        return (whole("shape", shape),)
+    if not isinstance(shape, tuple):
+        raise ConfigurationError(f"shape must be an integer or a 1-tuple, got {shape!r}")
     if len(shape) != 1:
         raise ConfigurationError(
-            f"If shape is specified as a tuple, it must have exactly one element. Got: {shape}"
+            f"If shape is specified as a tuple, it must have exactly one element, got {shape}"
         )
     return (whole("shape", shape[0]),)
-
-
-def _wavelets_per_octave(Q: Any) -> tuple[int, int]:
-    values: Sequence[Any] = Q if isinstance(Q, tuple | list) else (Q,)
-    if any(q < 1 for q in values):
-        raise ConfigurationError(f"Q must always be >= 1, got {Q}")
-    if isinstance(Q, Integral):
-        return int(Q), 1
-    if not isinstance(Q, tuple):
-        raise ConfigurationError("Q must be an integer or a tuple")
-    if len(Q) not in (1, 2):
-        raise NotOffered(
-            "Q must be an integer, 1-tuple or 2-tuple. Scattering transforms beyond order 2 are "
-            f"not implemented. Got: {Q}"
-        )
-    first, *second = (whole("Q", q) for q in Q)
-    return first, *(second or [1])  # type: ignore[return-value]

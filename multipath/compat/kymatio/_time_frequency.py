@@ -17,8 +17,7 @@ from multipath.transforms import JTFS
 from multipath.transforms._scattering.time import TimeScattering
 from multipath.transforms._scattering.wavelets import Wavelet, low_pass
 
-from ._errors import NotOffered
-from ._time import Record, TimeBase, parsed_stride, parsed_window
+from ._time import Record, TimeBase, parsed_stride, parsed_window, wavelets_per_octave
 
 FORMATS = ("time", "joint")
 Joint = dict[str, Any]
@@ -47,9 +46,9 @@ class TimeFrequencyBase(TimeBase):
     ) -> None:
         super().__init__()
         self._set_time(J, shape, Q, T, stride, out_type, backend)
-        self.J_fr, self.Q_fr, self.format = whole("J_fr", J_fr), _one(Q_fr), format
+        self.J_fr, self.format = whole("J_fr", J_fr), format
+        self.Q_fr = wavelets_per_octave("Q_fr", Q_fr, most=1)
         n_first = (self.J + 1) * self.Q[0]
-        self._F = F
         self.F, self.average_fr = parsed_window("F", F, self.J_fr, n_first)
         self.log2_F = self.F.bit_length() - 1
         self._stride_fr = parsed_stride("stride_fr", stride_fr, "F", F, self.average_fr)
@@ -74,7 +73,7 @@ class TimeFrequencyBase(TimeBase):
     @property
     def stride_fr(self) -> int:
         """Wavelets between rows where they are averages over a window."""
-        return 2**self.log2_stride_fr
+        return 1 << self.log2_stride_fr
 
     @property
     def log2_stride_fr(self) -> int:
@@ -102,8 +101,9 @@ class TimeFrequencyBase(TimeBase):
         stacked = self.format == "joint" and self.out_type == "array"
         if stacked and self.average_fr != "local":
             raise ConfigurationError(
-                f"Cannot convert to format='joint' with out_type='array' and F={self._F}. Either "
-                "set format='time', out_type='dict', or out_type='list'."
+                "Cannot convert to format='joint' with out_type='array' and "
+                f"F={self.average_fr or 0}. Either set format='time', out_type='dict', or "
+                "out_type='list'."
             )
         if stacked and self.log2_stride_fr > self.J_fr:
             raise ConfigurationError(
@@ -112,7 +112,7 @@ class TimeFrequencyBase(TimeBase):
                 f"{2**self.J_fr}. Set stride_fr={2**self.J_fr} or less, or out_type='dict'."
             )
         if self.format not in FORMATS:
-            raise ConfigurationError(f"format must be 'time' or 'joint'. Got: {self.format}")
+            raise ConfigurationError(f"format must be 'time' or 'joint', got {self.format!r}")
 
     def _described(self) -> Iterator[Joint]:
         """Each joint path without its coefficients, in the order of the native table."""
@@ -134,7 +134,7 @@ class TimeFrequencyBase(TimeBase):
                 stride = n1_max
             yield {
                 "j": j,
-                "n": tuple(path.key),
+                "n": path.key,
                 "n1_max": n1_max,
                 "j_fr": (wavelet.j,),
                 "n_fr": (n_fr,),
@@ -223,17 +223,3 @@ class TimeFrequencyBase(TimeBase):
         """The number of paths, or with ``detail`` that of each order."""
         meta = self.meta()
         return tuple(Counter(meta["order"].tolist()).values()) if detail else len(meta["key"])
-
-
-def _one(Q_fr: Any) -> tuple[int]:
-    values = Q_fr if isinstance(Q_fr, tuple | list) else (Q_fr,)
-    if any(q < 1 for q in values):
-        raise ConfigurationError(f"Q_fr must be >= 1, got {Q_fr}")
-    if isinstance(Q_fr, list):
-        raise ConfigurationError("Q_fr must be an integer or 1-tuple.")
-    if len(values) != 1:
-        raise NotOffered(
-            "Q_fr must be an integer or 1-tuple. Time-frequency scattering beyond order 2 is not "
-            "implemented."
-        )
-    return (whole("Q_fr", values[0]),)

@@ -25,7 +25,7 @@ __all__ = ["HarmonicScattering3D", "Scattering1D", "Scattering2D", "TimeFrequenc
 class _Transformer(BaseEstimator, TransformerMixin):  # type: ignore[misc]
     """What makes a scattering of arrays an estimator; nothing is learned."""
 
-    shape: tuple[int, ...]
+    shape: Any
     scattering: Any
 
     def __init__(self, *settings: Any, **named: Any) -> None:

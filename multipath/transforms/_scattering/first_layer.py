@@ -294,7 +294,7 @@ class _ReadModuli(torch.autograd.Function):
 
 def differentiably_read_moduli(plan: Plan, spectrum: Tensor) -> list[Tensor]:
     """:func:`read_moduli` in plain operations, for further derivatives and ``torch.func``."""
-    found = []
+    found: list[Tensor] = []
     for group, readings in plan:
         size = tile_size(2 * len(group) * group.length, spectrum.device)
         tiles = (modulus(group.plain_analyse(tile)) for tile in spectrum.split(size))

@@ -124,11 +124,13 @@ class Mean(Reading):
 
     def gather(self, projections: Tensor) -> Tensor:
         """The sum over frames, each under its own mask."""
-        return projections.flatten(-2) @ self.weights
+        means: Tensor = projections.flatten(-2) @ self.weights
+        return means
 
     def gather_adjoint(self, gradient: Tensor) -> Tensor:
         """The adjoint of :meth:`gather`."""
-        return (gradient * self.weights[:, 0]).unflatten(-1, (self.n_frames, -1))
+        spread: Tensor = (gradient * self.weights[:, 0]).unflatten(-1, (self.n_frames, -1))
+        return spread
 
 
 @dataclass(frozen=True)
