@@ -234,11 +234,12 @@ class _ReadModuli(torch.autograd.Function):
         ctx.plan = plan
         wanted = len(spectrum) if ctx.needs_input_grad[1] else 0
         sources = as_sources(spectrum if others is None else torch.cat([spectrum, others]))
-        joint, directions = [], []
+        joint: list[Tensor] = []
+        directions = []
         for group, readings in plan:
             size = tile_size(2 * len(group) * group.length, spectrum.device)
             scratch = group.scratch(min(size, len(sources)), sources)
-            found: list[list[Tensor]] = [[] for _ in readings]
+            outputs = [r.empty(len(sources), len(group), spectrum) for r in readings]
             for tile, n_kept in signal_tiles(len(sources), size, wanted):
                 planes = group.analyse(sources[tile], scratch[: tile.stop - tile.start])
                 if n_kept:
@@ -250,11 +251,11 @@ class _ReadModuli(torch.autograd.Function):
                 else:
                     moduli = quick_modulus(*planes.unbind(dim=1))
                 del planes  # free it before anything is read, which allocates
-                for parts, reading in zip(found, readings, strict=True):
-                    parts.append(reading(moduli))
+                for output, reading in zip(outputs, readings, strict=True):
+                    reading.read(moduli, output[tile])
                 del moduli
             del scratch
-            joint += [joined(parts, dim=0) for parts in found]
+            joint += outputs
         ctx.save_for_backward(spectrum, *directions)
         ctx.mark_non_differentiable(*joint)
         ctx.set_materialize_grads(False)
@@ -301,8 +302,3 @@ def differentiably_read_moduli(plan: Plan, spectrum: Tensor) -> list[Tensor]:
         parts = [[reading(tile) for reading in readings] for tile in tiles]
         found += map(torch.cat, zip(*parts, strict=True))
     return found
-
-
-def joined(parts: Sequence[Tensor], dim: int) -> Tensor:
-    """Parts of a tensor, copied only if there are several."""
-    return torch.cat(list(parts), dim=dim) if len(parts) > 1 else parts[0]

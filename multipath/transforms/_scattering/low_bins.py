@@ -98,6 +98,17 @@ class SignedBins:
         """Bins of (batch, rows, L), shape (batch, rows, below + K)."""
         return extend(self.low_bins(x), self.below, 0)
 
+    def empty(self, n_signals: int, n_rows: int, like: Tensor) -> Tensor:
+        """Where bins of moduli of complex signals, such as ``like``, go."""
+        return like.new_empty(n_signals, n_rows, self.below + self.low_bins.n_bins)
+
+    def read(self, x: Tensor, out: Tensor) -> None:
+        """Write the bins of some signals to a part of an :meth:`empty` tensor."""
+        out[..., self.below :] = self.low_bins(x)
+        if self.below:
+            mirrored = out[..., self.below + 1 : 2 * self.below + 1].flip(-1)
+            torch.conj_physical(mirrored, out=out[..., : self.below])
+
     def adjoint(self, gradient: Tensor) -> Tensor:
         """Gradient with respect to x, from that with respect to the bins."""
         if self.below:  # the adjoint of mirroring adds to the mirrored bins

@@ -20,7 +20,7 @@ from multipath.jets import JetOrder
 from multipath.transforms._numerics.analytic import modulus_and_inverse
 from multipath.transforms._numerics.tiles import tile_size
 
-from .first_layer import Plan, as_sources, joined
+from .first_layer import Plan, as_sources
 from .second_layer import Branch
 
 
@@ -54,19 +54,20 @@ def read_modulus_jets(plan: Plan, spectrum: Tensor, order: JetOrder) -> list[Ten
         order: Which derivatives there are.
     """
     sources = as_sources(spectrum)
-    found = []
+    found: list[Tensor] = []
     for group, readings in plan:
         # a tile holds whole jets, since their components meet in the modulus
         size = len(order) * tile_size(2 * len(order) * len(group) * group.length, spectrum.device)
         scratch = group.scratch(min(size, len(sources)), sources)
-        read: list[list[Tensor]] = [[] for _ in readings]
-        for part in sources.split(size):
+        outputs = [reading.empty(len(sources), len(group), spectrum) for reading in readings]
+        for start in range(0, len(sources), size):
+            part = sources[start : start + size]
             planes = group.analyse(part, scratch[: len(part)]).unflatten(0, (-1, len(order)))
             moduli = modulus_jets(planes.movedim((2, 1), (0, 1)), order)
             moduli = moduli.transpose(0, 1).flatten(0, 1)
-            for parts, reading in zip(read, readings, strict=True):
-                parts.append(reading(moduli))
-        found += [joined(parts, dim=0) for parts in read]
+            for output, reading in zip(outputs, readings, strict=True):
+                reading.read(moduli, output[start : start + size])
+        found += outputs
     return found
 
 

@@ -27,10 +27,12 @@ class Reading(ABC):
     Attributes:
         stride: Samples in a frame.
         n_frames: Frames in a signal.
+        n_kept: Outputs.
     """
 
     stride: int
     n_frames: int
+    n_kept: int
 
     def __call__(self, x: Tensor) -> Tensor:
         """What is read from (..., samples)."""
@@ -68,7 +70,7 @@ class Samples(Reading):
     stride = 1
 
     def __init__(self, length: int, kept: range) -> None:
-        self.n_frames, self.kept = length, kept
+        self.n_frames, self.kept, self.n_kept = length, kept, len(kept)
 
     def project(self, x: Tensor) -> Tensor:
         """Add a dimension."""
@@ -99,6 +101,8 @@ class Mean(Reading):
         kept: The samples to average.
         like: A tensor of the precision and device wanted.
     """
+
+    n_kept = 1
 
     def __init__(self, length: int, kept: range, like: Tensor) -> None:
         self.stride = int(np.gcd(length, LONGEST_FRAME))
@@ -150,6 +154,14 @@ class OfRows:
     def __call__(self, x: Tensor) -> Tensor:
         """What is read from (batch, rows, samples)."""
         return self.reading(take(x, self.rows, dim=1))
+
+    def empty(self, n_signals: int, n_rows: int, like: Tensor) -> Tensor:
+        """Where what is read from moduli of complex signals, such as ``like``, goes."""
+        return like.real.new_empty(n_signals, len(self.rows), self.reading.n_kept)
+
+    def read(self, x: Tensor, out: Tensor) -> None:
+        """Write what is read from some signals to a part of an :meth:`empty` tensor."""
+        out.copy_(self(x))
 
     def adjoint(self, gradient: Tensor) -> Tensor:
         """Gradient with respect to all rows."""

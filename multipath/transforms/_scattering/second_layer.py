@@ -31,7 +31,6 @@ from multipath.transforms._numerics.analytic import (
 )
 from multipath.transforms._numerics.tiles import SignalTiles, signal_tiles, tile_size
 
-from .first_layer import joined
 from .modulation import Modulation
 from .products import product
 from .readings import Reading
@@ -162,7 +161,7 @@ def _average(branch: Branch, joint: Sequence[Tensor], wanted: int) -> tuple[Tens
         planes = branch.modulate(joint, signals)
         if branch.mixing is not None:
             samples_of_all = planes.flatten(2)
-            sums = joined(
+            sums = _joined(
                 [
                     average.project(quick_modulus(*branch.mix(samples_of_all[..., samples])))
                     for _, samples in branch.tiles(samples_of_all.shape[-1], planes.device)
@@ -178,7 +177,7 @@ def _average(branch: Branch, joint: Sequence[Tensor], wanted: int) -> tuple[Tens
             sums = average.project(quick_modulus(*planes))
         sums = sums.reshape(branch.rows, planes.shape[2], average.n_frames, -1)
         found.append(average.gather(sums).transpose(0, 1))
-    return joined(found, dim=0), directions
+    return _joined(found, dim=0), directions
 
 
 def _differentiable_average(branch: Branch, spectra: Sequence[Tensor]) -> Tensor:
@@ -232,3 +231,7 @@ def _add_mixed_adjoint(
             scale.clamp_(-largest, largest)
             back[..., samples] = branch.mix_adjoint(mixed.mul_(scale))
         branch.modulate.add_adjoint(back.view_as(band_passed), found, signals)
+
+
+def _joined(parts: Sequence[Tensor], dim: int) -> Tensor:
+    return torch.cat(list(parts), dim=dim) if len(parts) > 1 else parts[0]
