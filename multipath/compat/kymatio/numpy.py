@@ -21,7 +21,7 @@ class Scattering1D(Scattering1DBase, NumPyFrontend):
     Example:
         >>> import numpy as np
         >>> Scattering1D(J=6, shape=1024, Q=8)(np.random.randn(2, 1024)).shape
-        (2, 127, 16)
+        (2, 126, 16)
     """
 
 
@@ -35,7 +35,7 @@ class TimeFrequencyScattering(TimeFrequencyBase, NumPyFrontend):
         >>> import numpy as np
         >>> scattering = TimeFrequencyScattering(J=6, J_fr=2, Q=4, shape=1024, format="joint")
         >>> scattering(np.random.randn(2, 1024)).shape
-        (2, 28, 15, 16)
+        (2, 32, 15, 16)
     """
 
 

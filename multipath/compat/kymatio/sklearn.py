@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -39,12 +39,12 @@ class _Transformer(BaseEstimator, TransformerMixin):  # type: ignore[misc]
         """The settings that were given, and defaults."""
         return dict(self._given)
 
-    def set_params(self, **params: Any) -> _Transformer:
+    def set_params(self, **params: Any) -> Self:
         """Construct anew with some settings changed."""
         self.__init__(**{**self._given, **params})  # type: ignore[misc]
         return self
 
-    def fit(self, x: Any = None, y: Any = None) -> _Transformer:
+    def fit(self, x: Any = None, y: Any = None) -> Self:
         """Nothing is to be fitted."""
         return self
 
@@ -69,7 +69,7 @@ class Scattering1D(_Transformer, arrays.Scattering1D):
     Example:
         >>> import numpy as np
         >>> Scattering1D(J=4, shape=256).transform(np.random.randn(3, 256)).shape
-        (3, 256)
+        (3, 208)
     """
 
 
@@ -83,7 +83,7 @@ class TimeFrequencyScattering(_Transformer, arrays.TimeFrequencyScattering):
         >>> import numpy as np
         >>> scattering = TimeFrequencyScattering(J=4, J_fr=2, Q=2, shape=256, T="global")
         >>> scattering.transform(np.random.randn(3, 256)).shape
-        (3, 31)
+        (3, 34)
     """
 
 

@@ -45,7 +45,7 @@ class Scattering1D(Scattering1DBase, TorchFrontend):
         >>> import torch
         >>> scattering = Scattering1D(J=6, shape=1024, Q=8)
         >>> scattering(torch.randn(2, 1024)).shape
-        torch.Size([2, 127, 16])
+        torch.Size([2, 126, 16])
     """
 
 
@@ -79,7 +79,7 @@ class TimeFrequencyScattering(TimeFrequencyBase, TorchFrontend):
         >>> import torch
         >>> scattering = TimeFrequencyScattering(J=6, J_fr=2, Q=4, shape=1024, format="joint")
         >>> scattering(torch.randn(2, 1024)).shape
-        torch.Size([2, 28, 15, 16])
+        torch.Size([2, 32, 15, 16])
     """
 
 
@@ -96,9 +96,6 @@ class Scattering2D(Scattering2DBase, TorchFrontend):
         backend: ``"torch"``, or an object of that name.
         out_type: ``"array"``, (..., paths, M / 2^J, N / 2^J), or ``"list"`` of dictionaries with
             ``coef``, ``j``, ``n`` and ``theta``; may be changed later.
-
-    Attributes:
-        psi: Filters, dictionaries of ``levels``, ``j`` and ``theta``.
 
     Raises:
         ConfigurationError: If a setting is out of range; also a ``RuntimeError``.
