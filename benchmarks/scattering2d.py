@@ -14,7 +14,7 @@ import os
 import statistics
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 from .process import ROOT
@@ -64,9 +64,10 @@ def steps(case: Case) -> dict[str, Callable[[bool], None]]:
     }
 
 
-def measure(case: Case, backward: bool, repeats: int) -> dict[str, float]:
+def in_turns(
+    contenders: Mapping[str, Callable[[bool], None]], backward: bool, repeats: int
+) -> dict[str, float]:
     """Median milliseconds of each contender, in turns after one that does not count."""
-    contenders = steps(case)
     samples: dict[str, list[float]] = {name: [] for name in contenders}
     for repeat in range(repeats + 1):
         for name, step in contenders.items():
@@ -84,7 +85,7 @@ def measured(cases: list[Case], repeats: int) -> str:
     for case in cases:
         images = f"{case.batch} of {case.side}x{case.side}"
         for backward in (False, True):
-            found = measure(case, backward, repeats)
+            found = in_turns(steps(case), backward, repeats)
             times = [f"{found[name]:.1f} ms" for name in contenders]
             step = "with gradient" if backward else "forward"
             rows.append([images, str(case.J), step, *times, f"{found[peer] / found[ours]:.2f}x"])
@@ -92,9 +93,15 @@ def measured(cases: list[Case], repeats: int) -> str:
     return table(["images", "J", "step", *contenders, "faster"], rows, words=(0, 2))
 
 
-def main() -> None:
-    """Parse, go over to the interpreter that has the peer, measure, print."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+def run(name: str, description: str | None, measured: Callable[[bool, int], str]) -> None:
+    """Parse, go over to the interpreter that has the peer, measure, print.
+
+    Args:
+        name: Of the script.
+        description: Its first line says what it does.
+        measured: From whether to be quick and the number of repetitions to what is printed.
+    """
+    parser = argparse.ArgumentParser(description=(description or "").splitlines()[0])
     parser.add_argument("--peers-python", help="an interpreter with kymatio; default this one")
     parser.add_argument("--quick", action="store_true", help="small sizes")
     parser.add_argument("--threads", type=int, default=2)
@@ -105,14 +112,19 @@ def main() -> None:
         quick = ["--quick"] if options.quick else []
         os.chdir(ROOT)
         python = options.peers_python
-        os.execv(python, [python, "-m", "benchmarks.scattering2d", *rest, *quick])
+        os.execv(python, [python, "-m", f"benchmarks.{name}", *rest, *quick])
     import torch
 
     torch.set_num_threads(options.threads)
     try:
-        print(measured(QUICK if options.quick else FULL, options.repeats))
+        print(measured(options.quick, options.repeats))
     except ImportError as error:
         parser.exit(2, f"kymatio is needed, in an interpreter given by --peers-python: {error}\n")
+
+
+def main() -> None:
+    """Measure images of small sizes, or of all."""
+    run("scattering2d", __doc__, lambda quick, n: measured(QUICK if quick else FULL, n))
 
 
 if __name__ == "__main__":

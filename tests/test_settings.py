@@ -24,6 +24,9 @@ from multipath.applications.synths.chirplet import ChirpletSynth
 from multipath.applications.synths.granular import GranularSynth
 from multipath.applications.synths.tr808 import TR808Synth
 from multipath.compat import SCRAPLLoss
+from multipath.compat.kymatio.torch import Scattering1D as KymatioScattering1D
+from multipath.compat.kymatio.torch import Scattering2D as KymatioScattering2D
+from multipath.compat.kymatio.torch import TimeFrequencyScattering as KymatioTimeFrequencyScattering
 from multipath.errors import ConfigurationError
 from multipath.optim import PSAGA, PAdam
 from multipath.samplers import AdaptiveImportance, Energy, Importance, Mixture, Stratified, Uniform
@@ -65,12 +68,30 @@ CASES = {
         JTFS,
         {
             **{"n_samples": 256, "J": 4, "Q": (2, 1), "J_fr": 2, "Q_fr": 1, "T": 64, "F": 2},
-            "sample_rate": 100.0,
+            **{"sample_rate": 100.0, "orders": (1, 2), "stride": 32, "stride_fr": 1},
         },
     ),
     "Scattering1D": (
         Scattering1D,
-        {"n_samples": 256, "J": 4, "Q": 2, "T": 64, "max_order": 2, "sample_rate": 100.0},
+        {
+            **{"n_samples": 256, "J": 4, "Q": 2, "T": 64, "max_order": 2, "sample_rate": 100.0},
+            "stride": 32,
+        },
+    ),
+    "kymatio's Scattering1D": (
+        KymatioScattering1D,
+        {"J": 4, "shape": 256, "Q": 2, "T": 64, "stride": 16, "max_order": 2, "oversampling": 0},
+    ),
+    "kymatio's TimeFrequencyScattering": (
+        KymatioTimeFrequencyScattering,
+        {
+            **{"J": 4, "J_fr": 2, "Q": 2, "shape": 256, "T": 64, "stride": 16},
+            **{"Q_fr": 1, "F": 4, "stride_fr": 2},
+        },
+    ),
+    "kymatio's Scattering2D": (
+        KymatioScattering2D,
+        {"J": 2, "shape": (16, 8), "L": 2, "max_order": 1},
     ),
     "Scattering2D": (Scattering2D, {"shape": (16, 8), "J": 2, "L": 2, "max_order": 1}),
     "MultiResolutionSTFT": (

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
 from os import PathLike
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
 from multipath._internal.inputs import brief, described, is_whole
-from multipath._internal.settings import not_negative, positive
+from multipath._internal.settings import choice, not_negative, positive
 from multipath.errors import ConfigurationError, InputError
 from multipath.losses.base import reduce_batch
 from multipath.losses.transform import TransformLoss
@@ -20,6 +20,8 @@ from multipath.optim import PSAGA, PAdam
 from multipath.samplers import Importance, Sampler, Uniform
 from multipath.stochastic import StochasticLoss
 from multipath.transforms import JTFS
+from multipath.transforms._scattering.base import Finish
+from multipath.transforms._scattering.time import FirstLayer
 
 
 class SCRAPLLoss(StochasticLoss):
@@ -44,8 +46,10 @@ class SCRAPLLoss(StochasticLoss):
         Q2: Wavelets per octave, second order.
         J_fr: Octaves of the filters along log-frequency.
         Q_fr: Wavelets per octave of the filters along log-frequency.
-        T: Temporal averaging in samples. Default 2^J.
-        F: Averaging over log-frequency in wavelets. Default 2^J_fr.
+        T: Temporal averaging in samples, or ``"global"`` for the sum over the padded signal.
+            Default 2^J.
+        F: Averaging over log-frequency in wavelets, or ``"global"`` for the sum over the padded
+            axis, which leaves paths of spin 0 as they are. Default 2^J_fr.
         p: Order of the norm.
         use_rho_log1p: Whether to compress, :math:`\rho(S) = \log(1 + S / \varepsilon)`.
         log1p_eps: The :math:`\varepsilon` of the compression.
@@ -65,8 +69,8 @@ class SCRAPLLoss(StochasticLoss):
         generator: Seed or generator of the draws, see :class:`~multipath.StochasticLoss`.
 
     Raises:
-        ConfigurationError: If the transform cannot be built (``"global"`` averaging is not
-            supported), grad_mult is not positive, or ``sample_all_paths_first`` is set.
+        ConfigurationError: If the transform cannot be built, grad_mult is not positive, or
+            ``sample_all_paths_first`` is set.
         InputError: If the file of probabilities holds no tensor.
 
     Example:
@@ -88,8 +92,8 @@ class SCRAPLLoss(StochasticLoss):
         Q2: int,
         J_fr: int,
         Q_fr: int,
-        T: int | str | None = None,
-        F: int | str | None = None,
+        T: int | Literal["global"] | None = None,
+        F: int | Literal["global"] | None = None,
         p: float = 2,
         use_rho_log1p: bool = False,
         log1p_eps: float = 1e-3,
@@ -107,17 +111,17 @@ class SCRAPLLoss(StochasticLoss):
         *,
         generator: int | torch.Generator | None = None,
     ) -> None:
-        if isinstance(T, str) or isinstance(F, str):
-            raise ConfigurationError(
-                f"T and F must be numbers of samples and of wavelets, got T={T!r}, F={F!r}"
-            )
+        for name, window in (("T", T), ("F", F)):
+            if isinstance(window, str):
+                choice(name, window, "global", other="a whole number")
         if sample_all_paths_first:
             raise ConfigurationError(
                 "sample_all_paths_first is not supported; StochasticLoss(loss, "
                 "sampler=Reshuffle()) goes through all paths, epoch after epoch"
             )
         grad_mult, p = positive("grad_mult", grad_mult), positive("p", p)
-        transform = JTFS(shape, J, (Q1, Q2), J_fr, Q_fr, T=T, F=F, unpad=False)
+        kind = _SummedJTFS if isinstance(T, str) or isinstance(F, str) else JTFS
+        transform = kind(shape, J, (Q1, Q2), J_fr, Q_fr, T=T, F=F, unpad=False)
         loss = TransformLoss(
             transform,
             rho="log1p" if use_rho_log1p else None,
@@ -210,6 +214,34 @@ class SCRAPLLoss(StochasticLoss):
         optimizer = torch.optim.SGD(params, lr, weight_decay=weight_decay)
         self.redraw_after(optimizer)
         return optimizer
+
+
+class _SummedJTFS(JTFS):
+    """Where coefficients are averages over everything, the sums that scrapl-loss has instead."""
+
+    def __init__(self, *settings: Any, F: Any, **named: Any) -> None:
+        # what is averaged over all rows is summed here, from the rows, unless its spin is 0
+        sums_rows = isinstance(F, str)
+        named["F"] = "none" if sums_rows else F
+        super().__init__(*settings, **named)
+        self._sums_rows = sums_rows
+
+    def _averages(
+        self, first: FirstLayer, indices: Sequence[int]
+    ) -> Iterator[tuple[Tensor, Finish]]:
+        for averaged, finish in super()._averages(first, indices):
+            yield averaged, partial(self._summed, finish=finish)
+
+    def _summed(self, averaged: Tensor, finish: Finish) -> dict[int, Tensor]:
+        return {index: self._sum(index, path) for index, path in finish(averaged).items()}
+
+    def _sum(self, index: int, path: Tensor) -> Tensor:
+        metadata = self.paths[index].metadata
+        if self._sums_rows and metadata["spin"]:
+            path = path.sum(dim=-2, keepdim=True)
+        if self.time.T == "global":
+            path = path * (self.time.padded >> self.time.levels2[metadata["n2"]])
+        return path
 
 
 def _norm(difference: Tensor, order: float) -> Tensor:

@@ -12,6 +12,7 @@ from multipath._internal.settings import positive
 from multipath.paths import priced_paths
 
 from ._numerics.settings import (
+    Window,
     check_octaves_given,
     highest_order,
     octaves,
@@ -19,7 +20,7 @@ from ._numerics.settings import (
     wavelets_per_octave,
 )
 from ._scattering.base import Finish, Scattering
-from ._scattering.time import SpectrumLayer, TimeScattering
+from ._scattering.time import FirstLayer, Request, TimeScattering, with_others
 
 
 class Scattering1D(Scattering):
@@ -33,19 +34,28 @@ class Scattering1D(Scattering):
     for all pairs with :math:`j_1 < j_2`. The first order tells how much energy there is near a
     *frequency*, the second order how fast that energy fluctuates, at a *rate*. Signals are mirrored
     at both ends; a path has one coefficient in :math:`2^{\lfloor\log_2 T\rfloor}` samples, shape
-    (..., time). Conventions are those of kymatio's ``Scattering1D``.
+    (..., time). Conventions and values are those of ``Scattering1D`` in kymatio 0.4; see
+    :class:`multipath.compat.kymatio.torch.Scattering1D` for those of kymatio 0.3.
+
+    With ``T="none"`` nothing is averaged: a path is its modulus (order 0: the signal) at its own
+    rate, one sample in :math:`2^{j}` of its last wavelet. With ``T="global"`` it is the mean of
+    that over the signal, shape (..., 1).
 
     Args:
         n_samples: Length of the signals in samples.
         J: Octaves of the filter banks; the slowest wavelet spans 2^J samples. Required;
             :meth:`suggest` chooses it, with T and Q, for you.
         Q: Wavelets per octave of the first and second filter bank; an int means (Q, 1).
-        T: Averaging window in samples. Default 2^J.
+        T: Averaging window in samples, ``"global"`` or ``"none"``. Default 2^J.
         max_order: The highest order, 1 or 2.
-        unpad: Drop the frames of the mirrored ends, as kymatio does.
+        unpad: Drop the frames of the padded ends, as kymatio does.
         sampling: ``"exact"``, or ``"reduced"`` to keep about half of the samples; see
             :class:`JTFS`.
         sample_rate: Sample rate in Hz, only used in the path table. Default 1.0 (cycles/sample).
+        stride: Samples between coefficients, a power of two. Default: the largest up to T.
+        border: How signals go on beyond their ends: ``"reflect"`` mirrors them, ``"periodic"``
+            repeats them, ``"zero"`` is silence. Periodic signals whose length is a multiple of
+            2^(J + 1) and of twice the stride are not padded at all, which halves the cost.
 
     Attributes:
         paths: Columns ``order``, ``frequency`` (Hz, orders 1 and 2), ``rate`` (Hz, order 2),
@@ -73,16 +83,18 @@ class Scattering1D(Scattering):
         n_samples: int,
         J: int | None = None,
         Q: int | tuple[int, int] = (8, 1),
-        T: int | None = None,
+        T: Window | None = None,
         max_order: int = 2,
         unpad: bool = True,
         sampling: Literal["exact", "reduced"] = "exact",
         sample_rate: float = 1.0,
+        stride: int | None = None,
+        border: Literal["reflect", "periodic", "zero"] = "reflect",
     ) -> None:
         check_octaves_given(J, type(self), n_samples)
         max_order, J, Q = highest_order(max_order), octaves("J", J), wavelets_per_octave(Q)
         sample_rate = positive("sample_rate", sample_rate, "Hz")
-        time = TimeScattering(n_samples, J, Q, T, unpad, sampling)
+        time = TimeScattering(n_samples, J, Q, T, unpad, sampling, border, stride)
         super().__init__(priced_paths(_rows(time, max_order, sample_rate)), time, zeroth=0)
         self.max_order, self.sample_rate = max_order, sample_rate
 
@@ -116,20 +128,25 @@ class Scattering1D(Scattering):
     def _own_settings(self) -> str:
         return f"max_order={self.max_order}, sample_rate={self.sample_rate}"
 
-    def _requests(self, indices: Sequence[int]) -> tuple[dict[int, list[int]], list[int]]:
+    def _request(self, indices: Sequence[int]) -> Request:
         first, partners = self._by_order(indices)
-        return {n2: sorted(rows) for n2, rows in partners.items()}, sorted(first)
+        rates = {n2: sorted(rows) for n2, rows in partners.items()}
+        if self.time.windowed:
+            return Request(rates, averaged=sorted(first))
+        return Request(rates, read=sorted(first))
 
     def _averages(
-        self, layers: Sequence[SpectrumLayer], indices: Sequence[int]
+        self, first: FirstLayer, indices: Sequence[int]
     ) -> Iterator[tuple[Tensor, Finish]]:
-        first, partners = self._by_order(indices)
-        for layer in layers:
-            if not first.keys().isdisjoint(layer.rows):
-                chosen = [first.get(n1) for n1 in layer.rows]
-                yield self.time.first_order(layer), partial(_rows_of, indices=chosen)
-        branches = [self.time.branch(layers, n2, list(rows)) for n2, rows in partners.items()]
-        averages = self.time.second_order(layers, branches)
+        singles, partners = self._by_order(indices)
+        if self.time.windowed:
+            moduli = self.time.first_order(first, singles)
+        else:
+            moduli = ((part.rows, with_others(part.values, part.joint)) for part in first.read)
+        for numbers, averaged in moduli:
+            yield averaged, partial(_rows_of, indices=[singles.get(n1) for n1 in numbers])
+        branches = [self.time.branch(first.layers, n2, list(rows)) for n2, rows in partners.items()]
+        averages = self.time.second_order(first.layers, branches)
         for averaged, rows in zip(averages, partners.values(), strict=True):
             yield averaged, partial(_rows_of, indices=list(rows.values()))
 

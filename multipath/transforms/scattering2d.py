@@ -5,13 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn.functional import pad
 
-from multipath._internal.settings import MOST, affordable, is_scalar, several, whole
+from multipath._internal.settings import MOST, affordable, choice, is_scalar, several, whole
 from multipath.errors import ConfigurationError, InputError
 from multipath.paths import check_indices, priced_paths
 
@@ -35,16 +36,19 @@ class Scattering2D(Transform):
     with Morlet wavelets of scale :math:`2^j` pixels and L angles, :math:`n = L j + \theta`, for all
     pairs with :math:`j_1 < j_2`. The first order tells how much there is of a *frequency* and
     direction, as in a histogram of gradients; the second order how that varies over the image, at
-    another scale and angle, which is what makes a texture. Images are mirrored at their borders; a
-    path has one coefficient in :math:`2^J \times 2^J` pixels, shape (..., H / 2^J, W / 2^J) rounded
-    down. Coefficients change little if the image is shifted or bent by less than :math:`2^J`
-    pixels. Conventions are those of kymatio's ``Scattering2D``.
+    another scale and angle, which is what makes a texture. Images are mirrored at their borders,
+    or go on as ``border`` says; a path has one coefficient in :math:`2^J \times 2^J` pixels, shape
+    (..., H / 2^J, W / 2^J) rounded down. Coefficients change little if the image is shifted or bent
+    by less than :math:`2^J` pixels. Conventions are those of kymatio's ``Scattering2D``.
 
     Args:
         shape: (H, W), height and width of the images in pixels, both at least 2^J.
         J: Octaves of the filter bank; averages are over 2^J pixels.
         L: Angles, equally spaced over half a turn.
         max_order: The highest order, 1 or 2.
+        border: How images go on beyond their borders: ``"reflect"`` mirrors them, ``"periodic"``
+            repeats them, ``"zero"`` is black. Periodic images whose height and width are multiples
+            of 2^J are not padded at all, which saves the work for the padding.
 
     Attributes:
         paths: Columns ``order``, ``j1``, ``theta1``, ``frequency1``, ``angle1`` and, of order 2,
@@ -75,12 +79,23 @@ class Scattering2D(Transform):
     compilable = False
 
     @vanishing_tails
-    def __init__(self, shape: Sequence[int], J: int, L: int = 8, max_order: int = 2) -> None:
+    def __init__(
+        self,
+        shape: Sequence[int],
+        J: int,
+        L: int = 8,
+        max_order: int = 2,
+        border: Literal["reflect", "periodic", "zero"] = "reflect",
+    ) -> None:
         J, L, max_order = octaves("J", J), whole("L", L), highest_order(max_order)
         self.shape = _check_settings(shape, J, L)
         self.J, self.L, self.max_order = J, L, max_order
-        height, width = (((n + 2**J) // 2**J + 1) * 2**J for n in self.shape)
+        self.border = choice("border", border, "reflect", "periodic", "zero")
+        whole_torus = border == "periodic" and not any(n % 2**J for n in self.shape)
+        height, width = (n if whole_torus else ((n + 2**J) // 2**J + 1) * 2**J for n in self.shape)
         self._padded = height, width
+        # the outermost averages are of padding
+        kept = slice(None) if whole_torus else slice(1, -1)
         super().__init__(priced_paths(_rows(J, L, max_order, height * width)))
         self.filters = FilterBuffers()
         for number in range(J * L):
@@ -88,7 +103,8 @@ class Scattering2D(Transform):
             self.filters.register_filter(f"psi_{number}", morlet(self._padded, wavelet, L))
         for axis, length in enumerate(self._padded):
             for level in range(J):
-                self.filters.register_filter(f"average_{axis}_{level}", averaging(length, level, J))
+                matrix = averaging(length, level, J)[kept]
+                self.filters.register_filter(f"average_{axis}_{level}", matrix)
 
     @full_precision
     def coefficients(self, x: Tensor, indices: Sequence[int] | Tensor) -> list[Tensor]:
@@ -112,7 +128,7 @@ class Scattering2D(Transform):
         images = x.reshape(-1, *self.shape).to(working_dtype(x))
         scale = peak_scale(images.flatten(1))[:, None, None]
         keys = {self.paths[index].key: index for index in chosen}
-        found = dict(self._scatter(self._mirrored(images / scale), list(keys)))
+        found = dict(self._scatter(self._continued(images / scale), list(keys)))
         values = [found[self.paths[index].key] * scale for index in chosen]
         return [v.reshape(*x.shape[:-2], *v.shape[1:]) for v in values]
 
@@ -187,24 +203,34 @@ class Scattering2D(Transform):
         )
         return rows @ (x @ columns.mT)
 
-    def _mirrored(self, x: Tensor) -> Tensor:
-        """Images padded with their mirror images."""
-        for axis, (length, padded) in enumerate(zip(self.shape, self._padded, strict=True)):
-            before = (padded - length) // 2
-            margins = (before, padded - length - before)
-            sources = self.filters.derived(("mirror", axis), x, partial(_mirror, length, margins))
+    def _continued(self, x: Tensor) -> Tensor:
+        """Images continued beyond their borders, up to the padded size."""
+        if self._padded == self.shape:
+            return x
+        totals = [padded - n for n, padded in zip(self.shape, self._padded, strict=True)]
+        margins = [(total // 2, total - total // 2) for total in totals]
+        if self.border == "zero":
+            return pad(x, (*margins[1], *margins[0]))
+        mode: Literal["reflect", "wrap"] = "reflect" if self.border == "reflect" else "wrap"
+        for axis, (length, margin) in enumerate(zip(self.shape, margins, strict=True)):
+            sources = self.filters.derived(
+                ("sources", axis), x, partial(_sources, length, margin, mode)
+            )
             x = x.index_select(1 + axis, sources)
         return x
 
     def extra_repr(self) -> str:
         """Settings that ``print`` shows."""
         settings = f"shape={self.shape}, J={self.J}, L={self.L}, max_order={self.max_order}"
+        settings += f", border={self.border!r}"
         return f"{settings}, P={len(self.paths)}"
 
 
-def _mirror(length: int, margins: tuple[int, int], like: Tensor) -> Tensor:
+def _sources(
+    length: int, margins: tuple[int, int], mode: Literal["reflect", "wrap"], like: Tensor
+) -> Tensor:
     """Which pixel is at each position of a padded axis."""
-    return torch.from_numpy(np.pad(np.arange(length), margins, mode="reflect")).to(like.device)
+    return torch.from_numpy(np.pad(np.arange(length), margins, mode=mode)).to(like.device)
 
 
 def _check_settings(shape: Any, J: int, L: int) -> tuple[int, int]:

@@ -6,6 +6,7 @@ import torch
 
 from multipath import StochasticLoss
 from multipath.compat import SCRAPLLoss
+from multipath.compat.kymatio.torch import TimeFrequencyScattering
 from multipath.errors import ConfigurationError, DrawError, InputError
 from multipath.optim import PSAGA, PAdam
 from tests.golden import load, noise
@@ -30,6 +31,30 @@ def test_every_path_has_the_value_that_it_had(log1p, field):
         for path in (0, 100, 254):  # the second item has distance 0: the mean is half of the first
             value = criterion(*batch, path_idx=path).item()
             assert 2 * value == pytest.approx(expected[path], rel=2e-5)
+
+
+@pytest.mark.parametrize(
+    "windows", [{"T": "global"}, {"F": "global"}, {"T": "global", "F": "global"}], ids=str
+)
+def test_global_averages_are_sums_over_the_padded_axes(windows):
+    criterion = SCRAPLLoss(**SMALL, **windows)
+    x = noise(0, 1024)
+    # kymatio's classes are tested against kymatio, and scrapl-loss computes the same
+    joint = TimeFrequencyScattering(
+        J=6, J_fr=2, Q=(4, 1), shape=1024, **windows, out_type="dict", format="joint"
+    )
+    expected = joint(torch.from_numpy(x))
+    transform = criterion.loss.transform
+    for path, found in zip(transform.paths, transform(torch.from_numpy(x)), strict=True):
+        wanted = expected[path.key]
+        if "T" in windows:  # else kymatio drops frames
+            assert found.shape[-1] == wanted.shape[-1] == 1
+            found, wanted = found[: len(wanted)], wanted[: len(found)]
+            torch.testing.assert_close(found, wanted, rtol=1e-5, atol=1e-5 * wanted.max().item())
+        summed = "F" in windows and path.metadata["spin"] != 0
+        assert (found.shape[0] == 1) == summed
+    value = criterion(torch.from_numpy(x)[None, None], torch.zeros(1, 1, 1024), path_idx=7)
+    assert value == pytest.approx(transform.coefficients(torch.from_numpy(x), [7])[0].norm().item())
 
 
 @pytest.mark.parametrize("p", [1, 3])
@@ -111,8 +136,8 @@ def test_it_is_a_stochastic_loss_that_resumes():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"T": "global"}, "T and F must be numbers of samples and of wavelets, got T='global'"),
-        ({"F": "global"}, "got T=None, F='global'"),
+        ({"T": "none"}, 'T must be "global" or a whole number'),
+        ({"F": "all"}, 'F must be "global" or a whole number'),
         ({"grad_mult": 0.0}, "grad_mult must be positive, got 0.0"),
         ({"sample_all_paths_first": True}, r"not supported; .*sampler=Reshuffle\(\)"),
     ],

@@ -42,8 +42,10 @@ def scattering1d(random: Random) -> tuple[Transform, tuple[int, ...]]:
         one_of(random, n, n, n),
         J=whole(random, 1, 6),
         Q=one_of(random, (1, 1), (4, 1), (3, 2), 2),
-        T=one_of(random, None, 1, 8, 16, 32),
+        T=one_of(random, None, 1, 8, 16, 32, "global", "none"),
         sampling=one_of(random, "exact", "reduced"),
+        stride=one_of(random, None, None, 1, 4),
+        border=one_of(random, "reflect", "periodic", "zero"),
     )
     return transform, (n,)
 
@@ -56,9 +58,11 @@ def jtfs(random: Random) -> tuple[Transform, tuple[int, ...]]:
         Q=one_of(random, (2, 1), (3, 1), (2, 2)),
         J_fr=whole(random, 1, 3),
         Q_fr=whole(random, 1, 2),
-        T=one_of(random, None, 4, 16, 32),
-        F=one_of(random, None, 1, 2, 4),
+        T=one_of(random, None, 4, 16, 32, "global", "none"),
+        F=one_of(random, None, 1, 2, 4, "global", "none"),
         sampling=one_of(random, "exact", "reduced"),
+        orders=one_of(random, (2,), (0, 1, 2), (1, 2)),
+        border=one_of(random, "reflect", "periodic", "zero"),
     )
     return transform, (n,)
 
@@ -70,6 +74,7 @@ def scattering2d(random: Random) -> tuple[Transform, tuple[int, ...]]:
         J=whole(random, 1, 3),
         L=whole(random, 1, 4),
         max_order=whole(random, 1, 2),
+        border=one_of(random, "reflect", "periodic", "zero"),
     )
     return transform, shape
 

@@ -5,6 +5,7 @@ import math
 import os
 import subprocess
 import sys
+import types
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ import torch
 from rich.console import Console
 
 from benchmarks import (
+    dropins,
     optimizer_step,
     peers,
     report,
@@ -30,6 +32,7 @@ from benchmarks.plan import FULL, QUICK
 from benchmarks.process import NotMeasuredError, Worker, Workers
 from benchmarks.targets import TARGETS
 from benchmarks.timing import step_of
+from multipath.compat.kymatio.torch import Scattering1D
 from multipath.transforms import JTFS
 from tests import ROOT
 
@@ -663,23 +666,37 @@ def test_optimizer_steps_without_peers(tmp_path, monkeypatch, capsys):
     assert {len(samples) for samples in seconds.values()} == {2}
 
 
-def test_scattering_of_images_needs_its_peer(monkeypatch, capsys):
+@pytest.mark.parametrize("script", [scattering2d, dropins])
+def test_comparison_with_kymatio_needs_it(script, monkeypatch, capsys):
     monkeypatch.setitem(sys.modules, "kymatio", None)
     threads = str(torch.get_num_threads())
-    monkeypatch.setattr(sys, "argv", ["scattering2d", "--quick", "--threads", threads])
+    monkeypatch.setattr(sys, "argv", ["script", "--quick", "--threads", threads])
     with pytest.raises(SystemExit) as stop:
-        scattering2d.main()
+        script.main()
     assert stop.value.code == 2
     assert "kymatio is needed, in an interpreter given by --peers-python" in capsys.readouterr().err
 
 
-def test_scattering_of_images_is_measured_in_turns(monkeypatch):
+def test_drop_ins_are_compared_with_what_they_replace(monkeypatch, capsys):
+    theirs = types.ModuleType("kymatio.torch")
+    theirs.Scattering1D = Scattering1D
+    monkeypatch.setitem(sys.modules, "kymatio", types.ModuleType("kymatio"))
+    monkeypatch.setitem(sys.modules, "kymatio.torch", theirs)
+    sys.modules["kymatio"].torch = theirs
+    threads = str(torch.get_num_threads())
+    monkeypatch.setattr(sys, "argv", ["dropins", "--quick", "--threads", threads, "--repeats", "1"])
+    dropins.main()
+    printed = capsys.readouterr().out
+    assert printed.count("| Scattering1D | J=5, shape=512, Q=2 |") == 2
+    assert "with gradient" in printed
+
+
+def test_contenders_are_measured_in_turns():
     turns = []
 
     def steps(case):
         return {name: lambda backward, name=name: turns.append((name, backward)) for name in "ab"}
 
-    monkeypatch.setattr(scattering2d, "steps", steps)
-    found = scattering2d.measure(scattering2d.QUICK[0], backward=True, repeats=2)
+    found = scattering2d.in_turns(steps(None), backward=True, repeats=2)
     assert turns == [("a", True), ("b", True)] * 3
     assert set(found) == {"a", "b"}

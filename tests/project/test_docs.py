@@ -19,6 +19,7 @@ PAGES = sorted(
 # Python that is shown but not run: how each block begins, and the reason.
 NOT_RUN = {
     "from scrapl import SCRAPLLoss": "another package",
+    "from kymatio.torch import Scattering1D": "another package",
     "executor = submitit.AutoExecutor": "needs submitit and a cluster",
     "import torch.distributed as dist": "needs torchrun; tests/importance/test_theta.py does it",
 }

@@ -65,3 +65,20 @@ def jtfs_path(x, n2, n_fr, settings, unpad=True, first_layer=None):
     if n_fr > 0:
         path = convolve(path, low_pass(n_rows, F).hat, step_fr, stride_fr, axis=0).real
     return path[:, unpadded_columns(len(x), T)] if unpad else path
+
+
+def first_order_path(x, n_fr, settings):
+    """|S1 *_n1 psi_fr[n_fr]| * Phi_F(n1) of the averaged spectra S1, unpadded."""
+    J, (Q1, _), T, F = settings["J"], settings["Q"], settings["T"], settings["F"]
+    n_rows = frequential_length(J, Q1, settings["J_fr"], F)
+    stride, stride_fr = 2 ** int(math.log2(T)), 2 ** int(math.log2(F))
+    psi_fr = frequential_filters(n_rows, settings["J_fr"], settings["Q_fr"])[n_fr]
+    phi = low_pass(padded_length(len(x), T), T).hat
+    spectra = np.zeros((n_rows, len(phi) // stride))
+    for n1, (u1, step, _) in enumerate(scalogram(x, J, Q1, T)):
+        spectra[n1] = convolve(u1, phi, step, stride).real
+    step_fr = min(2**psi_fr.j, stride_fr)
+    path = np.abs(convolve(spectra, psi_fr.hat, 1, step_fr, axis=0))
+    if n_fr > 0:
+        path = convolve(path, low_pass(n_rows, F).hat, step_fr, stride_fr, axis=0).real
+    return path[:, unpadded_columns(len(x), T)]

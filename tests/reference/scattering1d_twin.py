@@ -99,24 +99,23 @@ def padded_length(n_samples, T):
     return 2 ** min(wanted, math.floor(math.log2(3 * n_samples - 2)))
 
 
-def pad(x, T):
+def pad(x, T, border="reflect"):
+    """As `numpy.pad` has it: mode "reflect", "wrap" or "constant"."""
     margin = padded_length(len(x), T) - len(x)
-    return np.pad(
-        np.asarray(x, dtype=np.float64), (margin // 2, margin - margin // 2), mode="reflect"
-    )
+    return np.pad(np.asarray(x, dtype=np.float64), (margin // 2, margin - margin // 2), border)
 
 
-def unpadded_columns(n_samples, T):
+def unpadded_columns(n_samples, T, stride=None):
     """The output samples (every `stride`) that lie within the signal."""
-    stride = 2 ** int(math.log2(T))
+    stride = stride or 2 ** int(math.log2(T))
     left = (padded_length(n_samples, T) - n_samples) // 2
     return slice(math.ceil(left / stride), math.ceil((left + n_samples) / stride))
 
 
-def scalogram(x, J, Q1, T, j_below=math.inf):
+def scalogram(x, J, Q1, T, j_below=math.inf, longest_step=None, border="reflect"):
     """First layer: [(|x * psi1[n1]| every `step` samples, step, j1)] for j1 < j_below."""
-    padded = pad(x, T)
-    longest_step = 2 ** int(math.log2(T))
+    padded = pad(x, T, border)
+    longest_step = longest_step or 2 ** int(math.log2(T))
     layer = []
     for psi in filter_bank(len(padded), J, Q1):
         if psi.j < j_below:
@@ -125,19 +124,23 @@ def scalogram(x, J, Q1, T, j_below=math.inf):
     return layer
 
 
-def scattering1d_paths(x, J, Q, T):
-    """All paths, unpadded: {(): S0, (n1,): S1, (n1, n2): S2}, in order of length, then of index."""
+def scattering1d_paths(x, J, Q, T, stride=None, border="reflect", averaged=True):
+    """All paths, unpadded: {(): S0, (n1,): S1, (n1, n2): S2}, in order of length, then of index.
+
+    Not averaged, a path has every `2**j` samples of its last wavelet, whatever the stride.
+    """
     n_padded = padded_length(len(x), T)
     phi = low_pass(n_padded, T).hat
-    stride = 2 ** int(math.log2(T))
-    columns = unpadded_columns(len(x), T)
+    stride = (stride or 2 ** int(math.log2(T))) if averaged else n_padded
 
     def average(signal, step):
-        return convolve(signal, phi, step, stride).real[columns]
+        if not averaged:
+            return signal[unpadded_columns(len(x), T, step)]
+        return convolve(signal, phi, step, stride).real[unpadded_columns(len(x), T, stride)]
 
-    first = scalogram(x, J, Q[0], T)
+    first = scalogram(x, J, Q[0], T, longest_step=stride, border=border)
     second = filter_bank(n_padded, J, Q[1])
-    paths = {(): average(pad(x, T), 1)}
+    paths = {(): average(pad(x, T, border), 1)}
     paths |= {(n1,): average(u1, step1) for n1, (u1, step1, _) in enumerate(first)}
     for n1, (u1, step1, j1) in enumerate(first):
         for n2, psi in enumerate(second):

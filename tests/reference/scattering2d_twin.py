@@ -58,15 +58,19 @@ def convolve(image, kernel, step):
     return np.fft.ifft2(np.fft.fft2(image) * np.fft.fft2(kernel))[::step, ::step]
 
 
-def scattering2d_paths(x, J, L):
-    """All paths, in order of length, then of index: {(): S0, (n1,): S1, (n1, n2): S2}."""
-    margins = [((n + 2**J) // 2**J + 1) * 2**J - n for n in x.shape]
-    image = np.pad(x, [(m // 2, m - m // 2) for m in margins], mode="reflect")
+def scattering2d_paths(x, J, L, border="reflect"):
+    """All paths, in order of length, then of index: {(): S0, (n1,): S1, (n1, n2): S2}.
+
+    The border is as `numpy.pad` has it: "reflect", "wrap", "constant"; None is no padding at all.
+    """
+    margins = [((n + 2**J) // 2**J + 1) * 2**J - n if border else 0 for n in x.shape]
+    image = np.pad(x, [(m // 2, m - m // 2) for m in margins], mode=border) if border else x
+    kept = slice(1, -1) if border else slice(None)
     phi = gabor(image.shape, 0.8 * 2 ** (J - 1), 0.0, 0.0, 1.0)
     psi = {L * j + t: wavelet(image.shape, j, t, L) for j in range(J) for t in range(L)}
 
     def average(image, level):
-        return convolve(image, subsampled(phi, 2**level), 2 ** (J - level)).real[1:-1, 1:-1]
+        return convolve(image, subsampled(phi, 2**level), 2 ** (J - level)).real[kept, kept]
 
     first = {n: np.abs(convolve(image, psi[n], 2 ** (n // L))) for n in psi}
     paths = {(): average(image, 0)}

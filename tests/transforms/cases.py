@@ -20,6 +20,10 @@ TRANSFORMS = {
     "jtfs padded": lambda: JTFS(N, J=6, Q=(4, 2), J_fr=2, Q_fr=2, T=64, F=1, unpad=False),
     "scattering1d": lambda: Scattering1D(N, J=6, Q=(4, 1), T=128),
     "scattering1d, first order": lambda: Scattering1D(N, J=6, Q=8, T=64, max_order=1),
+    "scattering1d, moduli": lambda: Scattering1D(N, J=6, Q=(4, 1), T="none"),
+    "scattering1d, means": lambda: Scattering1D(N, J=6, Q=(4, 1), T="global", border="periodic"),
+    "jtfs, all orders": lambda: JTFS(N, 6, (4, 1), 2, 1, T=128, F=4, orders=(0, 1, 2), stride=32),
+    "jtfs, moduli": lambda: JTFS(N, 6, (4, 1), 2, 1, T="none", F="none", orders=(0, 1, 2)),
     "mrstft": lambda: MultiResolutionSTFT([64, 256, 128], [16, 64, 50], [64, 200, 128]),
     "wavelet": lambda: WaveletTransform("db4", level=5, mode="symmetric"),
     "wavelet packet": lambda: WaveletPacket("sym5", level=3),
@@ -114,4 +118,9 @@ SCATTERINGS = {
     "scattering1d, one per octave": lambda: Scattering1D(512, J=5, Q=(1, 1), T=48, unpad=False),
     "jtfs": lambda: JTFS(512, J=5, Q=(4, 1), J_fr=2, Q_fr=1, T=32, F=4),
     "jtfs, frames kept": lambda: JTFS(512, J=5, Q=(3, 2), J_fr=2, Q_fr=2, T=64, F=2, unpad=False),
+    "scattering1d, moduli": lambda: Scattering1D(512, J=5, Q=(4, 1), T="none", border="zero"),
+    "jtfs, moduli": lambda: JTFS(
+        512, 5, (3, 1), 2, 1, T="none", F="none", orders=(0, 1, 2), border="periodic"
+    ),
+    "jtfs, means": lambda: JTFS(512, 5, (3, 1), 2, 1, T="global", F="global", orders=(0, 1, 2)),
 }

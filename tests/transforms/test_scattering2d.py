@@ -85,6 +85,36 @@ def test_any_size_gives_what_the_definition_gives(J, L, extra, seed):
         np.testing.assert_allclose(found, wanted, rtol=1e-9, atol=1e-11, err_msg=str(path.key))
 
 
+BORDERS = [
+    ((17, 13), "reflect", "reflect"),
+    ((17, 13), "zero", "constant"),
+    ((17, 13), "periodic", "wrap"),
+    ((16, 13), "periodic", "wrap"),
+    ((16, 12), "periodic", None),  # one period is enough
+]
+
+
+@pytest.mark.parametrize(("shape", "border", "mode"), BORDERS, ids=str)
+def test_borders(shape, border, mode):
+    transform = Scattering2D(shape, J=2, L=3, border=border)
+    x = noise(2, *shape)
+    found = transform(x)
+    for i in range(2):
+        expected = scattering2d_paths(x[i].numpy(), 2, 3, border=mode)
+        for path, values, wanted in zip(transform.paths, found, expected.values(), strict=True):
+            assert values[i].shape == (shape[0] // 4, shape[1] // 4)
+            message = str(path.key)
+            np.testing.assert_allclose(values[i], wanted, rtol=1e-9, atol=1e-11, err_msg=message)
+
+
+def test_a_periodic_image_has_no_edge():
+    transform = Scattering2D((16, 24), J=2, L=3, border="periodic")
+    x = noise(2, 16, 24)
+    moved = transform(x.roll((4, -8), (-2, -1)))
+    for a, b in zip(transform(x), moved, strict=True):
+        torch.testing.assert_close(a.roll((1, -2), (-2, -1)), b, rtol=1e-12, atol=1e-13)
+
+
 def fourier_pixels(monkeypatch, transform, keys):
     """Pixels that go through Fourier transforms when some paths are evaluated, and how many do."""
     sizes = []

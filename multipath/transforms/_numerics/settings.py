@@ -3,9 +3,16 @@
 from __future__ import annotations
 
 from math import log2
-from typing import Any
+from typing import Any, Literal, TypeAlias
 
-from multipath._internal.settings import affordable, is_scalar, positive, several, whole
+from multipath._internal.settings import (
+    affordable,
+    choice,
+    is_scalar,
+    positive,
+    several,
+    whole,
+)
 from multipath.errors import ConfigurationError
 
 DEEPEST = 62
@@ -92,7 +99,53 @@ def wavelets_per_octave(Q: Any) -> tuple[int, int]:
     return whole("Q1", pair[0]), whole("Q2", pair[1])
 
 
-def check_scattering(n_samples: int, J: int, Q: tuple[int, int], T: int) -> None:
+Window: TypeAlias = int | Literal["global", "none"]
+
+
+def window(name: str, value: Any, default: int) -> Window:
+    """The length of an averaging window, or ``"global"`` or ``"none"``.
+
+    Raises:
+        ConfigurationError: If it is none of these.
+    """
+    if isinstance(value, str):
+        chosen: Window = choice(name, value, "global", "none", other="a whole number")
+        return chosen
+    return whole(name, default if value is None else value)
+
+
+def log2_stride(
+    name: str, stride: Any, of: str, averaging: Window, default: int, longest: int
+) -> int:
+    """How many times the rate is halved by keeping one average in ``stride``.
+
+    Args:
+        name: Of the stride.
+        stride: A power of two, None for the largest that the window holds.
+        of: Name of the window.
+        averaging: The window.
+        default: The window where there is none.
+        longest: The largest stride.
+
+    Raises:
+        ConfigurationError: If the stride is no power of two in range, or there is no window.
+    """
+    if stride is None:
+        return (default if isinstance(averaging, str) else averaging).bit_length() - 1
+    if isinstance(averaging, str):
+        raise ConfigurationError(
+            f'{name} is the distance of averages over a window: with {of}="{averaging}" there is '
+            f"none, leave {name} out"
+        )
+    number = whole(name, stride)
+    if not 1 <= number <= longest or number & (number - 1):
+        raise ConfigurationError(
+            f"{name} must be a power of two between 1 and {longest}, got {number}"
+        )
+    return number.bit_length() - 1
+
+
+def check_scattering(n_samples: int, J: int, Q: tuple[int, int], T: Window) -> None:
     """Refuse settings of a scattering transform over time that are out of range.
 
     Raises:
@@ -103,9 +156,10 @@ def check_scattering(n_samples: int, J: int, Q: tuple[int, int], T: int) -> None
     affordable("samples", n_samples)
     if max(Q) > n_samples:
         raise ConfigurationError(f"Q must be at most n_samples = {n_samples}, got {Q}")
-    if not 1 <= T <= n_samples:
+    if not isinstance(T, str) and not 1 <= T <= n_samples:
         raise ConfigurationError(
             f"the averaging window T must lie between 1 and the signal's length, got T={T} for "
-            f"{n_samples} samples; use a smaller T or longer signals"
+            f'{n_samples} samples; use a smaller T or longer signals, T="global" to average over '
+            'all of a signal, or T="none" to average nothing'
         )
     affordable("pairs of wavelets", (J * Q[0] + 1) * (J * Q[1] + 1), MOST_PAIRS)

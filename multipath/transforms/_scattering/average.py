@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from .products import product
+from .readings import Reading
 from .wavelets import Spectrum
 
 LONGEST_BLOCK, SHORTEST_BLOCK = 256, 16  # samples that one matrix product sums
@@ -15,7 +16,7 @@ LONGEST_BLOCK, SHORTEST_BLOCK = 256, 16  # samples that one matrix product sums
 NEGLIGIBLE = {torch.float32: 1e-9, torch.float64: 1e-15}
 
 
-class StridedAverage:
+class StridedAverage(Reading):
     r"""Circular convolution with a low-pass filter h that keeps one output in s samples.
 
     With the input cut into frames of s samples, :math:`x[f s + i]`,
@@ -66,10 +67,6 @@ class StridedAverage:
         source = frames * len(delays) + np.arange(len(delays))
         self.source = torch.as_tensor(source.ravel(), device=like.device)
         self.n_kept = len(kept)
-
-    def __call__(self, x: Tensor) -> Tensor:
-        """Averages of (..., samples), shape (..., frames kept)."""
-        return self.gather(self.project(x))
 
     def project(self, x: Tensor) -> Tensor:
         """Weighted sums of each frame of (..., samples), shape (..., frames, delays)."""

@@ -14,7 +14,7 @@ from multipath.paths import Path, check_indices
 from multipath.transforms._numerics.analytic import peak_scale
 from multipath.transforms.base import Transform, check_signal, full_precision, working_dtype
 
-from .time import SpectrumLayer, TimeScattering
+from .time import FirstLayer, Request, TimeScattering
 
 Finish = Callable[[Tensor], dict[int, Tensor]]
 
@@ -39,18 +39,18 @@ class Scattering(Transform):
         self.n_samples, self.unpad = time.n_samples, time.unpad
 
     @abstractmethod
-    def _requests(self, indices: Sequence[int]) -> tuple[dict[int, list[int]], list[int]]:
-        """What paths need of the first layer: the rows n1 of each n2, and the rows of order 1."""
+    def _request(self, indices: Sequence[int]) -> Request:
+        """What paths need of the first layer."""
 
     @abstractmethod
     def _averages(
-        self, layers: Sequence[SpectrumLayer], indices: Sequence[int]
+        self, first: FirstLayer, indices: Sequence[int]
     ) -> Iterator[tuple[Tensor, Finish]]:
         """Averages over time, and functions that turn them into coefficients.
 
         Args:
-            layers: From :meth:`TimeScattering.first_layer`.
-            indices: Which paths, each once.
+            first: From :meth:`TimeScattering.first_layer`.
+            indices: Which paths, each once, but for that of order 0.
 
         Yields:
             A tensor with the joint batch first, and a function that turns any part of that batch
@@ -71,8 +71,8 @@ class Scattering(Transform):
         normalised, scales = zip(*(_normalise(x) for x in signals), strict=True)
         distinct = list(dict.fromkeys(chosen))
         others = normalised[1] if len(signals) > 1 else None
-        layers = self.time.first_layer(normalised[0], *self._requests(distinct), others=others)
-        found = self._finish(layers, [*scales], distinct)
+        first = self.time.first_layer(normalised[0], self._request(distinct), others=others)
+        found = self._finish(first, [*scales], distinct)
         if self._zeroth is not None and self._zeroth in distinct:
             for values, x, scale in zip(found, normalised, scales, strict=True):
                 values[self._zeroth] = self.time.zeroth_order(x) * scale[:, None]
@@ -82,11 +82,12 @@ class Scattering(Transform):
         ]
 
     def _finish(
-        self, layers: Sequence[SpectrumLayer], scales: Sequence[Tensor], indices: Sequence[int]
+        self, first: FirstLayer, scales: Sequence[Tensor], indices: Sequence[int]
     ) -> list[dict[int, Tensor]]:
-        """Coefficients by index, for each batch."""
+        """Coefficients of orders 1 and 2 by index, for each batch."""
         found: list[dict[int, Tensor]] = [{} for _ in scales]
-        for joint, finish in self._averages(layers, indices):
+        chosen = [index for index in indices if index != self._zeroth]
+        for joint, finish in self._averages(first, chosen):
             parts = joint.split([len(scale) for scale in scales])
             for values, part, scale, with_gradient in zip(
                 found, parts, scales, (True, False), strict=False
@@ -137,8 +138,8 @@ class Scattering(Transform):
             # the components of one signal follow one another, since they meet in its moduli
             signals = (jets / scale[:, None]).transpose(0, 1).flatten(0, 1)
             scales = scale.repeat_interleave(len(order))
-            layers = self.time.first_layer(signals, *self._requests(distinct), order=order)
-            (found,) = self._finish(layers, [scales], distinct)
+            first = self.time.first_layer(signals, self._request(distinct), order=order)
+            (found,) = self._finish(first, [scales], distinct)
             if self._zeroth is not None and self._zeroth in distinct:
                 found[self._zeroth] = self.time.zeroth_order(signals) * scales[:, None]
         apart = {i: f.unflatten(0, (-1, len(order))).transpose(0, 1) for i, f in found.items()}
@@ -146,33 +147,33 @@ class Scattering(Transform):
 
     @full_precision
     def prepare(self, x: Tensor) -> list[Tensor]:
-        """Scales, averaged signals and first layers of signals of shape (batch, n_samples)."""
+        """Scales, order 0 if it is a path, and first layers of signals (batch, n_samples)."""
         check_signal(x, self.n_samples)
         signals, scale = _normalise(x)
-        layers = self.time.first_layer(signals, *self._requests(range(len(self.paths))))
-        return [scale, self.time.zeroth_order(signals), *(layer.joint for layer in layers)]
+        first = self.time.first_layer(signals, self._request(range(len(self.paths))))
+        zeroth = [] if self._zeroth is None else [self.time.zeroth_order(signals)]
+        return [scale, *zeroth, *first.joint]
 
     def finish(self, prepared: Sequence[Tensor], indices: Sequence[int] | Tensor) -> list[Tensor]:
         """:meth:`coefficients` of prepared signals, without gradient."""
         chosen = check_indices(indices, len(self.paths))
-        scale, zeroth, *spectra = prepared
-        layout = self.time.layout(*self._requests(range(len(self.paths))), zeroth)
-        layers = [
-            SpectrumLayer(level, rows, below, joint, joint)
-            for (level, rows, _, below), joint in zip(layout, spectra, strict=True)
-        ]
+        scale, *joint = prepared
+        zeroth = None if self._zeroth is None else joint.pop(0)
+        first = self.time.kept_layer(self._request(range(len(self.paths))), joint)
         with torch.no_grad():
-            (found,) = self._finish(layers, [scale], list(dict.fromkeys(chosen)))
-            if self._zeroth is not None:
+            (found,) = self._finish(first, [scale], list(dict.fromkeys(chosen)))
+            if self._zeroth is not None and zeroth is not None:
                 found[self._zeroth] = zeroth * scale[:, None]
         return [found[index] for index in chosen]
 
     def extra_repr(self) -> str:
         """Settings that ``print`` shows."""
         time = self.time
-        settings = f"n_samples={self.n_samples}, J={time.J}, Q={time.Q}, T={time.T}"
-        others = f"unpad={self.unpad}, sampling={time.sampling!r}, P={len(self.paths)}"
-        return f"{settings}, {self._own_settings()}, {others}"
+        settings = f"n_samples={self.n_samples}, J={time.J}, Q={time.Q}, T={time.T!r}"
+        if time.windowed:
+            settings += f", stride={time.stride}"
+        others = f"unpad={self.unpad}, sampling={time.sampling!r}, border={time.border!r}"
+        return f"{settings}, {self._own_settings()}, {others}, P={len(self.paths)}"
 
 
 def _normalise(x: Tensor) -> tuple[Tensor, Tensor]:

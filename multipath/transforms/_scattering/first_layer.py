@@ -10,8 +10,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import partial, reduce
 from itertools import groupby
+from operator import add
 from typing import Any
 
 import torch
@@ -35,8 +36,9 @@ from multipath.transforms._numerics.analytic import (
 from multipath.transforms._numerics.rows import take
 from multipath.transforms._numerics.tiles import signal_tiles, tile_size
 
-from .bands import Band, extend
-from .low_bins import LowBins
+from .bands import Band
+from .low_bins import SignedBins
+from .readings import OfRows
 
 
 @dataclass(frozen=True)
@@ -198,22 +200,14 @@ def from_sources(gradient: Tensor) -> Tensor:
     return real + 1j * imaginary
 
 
-def fill_negative(bins: Tensor, below: int) -> Tensor:
-    """Fill the first ``below`` bins, the negative ones of real signals, which mirror others."""
-    if below:
-        mirrored = bins[..., below + 1 : 2 * below + 1].flip(-1)
-        torch.conj_physical(mirrored, out=bins[..., :below])
-    return bins
+# Groups of wavelets, and what to read from the moduli of each.
+Plan = Sequence[tuple[WaveletGroup, Sequence[SignedBins | OfRows]]]
 
 
-# For each group of wavelets, the low bins wanted of its moduli and how many negative ones before.
-Plan = Sequence[tuple[WaveletGroup, LowBins, int]]
-
-
-def modulus_spectra(
+def read_moduli(
     plan: Plan, spectrum: Tensor, others: Tensor | None = None
 ) -> list[tuple[Tensor, Tensor]]:
-    """Low bins of the spectra of first-order moduli.
+    """What is read from first-order moduli, most often low bins of their spectra.
 
     Args:
         plan: What to compute.
@@ -221,17 +215,18 @@ def modulus_spectra(
         others: Spectra of more signals, of which no gradient is wanted.
 
     Returns:
-        For each group, two tensors of shape (batch, wavelets, bins): that of the signals, with
-        gradient, and that of the signals followed by the others, without.
+        For each reading of each group, two tensors of shape (batch, wavelets, ...): that of the
+        signals, with gradient, and that of the signals followed by the others, without.
     """
     if is_traced(spectrum):
-        traced = differentiable_modulus_spectra(plan, spectrum)
+        traced = differentiably_read_moduli(plan, spectrum)
         return list(zip(traced, traced, strict=True))
-    found: tuple[Tensor, ...] = _ModulusSpectra.apply(plan, spectrum, others)  # type: ignore[no-untyped-call]
-    return list(zip(found[: len(plan)], found[len(plan) :], strict=True))
+    found: tuple[Tensor, ...] = _ReadModuli.apply(plan, spectrum, others)  # type: ignore[no-untyped-call]
+    half = len(found) // 2
+    return list(zip(found[:half], found[half:], strict=True))
 
 
-class _ModulusSpectra(torch.autograd.Function):
+class _ReadModuli(torch.autograd.Function):
     @staticmethod
     def forward(
         ctx: Any, plan: Plan, spectrum: Tensor, others: Tensor | None
@@ -239,11 +234,12 @@ class _ModulusSpectra(torch.autograd.Function):
         ctx.plan = plan
         wanted = len(spectrum) if ctx.needs_input_grad[1] else 0
         sources = as_sources(spectrum if others is None else torch.cat([spectrum, others]))
-        joint, directions = [], []
-        for group, low_bins, below in plan:
+        joint: list[Tensor] = []
+        directions = []
+        for group, readings in plan:
             size = tile_size(2 * len(group) * group.length, spectrum.device)
             scratch = group.scratch(min(size, len(sources)), sources)
-            bins = spectrum.new_empty(len(sources), len(group), below + low_bins.n_bins)
+            outputs = [r.empty(len(sources), len(group), spectrum) for r in readings]
             for tile, n_kept in signal_tiles(len(sources), size, wanted):
                 planes = group.analyse(sources[tile], scratch[: tile.stop - tile.start])
                 if n_kept:
@@ -254,11 +250,12 @@ class _ModulusSpectra(torch.autograd.Function):
                     del inverse
                 else:
                     moduli = quick_modulus(*planes.unbind(dim=1))
-                del planes  # free it before low_bins allocates
-                bins[tile, :, below:] = low_bins(moduli)
+                del planes  # free it before anything is read, which allocates
+                for output, reading in zip(outputs, readings, strict=True):
+                    reading.read(moduli, output[tile])
                 del moduli
             del scratch
-            joint.append(fill_negative(bins, below))
+            joint += outputs
         ctx.save_for_backward(spectrum, *directions)
         ctx.mark_non_differentiable(*joint)
         ctx.set_materialize_grads(False)
@@ -268,37 +265,40 @@ class _ModulusSpectra(torch.autograd.Function):
     @by_hand
     def backward(ctx: Any, saved: Sequence[Tensor], *gradients: Tensor | None) -> Gradients:
         spectrum, *directions = saved
-        wanted = gradients[: len(ctx.plan)]
+        wanted = gradients[: len(gradients) // 2]
         if must_be_plain(*wanted):
             result = through_plain(
-                partial(differentiable_modulus_spectra, ctx.plan), [spectrum], wanted
+                partial(differentiably_read_moduli, ctx.plan), [spectrum], wanted
             )
             return None, *result, None
         found = torch.zeros_like(as_sources(spectrum))
-        remaining = iter(directions)
-        for (group, low_bins, below), gradient in zip(ctx.plan, wanted, strict=True):
-            if gradient is not None and below:  # the adjoint of mirroring adds to the mirrored bins
-                mirrored = gradient[..., :below].conj().flip(-1)
-                gradient = gradient[..., below:].clone()
-                gradient[..., 1 : below + 1] += mirrored
+        remaining, remaining_gradients = iter(directions), iter(wanted)
+        for group, readings in ctx.plan:
+            read = [
+                (reading, gradient)
+                for reading, gradient in zip(readings, remaining_gradients, strict=False)
+                if gradient is not None
+            ]
             start = 0
             while start < len(spectrum):
                 direction = next(remaining)
                 tile = slice(start, start + len(direction))
-                if gradient is not None:
+                if read:
+                    moduli = reduce(add, (r.adjoint(gradient[tile]) for r, gradient in read))
                     # the derivative of |z| is the direction z / |z|
-                    planes = direction * low_bins.adjoint(gradient[tile])[:, None]
+                    planes = direction * moduli[:, None]
                     group.synthesise(planes, found[tile])
                     del planes
                 start = tile.stop
         return None, from_sources(found), None
 
 
-def differentiable_modulus_spectra(plan: Plan, spectrum: Tensor) -> list[Tensor]:
-    """:func:`modulus_spectra` in plain operations, for further derivatives and ``torch.func``."""
-    found = []
-    for group, low_bins, below in plan:
+def differentiably_read_moduli(plan: Plan, spectrum: Tensor) -> list[Tensor]:
+    """:func:`read_moduli` in plain operations, for further derivatives and ``torch.func``."""
+    found: list[Tensor] = []
+    for group, readings in plan:
         size = tile_size(2 * len(group) * group.length, spectrum.device)
-        tiles = [low_bins(modulus(group.plain_analyse(tile))) for tile in spectrum.split(size)]
-        found.append(extend(torch.cat(tiles), below, 0))
+        tiles = (modulus(group.plain_analyse(tile)) for tile in spectrum.split(size))
+        parts = [[reading(tile) for reading in readings] for tile in tiles]
+        found += map(torch.cat, zip(*parts, strict=True))
     return found

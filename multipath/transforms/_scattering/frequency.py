@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -12,6 +11,7 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from multipath.transforms._numerics.filters import FilterBuffers, vanishing_tails
+from multipath.transforms._numerics.settings import Window
 
 from .wavelets import Wavelet, decimation_matrix, low_pass, subsample
 
@@ -43,21 +43,26 @@ class FrequencyFilters(FilterBuffers):
     Args:
         wavelets: The low-pass (not averaged again) and then the wavelets, negative spins included.
         length: Padded length of the log-frequency axis.
-        F: Averaging window in first-order wavelets.
+        F: Averaging window in first-order wavelets, ``"global"`` for the mean over the axis, or
+            ``"none"``.
+        log2_stride: One average in 2^log2_stride wavelets is kept.
     """
 
     @vanishing_tails
-    def __init__(self, wavelets: Sequence[Wavelet], length: int, F: int) -> None:
+    def __init__(
+        self, wavelets: Sequence[Wavelet], length: int, F: Window, log2_stride: int
+    ) -> None:
         super().__init__()
-        log2_stride = int(math.log2(F))
-        phi = low_pass(F).spectrum(length)
+        self.wavelets, self.length = list(wavelets), length
         for n_fr, wavelet in enumerate(wavelets):
-            level = min(wavelet.j, log2_stride)
+            level = wavelet.j if isinstance(F, str) else min(wavelet.j, log2_stride)
             band_pass = decimation_matrix(wavelet.spectrum(length), 2**level)
             smooth = np.eye(len(band_pass))
-            if n_fr:
-                stride = 2 ** (log2_stride - level)
-                smooth = decimation_matrix(subsample(phi, level), stride).real
+            if F == "global":
+                smooth = np.full((1, len(band_pass)), 1 / len(band_pass))
+            elif n_fr and not isinstance(F, str):
+                phi = subsample(low_pass(F).spectrum(length), level)
+                smooth = decimation_matrix(phi, 2 ** (log2_stride - level)).real
             self.register_filter(f"band_pass_{n_fr}", np.stack([band_pass.real, band_pass.imag]))
             self.register_filter(f"smooth_{n_fr}", smooth)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from functools import cache
 
 import numpy as np
@@ -11,6 +12,7 @@ from torch import Tensor
 
 from multipath.transforms._numerics.analytic import adjoint_rfft
 
+from .bands import extend
 from .products import product
 
 # Shorter frames do not pay off, and longer ones save no more.
@@ -78,6 +80,42 @@ class LowBins:
         projected = adjoint_rfft(gradient * self.waves.conj(), self.n_frames)
         frames = projected.reshape(len(self.basis), -1).T @ self.basis
         return frames.reshape(*gradient.shape[:-1], self.length)
+
+
+@dataclass(frozen=True)
+class SignedBins:
+    """Low bins preceded by negative ones, which are complex conjugates of others.
+
+    Attributes:
+        low_bins: The bins from 0 on.
+        below: How many negative bins.
+    """
+
+    low_bins: LowBins
+    below: int
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """Bins of (batch, rows, L), shape (batch, rows, below + K)."""
+        return extend(self.low_bins(x), self.below, 0)
+
+    def empty(self, n_signals: int, n_rows: int, like: Tensor) -> Tensor:
+        """Where bins of moduli of complex signals, such as ``like``, go."""
+        return like.new_empty(n_signals, n_rows, self.below + self.low_bins.n_bins)
+
+    def read(self, x: Tensor, out: Tensor) -> None:
+        """Write the bins of some signals to a part of an :meth:`empty` tensor."""
+        out[..., self.below :] = self.low_bins(x)
+        if self.below:
+            mirrored = out[..., self.below + 1 : 2 * self.below + 1].flip(-1)
+            torch.conj_physical(mirrored, out=out[..., : self.below])
+
+    def adjoint(self, gradient: Tensor) -> Tensor:
+        """Gradient with respect to x, from that with respect to the bins."""
+        if self.below:  # the adjoint of mirroring adds to the mirrored bins
+            mirrored = gradient[..., : self.below].conj().flip(-1)
+            gradient = gradient[..., self.below :].clone()
+            gradient[..., 1 : self.below + 1] += mirrored
+        return self.low_bins.adjoint(gradient)
 
 
 @cache

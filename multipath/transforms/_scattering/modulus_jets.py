@@ -20,7 +20,7 @@ from multipath.jets import JetOrder
 from multipath.transforms._numerics.analytic import modulus_and_inverse
 from multipath.transforms._numerics.tiles import tile_size
 
-from .first_layer import Plan, as_sources, fill_negative
+from .first_layer import Plan, as_sources
 from .second_layer import Branch
 
 
@@ -45,8 +45,8 @@ def modulus_jets(planes: Tensor, order: JetOrder) -> Tensor:
     return found
 
 
-def modulus_spectrum_jets(plan: Plan, spectrum: Tensor, order: JetOrder) -> list[Tensor]:
-    """The jets of :func:`~.first_layer.modulus_spectra`.
+def read_modulus_jets(plan: Plan, spectrum: Tensor, order: JetOrder) -> list[Tensor]:
+    """The jets of :func:`~.first_layer.read_moduli`.
 
     Args:
         plan: What to compute.
@@ -54,17 +54,20 @@ def modulus_spectrum_jets(plan: Plan, spectrum: Tensor, order: JetOrder) -> list
         order: Which derivatives there are.
     """
     sources = as_sources(spectrum)
-    found = []
-    for group, low_bins, below in plan:
+    found: list[Tensor] = []
+    for group, readings in plan:
         # a tile holds whole jets, since their components meet in the modulus
         size = len(order) * tile_size(2 * len(order) * len(group) * group.length, spectrum.device)
         scratch = group.scratch(min(size, len(sources)), sources)
-        bins = spectrum.new_empty(len(sources), len(group), below + low_bins.n_bins)
-        for part, out in zip(sources.split(size), bins.split(size), strict=True):
+        outputs = [reading.empty(len(sources), len(group), spectrum) for reading in readings]
+        for start in range(0, len(sources), size):
+            part = sources[start : start + size]
             planes = group.analyse(part, scratch[: len(part)]).unflatten(0, (-1, len(order)))
             moduli = modulus_jets(planes.movedim((2, 1), (0, 1)), order)
-            out[..., below:] = low_bins(moduli.transpose(0, 1).flatten(0, 1))
-        found.append(fill_negative(bins, below))
+            moduli = moduli.transpose(0, 1).flatten(0, 1)
+            for output, reading in zip(outputs, readings, strict=True):
+                reading.read(moduli, output[start : start + size])
+        found += outputs
     return found
 
 

@@ -31,9 +31,9 @@ from multipath.transforms._numerics.analytic import (
 )
 from multipath.transforms._numerics.tiles import SignalTiles, signal_tiles, tile_size
 
-from .average import StridedAverage
 from .modulation import Modulation
 from .products import product
+from .readings import Reading
 
 
 @dataclass(frozen=True)
@@ -42,14 +42,14 @@ class Branch:
 
     Attributes:
         modulate: Band-passes moduli with that wavelet.
-        average: The averaging over time that follows the modulus.
+        average: The averaging over time that follows the modulus, if any.
         mixing: A complex filter bank along the rows as a real matrix of shape (2 * rows out,
             2 * rows), from real rows followed by imaginary ones to the same. None leaves the rows
             as they are.
     """
 
     modulate: Modulation
-    average: StridedAverage
+    average: Reading
     mixing: Tensor | None = None
 
     @property

@@ -77,8 +77,7 @@ def averaging(length: int, level: int, deepest: int) -> NDArray[np.float64]:
         deepest: The scale J.
 
     Returns:
-        Shape (length / 2^J - 2, length / 2^level): the outermost averages, of padding, are left
-        out.
+        Shape (length / 2^J, length / 2^level).
     """
     sigma = SIGMA * 2 ** (deepest - 1)
     positions = np.arange(-2 * length, 3 * length).reshape(5, length)
@@ -89,4 +88,4 @@ def averaging(length: int, level: int, deepest: int) -> NDArray[np.float64]:
     # the lowest bins of either sign filter every 2^level-th pixel with the gain of all
     low = np.concatenate([low[: count // 2], low[length - (count - count // 2) :]])
     smoothed = np.fft.ifft(low[:, None] * np.fft.fft(np.eye(count), axis=0), axis=0).real
-    return smoothed[::step][1:-1]
+    return smoothed[::step]

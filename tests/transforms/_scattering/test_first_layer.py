@@ -8,10 +8,11 @@ from multipath.transforms._scattering.bands import extend, find_band
 from multipath.transforms._scattering.first_layer import (
     WaveletGroup,
     as_sources,
-    differentiable_modulus_spectra,
-    modulus_spectra,
+    differentiably_read_moduli,
+    read_moduli,
 )
-from multipath.transforms._scattering.low_bins import LowBins
+from multipath.transforms._scattering.low_bins import LowBins, SignedBins
+from multipath.transforms._scattering.readings import Mean, OfRows, Samples
 from multipath.transforms._scattering.wavelets import Wavelet
 from tests.transforms.cases import assert_near
 from tests.transforms.cases import double_noise as noise
@@ -95,14 +96,21 @@ def test_synthesis_is_the_adjoint_of_analysis(name):
 
 
 PLAN = ["a wide one", "coarse", "wide, apart"]
+READINGS = [  # besides low bins
+    [OfRows(Mean(PADDED // 4, range(5, 60), like=DOUBLE), [0, 2], n_rows=3)],
+    [],
+    [OfRows(Samples(PADDED // 8, range(3, 30)), [0, 1, 2], n_rows=3)],
+]
 
 
 @pytest.fixture(scope="module")
 def first_layer():
     groups, below, beyond = designed(*PLAN)
     plan = [
-        (group, LowBins(group.length, n_bins, like=DOUBLE), negative)
-        for group, n_bins, negative in zip(groups, (9, 9, 17), (0, 3, 1), strict=True)
+        (group, [SignedBins(LowBins(group.length, n_bins, like=DOUBLE), negative), *more])
+        for group, n_bins, negative, more in zip(
+            groups, (9, 9, 17), (0, 3, 1), READINGS, strict=True
+        )
     ]
     return plan, [extend(torch.fft.rfft(noise(5, PADDED, seed=s)), below, beyond) for s in (0, 1)]
 
@@ -116,15 +124,15 @@ def test_spectra_of_moduli(first_layer, tile, with_others, monkeypatch):
     for name in ("tiled", "plain"):
         x = spectrum.clone().requires_grad_()
         if name == "tiled":
-            pairs = modulus_spectra(plan, x, others[:3] if with_others else None)
+            pairs = read_moduli(plan, x, others[:3] if with_others else None)
             outputs, joint = zip(*pairs, strict=True)
             assert not any(spectra.requires_grad for spectra in joint)
         else:
-            outputs = differentiable_modulus_spectra(plan, x)
+            outputs = differentiably_read_moduli(plan, x)
             joint = outputs
             if with_others:
                 both = torch.cat([spectrum, others[:3]])
-                joint = differentiable_modulus_spectra(plan, both)
+                joint = differentiably_read_moduli(plan, both)
         weights = [noise(*out.shape, seed=i, dtype=out.dtype) for i, out in enumerate(outputs)]
         total = sum(scalar(out, weight) for out, weight in zip(outputs, weights, strict=True))
         found[name] = [*outputs, *joint, *torch.autograd.grad(total, x)]
@@ -135,8 +143,8 @@ def test_spectra_of_moduli(first_layer, tile, with_others, monkeypatch):
 def test_spectra_of_moduli_of_which_some_are_not_used(first_layer):
     plan, (spectrum, _) = first_layer
     x = spectrum.clone().requires_grad_()
-    second = modulus_spectra(plan, x)[1][0]
-    plain = differentiable_modulus_spectra(plan, x)[1]
+    second = read_moduli(plan, x)[1][0]
+    plain = differentiably_read_moduli(plan, x)[1]
     weight = noise(*second.shape, dtype=second.dtype)
     for create_graph in (False, True):
         (actual,) = torch.autograd.grad(

@@ -14,7 +14,9 @@ from tests.transforms.cases import double_noise as noise
 N = 512
 
 
-@pytest.fixture(params=["scattering1d", "jtfs", "jtfs, frames kept"])
+@pytest.fixture(
+    params=["scattering1d", "jtfs", "jtfs, frames kept", "scattering1d, moduli", "jtfs, moduli"]
+)
 def transform(request):
     return SCATTERINGS[request.param]()
 
@@ -142,7 +144,7 @@ def test_averaging_takes_memory_in_proportion_to_the_signal():
     for n_samples in (2**14, 2**16):
         transform = Scattering1D(n_samples, J=4, Q=(1, 1), T=64)
         transform(noise(n_samples))
-        averages = [v for (k, *_), v in transform.time._derived.items() if k[0] == "phi"]
+        averages = [v for (k, *_), v in transform.time._derived.items() if k[0] == "averaging"]
         bins = [v for (k, *_), v in transform.time._derived.items() if k[0] == "phi bins"]
         assert averages
         assert bins
