@@ -7,6 +7,8 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 from random import Random
@@ -29,24 +31,34 @@ RUNS["resynthesis"](folder, resume=unfinished)
 TABLES = ("metrics.csv", "draws.csv", "resynthesis.wav")
 
 
-def start(folder: Path) -> subprocess.Popen[str]:
-    """Begin or go on; returns once torch is imported."""
+@contextmanager
+def running(folder: Path) -> Iterator[subprocess.Popen[str]]:
+    """Begin or go on; yields once torch is imported. It never outlives this."""
     command = [sys.executable, "-W", "ignore", "-c", PROGRAM, str(folder)]
     process = subprocess.Popen(
         command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
     assert process.stdout is not None
-    process.stdout.readline()
-    return process
+    try:
+        process.stdout.readline()
+        yield process
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def finish(folder: Path) -> None:
+    """Go on to the end."""
+    with running(folder) as process:
+        _, errors = process.communicate()
+        assert process.returncode == 0, errors
 
 
 @cache
 def whole() -> tuple[dict[str, bytes], float]:
     """What a run leaves that nobody kills, and how long it takes."""
-    folder = Path(mkdtemp(prefix="fuzz-whole-")) / "run"
-    process, begun = start(folder), time.monotonic()
-    _, errors = process.communicate()
-    assert process.returncode == 0, errors
+    folder, begun = Path(mkdtemp(prefix="fuzz-whole-")) / "run", time.monotonic()
+    finish(folder)
     return content(folder), time.monotonic() - begun
 
 
@@ -55,15 +67,14 @@ def killed_run(random: Random, folder: Path) -> str:
     expected, seconds = whole()
     run = folder / "run"
     for _ in range(random.randint(1, 3)):
-        process = start(run)
-        time.sleep(random.uniform(0, 1.1 * seconds))
-        process.send_signal(random.choice([signal.SIGKILL, signal.SIGTERM, signal.SIGINT]))
-        process.communicate()
+        with running(run) as process:
+            time.sleep(random.uniform(0, 1.1 * seconds))
+            process.send_signal(random.choice([signal.SIGKILL, signal.SIGTERM, signal.SIGINT]))
+            process.communicate()
         if (run / "summary.json").exists():
             break
     else:
-        _, errors = (process := start(run)).communicate()
-        assert process.returncode == 0, errors
+        finish(run)
     found = content(run)
     for name in TABLES:
         assert found[name] == expected[name], f"{name} differs from that of a run left alone"
