@@ -111,7 +111,8 @@ class SCRAPLLoss(StochasticLoss):
         *,
         generator: int | torch.Generator | None = None,
     ) -> None:
-        for name, window in (("T", T), ("F", F)):
+        windows: dict[str, Any] = {"T": T, "F": F}
+        for name, window in windows.items():
             if isinstance(window, str):
                 choice(name, window, "global", other="a whole number")
         if sample_all_paths_first:
@@ -121,7 +122,7 @@ class SCRAPLLoss(StochasticLoss):
             )
         grad_mult, p = positive("grad_mult", grad_mult), positive("p", p)
         kind = _SummedJTFS if isinstance(T, str) or isinstance(F, str) else JTFS
-        transform = kind(shape, J, (Q1, Q2), J_fr, Q_fr, T=T, F=F, unpad=False)
+        transform = kind(shape, J, (Q1, Q2), J_fr, Q_fr, **windows, unpad=False)
         loss = TransformLoss(
             transform,
             rho="log1p" if use_rho_log1p else None,
@@ -219,10 +220,10 @@ class SCRAPLLoss(StochasticLoss):
 class _SummedJTFS(JTFS):
     """Where coefficients are averages over everything, the sums that scrapl-loss has instead."""
 
-    def __init__(self, *settings: Any, F: Any, **named: Any) -> None:
+    def __init__(self, *settings: Any, **named: Any) -> None:
         # what is averaged over all rows is summed here, from the rows, unless its spin is 0
-        sums_rows = isinstance(F, str)
-        super().__init__(*settings, F="none" if sums_rows else F, **named)
+        sums_rows = isinstance(named["F"], str)
+        super().__init__(*settings, **{**named, "F": "none" if sums_rows else named["F"]})
         self._sums_rows = sums_rows
 
     def _averages(

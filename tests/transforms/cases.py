@@ -55,6 +55,9 @@ SMALL = {  # for what is evaluated many times
     "jtfs, reduced": lambda: JTFS(
         n_samples=128, J=3, Q=(2, 1), J_fr=1, Q_fr=1, T=16, F=2, sampling="reduced"
     ),
+    "jtfs, all orders": lambda: JTFS(
+        128, 3, (2, 1), 1, 1, T="none", F="global", orders=(0, 1, 2), border="zero"
+    ),
     "scattering1d": lambda: Scattering1D(n_samples=128, J=3, Q=(2, 1), T=8),
     "scattering2d": lambda: Scattering2D((8, 8), J=1, L=2),
     "stft": lambda: MultiResolutionSTFT([16, 32], [8, 16], [16, 32]),
