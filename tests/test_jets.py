@@ -20,7 +20,11 @@ SETTINGS = {"J": 5, "Q": (2, 1), "T": 64}
 TRANSFORMS = {
     "JTFS": lambda: JTFS(N, **SETTINGS, J_fr=2, Q_fr=1, F=4),
     "JTFS, reduced": lambda: JTFS(N, **SETTINGS, J_fr=2, Q_fr=1, F=4, sampling="reduced"),
+    "JTFS, all orders": lambda: JTFS(
+        N, **{**SETTINGS, "T": "none"}, J_fr=2, Q_fr=1, F="none", orders=(0, 1, 2)
+    ),
     "scattering": lambda: Scattering1D(N, **SETTINGS),
+    "scattering, means": lambda: Scattering1D(N, **{**SETTINGS, "T": "global"}),
     "spectrograms": lambda: MultiResolutionSTFT([32, 64], [8, 16], [24, 64]),
     "wavelet packet": lambda: WaveletPacket("db2", level=2),
     "images": lambda: Scattering2D((16, 16), J=2, L=2),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
 from os import PathLike
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -92,8 +92,8 @@ class SCRAPLLoss(StochasticLoss):
         Q2: int,
         J_fr: int,
         Q_fr: int,
-        T: int | Literal["global"] | None = None,
-        F: int | Literal["global"] | None = None,
+        T: int | str | None = None,
+        F: int | str | None = None,
         p: float = 2,
         use_rho_log1p: bool = False,
         log1p_eps: float = 1e-3,
@@ -111,7 +111,8 @@ class SCRAPLLoss(StochasticLoss):
         *,
         generator: int | torch.Generator | None = None,
     ) -> None:
-        for name, window in (("T", T), ("F", F)):
+        windows: dict[str, Any] = {"T": T, "F": F}
+        for name, window in windows.items():
             if isinstance(window, str):
                 choice(name, window, "global", other="a whole number")
         if sample_all_paths_first:
@@ -121,7 +122,7 @@ class SCRAPLLoss(StochasticLoss):
             )
         grad_mult, p = positive("grad_mult", grad_mult), positive("p", p)
         kind = _SummedJTFS if isinstance(T, str) or isinstance(F, str) else JTFS
-        transform = kind(shape, J, (Q1, Q2), J_fr, Q_fr, T=T, F=F, unpad=False)
+        transform = kind(shape, J, (Q1, Q2), J_fr, Q_fr, **windows, unpad=False)
         loss = TransformLoss(
             transform,
             rho="log1p" if use_rho_log1p else None,
@@ -219,11 +220,10 @@ class SCRAPLLoss(StochasticLoss):
 class _SummedJTFS(JTFS):
     """Where coefficients are averages over everything, the sums that scrapl-loss has instead."""
 
-    def __init__(self, *settings: Any, F: Any, **named: Any) -> None:
+    def __init__(self, *settings: Any, **named: Any) -> None:
         # what is averaged over all rows is summed here, from the rows, unless its spin is 0
-        sums_rows = isinstance(F, str)
-        named["F"] = "none" if sums_rows else F
-        super().__init__(*settings, **named)
+        sums_rows = isinstance(named["F"], str)
+        super().__init__(*settings, **{**named, "F": "none" if sums_rows else named["F"]})
         self._sums_rows = sums_rows
 
     def _averages(

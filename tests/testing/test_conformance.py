@@ -51,8 +51,8 @@ LOSSES = {
     "jtfs, relative": lambda: TransformLoss(jtfs(), normalize="target"),
     "jtfs by rate": lambda: TransformLoss(jtfs()).grouped("rate"),
     "scattering": lambda: TransformLoss(Scattering1D(N, J=5, Q=(2, 1), T=64)),
-    "jtfs, lower orders, moduli": lambda: TransformLoss(
-        JTFS(N, 5, (1, 1), 2, 1, T="none", F="none", orders=(0, 1, 2)), rho="log1p"
+    "jtfs, lower orders, means": lambda: TransformLoss(
+        JTFS(N, 5, (1, 1), 2, 1, T="global", F="global", orders=(0, 1, 2))
     ),
     "stft": lambda: TransformLoss(stft()),
     "stft, l1": lambda: TransformLoss(stft(), distance="l1"),

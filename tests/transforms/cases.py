@@ -20,10 +20,8 @@ TRANSFORMS = {
     "jtfs padded": lambda: JTFS(N, J=6, Q=(4, 2), J_fr=2, Q_fr=2, T=64, F=1, unpad=False),
     "scattering1d": lambda: Scattering1D(N, J=6, Q=(4, 1), T=128),
     "scattering1d, first order": lambda: Scattering1D(N, J=6, Q=8, T=64, max_order=1),
-    "scattering1d, moduli": lambda: Scattering1D(N, J=6, Q=(4, 1), T="none"),
     "scattering1d, means": lambda: Scattering1D(N, J=6, Q=(4, 1), T="global", border="periodic"),
-    "jtfs, all orders": lambda: JTFS(N, 6, (4, 1), 2, 1, T=128, F=4, orders=(0, 1, 2), stride=32),
-    "jtfs, moduli": lambda: JTFS(N, 6, (4, 1), 2, 1, T="none", F="none", orders=(0, 1, 2)),
+    "jtfs, moduli": lambda: JTFS(N, 4, (2, 1), 1, 1, T="none", F="none", orders=(0, 1, 2)),
     "mrstft": lambda: MultiResolutionSTFT([64, 256, 128], [16, 64, 50], [64, 200, 128]),
     "wavelet": lambda: WaveletTransform("db4", level=5, mode="symmetric"),
     "wavelet packet": lambda: WaveletPacket("sym5", level=3),
@@ -54,6 +52,9 @@ SMALL = {  # for what is evaluated many times
     "jtfs": lambda: JTFS(n_samples=128, J=3, Q=(2, 1), J_fr=1, Q_fr=1, T=16, F=2),
     "jtfs, reduced": lambda: JTFS(
         n_samples=128, J=3, Q=(2, 1), J_fr=1, Q_fr=1, T=16, F=2, sampling="reduced"
+    ),
+    "jtfs, all orders": lambda: JTFS(
+        128, 3, (2, 1), 1, 1, T="none", F="global", orders=(0, 1, 2), border="zero"
     ),
     "scattering1d": lambda: Scattering1D(n_samples=128, J=3, Q=(2, 1), T=8),
     "scattering2d": lambda: Scattering2D((8, 8), J=1, L=2),
@@ -122,5 +123,4 @@ SCATTERINGS = {
     "jtfs, moduli": lambda: JTFS(
         512, 5, (3, 1), 2, 1, T="none", F="none", orders=(0, 1, 2), border="periodic"
     ),
-    "jtfs, means": lambda: JTFS(512, 5, (3, 1), 2, 1, T="global", F="global", orders=(0, 1, 2)),
 }
