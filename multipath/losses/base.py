@@ -166,7 +166,8 @@ class PathDecomposedLoss(nn.Module, ABC):
         r"""How loud each path of a target is, shape (len(indices), batch); no gradient needed.
 
         Here :math:`\sqrt{L_p(0, y)}`, the distance from silence; transforms give the norm of their
-        coefficients. :class:`~multipath.samplers.Energy` turns it into probabilities.
+        coefficients, and do not let it fall to 0 where an input may be loud.
+        :class:`~multipath.samplers.Energy` turns it into probabilities.
         """
         check_tensor(target, "target")
         with torch.no_grad():
