@@ -203,7 +203,7 @@ class SCRAPLLoss(StochasticLoss):
     def forward(
         self,
         x: Tensor,
-        x_target: Tensor,
+        x_target: Any = None,
         seed: int | None = None,
         path_idx: int | None = None,
     ) -> Tensor:

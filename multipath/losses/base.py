@@ -96,12 +96,14 @@ class PathDecomposedLoss(nn.Module, ABC):
             Tensor of shape (len(indices), batch).
         """
 
-    def forward(self, input: Tensor, target: Tensor, reduction: Reduction | None = None) -> Tensor:
+    def forward(
+        self, input: Tensor, target: Any = None, reduction: Reduction | None = None
+    ) -> Tensor:
         """The full loss: every path evaluated, weighted by :attr:`path_weights`.
 
         Args:
             input: What is being trained, batch first.
-            target: What it should match, batch first.
+            target: What it should match, batch first; None for losses that need none.
             reduction: Overrides the reduction given at construction.
 
         Returns:
