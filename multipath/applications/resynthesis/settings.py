@@ -47,7 +47,7 @@ class ResynthesisSettings(Settings):
         Q_fr: Wavelets per octave of that filter bank (``jtfs``).
         F: Averaging over log-frequency, in wavelets (``jtfs``).
         start: What the search starts from: ``noise`` or ``spectrum``.
-        steps: Number of optimizer steps: 150 with all paths, 600 with draws.
+        steps: Number of optimizer steps: 100 with all paths, 600 with draws.
         interval: Steps between two evaluations of the full distance: 10 with all paths, 25 with
             draws.
         draws: Paths drawn per step, for Adam; 0 for all of them.
@@ -59,7 +59,7 @@ class ResynthesisSettings(Settings):
     Example:
         >>> settings = ResynthesisSettings.for_recording(44100, 44100, interval=5)
         >>> settings.J, settings.T, settings.steps, settings.interval
-        (12, 2048, 150, 5)
+        (12, 2048, 100, 5)
         >>> ResynthesisSettings.for_recording(44100, 44100, draws=32).steps
         600
         >>> ResynthesisSettings.from_dict(settings.to_dict()) == settings
@@ -76,7 +76,7 @@ class ResynthesisSettings(Settings):
     Q_fr: int = 2
     F: int = 1
     start: str = "noise"
-    steps: int = 150
+    steps: int = 100
     interval: int = 10
     draws: int = 0
     floor: float | None = None
