@@ -300,12 +300,12 @@ class StochasticLoss(nn.Module):
         distance = (self.sampler.inclusion(self.n_draws) - uniform).abs().max()
         return float(distance) * self.n_active <= 1e-12
 
-    def forward(self, input: Tensor, target: Tensor) -> Tensor:
+    def forward(self, input: Tensor, target: Any = None) -> Tensor:
         """The estimate in training mode, the full loss in evaluation mode.
 
         Args:
             input: What is being trained, batch first.
-            target: What it should match, batch first.
+            target: What it should match, batch first; None for losses that need none.
 
         Returns:
             A scalar, or shape (batch,) with ``reduction="none"``.

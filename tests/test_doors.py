@@ -25,6 +25,7 @@ from multipath.applications.matching.callbacks import History
 from multipath.applications.reproduction.plan import Job
 from multipath.applications.resynthesis.search import Resynthesis
 from multipath.applications.resynthesis.settings import ResynthesisSettings
+from multipath.compat import SCRAPLLoss
 from multipath.draws import Draw, DrawCounts
 from multipath.errors import MultipathError
 from multipath.importance import ThetaImportance, load_probabilities
@@ -47,6 +48,9 @@ from tests.runs_code import RunsCode
 P = 4
 SEARCH = ResynthesisSettings.for_recording(
     1024, 1024, "scattering1d", J=4, steps=4, interval=2, draws=3
+)
+WHOLE_SEARCH = ResynthesisSettings.for_recording(
+    1024, 1024, "scattering1d", J=4, steps=4, interval=3
 )
 LAW = torch.tensor([0.1, 0.2, 0.3, 0.4], dtype=torch.float64)
 
@@ -142,9 +146,20 @@ def history():
     return made
 
 
-def search():
-    made = Resynthesis(SEARCH, torch.sin(0.3 * torch.arange(1024.0)))
+def search(settings=SEARCH):
+    made = Resynthesis(settings, torch.sin(0.3 * torch.arange(1024.0)))
     made.advance()
+    return made
+
+
+def hooks():
+    criterion = SCRAPLLoss(shape=256, J=4, Q1=2, Q2=1, J_fr=2, Q_fr=1, exact=True, generator=0)
+    made = criterion.hooks
+    weights = made.weights = torch.nn.Parameter(torch.ones(256))
+    made.attach([weights])
+    for path in (1, 3, 1):
+        x = torch.linspace(-1, 1, 256)[None, None]
+        criterion(x * weights, 2 * x, path_idx=path).backward()
     return made
 
 
@@ -249,6 +264,29 @@ DOORS = {
             **dict.fromkeys(("kept", "moving", "exp_avg"), NUMBERS),
             "tried": {"nan", "inf", "negative"},
             **{"counts": {"large"}, "rows": {"shorter"}, "optimizer.state": {"missing"}},
+        },
+    ),
+    "Resynthesis.load_state_dict of L-BFGS": state(
+        lambda: search(WHOLE_SEARCH),
+        {
+            **dict.fromkeys(
+                ("kept", "moving", "d", "t", "H_diag", "prev_loss", "prev_flat_grad"), NUMBERS
+            ),
+            **{f"{name}.{i}": NUMBERS for name in ("old_dirs", "old_stps", "ro") for i in (0, 1)},
+            # what torch keeps as a number or as a tensor, and what it has not computed yet
+            **{key: {"number", "negative"} for key in ("state.0.t", "H_diag")},
+            **{f"al.{i}": {"None", "negative"} for i in (0, 1)},
+            "tried": {"nan", "inf", "negative"},
+            **{"counts": {"large"}, "rows": {"shorter"}, "optimizer.state": {"missing"}},
+        },
+    ),
+    "GradientHooks.set_extra_state": extra(
+        hooks,
+        {"clock", "seen", "unsampled", "parameters"},
+        {
+            **dict.fromkeys(("mean", "update"), NUMBERS),
+            **{"seen": {"shorter", "empty"}, "unsampled": {"shorter", "empty"}},
+            "parameters.0": {"missing"},
         },
     ),
     "MatchConfig.from_dict": settings(TINY, {"preset": {"string"}}, depth=1),

@@ -11,6 +11,7 @@ from multipath import (
     Path,
     PathTable,
     SlicedWasserstein,
+    StatisticsLoss,
     StochasticLoss,
     TargetCache,
     TermLoss,
@@ -122,6 +123,10 @@ CASES = {
     "TermLoss": (
         lambda **options: TermLoss({"a": difference, "b": difference}, **options),
         {"weights": (1.0, 2.0), "costs": (1.0, 3.0)},
+    ),
+    "StatisticsLoss": (
+        lambda **options: StatisticsLoss(WaveletTransform(level=1), rho="log1p", **options),
+        {"statistics": (0.5, 0.25), "scale": (2.0, 1.0), "eps": 0.5},
     ),
     "TargetCache": (TargetCache, {"max_bytes": 1000.0}),
     "Path": (Path, {"index": 3, "cost": 2.0}),

@@ -11,8 +11,9 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
+from multipath._internal.compilation import as_written
 from multipath._internal.inputs import brief, described, is_whole
-from multipath._internal.settings import choice, not_negative, positive
+from multipath._internal.settings import between, choice, not_negative, positive, seeded
 from multipath.errors import ConfigurationError, InputError
 from multipath.losses.base import reduce_batch
 from multipath.losses.transform import TransformLoss
@@ -22,6 +23,8 @@ from multipath.stochastic import StochasticLoss
 from multipath.transforms import JTFS
 from multipath.transforms._scattering.base import Finish
 from multipath.transforms._scattering.time import FirstLayer
+
+from ._scrapl_hooks import GradientHooks
 
 
 class SCRAPLLoss(StochasticLoss):
@@ -36,8 +39,16 @@ class SCRAPLLoss(StochasticLoss):
     are those of scrapl-loss on every path.
 
     What differs is that the optimizer holds the moments (see :meth:`make_optimizer`), which
-    replaces ``attach_params``; that evaluation mode computes the mean over all paths instead of one
-    path; and that draws come from ``generator`` instead of a seed for each call.
+    replaces ``attach_params``, and follows the paper where scrapl-loss does not
+    (:doc:`/migrating`); that evaluation mode computes the mean over all paths instead of one path;
+    and that draws come from ``generator`` instead of a seed for each call.
+
+    **With** ``exact=True`` nothing differs: given the same paths, training takes the steps of
+    scrapl-loss 0.1, to rounding. :meth:`attach_params` hooks P-Adam and P-SAGA onto the gradients,
+    and any optimizer steps (``torch.optim.SGD`` there). Each forward draws a path, also in
+    evaluation mode, from the same random numbers; ``path_idx`` gives one, and ``seed`` draws one
+    from that seed. So what is exact has the limits of scrapl-loss, too: one forward and one
+    backward for each step, in one process, without mixed precision.
 
     Args:
         shape: Number of samples of the signals.
@@ -57,8 +68,8 @@ class SCRAPLLoss(StochasticLoss):
             P-Adam needs no larger gradients here, so that it changes nothing there.
         use_p_adam: Whether :meth:`make_optimizer` returns P-Adam.
         use_p_saga: Whether :meth:`make_optimizer` applies SAGA, with P-Adam or without.
-        sample_all_paths_first: Not supported; :class:`~multipath.samplers.Reshuffle` goes through
-            all paths, epoch after epoch.
+        sample_all_paths_first: Go once through all paths first. Only with ``exact=True``;
+            :class:`~multipath.samplers.Reshuffle` goes through them epoch after epoch.
         n_theta: Accepted but not used: it served the warm-up of theta-importance.
         min_prob_frac: Accepted but not used, for the same reason.
         probs_path: File with a tensor of P probabilities. Default: uniform.
@@ -66,11 +77,15 @@ class SCRAPLLoss(StochasticLoss):
         p_adam_b1: The :math:`\beta_1` of P-Adam.
         p_adam_b2: The :math:`\beta_2` of P-Adam.
         p_adam_eps: The :math:`\varepsilon` of P-Adam.
-        generator: Seed or generator of the draws, see :class:`~multipath.StochasticLoss`.
+        generator: Seed or generator of the draws, see :class:`~multipath.StochasticLoss`. With
+            ``exact=True``, None is torch's global generator, as in scrapl-loss; its state is then
+            saved and restored with that of the loss.
+        exact: Whether to step exactly as scrapl-loss does, see above.
 
     Raises:
-        ConfigurationError: If the transform cannot be built, grad_mult is not positive, or
-            ``sample_all_paths_first`` is set.
+        ConfigurationError: If the transform cannot be built, grad_mult is not positive,
+            ``sample_all_paths_first`` is set without ``exact``, or an exact P-Adam has neither
+            log1p nor a ``grad_mult`` above 1, where squares of gradients underflow.
         InputError: If the file of probabilities holds no tensor.
 
     Example:
@@ -110,17 +125,23 @@ class SCRAPLLoss(StochasticLoss):
         p_adam_eps: float = 1e-8,
         *,
         generator: int | torch.Generator | None = None,
+        exact: bool = False,
     ) -> None:
         windows: dict[str, Any] = {"T": T, "F": F}
         for name, window in windows.items():
             if isinstance(window, str):
                 choice(name, window, "global", other="a whole number")
-        if sample_all_paths_first:
+        if sample_all_paths_first and not exact:
             raise ConfigurationError(
-                "sample_all_paths_first is not supported; StochasticLoss(loss, "
+                "sample_all_paths_first needs exact=True; otherwise StochasticLoss(loss, "
                 "sampler=Reshuffle()) goes through all paths, epoch after epoch"
             )
         grad_mult, p = positive("grad_mult", grad_mult), positive("p", p)
+        if exact and use_p_adam and not use_rho_log1p and grad_mult <= 1:
+            raise ConfigurationError(
+                f"an exact P-Adam without log1p needs a grad_mult above 1, got {grad_mult}: it "
+                "squares gradients, which would underflow"
+            )
         kind = _SummedJTFS if isinstance(T, str) or isinstance(F, str) else JTFS
         transform = kind(shape, J, (Q1, Q2), J_fr, Q_fr, **windows, unpad=False)
         loss = TransformLoss(
@@ -132,12 +153,24 @@ class SCRAPLLoss(StochasticLoss):
         sampler: Sampler = Uniform()
         if probs_path is not None:
             sampler = Importance(_probabilities(probs_path))
+        if exact and generator is None:
+            generator = torch.default_generator
         super().__init__(loss, sampler, n_draws=1, reweight=False, generator=generator)
-        self._adaptive, self._saga = use_p_adam, use_p_saga
+        self._adaptive, self._saga = bool(use_p_adam), bool(use_p_saga)
         self._grad_mult = grad_mult
         # here eps stands inside the root; there it is added to the root of larger gradients
-        self._betas = p_adam_b1, p_adam_b2
-        self._eps = (not_negative("p_adam_eps", p_adam_eps) / grad_mult) ** 2
+        self._betas = (
+            between("p_adam_b1", p_adam_b1, 0, 1, "[)"),
+            between("p_adam_b2", p_adam_b2, 0, 1, "[)"),
+        )
+        eps = not_negative("p_adam_eps", p_adam_eps)
+        self._eps = (eps / grad_mult) ** 2
+        self._all_first = bool(sample_all_paths_first)
+        self.hooks: GradientHooks | None = None
+        if exact:
+            self.hooks = GradientHooks(
+                self.n_paths, self._betas, eps, grad_mult, self._adaptive, self._saga
+            )
 
     @property
     def n_paths(self) -> int:
@@ -147,24 +180,34 @@ class SCRAPLLoss(StochasticLoss):
     @property
     def curr_path_idx(self) -> int | None:
         """Index of the path drawn last, None before the first draw."""
+        if self.hooks is not None:
+            return self.hooks.path
         return None if self.last_draw is None else int(self.last_draw.indices)
 
     def attach_params(self, params: Iterable[Any]) -> None:
-        """Not supported.
+        """Hook P-Adam and P-SAGA onto the gradients of some parameters, with ``exact=True``.
+
+        All moments, the clock and earlier hooks are dropped. Call it before ``load_state_dict``,
+        and again for a copy of the loss, which is attached to nothing.
+
+        Args:
+            params: The parameters that the loss trains.
 
         Raises:
-            ConfigurationError: Always; use :meth:`make_optimizer` instead.
+            ConfigurationError: Without ``exact=True``; use :meth:`make_optimizer` there.
         """
-        raise ConfigurationError(
-            "attach_params is not supported: the optimizer holds the moments; use "
-            "criterion.make_optimizer(params, lr, weight_decay) in place of it and of "
-            "torch.optim.SGD"
-        )
+        if self.hooks is None:
+            raise ConfigurationError(
+                "attach_params needs exact=True: otherwise the optimizer holds the moments; use "
+                "criterion.make_optimizer(params, lr, weight_decay) in place of it and of "
+                "torch.optim.SGD"
+            )
+        self.hooks.attach(params)
 
     def forward(
         self,
         x: Tensor,
-        x_target: Tensor,
+        x_target: Any = None,
         seed: int | None = None,
         path_idx: int | None = None,
     ) -> Tensor:
@@ -173,16 +216,20 @@ class SCRAPLLoss(StochasticLoss):
         Args:
             x: Signals of shape (batch, channels, samples), or any other (..., samples).
             x_target: Target signals of the same shape.
-            seed: Not supported; draws come from ``generator``.
-            path_idx: Evaluate this path instead of drawing one. A path-wise optimizer cannot step
-                on the result, since there is no draw.
+            seed: Draw from this seed, with ``exact=True``; otherwise draws come from
+                ``generator``.
+            path_idx: Evaluate this path instead of drawing one. With ``exact=True`` it counts as
+                drawn. Otherwise a path-wise optimizer cannot step on the result, since there is no
+                draw.
 
         Returns:
             A scalar.
 
         Raises:
-            ConfigurationError: If a seed is given.
+            ConfigurationError: If a seed is given without ``exact=True``.
         """
+        if self.hooks is not None:
+            return self._exact_forward(self.hooks, x, x_target, seed, path_idx)
         if seed is not None:
             raise ConfigurationError(
                 f"seed={seed} is not supported: draws come from a stream of their own, which is "
@@ -192,19 +239,47 @@ class SCRAPLLoss(StochasticLoss):
             return super().forward(x, x_target)
         return reduce_batch(self.loss.evaluate(x, x_target, [path_idx])[0], self.reduction)
 
+    @as_written
+    def _exact_forward(
+        self,
+        hooks: GradientHooks,
+        x: Tensor,
+        x_target: Tensor,
+        seed: int | None,
+        path_idx: int | None,
+    ) -> Tensor:
+        if path_idx is None:
+            generator = self.generator if seed is None else seeded(seed)
+            path_idx = hooks.draw(self.sampler.probabilities, generator, self._all_first)
+        draw = self.make_draw([path_idx])
+        loss = self.estimate(x, x_target, draw)
+        hooks.visit(int(draw.indices))
+        self.last_draw = draw
+        if self.training and hooks.idle and loss.requires_grad:
+            self._warn_once(
+                "no parameters are attached, so that gradients are those of the loss, without "
+                "grad_mult, P-Adam and P-SAGA; call criterion.attach_params(model.parameters())"
+            )
+        return loss
+
     def make_optimizer(
         self, params: Iterable[Any], lr: float, weight_decay: float = 0.0
     ) -> Optimizer:
         """Make the optimizer that replaces ``attach_params`` and ``torch.optim.SGD`` together.
 
         It is :class:`~multipath.optim.PSAGA`, :class:`~multipath.optim.PAdam`, SAGA on gradients,
-        or SGD, as ``use_p_adam`` and ``use_p_saga`` say.
+        or SGD, as ``use_p_adam`` and ``use_p_saga`` say. With ``exact=True`` it is
+        ``torch.optim.SGD``, and its parameters are attached.
 
         Args:
             params: Parameters or parameter groups.
             lr: Learning rate.
             weight_decay: As in SGD.
         """
+        if self.hooks is not None:
+            plain = torch.optim.SGD(params, lr, weight_decay=weight_decay)
+            self.attach_params(p for group in plain.param_groups for p in group["params"])
+            return plain
         if self._adaptive:
             kind = PSAGA if self._saga else PAdam
             return kind(params, self, lr, self._betas, self._eps, weight_decay)

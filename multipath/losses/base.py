@@ -96,12 +96,14 @@ class PathDecomposedLoss(nn.Module, ABC):
             Tensor of shape (len(indices), batch).
         """
 
-    def forward(self, input: Tensor, target: Tensor, reduction: Reduction | None = None) -> Tensor:
+    def forward(
+        self, input: Tensor, target: Any = None, reduction: Reduction | None = None
+    ) -> Tensor:
         """The full loss: every path evaluated, weighted by :attr:`path_weights`.
 
         Args:
             input: What is being trained, batch first.
-            target: What it should match, batch first.
+            target: What it should match, batch first; None for losses that need none.
             reduction: Overrides the reduction given at construction.
 
         Returns:
@@ -166,7 +168,8 @@ class PathDecomposedLoss(nn.Module, ABC):
         r"""How loud each path of a target is, shape (len(indices), batch); no gradient needed.
 
         Here :math:`\sqrt{L_p(0, y)}`, the distance from silence; transforms give the norm of their
-        coefficients. :class:`~multipath.samplers.Energy` turns it into probabilities.
+        coefficients, and do not let it fall to 0 where an input may be loud.
+        :class:`~multipath.samplers.Energy` turns it into probabilities.
         """
         check_tensor(target, "target")
         with torch.no_grad():

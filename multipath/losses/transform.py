@@ -2,12 +2,13 @@ r"""The loss between the coefficients of a transform, path by path."""
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
 from functools import partial
-from typing import Literal
+from typing import Any, Literal
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from multipath._internal.inputs import check_real
 from multipath._internal.printing import listed
@@ -15,12 +16,15 @@ from multipath._internal.settings import choice, positive
 from multipath._internal.tracing import is_traced
 from multipath.errors import ConfigurationError, InputError
 from multipath.jets import JetOrder
-from multipath.paths import check_indices
+from multipath.paths import PathTable, check_indices
 from multipath.transforms.base import Transform, working_dtype
 
 from ._white_noise import WhiteNoise
 from .base import Indices, PathDecomposedLoss, Reduction
 from .target_cache import TargetCache
+
+STRAY = 10**-0.5
+"""What an input is thought to have where its target is silent: noise, 10 dB below the target."""
 
 Rho = Callable[[Tensor], Tensor]
 Distance = Callable[[Tensor], Tensor]
@@ -69,7 +73,9 @@ class TransformLoss(PathDecomposedLoss):
       paths is then the squared distance between the whole transforms.
     - ``"l2"``: :math:`\lVert \cdot \rVert_2`, what the reference implementation scrapl-loss uses.
     - ``"l1"``: :math:`\lVert \cdot \rVert_1`.
-    - any function from differences (items, ...) to distances (items,).
+    - any function from differences (items, ...) to distances (items,). One with an argument named
+      ``path`` is called with the :class:`~multipath.Path` that it serves, as
+      ``distance(difference, path=path)``, and for each path apart.
 
     Each norm runs over all the coefficients of a path (log-frequency and time).
 
@@ -140,7 +146,7 @@ class TransformLoss(PathDecomposedLoss):
         self.distance = distance
         self.normalize = choice("normalize", normalize, None, "target")
         self._noise = WhiteNoise()
-        self._distance = _resolve_distance(distance, n_paths=len(self.paths))
+        self._distances = PathDistances(distance, self.paths)
 
     @property
     def compilable(self) -> bool:
@@ -162,7 +168,7 @@ class TransformLoss(PathDecomposedLoss):
         _check_pair(input, target)
         flat = self._flat(target)
         predicted, wanted = self._both(self._flat(input), flat, chosen)
-        return self._normalized(self._distances(predicted, wanted), flat, wanted, chosen)
+        return self._normalized(self._apart(predicted, wanted, chosen), flat, wanted, chosen)
 
     def path_loss_jets(
         self, jets: Tensor, target: Tensor, indices: Indices, order: JetOrder
@@ -176,7 +182,7 @@ class TransformLoss(PathDecomposedLoss):
         with torch.no_grad():
             wanted = self.transform.coefficients(flat_target, chosen)
         predicted = self.transform.coefficient_jets(flat, chosen, order)
-        distances = order.through(lambda found: self._distances(found, wanted), predicted)
+        distances = order.through(lambda found: self._apart(found, wanted, chosen), predicted)
         return self._normalized(distances, flat_target, wanted, chosen)
 
     def _normalized(
@@ -195,32 +201,32 @@ class TransformLoss(PathDecomposedLoss):
         """Distances from silence of the target and of white noise as loud as it."""
         silence = [torch.zeros_like(coefficients) for coefficients in wanted]
         noise = self._noise.like(self.transform, target, indices, wanted)
-        return self._distances(wanted, silence), self._distances(noise, silence)
+        own, away = (self._apart(loud, silence, indices) for loud in (wanted, noise))
+        return own, away
 
-    def _distances(self, predicted: list[Tensor], wanted: list[Tensor]) -> Tensor:
-        """Between coefficients, path by path and item by item."""
+    def _apart(self, predicted: list[Tensor], wanted: list[Tensor], indices: list[int]) -> Tensor:
+        """Distances between coefficients, path by path and item by item."""
         if len({coefficients.shape for coefficients in predicted}) > 1:
             differences = self._compressed(predicted), self._compressed(wanted)
-            pairs = zip(*differences, strict=True)
-            return torch.stack([self._distance(a - b) for a, b in pairs])
+            return self._distances([a - b for a, b in zip(*differences, strict=True)], indices)
         # one call for all paths where their shapes agree
         ours, theirs = self._compressed([torch.stack(predicted), torch.stack(wanted)])
-        stacked = ours - theirs
-        distances = self._distance(stacked.flatten(0, 1))
-        if distances.shape != (stacked.shape[0] * stacked.shape[1],):
-            raise InputError(
-                "the distance must return one distance for each of the "
-                f"{stacked.shape[0] * stacked.shape[1]} differences, got shape "
-                f"{tuple(distances.shape)}"
-            )
-        return distances.reshape(stacked.shape[:2])
+        return self._distances(ours - theirs, indices)
 
     def target_norms(self, target: Tensor, indices: Indices) -> Tensor:
-        r"""Norms :math:`\lVert \rho(\phi_p(y)) \rVert_2`, shape (len(indices), batch).
+        r"""How large differences on each path may become, shape (len(indices), batch).
 
-        Of a relative loss they go from 0.58 where the target is silent to 1 where it is loud,
-        :math:`\sqrt{(D + D'/3) / (D + D')}` with the distances D and D' of the denominator: silent
-        paths are not to be drawn hardly ever, since what the input has there counts for much.
+        .. math:: \sqrt{\lVert \rho(\phi_p(y)) \rVert^2
+            + \tfrac 1 {10} \lVert \rho(\ell_y\, n_p\, r) \rVert^2}
+
+        The norm of the target and, 10 dB below, that of white noise as loud as the target (0 for
+        silence; see the class for the symbols). Where a target is silent an input need not be: the
+        noise keeps such a path from being drawn hardly ever and, when it is, with a huge weight.
+
+        Of a relative loss they are :math:`\sqrt{(D + D') / (D + D'/3)}` with the distances D and
+        D' of the denominator: the root of the loss of a sound as loud that has nothing in common
+        with the target. They go from 1 where the target is loud to 1.73 where it is silent, since
+        there the same difference counts for more.
         """
         chosen = check_indices(indices, len(self.paths))
         check_real(target, "target")
@@ -229,10 +235,17 @@ class TransformLoss(PathDecomposedLoss):
             wanted = self.transform.coefficients(flat, chosen)
             if self.normalize is not None:
                 own, noise = self._loudness(flat, wanted, chosen)
-                all_of_it = (own + noise).clamp_min(torch.finfo(own.dtype).tiny)
-                return ((own + noise / 3) / all_of_it).sqrt()
-            features = self._compressed(wanted)
-        return torch.stack([torch.linalg.vector_norm(f.flatten(1), dim=1) for f in features])
+                tiny = torch.finfo(own.dtype).tiny  # where neither is heard, nothing is missing
+                return ((own + noise + tiny) / (own + noise / 3 + tiny)).sqrt()
+            audible = flat.flatten(1).any(dim=1)
+            norms, stray = (
+                torch.stack([torch.linalg.vector_norm(f.flatten(1), dim=1) for f in features])
+                for features in (
+                    self._compressed(wanted),
+                    self._compressed(self._noise.like(self.transform, flat, chosen, wanted)),
+                )
+            )
+        return torch.hypot(norms, audible * stray * STRAY)
 
     def _both(
         self, input: Tensor, target: Tensor, indices: list[int]
@@ -283,12 +296,64 @@ def resolve_rho(rho: str | Rho | None, eps: float) -> Rho | None:
     return Log1p(eps) if name == "log1p" else None
 
 
-def _resolve_distance(distance: str | Distance, n_paths: int) -> Distance:
-    if callable(distance):
-        return distance
-    squared = partial(_squared_l2, n_paths=n_paths)
-    known: dict[str, Distance] = {"squared_l2": squared, "l2": _l2, "l1": _l1}
-    return known[choice("distance", distance, *known, other="a function")]
+class PathDistances:
+    """The distance that a user names or gives, applied to the differences on some paths.
+
+    Args:
+        distance: As in :class:`TransformLoss`.
+        paths: The paths of the loss.
+    """
+
+    def __init__(self, distance: str | Distance, paths: PathTable) -> None:
+        self._paths = paths
+        squared = partial(_squared_l2, n_paths=len(paths))
+        known: dict[str, Distance] = {"squared_l2": squared, "l2": _l2, "l1": _l1}
+        self._distance: Distance = (
+            distance
+            if callable(distance)
+            else known[choice("distance", distance, *known, other="a function")]
+        )
+        self._sees_path = callable(distance) and _has_argument(distance, "path")
+
+    def __call__(self, differences: Tensor | list[Tensor], indices: list[int]) -> Tensor:
+        """Distances of shape (len(indices), items).
+
+        Args:
+            differences: One of shape (items, ...) for each path; one tensor if shapes agree.
+            indices: The paths.
+
+        Raises:
+            InputError: If the function returns anything but one distance for each difference.
+        """
+        if self._sees_path:
+            return torch.stack(
+                [
+                    self._checked(self._distance(d, path=self._paths[index]), len(d))  # type: ignore[call-arg]
+                    for d, index in zip(differences, indices, strict=True)
+                ]
+            )
+        if not isinstance(differences, Tensor):
+            return torch.stack([self._checked(self._distance(d), len(d)) for d in differences])
+        items = differences.flatten(0, 1)
+        return self._checked(self._distance(items), len(items)).reshape(differences.shape[:2])
+
+    @staticmethod
+    def _checked(distances: Tensor, count: int) -> Tensor:
+        if distances.shape != (count,):
+            raise InputError(
+                f"the distance must return one distance for each of the {count} differences, got "
+                f"shape {tuple(distances.shape)}"
+            )
+        return distances
+
+
+def _has_argument(function: Callable[..., Any], name: str) -> bool:
+    """Whether a function can be given an argument of some name; what runs for a module is asked."""
+    called = function.forward if isinstance(function, nn.Module) else function
+    try:
+        return name in inspect.signature(called).parameters
+    except (TypeError, ValueError):  # built in, without a signature
+        return False
 
 
 def _squared_l2(difference: Tensor, n_paths: int) -> Tensor:

@@ -24,8 +24,17 @@ class Energy(LearnedSampler):
 
     :math:`e_p` is the norm of the target's coefficients on path p, averaged over some batches,
     times the weight :math:`w_p` of the path in the loss: no gradient and no label is needed. Paths
-    that are silent in the targets cost a full step each and teach nothing; the uniform floor f
-    keeps them possible, so reweighted estimates stay unbiased.
+    that are silent in the targets cost a full step each and teach little; the uniform floor f
+    keeps them possible, so reweighted estimates stay unbiased, with weights of at most
+    :math:`1 / f` times those of uniform draws.
+
+    **Silent targets, loud inputs.** What the input has where the target is silent must not be
+    drawn by that floor alone: rarely, and with its largest weight. A :class:`~multipath
+    .TransformLoss` therefore counts a silent path as if it held white noise, 10 dB below the
+    target, and a relative one as what an unrelated sound would lose there
+    (:meth:`~multipath.TransformLoss.target_norms`). Other losses know of the target only; where
+    their inputs are loud on silent paths, take a larger floor, or
+    :class:`~multipath.samplers.AdaptiveImportance`, which learns from what the input does.
 
     The energies are given, measured beforehand (:meth:`from_targets`), or, without any, learned
     from the targets that training shows: a moving average for each path, where paths not yet seen
@@ -35,10 +44,10 @@ class Energy(LearnedSampler):
     Args:
         energies: :math:`e_p \ge 0`, shape (P,), not all zero. None: a running estimate.
         floor: f in [0, 1], the share of the probability spread evenly.
-        threshold: In [0, 1). Paths whose energy is below this fraction of the largest are never
-            drawn and get no share of the floor. That is a declared bias: ``unbiased`` is then
-            False (of a running estimate from the start), and the estimate that of the loss without
-            these paths.
+        threshold: In [0, 1). Paths whose energy is below this fraction of the largest (with that
+            noise, where there is any) are never drawn and get no share of the floor. That is a
+            declared bias: ``unbiased`` is then False (of a running estimate from the start), and
+            the estimate that of the loss without these paths.
         power: :math:`\gamma \ge 0`: 0 draws uniformly, 1 in proportion.
         replacement: Independent draws, or k distinct paths, see :class:`Categorical`.
         decay: Of the running estimate, in [0, 1).

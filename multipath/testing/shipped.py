@@ -13,8 +13,10 @@ from torch import Tensor, nn
 
 from multipath.losses import PathDecomposedLoss
 from multipath.losses.balanced import BalancedLoss
+from multipath.losses.base import Indices
 from multipath.losses.feature_layers import FeatureLayers
 from multipath.losses.sliced_wasserstein import SlicedWasserstein
+from multipath.losses.statistics import StatisticsLoss
 from multipath.losses.terms import TermLoss
 from multipath.losses.transform import TransformLoss
 from multipath.optim import PSAGA, PAdam
@@ -83,6 +85,24 @@ def terms() -> TermLoss:
     return TermLoss(distances, costs=[1.0, 2.0])
 
 
+class Untargeted(PathDecomposedLoss):
+    """A loss that takes no target, for tests which give one."""
+
+    def __init__(self, loss: PathDecomposedLoss) -> None:
+        super().__init__(loss.paths)
+        self.loss = loss
+
+    def path_losses(self, input: Tensor, target: Tensor, indices: Indices) -> Tensor:
+        """The losses of the input."""
+        return self.loss.path_losses(input, None, indices)  # type: ignore[arg-type]
+
+
+def statistics() -> PathDecomposedLoss:
+    """Means of spectrograms over time, and over everything."""
+    means = [torch.linspace(0.5, 1.0, 17)[:, None], 0.7]
+    return Untargeted(StatisticsLoss(stft(), means, [0.3, 0.2]))
+
+
 def feature_layers() -> FeatureLayers:
     """Three layers of a small convolutional network."""
     first = nn.Conv1d(1, 4, 9, stride=2, bias=False)
@@ -105,6 +125,7 @@ WaveletPacketTests = loss_tests(lambda: TransformLoss(WaveletPacket("db2", level
 BalancedLossTests = loss_tests(  # scales a hundred times apart
     lambda: BalancedLoss(QuadraticLoss(3), [1.0, 10.0, 0.1], power=0.5), 256
 )
+StatisticsLossTests = loss_tests(statistics, 256, n_paths=2)
 TermLossTests = loss_tests(terms, 256, n_paths=2)
 FeatureLayersTests = loss_tests(feature_layers, 1, 256, n_paths=3)
 

@@ -1,17 +1,24 @@
 """Users of scrapl-loss get the loss values and the optimizers that they had."""
 
+import copy
+import json
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
 
 from multipath import StochasticLoss
+from multipath._internal.state import pack, unpack
 from multipath.compat import SCRAPLLoss
 from multipath.compat.kymatio.torch import TimeFrequencyScattering
 from multipath.errors import ConfigurationError, DrawError, InputError
 from multipath.optim import PSAGA, PAdam
 from tests.golden import load, noise
+from tests.golden.scrapl_training import EVERY, MODES, SETTINGS, Training
 
 SMALL = {"shape": 1024, "J": 6, "Q1": 4, "Q2": 1, "J_fr": 2, "Q_fr": 1}
+HOOKS = {"clock", "seen", "unsampled", "parameters"}
 
 
 @pytest.mark.parametrize(("log1p", "field"), [(False, "distances"), (True, "log1p_distances")])
@@ -139,7 +146,9 @@ def test_it_is_a_stochastic_loss_that_resumes():
         ({"T": "none"}, 'T must be "global" or a whole number'),
         ({"F": "all"}, 'F must be "global" or a whole number'),
         ({"grad_mult": 0.0}, "grad_mult must be positive, got 0.0"),
-        ({"sample_all_paths_first": True}, r"not supported; .*sampler=Reshuffle\(\)"),
+        ({"sample_all_paths_first": True}, r"needs exact=True; .*sampler=Reshuffle\(\)"),
+        ({"exact": True, "grad_mult": 1.0}, r"exact P-Adam without log1p .* above 1, got 1\.0"),
+        ({"p_adam_b1": 1.0}, r"p_adam_b1 must lie in \[0, 1\)"),
     ],
 )
 def test_what_is_not_supported_is_refused(options, message):
@@ -169,3 +178,136 @@ def test_files_of_no_probabilities_are_refused(tmp_path):
         SCRAPLLoss(**SMALL, probs_path=tmp_path / "probs.pt")
     with pytest.raises(OSError, match="No such file"):
         SCRAPLLoss(**SMALL, probs_path=tmp_path / "none.pt")
+
+
+# exact=True: the steps of scrapl-loss itself
+
+
+def golden_training():
+    with np.load(Path(__file__).parents[1] / "golden" / "scrapl_training.npz") as file:
+        golden = dict(file)
+    assert json.loads(str(golden["settings"])) == SETTINGS
+    assert json.loads(str(golden["modes"])) == MODES
+    return golden
+
+
+def exact_loss(mode, golden, folder, **options):
+    if mode["probabilities"]:
+        torch.save(torch.from_numpy(golden["probabilities"]), folder / "probs.pt")
+        options["probs_path"] = folder / "probs.pt"
+    return SCRAPLLoss(**SETTINGS, **mode["loss"], **options, exact=True)
+
+
+def close(found, golden):
+    scale = np.linalg.norm(golden, axis=-1)
+    return (np.linalg.norm(found - golden, axis=-1) <= 1e-5 * scale).all()
+
+
+@pytest.mark.parametrize(
+    "number", [0, *(pytest.param(n, marks=pytest.mark.slow) for n in range(1, len(MODES)))]
+)
+def test_exact_training_is_that_of_scrapl_loss(number, tmp_path):
+    golden, mode, training = golden_training(), MODES[number], Training()
+    criterion = exact_loss(mode, golden, tmp_path)
+    criterion.attach_params(training.model.parameters())
+    optimizer = torch.optim.SGD(training.model.parameters(), **mode["sgd"])
+    torch.manual_seed(number)
+    paths, losses, weights = [], [], []
+    for step in range(mode["steps"]):
+        losses.append(training.step(criterion, optimizer, step))
+        paths.append(criterion.curr_path_idx)
+        if step % EVERY == EVERY - 1:
+            weights.append(training.weights())
+    assert paths == golden[f"paths_{number}"].tolist()
+    np.testing.assert_allclose(losses, golden[f"losses_{number}"], rtol=2e-5)
+    assert close(np.stack(weights), golden[f"weights_{number}"])
+
+
+def test_exact_steps_go_on_from_a_saved_state_on_given_paths(tmp_path):
+    golden, mode = golden_training(), MODES[0]
+    training, saved = Training(), {}
+    for begin, end in ((0, 30), (30, EVERY)):
+        # the second loss is a new one, attached to the same model
+        criterion = exact_loss(mode, golden, tmp_path, generator=9)
+        optimizer = criterion.make_optimizer(training.model.parameters(), **mode["sgd"])
+        if begin:
+            criterion.load_state_dict(saved)
+        for step in range(begin, end):
+            path = int(golden["paths_0"][step])
+            training.step(criterion, optimizer, step, path_idx=path)
+        saved = criterion.state_dict()
+    assert close(training.weights(), golden["weights_0"][0])
+
+
+def test_exact_draws_come_from_a_seed_or_go_through_all_paths_first():
+    criterion = SCRAPLLoss(**SMALL, exact=True, generator=3, sample_all_paths_first=True)
+    x = torch.randn(2, 1, 1024, generator=torch.Generator().manual_seed(0))
+    drawn = []
+    for _ in range(criterion.n_paths):
+        criterion(x, 2 * x)
+        drawn.append(criterion.curr_path_idx)
+    assert sorted(drawn) == list(range(criterion.n_paths))
+    again = SCRAPLLoss(**SMALL, exact=True)
+    for seed in (5, 6):
+        for training in (True, False):  # evaluation draws a path, too
+            again.train(training)
+            again(x, 2 * x, seed=seed)
+            uniform = torch.ones(again.n_paths, dtype=torch.float64)
+            generator = torch.Generator().manual_seed(seed)
+            assert again.curr_path_idx == int(torch.multinomial(uniform, 1, generator=generator))
+
+
+def test_exact_gradients_are_rewritten_in_training_only_and_of_attached_parameters(caplog):
+    criterion = SCRAPLLoss(**SMALL, exact=True, generator=0)
+    x = torch.randn(2, 1, 1024, generator=torch.Generator().manual_seed(0))
+    weights = [torch.nn.Parameter(torch.ones(1024)) for _ in range(2)]
+
+    def gradients(loss):
+        for weight in weights:
+            weight.grad = None
+        loss(x * weights[0] * weights[1], 2 * x, path_idx=3).backward()
+        return [weight.grad for weight in weights]
+
+    plain = gradients(SCRAPLLoss(**SMALL, exact=True, generator=0))[0]
+    assert "no parameters are attached" in caplog.text
+    criterion.attach_params(weights[:1])
+    copied = copy.deepcopy(criterion)
+    first, second = gradients(criterion)
+    torch.testing.assert_close(second, plain)
+    # at a first visit the fresh share of the moments and their correction cancel
+    torch.testing.assert_close(first, 1e8 * plain / (1e8 * plain.abs() + 1e-8))
+    criterion.eval()
+    torch.testing.assert_close(gradients(criterion)[0], plain)
+    caplog.clear()
+    torch.testing.assert_close(gradients(copied)[0], plain)
+    assert "no parameters are attached" in caplog.text
+
+
+def test_states_of_other_exact_training_are_refused():
+    x = torch.randn(2, 1, 1024, generator=torch.Generator().manual_seed(0))
+    weight = torch.nn.Parameter(torch.ones(1024))
+    criterion = SCRAPLLoss(**SMALL, exact=True, generator=0)
+    criterion.attach_params([weight])
+    criterion(x * weight, 2 * x).backward()
+    saved = criterion.state_dict()
+    other = SCRAPLLoss(**SMALL, exact=True, generator=0)
+    with pytest.raises(ConfigurationError, match="1 attached parameters and the loss has 0: call"):
+        other.load_state_dict(saved)
+    other.attach_params([torch.nn.Parameter(torch.ones(3))])
+    with pytest.raises(InputError, match="mean of a path"):
+        other.load_state_dict(saved)
+    state = unpack(saved["hooks._extra_state"], criterion, HOOKS)
+    path = criterion.curr_path_idx
+    for entry, wrong, message in (
+        ("square", -torch.ones(1024), "must not be negative"),
+        ("last", 9, "the last visit of a path"),
+        ("mean", torch.full((1024,), torch.nan), "mean of a path must be finite"),
+    ):
+        damaged = copy.deepcopy(state)
+        damaged["parameters"][0][path][entry] = wrong
+        with pytest.raises(InputError, match=message):
+            criterion.load_state_dict({**saved, "hooks._extra_state": pack(damaged)})
+    for name, wrong in (("seen", [99]), ("clock", -1), ("unsampled", 3), ("parameters", [3])):
+        with pytest.raises(InputError):
+            criterion.load_state_dict({**saved, "hooks._extra_state": pack({**state, name: wrong})})
+    criterion.load_state_dict(saved)

@@ -7,9 +7,7 @@ import torch
 
 from multipath import PathTable, TransformLoss
 from multipath.errors import ConfigurationError, InputError
-from multipath.transforms import (
-    Transform,
-)
+from multipath.transforms import MultiResolutionSTFT, Transform
 from tests.transforms.cases import N, noise, shared
 
 
@@ -91,7 +89,37 @@ def test_a_filtered_table_is_not_the_table_of_a_transform():
         Halves(table[2:])
 
 
+class ByScale(torch.nn.Module):
+    def forward(self, difference, path):
+        return difference.abs().flatten(1).sum(dim=1) * path.metadata["fft_size"]
+
+
+def by_scale(difference, *, path):
+    return ByScale()(difference, path)
+
+
+@pytest.mark.parametrize("distance", [by_scale, ByScale()])
+@pytest.mark.parametrize("sizes", [[16, 32], [32, 16]])
+def test_a_distance_may_see_the_path_that_it_serves(distance, sizes):
+    transform = MultiResolutionSTFT(sizes)  # of coefficients that differ in shape
+    loss = TransformLoss(transform, distance=distance, rho="log1p")
+    plain = TransformLoss(transform, distance="l1", rho="log1p")
+    x, y = torch.randn(2, 3, 128, dtype=torch.float64)
+    for paths in ([0, 1], [1], [1, 0, 1]):
+        factors = torch.tensor([sizes[p] for p in paths])[:, None]
+        expected = factors * plain.path_losses(x, y, paths)
+        torch.testing.assert_close(loss.path_losses(x, y, paths), expected)
+    x, y = x[:, :8], y[:, :8]
+    halves = TransformLoss(Halves(2), distance=lambda d, path: (1 + path.index) * d.abs().sum(1))
+    plain = TransformLoss(Halves(2), distance="l1").path_losses(x, y, [0, 1])
+    expected = plain * torch.tensor([[1.0], [2.0]])
+    torch.testing.assert_close(halves.path_losses(x, y, [0, 1]), expected)
+
+
 def test_a_distance_must_keep_the_items_apart():
     loss = TransformLoss(Halves(2), distance=lambda difference: difference.square().mean())
+    apart = TransformLoss(Halves(2), distance=lambda difference, path: difference.square().mean())
+    with pytest.raises(InputError, match=r"one distance for each of the 2 differences, got shape"):
+        apart.path_losses(torch.ones(2, 4), torch.ones(2, 4), [0, 1])
     with pytest.raises(InputError, match=r"one distance for each of the 4 differences, got shape"):
         loss(torch.ones(2, 8), torch.zeros(2, 8))

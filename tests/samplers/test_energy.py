@@ -5,9 +5,9 @@ import torch
 
 from multipath import StochasticLoss, TransformLoss
 from multipath.errors import InputError
-from multipath.samplers import Energy
+from multipath.samplers import Energy, Uniform
 from multipath.testing import QuadraticLoss
-from multipath.transforms import MultiResolutionSTFT
+from multipath.transforms import MultiResolutionSTFT, Scattering1D
 
 
 def test_energy_measures_targets_without_gradients():
@@ -24,6 +24,71 @@ def test_energy_measures_targets_without_gradients():
     )
     parts = Energy.from_targets(loss, [x[:1], x[1:]], floor=0.0)
     torch.testing.assert_close(parts.probabilities, whole.probabilities, rtol=1e-6, atol=0)
+
+
+N = 512
+TONE = 0.14 * torch.sin(0.35 * torch.arange(float(N)))[None]
+
+
+def tone_loss(**options):
+    return TransformLoss(Scattering1D(N, J=5, Q=(4, 1), T=64), **options)
+
+
+@pytest.mark.parametrize("scale", [1.0, 30.0])
+@pytest.mark.parametrize("options", [{}, {"rho": "log1p"}, {"normalize": "target"}])
+def test_paths_on_which_only_the_input_is_loud_are_drawn(options, scale):
+    """Neither seldom nor with huge weights, in the units of noise as loud as the target."""
+    loss = tone_loss(**options)
+    paths = range(len(loss.paths))
+    noise = torch.randn(1, N, generator=torch.Generator().manual_seed(1))
+    noise *= TONE.square().mean().sqrt()
+    law = Energy.from_targets(loss, scale * TONE, floor=0.1).probabilities
+    uniform = 1 / len(paths)
+    sizes = loss.path_losses(scale * noise, 0 * TONE, paths)[:, 0].sqrt().double()
+    loud = sizes > sizes.mean()
+    assert loud.sum() > 5
+    assert (uniform / law[loud]).max() < 4
+    one = loss.target_norms(torch.zeros_like(TONE), paths)
+    assert one.isfinite().all()
+    if not options:  # nothing is as silent as silence
+        assert one.eq(0).all()
+
+
+def test_noise_is_added_ten_decibels_below():
+    loss = tone_loss(rho="log1p", eps=0.1)
+    paths = [0, 7, 30]
+    signals = torch.cat([TONE, torch.zeros_like(TONE), 3 * TONE.cos()])
+    generator = torch.Generator().manual_seed(0)
+    noise = torch.randn((8, N), generator=generator, dtype=torch.float64).float()
+    sizes = [c.square().mean().sqrt() for c in loss.transform.coefficients(noise, paths)]
+    for column, y in enumerate(signals):
+        level = y.square().mean().sqrt()
+        for row, (path, size) in enumerate(zip(paths, sizes, strict=True)):
+            (found,) = loss.transform.coefficients(y[None], [path])
+            ramp = (torch.arange(found.numel()) + 0.5) * 3**0.5 / found.numel()
+            squares = [loss.rho(c).square().sum() for c in (found, level * size * ramp)]
+            expected = (squares[0] + 0.1 * squares[1]).sqrt()
+            norm = loss.target_norms(signals, paths)[row, column]
+            torch.testing.assert_close(norm, expected, rtol=1e-4, atol=1e-7)
+
+
+def test_training_ends_where_uniform_draws_end_though_the_target_is_silent_almost_everywhere():
+    loss = tone_loss()
+    ends = {}
+    for name, sampler in (
+        ("uniform", Uniform()),
+        ("energy", Energy.from_targets(loss, TONE)),
+    ):
+        x = 0.1 * torch.randn(1, N, generator=torch.Generator().manual_seed(0))
+        x.requires_grad_()
+        criterion = StochasticLoss(loss, sampler, n_draws=4, generator=0)
+        optimizer = torch.optim.Adam([x], lr=3e-3)
+        for _ in range(100):
+            optimizer.zero_grad()
+            criterion(x, TONE).backward()
+            optimizer.step()
+        ends[name] = float(loss(x.detach(), TONE))
+    assert ends["energy"] < 1.2 * ends["uniform"]
 
 
 def test_energy_counts_the_weights_of_the_loss():

@@ -4,9 +4,17 @@ import pytest
 import torch
 from torch import nn
 
-from multipath import BalancedLoss, FeatureLayers, SlicedWasserstein, TermLoss, TransformLoss
+from multipath import (
+    BalancedLoss,
+    FeatureLayers,
+    SlicedWasserstein,
+    StatisticsLoss,
+    TermLoss,
+    TransformLoss,
+)
 from multipath.optim import PSAGA, PAdam
 from multipath.testing import LossTests, OptimizerTests, QuadraticLoss, SamplerTests
+from multipath.testing.shipped import Untargeted
 from multipath.transforms import (
     JTFS,
     MultiResolutionSTFT,
@@ -83,6 +91,9 @@ LOSSES = {
     "layers": lambda: FeatureLayers(network(), ["0", "1", "2.0", "2.1"]),
     "layers, absolute": lambda: FeatureLayers(
         network().eval(), ["2", "0"], normalize=False, distance="absolute", frozen=False
+    ),
+    "statistics": lambda: Untargeted(
+        StatisticsLoss(stft(), [0.5, [[0.5]] * 33], 0.1, rho="log1p", rho_of="means")
     ),
     "terms": lambda: TermLoss(
         {"slope": slope, "difference": nn.PairwiseDistance(p=4.0)},

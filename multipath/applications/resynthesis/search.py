@@ -1,13 +1,15 @@
-"""Find a sound whose scattering coefficients are those of a recording, a few paths at a time."""
+"""Find a sound whose scattering coefficients are those of a recording."""
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor
+from torch.optim import LBFGS, Adam, Optimizer
 
 from multipath import PathDecomposedLoss, StochasticLoss, TargetCache, TransformLoss
 from multipath._internal.state import (
@@ -19,7 +21,7 @@ from multipath._internal.state import (
 )
 from multipath.applications.distance.compare import LEVELS
 from multipath.applications.distance.heard import Heard, measure
-from multipath.applications.runs._optimizers import check_adam
+from multipath.applications.runs._optimizers import check_adam, check_lbfgs
 from multipath.applications.runs.files import check_rows
 from multipath.draws import DrawCounts, loaded_counts
 from multipath.errors import InputError
@@ -30,21 +32,36 @@ from .settings import ResynthesisSettings
 __all__ = ["Resynthesis", "make_start", "resynthesize"]
 
 SMALLEST_RATE = 1e-6  # relative to the first learning rate: nothing moves any more
+WHOLE: dict[str, Any] = {
+    "max_iter": 1,
+    "max_eval": 25,
+    "tolerance_grad": 0.0,
+    "tolerance_change": 0.0,
+    "history_size": 10,
+    "line_search_fn": "strong_wolfe",
+}
+"""How L-BFGS steps. What is too little to go on for is decided by the full distance."""
 BETAS = 0.9, 0.99  # a round is too short for the usual 0.999 to settle
 
 
 class Resynthesis:
     r"""Descends from noise to a recording, and never keeps a signal that is further away.
 
-    It goes in rounds. Each draws paths by what is still missing on them,
+    It goes in rounds of ``interval`` steps on the samples, each followed by an evaluation of the
+    full distance. If it is lower than that of the signal kept so far, the new signal is kept. If
+    not, the round is taken back. So the distance of what is kept falls monotonically.
+
+    **All paths**, the default: a step is one of L-BFGS with a line search that satisfies the
+    strong Wolfe conditions. It starts afresh from what is kept after a round that was taken back,
+    and ends if that leads nowhere either.
+
+    **Random draws**: a step is one of Adam on ``draws`` paths. Each round draws them by what is
+    still missing,
 
     .. math:: \pi_p = (1 - f)\, \frac{\sqrt{L_p(x)}}{\sum_q \sqrt{L_q(x)}} + \frac{f}{P},
 
-    with weights that make the estimates unbiased, and makes ``interval`` steps of Adam on the
-    samples. Then the full distance is computed, which gives the next :math:`\pi` as well. If it is
-    lower than that of the signal kept so far, the new signal is kept, and the learning rate grows
-    by a twentieth. If not, the round is taken back and the learning rate is halved. So the distance
-    of what is kept falls monotonically, however noisy the estimates.
+    with weights that make the estimates unbiased. The learning rate grows by a twentieth with a
+    round that is kept, and is halved with one that is taken back.
 
     The distance is that of :func:`~multipath.applications.distance.compare.compare`. A recording is
     resynthesised at a root mean square of 0.1, and handed back at its own.
@@ -58,7 +75,7 @@ class Resynthesis:
         target: The recording at that level, shape (1, T).
         rows: One dictionary per evaluation: ``step``; ``distance`` of what is kept and its
             ``relative`` distance; ``tried``, the distance of what the round led to; ``kept``
-            (1 or 0); ``learning_rate``.
+            (1 or 0); ``learning_rate``, 1 for L-BFGS.
         draws: How often each path was drawn.
 
     Raises:
@@ -93,7 +110,9 @@ class Resynthesis:
         self._generator = torch.Generator().manual_seed(settings.seed)
         self._kept = make_start(settings.start, level, self._generator)
         self._missing, relative = self.measure(self._kept)
-        self._rate = 0.1 * settings.learning_rate  # 0.1 is the loudness
+        self._unit = 0.1 if settings.adam else 1.0  # 0.1 is the loudness
+        self._rate = self._unit * (settings.learning_rate or 1.0)
+        self._evaluated: list[tuple[Tensor, float, Tensor]] = []
         self._restart()
         self._note(0, float(self._missing.mean()), relative, True)
 
@@ -109,11 +128,12 @@ class Resynthesis:
 
     @property
     def finished(self) -> bool:
-        """Whether the steps are done, or the learning rate has sunk until nothing moves."""
-        return (
-            self.step >= self.settings.steps
-            or self._rate < SMALLEST_RATE * self.settings.learning_rate
-        )
+        """Whether the steps are done, or nothing moves any more."""
+        if self.step >= self.settings.steps:
+            return True
+        if self.settings.adam:
+            return self._rate < SMALLEST_RATE * self._unit * (self.settings.learning_rate or 1.0)
+        return [row["kept"] for row in self.rows[-2:]] == [0, 0]
 
     def advance(self, after_step: Callable[[int], None] | None = None) -> None:
         """Make one round: some steps, and an evaluation.
@@ -126,10 +146,11 @@ class Resynthesis:
         stop = min(self.step + self.settings.interval, self.settings.steps)
         criterion = self._criterion()
         for step in range(self.step, stop):
-            self._optimizer.zero_grad()
-            with self._cache.keyed([0]):
-                criterion(self._moving, self.target).backward()
-            self._optimizer.step()
+            if self.settings.adam:
+                self._evaluate(criterion)
+                self._optimizer.step()
+            else:
+                self._optimizer.step(partial(self._evaluate_once, criterion))
             if isinstance(criterion, StochasticLoss):
                 self.draws.add(criterion.last_draw)
             if after_step is not None:
@@ -141,11 +162,36 @@ class Resynthesis:
         self._note(stop, distance, relative, kept)
         if kept:
             self._kept, self._missing = tried, missing
-            self._rate *= 1.05
+        if self.settings.adam:
+            self._rate *= 1.05 if kept else 0.5
             self._optimizer.param_groups[0]["lr"] = self._rate
-        else:
-            self._rate *= 0.5
+        if not kept:
             self._restart()
+
+    def _evaluate(self, criterion: PathDecomposedLoss | StochasticLoss) -> Tensor:
+        """The loss of the signal that moves, and its gradient."""
+        self._optimizer.zero_grad()
+        with self._cache.keyed([0]):
+            loss: Tensor = criterion(self._moving, self.target)
+        loss.backward()
+        return loss.detach()
+
+    def _evaluate_once(self, criterion: PathDecomposedLoss | StochasticLoss) -> float:
+        """As :meth:`_evaluate`, but a step begins with what the line search before it ended with.
+
+        L-BFGS is asked for one step at a time, so that each can be told of; it then evaluates the
+        signal anew that it has just accepted.
+        """
+        signal = self._moving.detach()
+        for known, loss, gradient in self._evaluated:
+            if torch.equal(known, signal):
+                self._evaluated = [(known, loss, gradient)]
+                self._moving.grad = gradient.clone()
+                return loss
+        loss = float(self._evaluate(criterion))
+        gradient = torch.zeros_like(signal) if self._moving.grad is None else self._moving.grad
+        self._evaluated.append((signal.clone(), loss, gradient.clone()))
+        return loss
 
     @torch.no_grad()
     def measure(self, signal: Tensor) -> tuple[Tensor, float]:
@@ -195,7 +241,8 @@ class Resynthesis:
         rate = loaded_real("the learning rate of the search", state["rate"])
         generator = loaded_generator("the generator of the search", state["generator"])
         counts = loaded_counts(state["draws"], len(self.draws.counts))
-        check_adam(self._optimizer, state["optimizer"])
+        check = check_adam if self.settings.adam else check_lbfgs
+        check(self._optimizer, state["optimizer"])
         if state["optimizer"]["param_groups"][0]["lr"] != rate:
             raise InputError("the optimizer has another learning rate than the search; start again")
         rows = self._checked_rows(state["rows"])
@@ -222,7 +269,8 @@ class Resynthesis:
         return list(rows)
 
     def _criterion(self) -> PathDecomposedLoss | StochasticLoss:
-        n_draws, floor, n_paths = self.settings.draws, self.settings.floor, len(self.loss.paths)
+        n_draws, floor = self.settings.draws, self.settings.floor or 0.0
+        n_paths = len(self.loss.paths)
         missing = self._missing.sqrt()
         if not 0 < n_draws < n_paths or not missing.sum() > 0:
             return self.loss
@@ -234,7 +282,12 @@ class Resynthesis:
     def _restart(self) -> None:
         """Go back to the signal that is kept, without the momentum that led astray."""
         self._moving = self._kept.clone()[None].requires_grad_()
-        self._optimizer = torch.optim.Adam([self._moving], lr=self._rate, betas=BETAS)
+        self._evaluated.clear()
+        self._optimizer: Optimizer
+        if self.settings.adam:
+            self._optimizer = Adam([self._moving], lr=self._rate, betas=BETAS)
+        else:
+            self._optimizer = LBFGS([self._moving], lr=self._rate, **WHOLE)
 
     def _note(self, step: int, distance: float, relative: float, kept: bool) -> None:
         best = {"distance": distance, "relative": relative} if kept else self.rows[-1]
@@ -245,7 +298,7 @@ class Resynthesis:
                 "relative": best["relative"],
                 "tried": distance,
                 "kept": int(kept),
-                "learning_rate": self._rate / 0.1,
+                "learning_rate": self._rate / self._unit,
             }
         )
 

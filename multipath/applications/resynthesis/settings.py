@@ -23,6 +23,14 @@ STARTS: Mapping[str, str] = {
 
 OWN = "jtfs", "scattering1d"
 
+DRAWING: Mapping[str, float] = {
+    "steps": 600,
+    "interval": 25,
+    "floor": 0.2,
+    "learning_rate": 0.1,
+}
+"""The settings of a search with random draws, unless others are given."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class ResynthesisSettings(Settings):
@@ -39,18 +47,21 @@ class ResynthesisSettings(Settings):
         Q_fr: Wavelets per octave of that filter bank (``jtfs``).
         F: Averaging over log-frequency, in wavelets (``jtfs``).
         start: What the search starts from: ``noise`` or ``spectrum``.
-        steps: Number of optimizer steps.
-        interval: Steps between two evaluations of the full distance.
-        draws: Paths drawn per step; 0 for all of them.
-        floor: Share of the draws that is spread evenly over all paths.
-        learning_rate: First learning rate, relative to the loudness (root mean square) of the
-            recording.
+        steps: Number of optimizer steps: 100 with all paths, 600 with draws.
+        interval: Steps between two evaluations of the full distance: 10 with all paths, 25 with
+            draws.
+        draws: Paths drawn per step, for Adam; 0 for all of them.
+        floor: Share of the draws that is spread evenly over all paths: 0.2 with draws.
+        learning_rate: First learning rate of Adam, relative to the loudness (root mean square) of
+            the recording: 0.1 with draws. Without draws or a learning rate the search is by L-BFGS.
         seed: Seed of the start and the draws.
 
     Example:
-        >>> settings = ResynthesisSettings.for_recording(44100, 44100, steps=100)
-        >>> settings.J, settings.T, settings.steps
-        (12, 2048, 100)
+        >>> settings = ResynthesisSettings.for_recording(44100, 44100, interval=5)
+        >>> settings.J, settings.T, settings.steps, settings.interval
+        (12, 2048, 100, 5)
+        >>> ResynthesisSettings.for_recording(44100, 44100, draws=32).steps
+        600
         >>> ResynthesisSettings.from_dict(settings.to_dict()) == settings
         True
     """
@@ -65,11 +76,11 @@ class ResynthesisSettings(Settings):
     Q_fr: int = 2
     F: int = 1
     start: str = "noise"
-    steps: int = 600
-    interval: int = 25
-    draws: int = 32
-    floor: float = 0.2
-    learning_rate: float = 0.1
+    steps: int = 100
+    interval: int = 10
+    draws: int = 0
+    floor: float | None = None
+    learning_rate: float | None = None
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -85,12 +96,22 @@ class ResynthesisSettings(Settings):
         if self.draws < 0:
             raise ConfigurationError(f"draws must be at least 0, got {self.draws}")
         check_seed(self.seed)
-        if not 0 < self.learning_rate <= 1e6:
+        if self.adam and not 0 < (self.learning_rate or 0.0) <= 1e6:
             raise ConfigurationError(
                 f"the learning rate must be positive and at most 1e6, got {self.learning_rate}"
             )
-        if not 0 < self.floor <= 1:
+        if self.draws and not 0 < (self.floor or 0.0) <= 1:
             raise ConfigurationError(f"floor must lie in (0, 1], got {self.floor}")
+        if not self.draws and self.floor is not None:
+            raise ConfigurationError(
+                f"floor is a share of the draws, and there are none: set draws, or leave out "
+                f"floor, got {self.floor}"
+            )
+
+    @property
+    def adam(self) -> bool:
+        """Whether the search is by Adam, which draws or a learning rate ask for."""
+        return bool(self.draws) or self.learning_rate is not None
 
     @classmethod
     def for_recording(
@@ -118,7 +139,8 @@ class ResynthesisSettings(Settings):
         J, Q = given.get("J", default_octaves(n_samples, sample_rate)), given.get("Q", cls.Q)
         sizes = {"J": J, "T": 2 ** max(0, J - 1), "J_fr": min(5, int(log2(max(4, J * Q[0]))) - 1)}
         signal = {"transform": transform, "n_samples": n_samples, "sample_rate": sample_rate}
-        return cls(**{**sizes, **given, **signal})
+        search = DRAWING if given.get("draws") else {}
+        return cls(**{**sizes, **search, **given, **signal})
 
     def make_transform(self) -> Transform:
         """Make the transform, at reduced sampling rates: twice as fast, with errors of 1e-4.

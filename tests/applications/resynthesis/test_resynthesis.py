@@ -40,7 +40,14 @@ def noise(seed=0):
 
 
 @pytest.mark.parametrize(
-    "changes", [{}, {"draws": 0}, {"start": "spectrum"}, {"transform": "jtfs", "draws": 16}]
+    "changes",
+    [
+        {},
+        {"draws": 0},
+        {"draws": 0, "learning_rate": 0.1},
+        {"start": "spectrum"},
+        {"transform": "jtfs", "draws": 16},
+    ],
 )
 def test_what_is_kept_never_gets_further_away(changes):
     search = Resynthesis(settings(**changes), TONE)
@@ -60,6 +67,65 @@ def test_what_is_kept_never_gets_further_away(changes):
         assert relative == pytest.approx(row["relative"], rel=1e-3)
 
 
+def test_a_step_of_all_paths_is_one_of_lbfgs_with_few_evaluations():
+    """As torch makes them in one go; the point where one step ends begins the next."""
+    search = Resynthesis(settings(draws=0, steps=12, interval=3), TONE)
+    level, generator = 0.1 / TONE.square().mean().sqrt(), torch.Generator().manual_seed(0)
+    alone = make_start("noise", level * TONE, generator)[None].requires_grad_()
+    optimizer = torch.optim.LBFGS(
+        [alone], max_iter=12, max_eval=999, history_size=10, line_search_fn="strong_wolfe",
+        tolerance_grad=0, tolerance_change=0,
+    )  # fmt: skip
+    counts = {"search": 0, "alone": 0}
+
+    def evaluate():
+        counts["alone"] += 1
+        optimizer.zero_grad()
+        loss = search.loss(alone, level * TONE[None])
+        loss.backward()
+        return loss
+
+    optimizer.step(evaluate)
+    path_losses = search.loss.path_losses
+
+    def counting(*arguments):
+        counts["search"] += 1
+        return path_losses(*arguments)
+
+    search.loss.path_losses = counting
+    told = []
+    while not search.finished:
+        search.advance(told.append)
+    assert told == list(range(1, 13))
+    # a round keeps nothing of what it evaluated but its end
+    assert counts["search"] == counts["alone"] <= 20
+    torch.testing.assert_close(level * search.signal, alone.detach()[0], rtol=1e-3, atol=1e-4)
+
+
+def test_all_paths_by_lbfgs_get_closer_than_draws():
+    ends = []
+    for options in ({"draws": 0, "steps": 40}, {"draws": 8, "steps": 60}):
+        search = Resynthesis(settings(**options), TONE)
+        while not search.finished:
+            search.advance()
+        ends.append(search.rows[-1]["distance"])
+    assert ends[0] < 0.6 * ends[1]
+
+
+def test_a_search_of_all_paths_ends_when_nothing_moves_any_more():
+    search = Resynthesis(settings(draws=0, steps=10**6, interval=2), TONE)
+    search._kept = search.target[0].clone()  # which is found
+    search._restart()
+    search.rows[0]["distance"] = 0.0
+    while not search.finished:
+        search.advance()
+    assert search.step == 4
+    torch.testing.assert_close(search.signal, TONE)
+    again = Resynthesis(settings(draws=0, steps=10**6, interval=2), TONE)
+    again.load_state_dict(search.state_dict())
+    assert again.finished
+
+
 def test_a_round_that_leads_away_is_taken_back():
     search = Resynthesis(settings(learning_rate=1e3, steps=60), TONE)
     start = search.signal
@@ -73,8 +139,9 @@ def test_a_round_that_leads_away_is_taken_back():
     assert torch.equal(search.signal, start)
 
 
-def test_a_round_that_ends_in_nan_is_taken_back():
-    search = Resynthesis(settings(), TONE)
+@pytest.mark.parametrize("draws", [0, 8])
+def test_a_round_that_ends_in_nan_is_taken_back(draws):
+    search = Resynthesis(settings(draws=draws, interval=1), TONE)
     with torch.no_grad():
         search._moving.fill_(torch.nan)
     start = search.signal
@@ -104,8 +171,9 @@ def test_paths_are_drawn_by_what_is_missing_and_the_estimate_is_unbiased():
     assert int(search.draws.counts.sum()) == 5 * 8
 
 
-def test_a_restored_search_goes_on_to_the_last_bit():
-    whole, first, second = (Resynthesis(settings(), TONE) for _ in range(3))
+@pytest.mark.parametrize("draws", [0, 8])
+def test_a_restored_search_goes_on_to_the_last_bit(draws):
+    whole, first, second = (Resynthesis(settings(draws=draws), TONE) for _ in range(3))
     while not whole.finished:
         whole.advance()
     first.advance()
