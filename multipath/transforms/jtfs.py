@@ -80,7 +80,8 @@ class JTFS(Scattering):
             samples, still more than the bandwidth of each wavelet. On noise, chirps and drums,
             coefficients then differ by up to 6e-4 of their norm in the median over paths, and by up
             to 1e-2 in the worst path above a thousandth of the loudest; their gradients differ by
-            1e-2 and 2e-1: see ``benchmarks/sampling.py``.
+            1e-2 and 2e-1: see ``benchmarks/sampling.py``. With ``T="none"`` paths then have fewer
+            samples.
         sample_rate: Sample rate in Hz, only used to express rates in the path table. Default 1.0
             (cycles/sample).
         orders: Which orders are paths, of 0, 1 and 2. The second is always one.

@@ -120,12 +120,15 @@ class TimeBase(Scatterer):
 
     @property
     def _native_T(self) -> Any:
-        # what is summed over the whole signal is what is not averaged
-        return self.T if self.average == "local" else "none"
+        return {"local": self.T, "global": "global", False: "none"}[self.average]
 
     @property
     def _unpad(self) -> bool:
         return self.average != "global"
+
+    def _count(self, level: int) -> int:
+        """What makes a sum over the padded signal, at one sample in 2^level, of its mean."""
+        return self._time.padded >> level if self.average == "global" else 1
 
     @property
     @abstractmethod
@@ -298,7 +301,7 @@ class Scattering1DBase(TimeBase):
 
     def _gain(self, key: tuple[int, ...]) -> float:
         """What kymatio 0.3 multiplies a path with: it folds its filters by means, not sums."""
-        if self.version == "0.4" or not key:
+        if self.version == "0.4":
             return 1.0
         coarsest = self.log2_T if self.average == "local" else math.inf
         levels = [min(j, coarsest) for j in self._scales(key)]
@@ -309,10 +312,10 @@ class Scattering1DBase(TimeBase):
         self._check_outputs()
         chosen = self._chosen()
         found = self._transform.coefficients(x, chosen)
-        if self.average == "global":
-            found = [path.sum(dim=-1, keepdim=True) for path in found]
         keys = [self._keys[index] for index in chosen]
-        found = [path * self._gain(key) for key, path in zip(keys, found, strict=True)]
+        factors = [self._count((0, *self._scales(key))[-1]) * self._gain(key) for key in keys]
+        if set(factors) != {1}:
+            found = [path * factor for path, factor in zip(found, factors, strict=True)]
         if self.out_type == "array":
             return torch.stack(found, dim=-2)
         if self.out_type == "dict":

@@ -162,9 +162,10 @@ class TimeFrequencyBase(TimeBase):
         coefficients = self._transform(x)
         paths: list[Joint] = []
         for joint, found in zip(self._described(), coefficients, strict=True):
+            levels = 0, self.log2_T, joint["j"][-1] if joint["n"] else 0
             values = found
             if self.average == "global":
-                values = values.sum(dim=-1, keepdim=True)
+                values = values * self._count(levels[len(joint["n"])])
             if joint["n"]:
                 if self.average_fr == "global" and joint["spin"]:
                     values = values.sum(dim=-2, keepdim=True)

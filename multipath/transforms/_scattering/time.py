@@ -183,7 +183,8 @@ class TimeScattering(FilterBuffers):
         self.n_samples, self.J, self.Q, self.T, self.unpad = n_samples, J, Q, T, bool(unpad)
         self.sampling = choice("sampling", sampling, "exact", "reduced")
         self.border = choice("border", border, *PADDING)
-        # what is averaged even where coefficients are not, such as the first order of a JTFS
+        # what is averaged even where coefficients are not, such as the first order of a JTFS; no
+        # wavelet is coarser than 2^J
         self.window = T if not isinstance(T, str) else 2**J
         self.log2_stride = log2_stride("stride", stride, "T", T, 2**J, n_samples)
         self.padded = padded_length(n_samples, self.window)
@@ -220,10 +221,7 @@ class TimeScattering(FilterBuffers):
         level = wavelet.j
         if self.sampling == "reduced":
             level = max(level, math.floor(-math.log2(points * wavelet.sigma)))
-        return self._no_coarser(level)
-
-    def _no_coarser(self, level: int) -> int:
-        return min(level, self.log2_stride) if self.windowed else level
+        return min(level, self.log2_stride)
 
     def _first_level(self, wavelet: Wavelet, reaches: Sequence[int]) -> int:
         """Subsampling exponent of a first-order modulus, fine enough for all that is applied to it.
@@ -234,7 +232,7 @@ class TimeScattering(FilterBuffers):
         applied = zip(reaches, self.psi2, strict=True)
         reach = max((reach for reach, second in applied if wavelet.j < second.j), default=1)
         level = self._level(wavelet, FIRST_POINTS)
-        while level > self._no_coarser(wavelet.j) and reach > (self.padded >> level + 1) + 1:
+        while level > min(wavelet.j, self.log2_stride) and reach > (self.padded >> level + 1) + 1:
             level -= 1
         return level
 
