@@ -29,9 +29,9 @@ class Energy(LearnedSampler):
     :math:`1 / f` times those of uniform draws.
 
     **Silent targets, loud inputs.** What the input has where the target is silent must not be
-    drawn by that floor alone: rarely, and with its largest weight. A :class:`~multipath
-    .TransformLoss` therefore counts a silent path as if it held white noise, 10 dB below the
-    target, and a relative one as what an unrelated sound would lose there
+    drawn by that floor alone: rarely, and with its largest weight.
+    :class:`~multipath.TransformLoss` therefore counts a silent path as if it held white noise,
+    10 dB below the target, and a relative one as what an unrelated sound would lose there
     (:meth:`~multipath.TransformLoss.target_norms`). Other losses know of the target only; where
     their inputs are loud on silent paths, take a larger floor, or
     :class:`~multipath.samplers.AdaptiveImportance`, which learns from what the input does.
