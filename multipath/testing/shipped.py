@@ -15,6 +15,7 @@ from multipath.losses import PathDecomposedLoss
 from multipath.losses.balanced import BalancedLoss
 from multipath.losses.feature_layers import FeatureLayers
 from multipath.losses.sliced_wasserstein import SlicedWasserstein
+from multipath.losses.spectral import SpectralLoss
 from multipath.losses.terms import TermLoss
 from multipath.losses.transform import TransformLoss
 from multipath.optim import PSAGA, PAdam
@@ -106,6 +107,11 @@ BalancedLossTests = loss_tests(  # scales a hundred times apart
     lambda: BalancedLoss(QuadraticLoss(3), [1.0, 10.0, 0.1], power=0.5), 256
 )
 TermLossTests = loss_tests(terms, 256, n_paths=2)
+SpectralLossTests = loss_tests(
+    lambda: SpectralLoss(stft(), ["convergence", "log_l1", "linear_l2", "phase"], floor=0.1),
+    256,
+    n_paths=8,
+)
 FeatureLayersTests = loss_tests(feature_layers, 1, 256, n_paths=3)
 
 

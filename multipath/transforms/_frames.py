@@ -149,7 +149,22 @@ class _Magnitudes(torch.autograd.Function):
 def differentiable_magnitudes(signals: Tensor, window: Tensor, frames: Frames) -> Tensor:
     """:func:`magnitudes` in steps that can be differentiated twice."""
     scale = peak_scale(signals)[:, None, None]
-    views = frames.split(signals) * (window / scale)
+    return modulus(_planes(signals, window / scale, frames)).transpose(1, 2) * scale
+
+
+def spectrum(signals: Tensor, window: Tensor, frames: Frames) -> Tensor:
+    """Real and imaginary parts of windowed frames, shape (batch, 2, bins, frames).
+
+    Args:
+        signals: As in :func:`magnitudes`.
+        window: As in :func:`magnitudes`.
+        frames: As in :func:`magnitudes`.
+    """
+    return _planes(signals, window, frames).transpose(2, 3)
+
+
+def _planes(signals: Tensor, window: Tensor, frames: Frames) -> Tensor:
+    """Real and imaginary parts, shape (batch, 2, frames, bins)."""
+    views = frames.split(signals) * window
     padded = torch.nn.functional.pad(views, (0, frames.fft_size - frames.win_length))
-    planes = torch.view_as_real(half_spectrum(padded)).movedim(-1, 1)
-    return modulus(planes).transpose(1, 2) * scale
+    return torch.view_as_real(half_spectrum(padded)).movedim(-1, 1)

@@ -4,7 +4,14 @@ import pytest
 import torch
 from torch import nn
 
-from multipath import BalancedLoss, FeatureLayers, SlicedWasserstein, TermLoss, TransformLoss
+from multipath import (
+    BalancedLoss,
+    FeatureLayers,
+    SlicedWasserstein,
+    SpectralLoss,
+    TermLoss,
+    TransformLoss,
+)
 from multipath.optim import PSAGA, PAdam
 from multipath.testing import LossTests, OptimizerTests, QuadraticLoss, SamplerTests
 from multipath.transforms import (
@@ -80,6 +87,11 @@ LOSSES = {
     "layers": lambda: FeatureLayers(network(), ["0", "1", "2.0", "2.1"]),
     "layers, absolute": lambda: FeatureLayers(
         network().eval(), ["2", "0"], normalize=False, distance="absolute", frozen=False
+    ),
+    "spectral": lambda: SpectralLoss(
+        MultiResolutionSTFT([32, 64], sample_rate=8000.0, scale="mel", n_bins=[5, 12]),
+        {"convergence": 1.0, "log_l1": 2.0, "phase": 0.1},
+        floor=0.1,
     ),
     "terms": lambda: TermLoss(
         {"slope": slope, "difference": nn.PairwiseDistance(p=4.0)},
