@@ -96,4 +96,4 @@ A_CORNERS = (20.598997, 107.65265, 737.86223, 12194.217)
 
 def bin_frequencies(sample_rate: float, fft_size: int) -> Bank:
     """Frequencies of the bins of an FFT in Hz, shape (fft_size // 2 + 1,)."""
-    return np.fft.rfftfreq(fft_size, 1 / sample_rate)
+    return np.asarray(np.fft.rfftfreq(fft_size, 1 / sample_rate), dtype=np.float64)
