@@ -699,6 +699,7 @@ def _make_bank(scale: Any, rate: float | None, fft_size: int, n_bins: Any) -> Te
     if not isinstance(n_bins, Integral):
         message = f'scale="{scale}" needs n_bins, a whole number, got {described(n_bins)}'
         raise refusal(ConfigurationError, TypeError, message)
+    n_bins = int(n_bins)
     if not 1 <= n_bins <= fft_size:
         message = f"n_bins must lie between 1 and fft_size={fft_size}, got {n_bins}"
         raise refusal(ConfigurationError, AssertionError, message)
