@@ -54,7 +54,8 @@ class Resolution:
         transform = MultiResolutionSTFT(
             [self.fft_size], [self.hop_size], [self.win_length], self.window
         )
-        return SpectralLoss(transform)(input, target, reduction="none")
+        values: Tensor = SpectralLoss(transform)(input, target, reduction="none")
+        return values
 
 
 class RandomResolutionLoss(nn.Module):
