@@ -152,7 +152,8 @@ class SpectralLoss(PathDecomposedLoss):
         }
         found: dict[_Piece, Tensor] = {}
         for resolution, channel in dict.fromkeys(piece[:2] for piece in pieces):
-            terms = {piece.term for piece in pieces if piece[:2] == (resolution, channel)}
+            here = (piece.term for piece in pieces if piece[:2] == (resolution, channel))
+            terms = list(dict.fromkeys(here))  # in order: gradients are added up as they come
             for term, value in self._compared(resolution, *channels[channel], terms):
                 found[_Piece(resolution, channel, term)] = value
         return torch.stack([found[piece] for piece in pieces])
@@ -170,13 +171,13 @@ class SpectralLoss(PathDecomposedLoss):
         return left + right if channel == "mid" else left - right
 
     def _compared(
-        self, resolution: int, x: Tensor, y: Tensor, terms: set[str]
+        self, resolution: int, x: Tensor, y: Tensor, terms: list[str]
     ) -> Iterator[tuple[str, Tensor]]:
         """Terms of signals (batch, T) at one resolution, shape (batch,) each."""
-        if "phase" in terms:
+        if PHASE in terms:
             spectra = (self.transform.spectra(signals, [resolution])[0] for signals in (x, y))
-            yield "phase", self._between_phases(*spectra)
-        terms = terms - {"phase"}
+            yield PHASE, self._between_phases(*spectra)
+        terms = [term for term in terms if term != PHASE]
         if not terms:
             return
         pair = self.transform.coefficient_pairs(x, y, [resolution])
@@ -194,11 +195,8 @@ class SpectralLoss(PathDecomposedLoss):
 
     def _between_phases(self, *spectra: Tensor) -> Tensor:
         """Half the squared distance of directions in the plane: one less the cosine between."""
-        x, y = (
-            planes
-            / modulus(planes).clamp_min(self.floor or torch.finfo(planes.dtype).tiny)[:, None]
-            for planes in spectra
-        )
+        floor = self.floor or torch.finfo(spectra[0].dtype).tiny
+        x, y = (planes / modulus(planes).clamp_min(floor)[:, None] for planes in spectra)
         return (x - y).square().sum(dim=1).flatten(1).mean(dim=1) / 2
 
     def extra_repr(self) -> str:
@@ -220,10 +218,11 @@ DISTANCES: dict[str, Callable[[Tensor], Tensor]] = {
     "l2": lambda difference: difference.square().flatten(1).mean(dim=1),
     "norm": _norm,
 }
+PHASE = "phase"
 TERMS = (
     "convergence",
     *(f"{scale}_{distance}" for scale in ("linear", "log") for distance in DISTANCES),
-    "phase",
+    PHASE,
 )
 
 
