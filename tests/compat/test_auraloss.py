@@ -11,6 +11,7 @@ from torch import nn
 from multipath.compat import auraloss
 from multipath.errors import MultipathError
 from tests import GOLDEN as FOLDER
+from tests.simulated_device import SimulatedDevice
 
 GOLDEN = np.load(FOLDER / "auraloss.npz")
 SETTINGS = json.loads(str(GOLDEN["settings"]))
@@ -139,6 +140,28 @@ def test_filters_are_what_they_say():
     response = torch.fft.rfft(weighting.fir.weight.flatten(), n=48000).abs()
     for frequency, decibels in ((1000, 0.0), (500, -3.2), (4000, 1.0)):
         assert 20 * response[frequency].log10() == pytest.approx(decibels, abs=1.0)
+
+
+@pytest.mark.parametrize("float64", [True, False])
+def test_on_a_device_as_on_the_cpu_without_waiting_for_it(float64):
+    x, y = sounds(torch.float32)
+    losses = [
+        auraloss.freq.MultiResolutionSTFTLoss([256, 64], [64, 16], [200, 64], window="hann"),
+        auraloss.freq.MelSTFTLoss(
+            16000, 256, 64, 200, n_mels=16, perceptual_weighting=True, scale_invariance=True
+        ),
+        auraloss.time.SISDRLoss(),
+    ]
+    expected = [loss(x, y) for loss in losses]
+    with SimulatedDevice(float64=float64) as device:
+        a, b = x.to("meta").requires_grad_(), y.to("meta")
+        for loss in losses:
+            loss(a, b)  # moves what the loss is made of
+        device.waits = False
+        found = [loss(a, b) for loss in losses]
+        sum(found).backward()
+    for value, wanted in zip(found, expected, strict=True):
+        assert float(value.inner.detach()) == pytest.approx(float(wanted), rel=1e-4)
 
 
 def test_making_a_loss_uses_up_no_randomness_of_torch():

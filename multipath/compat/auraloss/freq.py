@@ -221,9 +221,10 @@ class STFTLoss(nn.Module):
             )
             raise refusal(InputError, RuntimeError, message)
         # windows of SciPy are in double precision, and what auraloss makes with them too
-        if has_float64(x):
-            x = x.to(torch.promote_types(x.dtype, self.window.dtype))
-        self.window = self.window.to(x.device) if self.window.device != x.device else self.window
+        dtype = self.window.dtype if has_float64(x) else x.dtype
+        if self.window.device != x.device:
+            self.window = self.window.to(x.device, dtype)
+        x = x.to(torch.promote_types(x.dtype, dtype))
         window = self.window.to(x.dtype)
         with without_autocast(x.device.type):
             if not self.phs_used:
