@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from torch import Tensor
 
-# auraloss's own default, so that both sides compute the same three spectrograms.
+# auraloss's own default
 RESOLUTIONS: dict[str, Any] = {
     "fft_sizes": (1024, 2048, 512),
     "hop_sizes": (120, 240, 50),
@@ -69,25 +69,6 @@ def _scattering1d(n_samples: int, J: int, Q: tuple[int, int], T: int, **_: Any) 
     return Loss(lambda x, y, indices: loss(x, y), n_paths=len(loss.paths))
 
 
-def _multi_resolution_stft(**_: Any) -> Loss:
-    """The same two terms as auraloss: spectral convergence and the distance of log magnitudes."""
-    import torch
-
-    from multipath.transforms import MultiResolutionSTFT
-
-    transform = MultiResolutionSTFT(**RESOLUTIONS)
-    floor = 1e-4  # auraloss clamps powers at 1e-8
-
-    def value(x: Tensor, y: Tensor, indices: Sequence[int] | None) -> Tensor:
-        total = torch.zeros(())
-        for a, b in zip(transform(x), transform(y), strict=True):
-            a, b = a.clamp_min(floor), b.clamp_min(floor)
-            total = total + (b - a).norm() / b.norm() + (b.log() - a.log()).abs().mean()
-        return total / len(RESOLUTIONS["fft_sizes"])
-
-    return Loss(value, n_paths=len(transform.paths))
-
-
 def scrapl_loss(n_samples: int, Q: tuple[int, int], **settings: Any) -> Any:
     """The reference's loss, from the arguments of our JTFS."""
     from scrapl import SCRAPLLoss
@@ -123,23 +104,23 @@ def _kymatio_scattering1d(n_samples: int, J: int, Q: tuple[int, int], T: int, **
     return _distance(Scattering1D(shape=n_samples, J=J, Q=Q, T=T))
 
 
-def _auraloss(**_: Any) -> Loss:
-    from auraloss.freq import MultiResolutionSTFTLoss
+def _stft(module: str, **_: Any) -> Loss:
+    """The loss of auraloss, or of the module that stands in for it."""
+    loss = importlib.import_module(module).MultiResolutionSTFTLoss(**RESOLUTIONS)
+    n_paths = len(RESOLUTIONS["fft_sizes"])
+    return Loss(lambda x, y, indices: loss(x[:, None], y[:, None]), n_paths)
 
-    loss = MultiResolutionSTFTLoss()
-    return Loss(lambda x, y, indices: loss(x[:, None], y[:, None]), n_paths=3)
 
-
-OURS = ("multipath", "multipath.transforms")
+OURS = ("multipath", "multipath.transforms", "multipath.compat.auraloss.freq")
 VENDORED = ("scrapl", "kymatio.torch")  # kymatio with JTFS is importable after scrapl only
 
 SUBJECTS = {
     "jtfs": Subject(OURS, _jtfs),
     "jtfs-reduced": Subject(OURS, partial(_jtfs, sampling="reduced")),
     "scattering1d": Subject(OURS, _scattering1d),
-    "mrstft": Subject(OURS, _multi_resolution_stft),
+    "mrstft": Subject(OURS, partial(_stft, "multipath.compat.auraloss.freq")),
     "scrapl": Subject(("scrapl",), _scrapl),
     "kymatio-jtfs": Subject(VENDORED, _kymatio_jtfs),
     "kymatio-scattering1d": Subject(VENDORED, _kymatio_scattering1d),
-    "auraloss": Subject(("auraloss.freq",), _auraloss),
+    "auraloss": Subject(("auraloss.freq",), partial(_stft, "auraloss.freq")),
 }

@@ -31,7 +31,7 @@ from ._internal.state import (
     refused,
     unpack,
 )
-from ._internal.tracing import is_traced, untraced
+from ._internal.tracing import is_traced, plain_batches, untraced
 from ._internal.wrappers import innermost_optimizer
 from .draws import Draw
 from .errors import ConfigurationError, DrawError, InputError, MultipathError
@@ -176,6 +176,7 @@ class StochasticLoss(nn.Module):
             (self.generator.initial_seed() + 1) % 2**63
         )
         self.last_draw: Draw | None = None
+        self._last_values: tuple[Tensor, Tensor] | None = None  # indices, and a row for each
         self._pending: Draw | None = None
         self._n_served = 0  # forwards that the pending draw has served
         self._repetitions: Repetitions[Draw] = Repetitions()
@@ -300,6 +301,33 @@ class StochasticLoss(nn.Module):
         distance = (self.sampler.inclusion(self.n_draws) - uniform).abs().max()
         return float(distance) * self.n_active <= 1e-12
 
+    @property
+    def last_values(self) -> dict[str, Tensor]:
+        """The losses of the paths in :attr:`last_draw` by their names, to be logged.
+
+        Each is :math:`L_p`, mean over the batch and without :math:`w_p`: a tensor without gradient
+        on the device of the losses, as the latest forward or :meth:`estimate` with that draw found
+        it. Nothing waits for the device until a value is read. Empty before the first forward in
+        training mode and with gradients, in copies, and after a state was loaded.
+
+        Example:
+            >>> from multipath import SpectralLoss
+            >>> from multipath.transforms import MultiResolutionSTFT
+            >>> loss = SpectralLoss(MultiResolutionSTFT([64, 128]))
+            >>> criterion = StochasticLoss(loss, n_draws=2, generator=0)
+            >>> tone = torch.sin(0.3 * torch.arange(1024.0))[None]
+            >>> value = criterion(0.5 * tone.requires_grad_(), tone.detach())
+            >>> for name, value in criterion.last_values.items():
+            ...     print(f"{name} {value:.2f}")
+            fft128-hop32-win128/convergence 0.50
+            fft128-hop32-win128/log_l1 0.42
+        """
+        if self._last_values is None:
+            return {}
+        indices, values = self._last_values
+        names = [str(self.loss.paths[path].key) for path in indices.tolist()]
+        return dict(zip(names, values.mean(dim=1), strict=True))
+
     def forward(self, input: Tensor, target: Any = None) -> Tensor:
         """The estimate in training mode, the full loss in evaluation mode.
 
@@ -387,6 +415,8 @@ class StochasticLoss(nn.Module):
         with untraced():
             indices, weights = draw.merged()
         values = self.loss.evaluate(input, target, indices)
+        if draw is self.last_draw:
+            self._last_values = indices, plain_batches(values.T)[0].T
         if observing:
             learned = self._observe(input, target, indices, values)
             (self._unobserved.discard if learned else self._unobserved.add)(draw)
@@ -689,7 +719,7 @@ class StochasticLoss(nn.Module):
         self._load_sampler(state["sampler"])
         self.generator.set_state(generators[0])
         self._evaluation_generator.set_state(generators[1])
-        self._pending, self.last_draw = pending, last
+        self._pending, self.last_draw, self._last_values = pending, last, None
         saved, own = (n_draws, state["reweight"]), (self.n_draws, self.reweight)
         if pending is not None and saved != own:
             self._pending = None
@@ -734,7 +764,8 @@ class StochasticLoss(nn.Module):
         state = self.__dict__.copy()
         for name in ("generator", "_evaluation_generator"):
             state[name] = getattr(self, name).get_state()
-        state["_optimizer"] = state["_hook"] = state["_pending"] = state["_measured"] = None
+        for name in ("_optimizer", "_hook", "_pending", "_measured", "_last_values"):
+            state[name] = None
         del state["_unobserved"]
         return state
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch._dynamo.utils import counters
 
-from multipath import BalancedLoss, StochasticLoss, TermLoss, TransformLoss
+from multipath import BalancedLoss, SpectralLoss, StochasticLoss, TermLoss, TransformLoss
 from multipath.losses import FeatureLayers, SlicedWasserstein
 from multipath.samplers import AdaptiveImportance
 from multipath.testing import QuadraticLoss
@@ -60,6 +60,10 @@ COMPILABLE = {
     "evaluation": lambda: StochasticLoss(spectra(3)).eval(),
     "weights of 0": lambda: TransformLoss(WaveletTransform(level=2), weights=[0.5, 0.0, 0.5]),
     "quadratic": lambda: QuadraticLoss(6),
+    "spectral": lambda: SpectralLoss(
+        MultiResolutionSTFT([64, 128], sample_rate=8000.0, scale="mel", n_bins=10, weighting="A"),
+        ["convergence", "log_l1", "phase"],
+    ),
     "terms": lambda: TermLoss({"l1": lambda x, y: (x - y).abs().mean(1), "max": _largest}),
 }
 

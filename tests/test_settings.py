@@ -1,5 +1,7 @@
 """Numbers of any kind are settings of every class, and become plain Python numbers."""
 
+from functools import partial
+
 import numpy as np
 import pytest
 import torch
@@ -11,6 +13,7 @@ from multipath import (
     Path,
     PathTable,
     SlicedWasserstein,
+    SpectralLoss,
     StatisticsLoss,
     StochasticLoss,
     TargetCache,
@@ -96,11 +99,19 @@ CASES = {
     ),
     "Scattering2D": (Scattering2D, {"shape": (16, 8), "J": 2, "L": 2, "max_order": 1}),
     "MultiResolutionSTFT": (
-        MultiResolutionSTFT,
+        partial(MultiResolutionSTFT, scale="chroma"),
         {
             **{"fft_sizes": (64, 32), "hop_sizes": (16, 8), "win_lengths": (64, 32)},
-            "sample_rate": 100.0,
+            **{"sample_rate": 100.0, "n_bins": (3, 5)},
         },
+    ),
+    "SpectralLoss": (
+        lambda **options: SpectralLoss(
+            MultiResolutionSTFT([16]),
+            {"log_l1": options.pop("weight")},
+            **options,
+        ),
+        {"floor": 0.5, "offset": 0.25, "weight": 2.0},
     ),
     "WaveletTransform": (WaveletTransform, {"level": 2, "signal_ndim": 1, "sample_rate": 10.0}),
     "WaveletPacket": (WaveletPacket, {"level": 2, "signal_ndim": 2, "sample_rate": 10.0}),
@@ -275,6 +286,7 @@ REPRESENTED = {
     "BalancedLoss": {"sizes"},
     "SlicedWasserstein": {"n_projections", "generator"},
     "FeatureLayers": {"costs"},
+    "SpectralLoss": {"weight"},
     "StochasticLoss": {"generator"},
     "Mixture": set(),
     "Energy": {"energies", "decay", "every"},

@@ -97,6 +97,8 @@ class DrawLogger(DrawCounter):
     - ``draws/largest_weight``: the largest weight of the latest draw over the mean weight of all
       paths; a large one means a noisy step, see ``floor`` of :class:`~multipath.samplers.Energy`;
     - ``draws/share/COLUMN=VALUE``: the shares summed over paths with equal values in column ``by``;
+    - ``paths/NAME``: the loss of each path of the latest draw, by its name; see
+      :attr:`StochasticLoss.last_values <multipath.StochasticLoss.last_values>`;
     - ``draws/paths``: a histogram over the path indices, if the logger supports histograms (as
       TensorBoard's does).
 
@@ -209,6 +211,8 @@ class DrawLogger(DrawCounter):
             "draws/effective_paths": float(torch.special.entr(shares).sum().exp()),
             "draws/largest_weight": float(draw.merged()[1].max() / weights.mean()),
         }
+        values = criterion.last_values
+        found |= {f"paths/{name}": float(value) for name, value in values.items()}
         if self.by is not None:
             together: dict[Any, float] = defaultdict(float)
             for value, share in zip(criterion.loss.paths.column(self.by), shares, strict=True):

@@ -4,6 +4,7 @@ from .balanced import BalancedLoss
 from .base import GroupedLoss, PathDecomposedLoss, SubsetLoss
 from .feature_layers import FeatureLayers
 from .sliced_wasserstein import SlicedWasserstein
+from .spectral import SpectralLoss
 from .statistics import StatisticsLoss
 from .target_cache import TargetCache
 from .terms import TermLoss
@@ -16,6 +17,7 @@ __all__ = [
     "Log1p",
     "PathDecomposedLoss",
     "SlicedWasserstein",
+    "SpectralLoss",
     "StatisticsLoss",
     "SubsetLoss",
     "TargetCache",

@@ -165,7 +165,7 @@ class TransformLoss(PathDecomposedLoss):
             InputError: If the shapes, dtypes or devices differ, or do not suit the transform.
         """
         chosen = check_indices(indices, len(self.paths))
-        _check_pair(input, target)
+        check_pair(input, target)
         flat = self._flat(target)
         predicted, wanted = self._both(self._flat(input), flat, chosen)
         return self._normalized(self._apart(predicted, wanted, chosen), flat, wanted, chosen)
@@ -176,7 +176,7 @@ class TransformLoss(PathDecomposedLoss):
         """The jets of the coefficients, which the transform may know better how to make."""
         chosen = check_indices(indices, len(self.paths))
         check_real(jets, "jets")
-        _check_pair(jets[0], target)
+        check_pair(jets[0], target)
         flat = jets.reshape(len(jets), -1, *jets.shape[jets.ndim - self.transform.signal_ndim :])
         flat_target = self._flat(target)
         with torch.no_grad():
@@ -274,7 +274,12 @@ class TransformLoss(PathDecomposedLoss):
         return f"{super().extra_repr()}, {shown}{relative}"
 
 
-def _check_pair(input: Tensor, target: Tensor) -> None:
+def check_pair(input: Tensor, target: Tensor) -> None:
+    """Refuse an input and a target that are not signals of one shape, dtype and device.
+
+    Raises:
+        InputError: If they are not.
+    """
     check_real(input, "input")
     check_real(target, "target")
     pairs = {

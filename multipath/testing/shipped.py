@@ -16,6 +16,7 @@ from multipath.losses.balanced import BalancedLoss
 from multipath.losses.base import Indices
 from multipath.losses.feature_layers import FeatureLayers
 from multipath.losses.sliced_wasserstein import SlicedWasserstein
+from multipath.losses.spectral import SpectralLoss
 from multipath.losses.statistics import StatisticsLoss
 from multipath.losses.terms import TermLoss
 from multipath.losses.transform import TransformLoss
@@ -127,6 +128,11 @@ BalancedLossTests = loss_tests(  # scales a hundred times apart
 )
 StatisticsLossTests = loss_tests(statistics, 256, n_paths=2)
 TermLossTests = loss_tests(terms, 256, n_paths=2)
+SpectralLossTests = loss_tests(
+    lambda: SpectralLoss(stft(), ["convergence", "log_l1", "linear_l2", "phase"], floor=0.1),
+    256,
+    n_paths=8,
+)
 FeatureLayersTests = loss_tests(feature_layers, 1, 256, n_paths=3)
 
 

@@ -25,8 +25,7 @@ from ._numerics.tiles import tile_size
 class Frames:
     """Where frames lie in a signal, in samples.
 
-    A window shorter than the FFT lies in the middle of its frame, but is transformed as if it
-    started with the frame, which changes phases only.
+    A window shorter than the FFT lies in the middle of its frame, between zeros.
 
     Attributes:
         fft_size: Length of a frame.
@@ -44,14 +43,22 @@ class Frames:
         return self.fft_size // 2 + 1
 
     @property
-    def _before(self) -> int:
+    def before(self) -> int:
         """Number of samples of a frame in front of its window."""
         return (self.fft_size - self.win_length) // 2
 
+    @property
+    def after(self) -> int:
+        """Number of samples of a frame behind its window."""
+        return self.fft_size - self.win_length - self.before
+
+    def windowed(self, frames: Tensor) -> Tensor:
+        """View of the samples of frames (..., fft_size) that are under the window."""
+        return frames[..., self.before : self.before + self.win_length]
+
     def split(self, signals: Tensor) -> Tensor:
         """The samples under the windows, a view of shape (batch, frames, win_length)."""
-        after = self.fft_size - self.win_length - self._before
-        inner = signals[:, self._before : signals.shape[1] - after]
+        inner = signals[:, self.before : signals.shape[1] - self.after]
         return inner.unfold(1, self.win_length, self.hop_size)
 
     def merge(self, frames: Tensor, length: int) -> Tensor:
@@ -67,7 +74,7 @@ class Frames:
             rows[:, row : row + count, : piece.shape[2]] += piece
         covered = (count - 1) * hop + self.win_length
         signals = frames.new_zeros(len(frames), length)
-        signals[:, self._before : self._before + covered] = rows.flatten(1)[:, :covered]
+        signals[:, self.before : self.before + covered] = rows.flatten(1)[:, :covered]
         return signals
 
     def unpaired(self, bins: Tensor) -> Tensor:
@@ -98,19 +105,20 @@ class _Magnitudes(torch.autograd.Function):
         ctx.frames = frames
         views = frames.split(signals)
         scale = peak_scale(signals)
-        count, bins, win = views.shape[1], frames.n_bins, frames.win_length
+        count, bins = views.shape[1], frames.n_bins
         found = signals.new_empty(len(signals), count, bins)
         size = min(len(signals), tile_size(count * bins, signals.device))
         # allocated once: only the samples under the windows change from tile to tile
         padded = signals.new_empty(size, count, frames.fft_size)
-        padded[..., win:] = 0
+        padded[..., : frames.before] = 0
+        padded[..., frames.fft_size - frames.after :] = 0
         directions = []
         for part, view, gain in zip(
             found.split(size), views.split(size), scale.split(size), strict=True
         ):
             tile = padded[: len(part)]
             # the signal is scaled with the window: squares of quiet signals would underflow
-            torch.mul(view, window / gain[:, None, None], out=tile[..., :win])
+            torch.mul(view, window / gain[:, None, None], out=frames.windowed(tile))
             spectrum = torch.fft.rfft(tile)
             squares = torch.view_as_real(spectrum).square()
             torch.add(squares[..., 0], squares[..., 1], out=part).sqrt_()
@@ -141,7 +149,7 @@ class _Magnitudes(torch.autograd.Function):
             # window is halved
             frames.unpaired(spectrum).mul_(2)
             views = torch.fft.irfft(spectrum, n=frames.fft_size, norm="forward")
-            views = views[..., : frames.win_length].mul_(window / 2)
+            views = frames.windowed(views).mul_(window / 2)
             parts.append(frames.merge(views, signals.shape[1]))
         return torch.cat(parts) if len(parts) > 1 else parts[0], None, None
 
@@ -149,7 +157,22 @@ class _Magnitudes(torch.autograd.Function):
 def differentiable_magnitudes(signals: Tensor, window: Tensor, frames: Frames) -> Tensor:
     """:func:`magnitudes` in steps that can be differentiated twice."""
     scale = peak_scale(signals)[:, None, None]
-    views = frames.split(signals) * (window / scale)
-    padded = torch.nn.functional.pad(views, (0, frames.fft_size - frames.win_length))
-    planes = torch.view_as_real(half_spectrum(padded)).movedim(-1, 1)
-    return modulus(planes).transpose(1, 2) * scale
+    return modulus(_planes(signals, window / scale, frames)).transpose(1, 2) * scale
+
+
+def spectrum(signals: Tensor, window: Tensor, frames: Frames) -> Tensor:
+    """Real and imaginary parts of windowed frames, shape (batch, 2, bins, frames).
+
+    Args:
+        signals: As in :func:`magnitudes`.
+        window: As in :func:`magnitudes`.
+        frames: As in :func:`magnitudes`.
+    """
+    return _planes(signals, window, frames).transpose(2, 3)
+
+
+def _planes(signals: Tensor, window: Tensor, frames: Frames) -> Tensor:
+    """Real and imaginary parts, shape (batch, 2, frames, bins)."""
+    views = frames.split(signals) * window
+    padded = torch.nn.functional.pad(views, (frames.before, frames.after))
+    return torch.view_as_real(half_spectrum(padded)).movedim(-1, 1)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -12,16 +12,27 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from multipath._internal.printing import listed
-from multipath._internal.settings import affordable, is_scalar, positive, several, whole
+from multipath._internal.settings import (
+    affordable,
+    choice,
+    is_scalar,
+    positive,
+    several,
+    whole,
+)
 from multipath.errors import ConfigurationError, InputError
 from multipath.paths import Path, check_indices
 
-from ._frames import Frames, magnitudes
+from ._filter_banks import a_weighting, chroma_bank, mel_bank
+from ._frames import Frames, magnitudes, spectrum
 from ._numerics.filters import FilterBuffers, vanishing_tails
 from ._numerics.tiles import keep_freed_memory
 from .base import Transform, check_signal, full_precision, working_dtype
 
 Window = str | tuple[str, float] | Callable[..., Tensor]
+Scale = Literal["mel", "chroma"]
+BANKS = {"mel": (mel_bank, 128), "chroma": (chroma_bank, 12)}
+"""How the bands of each scale are made, and how many there are by default."""
 
 
 class MultiResolutionSTFT(Transform):
@@ -34,6 +45,11 @@ class MultiResolutionSTFT(Transform):
     ``torch.stft``. Coefficients have shape (..., frequency, time). The gradient is zero, not NaN,
     where a magnitude is zero.
 
+    On another frequency scale, magnitudes are averaged over bands: ``"mel"`` takes triangles of
+    equal area that are equidistant in mel from 0 Hz to half the sample rate (Slaney's scale), and
+    ``"chroma"`` takes pitch classes of all octaves together, from C on, tuned to A = 440 Hz. The
+    ``"A"`` weighting multiplies magnitudes by the sensitivity of hearing (IEC 61672) before that.
+
     Args:
         fft_sizes: FFT size :math:`N_p` of each path in samples. Default (1024, 2048, 512).
         hop_sizes: Hop :math:`H_p` of each path in samples, at most the FFT size, or one for all; a
@@ -43,15 +59,21 @@ class MultiResolutionSTFT(Transform):
         window: Name of a periodic window in ``scipy.signal.get_window`` (``"hann"``,
             ``"flattop"``), or its name and parameter (``("kaiser", 12.0)``); or a function that
             makes a window, like ``torch.hamming_window``.
-        sample_rate: Sample rate in Hz, only used in the path table.
+        sample_rate: Sample rate in Hz, for the scales, the weighting, and the path table, which
+            counts in cycles per sample without it.
+        scale: Frequency scale: None for the bins of the FFT, ``"mel"`` or ``"chroma"``.
+        n_bins: Number of bands of the scale, or one for each path. Default 128 mel bands or 12
+            pitch classes.
+        weighting: None, or ``"A"``.
 
     Attributes:
         paths: Columns ``fft_size``, ``hop_size``, ``win_length`` (samples) and ``bandwidth`` (Hz,
             sample rate / win_length).
 
     Raises:
-        ConfigurationError: If the lists differ in length, a size is out of range or there is no
-            such window.
+        ConfigurationError: If the lists differ in length, a size is out of range, there is no
+            such window, a scale or weighting lacks a sample rate, or a mel band is so narrow that
+            no bin of the FFT lies in it.
 
     Example:
         >>> transform = MultiResolutionSTFT(fft_sizes=[256, 512])
@@ -67,9 +89,12 @@ class MultiResolutionSTFT(Transform):
         hop_sizes: int | Sequence[int] | None = None,
         win_lengths: int | Sequence[int] | None = None,
         window: Window = "hann",
-        sample_rate: float = 1.0,
+        sample_rate: float | None = None,
+        scale: Scale | None = None,
+        n_bins: int | Sequence[int] | None = None,
+        weighting: Literal["A"] | None = None,
     ) -> None:
-        sample_rate = positive("sample_rate", sample_rate, "Hz")
+        rate = 1.0 if sample_rate is None else positive("sample_rate", sample_rate, "Hz")
         if is_scalar(fft_sizes):
             raise ConfigurationError(f"fft_sizes must list the sizes, e.g. [{fft_sizes}]")
         ffts = [whole("fft_size", fft) for fft in several("fft_sizes", fft_sizes)]
@@ -97,17 +122,22 @@ class MultiResolutionSTFT(Transform):
                     "fft_size": fft,
                     "hop_size": hop,
                     "win_length": win,
-                    "bandwidth": sample_rate / win,
+                    "bandwidth": rate / win,
                 },
                 cost=cost * len(work) / sum(work),
             )
             for index, (fft, hop, win, cost) in enumerate(zip(ffts, hops, wins, work, strict=True))
         )
-        self._shown_window = listed(window=window)
+        shown = {"window": window, "scale": scale, "weighting": weighting}
+        self._shown = listed(**{name: value for name, value in shown.items() if value is not None})
         keep_freed_memory()
         self.windows = FilterBuffers()
         for index, win in enumerate(wins):
             self.windows.register_filter(f"window_{index}", _make_window(window, win))
+        self.banks = FilterBuffers()
+        for index, bank in enumerate(_make_banks(ffts, sample_rate, scale, n_bins, weighting)):
+            self.banks.register_filter(f"bank_{index}", bank)
+        self._has_banks = scale is not None or weighting is not None
 
     @full_precision
     def coefficients(self, x: Tensor, indices: Sequence[int] | Tensor) -> list[Tensor]:
@@ -120,6 +150,28 @@ class MultiResolutionSTFT(Transform):
         Raises:
             InputError: If the signals are too short, or an index is out of range.
         """
+        return self._each(x, indices, self._magnitudes)
+
+    @full_precision
+    def spectra(self, x: Tensor, indices: Sequence[int] | Tensor) -> list[Tensor]:
+        """Real and imaginary parts of the bins, each of shape (..., 2, frequency, time).
+
+        They are those of the FFT, whatever the scale and the weighting. Phases count from the start
+        of the window.
+
+        Args:
+            x: As in :meth:`coefficients`.
+            indices: Which resolutions.
+
+        Raises:
+            InputError: If the signals are too short, or an index is out of range.
+        """
+        return self._each(x, indices, lambda _, *arguments: spectrum(*arguments))
+
+    def _each(
+        self, x: Tensor, indices: Sequence[int] | Tensor, analyse: Callable[..., Tensor]
+    ) -> list[Tensor]:
+        """What ``analyse`` makes of the padded signals at each of the resolutions, once."""
         check_signal(x)
         signals = x.reshape(-1, x.shape[-1]).to(working_dtype(x))
         found: dict[int, Tensor] = {}
@@ -136,19 +188,71 @@ class MultiResolutionSTFT(Transform):
             half = size["fft_size"] // 2
             padded = torch.nn.functional.pad(signals, (half, half), mode="reflect")
             frames = Frames(size["fft_size"], size["hop_size"], size["win_length"])
-            values = magnitudes(padded, window, frames)
+            values = analyse(index, padded, window, frames)
             found[index] = values.reshape(*x.shape[:-1], *values.shape[1:])
         return [found[index] for index in chosen]
 
+    def _magnitudes(self, index: int, signals: Tensor, window: Tensor, frames: Frames) -> Tensor:
+        values = magnitudes(signals, window, frames)
+        if not self._has_banks:
+            return values
+        name = f"bank_{index}"
+        bank = self.banks.derived(name, values, partial(self.banks.filter, name))
+        return bank @ values if bank.ndim == 2 else bank[:, None] * values
+
     def extra_repr(self) -> str:
         """Resolutions that ``print`` shows."""
-        return ", ".join([*map(str, self.paths.keys), self._shown_window])
+        return ", ".join([*map(str, self.paths.keys), self._shown])
 
 
 def _for_each(name: str, values: Any, n_resolutions: int) -> list[int]:
     """A setting of each resolution, from one of all or from a list."""
     listed = [values] * n_resolutions if is_scalar(values) else several(f"{name}s", values)
     return [whole(name, value) for value in listed]
+
+
+def _make_banks(
+    fft_sizes: list[int],
+    sample_rate: float | None,
+    scale: str | None,
+    n_bins: int | Sequence[int] | None,
+    weighting: str | None,
+) -> list[NDArray[np.float64]]:
+    """Rows of weights of the bins for each band, or a gain of each bin; nothing without either."""
+    scale = choice("scale", scale, None, *BANKS)
+    weighting = choice("weighting", weighting, None, "A")
+    if scale is None and n_bins is not None:
+        raise ConfigurationError(f'n_bins={n_bins!r} belongs to a scale: give scale="mel", too')
+    if scale is None and weighting is None:
+        return []
+    if sample_rate is None:
+        raise ConfigurationError("a scale or a weighting needs the sample_rate of the signals")
+    rate = positive("sample_rate", sample_rate, "Hz")
+    gains = [a_weighting(rate, fft) if weighting else np.ones(fft // 2 + 1) for fft in fft_sizes]
+    if scale is None:
+        return gains
+    make, usual = BANKS[scale]
+    bands = _for_each("n_bins", usual if n_bins is None else n_bins, len(fft_sizes))
+    if len(bands) != len(fft_sizes):
+        raise ConfigurationError(
+            f"n_bins needs one entry per resolution, {len(fft_sizes)}, got {len(bands)}"
+        )
+    found = []
+    for count, fft, gain in zip(bands, fft_sizes, gains, strict=True):
+        if not 1 <= count <= fft:
+            raise ConfigurationError(
+                f"n_bins must lie between 1 and the FFT size {fft}, got {count}"
+            )
+        affordable("weights of a filter bank", count * (fft // 2 + 1))
+        bank = make(rate, fft, count)
+        empty = np.flatnonzero(bank.max(axis=1) <= 0)
+        if len(empty):
+            raise ConfigurationError(
+                f"no bin of an FFT of {fft} samples lies in band {empty[0]} of {count}: lower "
+                "n_bins, which may list one number for each resolution, or choose larger FFTs"
+            )
+        found.append(bank * gain)
+    return found
 
 
 @vanishing_tails

@@ -10,13 +10,14 @@ from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from multipath import Path, PathTable, StochasticLoss
+from multipath import Path, PathTable, SpectralLoss, StochasticLoss
 from multipath.applications.runs.files import read_csv
 from multipath.diagnostics import estimate_variance
 from multipath.errors import ConfigurationError
 from multipath.integrations.lightning import DrawLogger
 from multipath.samplers import Importance
 from multipath.testing import QuadraticLoss
+from multipath.transforms import MultiResolutionSTFT
 
 # Lightning's, about its own code
 pytestmark = pytest.mark.filterwarnings("ignore:.*LeafSpec:FutureWarning")
@@ -93,6 +94,20 @@ def test_logs_are_those_of_the_draws(tmp_path):
         for column, value in expected.items():
             assert logged(tmp_path, column)[step] == pytest.approx(float(value), rel=1e-6)
     assert set(logged(tmp_path, "draws/coverage")) == {5, 10}
+
+
+def test_values_are_logged_by_the_names_of_the_paths(tmp_path):
+    data = torch.randn(6, 256, generator=torch.Generator().manual_seed(0))
+    loss = SpectralLoss(MultiResolutionSTFT([32, 64]))
+    module = Module(StochasticLoss(loss, n_draws=3, generator=0), data)
+    module.weight = torch.nn.Parameter(torch.ones(256))
+    seen = []
+    module.criterion.register_forward_hook(lambda made, *_: seen.append(made.last_values))
+    train(tmp_path, DrawLogger(every=1), module, max_steps=3)
+    for step, values in enumerate(seen, start=1):
+        assert len(values) == len(module.drawn[step - 1].indices.unique())
+        for name, value in values.items():
+            assert logged(tmp_path, f"paths/{name}")[step] == pytest.approx(float(value), rel=1e-6)
 
 
 def test_micro_batches_of_a_step_count_once(tmp_path):

@@ -8,6 +8,7 @@ from multipath import (
     BalancedLoss,
     FeatureLayers,
     SlicedWasserstein,
+    SpectralLoss,
     StatisticsLoss,
     TermLoss,
     TransformLoss,
@@ -94,6 +95,11 @@ LOSSES = {
     ),
     "statistics": lambda: Untargeted(
         StatisticsLoss(stft(), [0.5, [[0.5]] * 33], 0.1, rho="log1p", rho_of="means")
+    ),
+    "spectral": lambda: SpectralLoss(
+        MultiResolutionSTFT([32, 64], sample_rate=8000.0, scale="mel", n_bins=[5, 12]),
+        {"convergence": 1.0, "log_l1": 2.0, "phase": 0.1},
+        floor=0.1,
     ),
     "terms": lambda: TermLoss(
         {"slope": slope, "difference": nn.PairwiseDistance(p=4.0)},

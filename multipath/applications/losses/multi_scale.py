@@ -9,10 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import torch
-from torch import Tensor
-
-from multipath import Log1p, TransformLoss
+from multipath import PathDecomposedLoss, SpectralLoss
 from multipath._internal.settings import several, whole
 from multipath.errors import ConfigurationError
 from multipath.transforms import MultiResolutionSTFT
@@ -32,10 +29,8 @@ PRIME_SIZES = (67, 127, 257, 509, 1021, 2053)
 """Window sizes of :func:`mss_revisited` in samples: without common divisors, the zeros that windows
 have between harmonics fall on different frequencies at each scale."""
 
-FLOOR = 1e-4  # magnitudes below it, 80 dB under a sample of 1, count as equal
 
-
-def mss_linear(fft_sizes: Sequence[int] = SIZES, n_samples: int | None = None) -> TransformLoss:
+def mss_linear(fft_sizes: Sequence[int] = SIZES, n_samples: int | None = None) -> SpectralLoss:
     r"""Mean absolute difference between magnitudes, averaged over scales.
 
     .. math:: L_p(x, y) = \operatorname{mean}_{f, t} \big| |X_p| - |Y_p| \big|
@@ -53,6 +48,7 @@ def mss_linear(fft_sizes: Sequence[int] = SIZES, n_samples: int | None = None) -
         ConfigurationError: If a scale needs longer signals.
 
     Example:
+        >>> import torch
         >>> x = torch.sin(0.3 * torch.arange(4096.0))
         >>> loss = mss_linear(n_samples=4096)
         >>> len(loss.paths), f"{loss(x, 0.5 * x):.3f}"
@@ -60,13 +56,13 @@ def mss_linear(fft_sizes: Sequence[int] = SIZES, n_samples: int | None = None) -
 
     Source: Engel et al., DDSP, ICLR 2020; values as those of auraloss.
     """
-    return TransformLoss(_transform(fft_sizes, n_samples), rho=floored, distance=mean_absolute)
+    return SpectralLoss(_transform(fft_sizes, n_samples), ["linear_l1"])
 
 
-def mss_log(fft_sizes: Sequence[int] = SIZES, n_samples: int | None = None) -> TransformLoss:
+def mss_log(fft_sizes: Sequence[int] = SIZES, n_samples: int | None = None) -> PathDecomposedLoss:
     r"""Mean absolute difference between magnitudes, plus that between their logarithms.
 
-    .. math:: L_p(x, y) = \operatorname{mean}_{f, t} \big| |X_p| - |Y_p| \big|
+    .. math:: 2 L_p(x, y) = \operatorname{mean}_{f, t} \big| |X_p| - |Y_p| \big|
         + \operatorname{mean}_{f, t} \big| \log |X_p| - \log |Y_p| \big|
 
     Scales, windows, floor, arguments and errors are those of :func:`mss_linear`.
@@ -76,25 +72,26 @@ def mss_log(fft_sizes: Sequence[int] = SIZES, n_samples: int | None = None) -> T
         n_samples: Length of the signals, if scales that do not fit are to be refused at once.
 
     Returns:
-        A loss with w_p = 1/P.
+        A loss with w_p = 2/P, the two terms of a scale together in one path.
 
     Raises:
         ConfigurationError: If a scale needs longer signals.
 
     Example:
+        >>> import torch
         >>> x = torch.sin(0.3 * torch.arange(4096.0))
         >>> print(f"{mss_log()(x, 0.5 * x):.3f}")
         1.043
 
     Source: Engel et al., DDSP, ICLR 2020; values as those of auraloss.
     """
-    transform = _transform(fft_sizes, n_samples)
-    return TransformLoss(transform, rho=floored_and_log, distance=sum_of_mean_absolutes)
+    loss = SpectralLoss(_transform(fft_sizes, n_samples), ["linear_l1", "log_l1"])
+    return loss.grouped("resolution")
 
 
 def mss_revisited(
     window_sizes: Sequence[int] = PRIME_SIZES, n_samples: int | None = None
-) -> TransformLoss:
+) -> SpectralLoss:
     r"""Euclidean distance between compressed magnitudes, summed over scales of prime sizes.
 
     .. math:: L_p(x, y) = \big\lVert \log(1 + |X_p|) - \log(1 + |Y_p|) \big\rVert_2
@@ -112,6 +109,7 @@ def mss_revisited(
         ConfigurationError: If a scale needs longer signals.
 
     Example:
+        >>> import torch
         >>> x = torch.sin(0.3 * torch.arange(4096.0))
         >>> print(f"{mss_revisited()(x, 0.5 * x):.1f}")
         67.8
@@ -120,29 +118,8 @@ def mss_revisited(
     2023.
     """
     transform = _transform(window_sizes, n_samples, hop_divisor=2, window="flattop")
-    weights = torch.ones(len(transform.paths), device="cpu")
-    return TransformLoss(transform, rho=Log1p(eps=1.0), distance="l2", weights=weights)
-
-
-def floored(magnitude: Tensor) -> Tensor:
-    """Magnitudes of at least 1e-4; no gradient below."""
-    return magnitude.clamp_min(FLOOR)
-
-
-def floored_and_log(magnitude: Tensor) -> Tensor:
-    """Magnitudes of at least 1e-4 beside their logarithms."""
-    magnitude = floored(magnitude)
-    return torch.cat([magnitude, magnitude.log()], dim=-1)
-
-
-def mean_absolute(difference: Tensor) -> Tensor:
-    """Mean absolute value of each item."""
-    return difference.flatten(1).abs().mean(dim=1)
-
-
-def sum_of_mean_absolutes(difference: Tensor) -> Tensor:
-    """The mean of the first half plus that of the second, as :func:`floored_and_log` joins them."""
-    return 2 * mean_absolute(difference)
+    summed = {"log_norm": len(transform.paths)}
+    return SpectralLoss(transform, summed, floor=0.0, offset=1.0)
 
 
 def _transform(

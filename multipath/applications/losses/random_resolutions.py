@@ -8,13 +8,14 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from multipath import SpectralLoss
 from multipath._internal.inputs import check_real
 from multipath._internal.settings import MOST, affordable, seeded, whole
 from multipath._internal.state import loaded_generator, pack, refused, unpack
 from multipath.errors import ConfigurationError, InputError
 from multipath.transforms import MultiResolutionSTFT
 
-from .multi_scale import check_length, floored, mean_absolute
+from .multi_scale import check_length
 
 __all__ = ["RandomResolutionLoss", "Resolution", "mss_random"]
 
@@ -52,11 +53,9 @@ class Resolution:
         """
         transform = MultiResolutionSTFT(
             [self.fft_size], [self.hop_size], [self.win_length], self.window
-        ).to(input.device)
-        (x,), (y,) = transform.coefficient_pairs(input, target, [0])
-        x, y = floored(x), floored(y)
-        convergence = _norm(x - y) / _norm(y)
-        return convergence + mean_absolute(x.log() - y.log())
+        )
+        values: Tensor = SpectralLoss(transform)(input, target, reduction="none")
+        return values
 
 
 class RandomResolutionLoss(nn.Module):
@@ -228,9 +227,3 @@ def mss_random(
         max_fft_size = min(LARGEST_SIZE, 2 ** (quarter.bit_length() - 1))
     check_length(n_samples, [max(16, max_fft_size)])
     return RandomResolutionLoss(16, max(16, max_fft_size), n_resolutions, generator)
-
-
-def _norm(values: Tensor) -> Tensor:
-    # its gradient is zero, not NaN, at zero
-    norm: Tensor = torch.linalg.vector_norm(values.flatten(1), dim=1)
-    return norm

@@ -7,11 +7,11 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from multipath import TransformLoss
+from multipath import SpectralLoss, TransformLoss
 from multipath._internal.inputs import check_real
 from multipath._internal.settings import positive, whole
 from multipath.applications.audio.timbre import brightness, centroid, flatness, loudness, lufs
-from multipath.applications.losses.multi_scale import SIZES, floored_and_log, sum_of_mean_absolutes
+from multipath.applications.losses.multi_scale import SIZES
 from multipath.errors import ConfigurationError, InputError
 from multipath.transforms import JTFS, MultiResolutionSTFT
 from multipath.transforms.base import Transform
@@ -117,14 +117,10 @@ class DrumMetrics(nn.Module):
             scattering = JTFS(
                 n_samples, J=12, Q=(8, 2), J_fr=5, Q_fr=2, T=2048, F=1, sample_rate=sample_rate
             )
-        spectra = MultiResolutionSTFT(SIZES)
         self.distances = nn.ModuleDict(
             {
-                "mss": TransformLoss(
-                    spectra,
-                    rho=floored_and_log,
-                    distance=sum_of_mean_absolutes,
-                    reduction="none",
+                "mss": SpectralLoss(
+                    MultiResolutionSTFT(SIZES), ["linear_l1", "log_l1"], reduction="none"
                 ),
                 "jtfs": TransformLoss(scattering, rho="log1p", distance="l2", reduction="none"),
             }
