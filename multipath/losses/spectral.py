@@ -14,7 +14,7 @@ from multipath._internal.settings import not_negative, several
 from multipath.errors import ConfigurationError, InputError
 from multipath.paths import Path, check_indices
 from multipath.transforms import MultiResolutionSTFT
-from multipath.transforms._numerics.analytic import modulus
+from multipath.transforms._numerics.analytic import modulus, norms
 
 from .base import Indices, PathDecomposedLoss, Reduction
 from .transform import check_pair
@@ -188,8 +188,9 @@ class SpectralLoss(PathDecomposedLoss):
         for term in terms:
             scale, _, distance = term.partition("_")
             if term == "convergence":
-                norm = _norm(theirs).clamp_min(torch.finfo(theirs.dtype).tiny)
-                yield term, _norm(differences["linear"]) / norm
+                least = torch.finfo(theirs.dtype).tiny
+                size = norms(theirs.flatten(1)).clamp_min(least)
+                yield term, norms(differences["linear"].flatten(1)) / size
             else:
                 yield term, DISTANCES[distance](differences[scale])
 
@@ -207,16 +208,10 @@ class SpectralLoss(PathDecomposedLoss):
         return f"{super().extra_repr()}, {shown}"
 
 
-def _norm(values: Tensor) -> Tensor:
-    # zero, not NaN, is the gradient at equal spectrograms
-    norm: Tensor = torch.linalg.vector_norm(values.flatten(1), dim=1)
-    return norm
-
-
 DISTANCES: dict[str, Callable[[Tensor], Tensor]] = {
     "l1": lambda difference: difference.abs().flatten(1).mean(dim=1),
     "l2": lambda difference: difference.square().flatten(1).mean(dim=1),
-    "norm": _norm,
+    "norm": lambda difference: norms(difference.flatten(1)),
 }
 PHASE = "phase"
 TERMS = (

@@ -17,6 +17,7 @@ from multipath._internal.tracing import is_traced
 from multipath.errors import ConfigurationError, InputError
 from multipath.jets import JetOrder
 from multipath.paths import PathTable, check_indices
+from multipath.transforms._numerics.analytic import norms, peak_scale
 from multipath.transforms.base import Transform, working_dtype
 
 from ._white_noise import WhiteNoise
@@ -168,7 +169,9 @@ class TransformLoss(PathDecomposedLoss):
         check_pair(input, target)
         flat = self._flat(target)
         predicted, wanted = self._both(self._flat(input), flat, chosen)
-        return self._normalized(self._apart(predicted, wanted, chosen), flat, wanted, chosen)
+        return self._normalized(
+            lambda units: self._apart(predicted, wanted, chosen, units), flat, wanted, chosen
+        )
 
     def path_loss_jets(
         self, jets: Tensor, target: Tensor, indices: Indices, order: JetOrder
@@ -182,36 +185,73 @@ class TransformLoss(PathDecomposedLoss):
         with torch.no_grad():
             wanted = self.transform.coefficients(flat_target, chosen)
         predicted = self.transform.coefficient_jets(flat, chosen, order)
-        distances = order.through(lambda found: self._apart(found, wanted, chosen), predicted)
-        return self._normalized(distances, flat_target, wanted, chosen)
+
+        def apart(units: Tensor | None) -> Tensor:
+            return order.through(lambda found: self._apart(found, wanted, chosen, units), predicted)
+
+        return self._normalized(apart, flat_target, wanted, chosen)
 
     def _normalized(
-        self, distances: Tensor, target: Tensor, wanted: list[Tensor], indices: list[int]
+        self,
+        apart: Callable[[Tensor | None], Tensor],
+        target: Tensor,
+        wanted: list[Tensor],
+        indices: list[int],
     ) -> Tensor:
-        """Distances (..., len(indices), batch), relative to the target if they are to be."""
+        """Distances (..., len(indices), batch), relative to the target if they are to be.
+
+        Args:
+            apart: Gives the distances, in some units of the coefficients.
+            target: The targets.
+            wanted: Their coefficients.
+            indices: The paths.
+        """
         if self.normalize is None:
-            return distances
-        own, noise = self._loudness(target, wanted, indices)
+            return apart(None)
+        own, noise, units = self._loudness(target, wanted, indices)
         scale = own + noise / 3
-        return distances / scale.clamp_min(torch.finfo(scale.dtype).tiny)
+        return apart(units) / scale.clamp_min(torch.finfo(scale.dtype).tiny)
 
     def _loudness(
         self, target: Tensor, wanted: list[Tensor], indices: list[int]
-    ) -> tuple[Tensor, Tensor]:
-        """Distances from silence of the target and of white noise as loud as it."""
+    ) -> tuple[Tensor, Tensor, Tensor | None]:
+        """Distances from silence of the target and of white noise as loud as it, and their units.
+
+        In these, powers of two of shape (len(indices), batch), neither is too large to be squared;
+        None stands for 1. Functions of users may not be homogeneous.
+        """
         silence = [torch.zeros_like(coefficients) for coefficients in wanted]
         noise = self._noise.like(self.transform, target, indices, wanted)
-        own, away = (self._apart(loud, silence, indices) for loud in (wanted, noise))
-        return own, away
+        units = None
+        if isinstance(self.distance, str):
+            peaks = [
+                torch.stack([peak_scale(c.flatten(1)) for c in self._compressed(loud)])
+                for loud in (wanted, noise)
+            ]
+            units = torch.maximum(*peaks)
+        own, away = (self._apart(loud, silence, indices, units) for loud in (wanted, noise))
+        return own, away, units
 
-    def _apart(self, predicted: list[Tensor], wanted: list[Tensor], indices: list[int]) -> Tensor:
+    def _apart(
+        self,
+        predicted: list[Tensor],
+        wanted: list[Tensor],
+        indices: list[int],
+        units: Tensor | None = None,
+    ) -> Tensor:
         """Distances between coefficients, path by path and item by item."""
         if len({coefficients.shape for coefficients in predicted}) > 1:
-            differences = self._compressed(predicted), self._compressed(wanted)
-            return self._distances([a - b for a, b in zip(*differences, strict=True)], indices)
+            features = zip(self._compressed(predicted), self._compressed(wanted), strict=True)
+            differences = [a - b for a, b in features]
+            if units is not None:
+                differences = [d / _beside(u, d) for d, u in zip(differences, units, strict=True)]
+            return self._distances(differences, indices)
         # one call for all paths where their shapes agree
         ours, theirs = self._compressed([torch.stack(predicted), torch.stack(wanted)])
-        return self._distances(ours - theirs, indices)
+        stacked = ours - theirs
+        return self._distances(
+            stacked if units is None else stacked / _beside(units, stacked), indices
+        )
 
     def target_norms(self, target: Tensor, indices: Indices) -> Tensor:
         r"""How large differences on each path may become, shape (len(indices), batch).
@@ -234,18 +274,18 @@ class TransformLoss(PathDecomposedLoss):
         with torch.no_grad():
             wanted = self.transform.coefficients(flat, chosen)
             if self.normalize is not None:
-                own, noise = self._loudness(flat, wanted, chosen)
+                own, noise, _ = self._loudness(flat, wanted, chosen)
                 tiny = torch.finfo(own.dtype).tiny  # where neither is heard, nothing is missing
                 return ((own + noise + tiny) / (own + noise / 3 + tiny)).sqrt()
             audible = flat.flatten(1).any(dim=1)
-            norms, stray = (
-                torch.stack([torch.linalg.vector_norm(f.flatten(1), dim=1) for f in features])
+            own, stray = (
+                torch.stack([norms(f.flatten(1)) for f in features])
                 for features in (
                     self._compressed(wanted),
                     self._compressed(self._noise.like(self.transform, flat, chosen, wanted)),
                 )
             )
-        return torch.hypot(norms, audible * stray * STRAY)
+        return torch.hypot(own, audible * stray * STRAY)
 
     def _both(
         self, input: Tensor, target: Tensor, indices: list[int]
@@ -366,10 +406,13 @@ def _squared_l2(difference: Tensor, n_paths: int) -> Tensor:
 
 
 def _l2(difference: Tensor) -> Tensor:
-    # zero, not NaN, is the gradient at equal signals
-    norm: Tensor = torch.linalg.vector_norm(difference.flatten(1), dim=1)
-    return norm
+    return norms(difference.flatten(1))
 
 
 def _l1(difference: Tensor) -> Tensor:
     return difference.flatten(1).abs().sum(dim=1)
+
+
+def _beside(scales: Tensor, values: Tensor) -> Tensor:
+    """Scales in the shape that multiplies values whose leading dimensions are theirs."""
+    return scales.reshape(*scales.shape, *[1] * (values.ndim - scales.ndim))

@@ -77,6 +77,13 @@ def peak_scale(signals: Tensor) -> Tensor:
     return torch.ldexp(torch.ones_like(signals[:, 0]), exponent.clamp(-limit, limit))
 
 
+def norms(rows: Tensor) -> Tensor:
+    """Euclidean norms of rows (batch, numbers) of any size; the gradient of that of zero is 0."""
+    scales = peak_scale(rows)
+    scaled: Tensor = torch.linalg.vector_norm(rows / scales[:, None], dim=1)
+    return scales * scaled
+
+
 def half_spectra(like: Tensor, shape: Sequence[int], width: int) -> Tensor:
     """Buffer for half spectra: zero except in bins 1 to width, which are left unset."""
     halves = like.new_empty(shape)
