@@ -38,6 +38,7 @@ EXTRAS = [
     "pytest",
     "pytorch_lightning",
     "rich",
+    "sklearn",
     "soundfile",
     "tensorboard",
 ]
@@ -80,6 +81,7 @@ IMPORT_ALL = """
 import multipath, multipath.errors
 import multipath.transforms, multipath.samplers, multipath.optim
 import multipath.diagnostics, multipath.testing
+import multipath.compat.kymatio.numpy, multipath.compat.kymatio.torch
 """
 
 
