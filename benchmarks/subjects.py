@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from torch import Tensor
 
-# auraloss's own default
+# those of auraloss by default
 RESOLUTIONS: dict[str, Any] = {
     "fft_sizes": (1024, 2048, 512),
     "hop_sizes": (120, 240, 50),
@@ -106,7 +106,7 @@ def _kymatio_scattering1d(n_samples: int, J: int, Q: tuple[int, int], T: int, **
 
 def _stft(module: str, **_: Any) -> Loss:
     """The loss of auraloss, or of the module that stands in for it."""
-    loss = importlib.import_module(module).MultiResolutionSTFTLoss(**RESOLUTIONS)
+    loss = importlib.import_module(module).MultiResolutionSTFTLoss()
     n_paths = len(RESOLUTIONS["fft_sizes"])
     return Loss(lambda x, y, indices: loss(x[:, None], y[:, None]), n_paths)
 
