@@ -320,6 +320,23 @@ def test_a_search_goes_on_with_its_own_settings_and_recording_alone(interrupted,
         run_resynthesis(-TONE, settings(), folder, resume=True)
 
 
+def test_an_interrupted_search_of_all_paths_ends_as_a_whole_one(tmp_path):
+    def interrupt(step, relative):
+        if step == 12:
+            raise KeyboardInterrupt
+
+    def found(folder, **options):
+        summary = run_resynthesis(TONE, settings(draws=0), folder, **options)
+        assert "by L-BFGS" in (folder / "report.html").read_text()
+        return summary["distance"], read_csv(folder / "metrics.csv")
+
+    with pytest.raises(KeyboardInterrupt):
+        found(tmp_path / "run", progress=interrupt)
+    assert found(tmp_path / "run", resume=True) == found(tmp_path / "whole")
+    for name in ("resynthesis.wav", "draws.csv"):
+        assert (tmp_path / "run" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
+
+
 def test_plots():
     rows = [
         {"step": 0, "distance": 9.0, "tried": 9.0, "kept": 1},
