@@ -5,10 +5,10 @@ import pytest
 from .run import GENERATORS, try_case
 
 CASES = {
-    "constructors and forwards": 500,
-    "tampered states": 600,
-    "command lines": 60,
-    "tampered folders": 20,
+    "constructors and forwards": 400,
+    "tampered states": 500,
+    "command lines": 40,
+    "tampered folders": 12,
     "kills": 1,
 }
 

@@ -4,6 +4,7 @@ import importlib.util
 import re
 import shlex
 import tomllib
+from functools import cache
 
 import pytest
 
@@ -22,6 +23,7 @@ OF_TASKS = "match", "importance"
 COMMANDS = {name for name in make_app() if not name.startswith("-")}
 
 
+@cache
 def options(name):
     """The long options of a command, with any task."""
     found = set()
