@@ -97,6 +97,10 @@ class Scattering2D(Scattering2DBase, TorchFrontend):
         out_type: ``"array"``, (..., paths, M / 2^J, N / 2^J), or ``"list"`` of dictionaries with
             ``coef``, ``j``, ``n`` and ``theta``; may be changed later.
 
+    Attributes:
+        J, L, shape, M, N, pre_pad: Settings; (M, N) is the shape.
+        psi, phi: Filters, dictionaries of ``j`` and ``levels``, which are NumPy arrays.
+
     Raises:
         ConfigurationError: If a setting is out of range; also a ``RuntimeError``.
 
