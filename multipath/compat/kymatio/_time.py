@@ -248,9 +248,16 @@ class Scattering1DBase(TimeBase):
         backend: Any = None,
         *,
         version: str = "0.4",
+        average: bool | None = None,
     ) -> None:
         super().__init__()
+        averaged = choice("average", average, True, False, None)
+        if averaged is not None and version != "0.3":
+            raise ConfigurationError('average is for version="0.3"; use T=0 for no averaging')
+        T = 0 if averaged is False and T is None else T
         self._set_time(J, shape, Q, T, stride, out_type, backend)
+        if averaged is not None and averaged != (self.average == "local"):
+            raise ConfigurationError(f"average={average} is incompatible with T={T!r}")
         self.max_order = highest_order(max_order)
         self.version = choice("version", version, "0.4", "0.3")
         self.oversampling = self._oversampled(oversampling, T)

@@ -31,6 +31,7 @@ class Scattering1D(Scattering1DBase, TorchFrontend):
             wavelets are smaller by powers of two: :math:`2^{-j_1}` in the first and
             :math:`2^{-(j_1 + j_2)}` in the second order, with j at most the logarithm of T (not
             averaged: 1 and :math:`2^{-j_1}`).
+        average: With ``version="0.3"`` also False for ``T=0``, as that release takes it.
 
     Attributes:
         J, Q, T, shape, log2_T, stride, average: Settings, as kymatio has them.

@@ -107,6 +107,16 @@ def test_the_released_version_differs_by_powers_of_two():
         tensors.Scattering1D(**TIME, version="0.3", stride=8)
 
 
+@pytest.mark.parametrize("average", [False, True])
+def test_the_released_version_is_told_whether_to_average(average):
+    settings = {**TIME, "version": "0.3", "out_type": "dict"}
+    told = tensors.Scattering1D(**settings, average=average)
+    expected = tensors.Scattering1D(**settings, T=None if average else 0)
+    x = noise(300)
+    assert told.average == expected.average
+    assert all(torch.equal(told(x)[key], path) for key, path in expected(x).items())
+
+
 def test_oversampling_is_a_stride():
     with pytest.warns(DeprecationWarning, match="oversampling is deprecated"):
         oversampled = tensors.Scattering1D(**TIME, oversampling=2)
@@ -298,6 +308,16 @@ REFUSED = [
     (tensors.Scattering1D, {"stride": "8"}, ValueError, "integer"),
     (tensors.Scattering1D, {"T": 0, "stride": 8}, ValueError, "incompatible"),
     (tensors.Scattering1D, {"version": "0.2"}, ValueError, "version must be"),
+    (tensors.Scattering1D, {"average": False}, ValueError, "T=0 for no averaging"),
+    *(
+        (tensors.Scattering1D, {"average": average, "version": "0.3", "T": T}, ValueError, message)
+        for average, T, message in (
+            (False, 16, "average=False is incompatible with T=16"),
+            (True, 0, "average=True is incompatible with T=0"),
+            (True, "global", "average=True is incompatible with T='global'"),
+            ("no", None, "average must be"),
+        )
+    ),
     (tensors.Scattering1D, {"backend": "numpy"}, ImportError, "can not be called from"),
     (tensors.Scattering1D, {"backend": "torch_new"}, ImportError, "not found"),
     (arrays.Scattering1D, {"backend": SimpleNamespace(name="no")}, ImportError, "not supported"),
@@ -319,6 +339,7 @@ REFUSED_JOINTLY = [
     ({"Q_fr": [1]}, ValueError, "Q_fr must be an integer or a tuple"),
     ({"Q_fr": (1, 2)}, NotImplementedError, "beyond order 2"),
     ({"stride_fr": 3}, ValueError, "power of two"),
+    ({"stride_fr": 16}, ValueError, "stride_fr must divide the 56 rows .* use 8 or less"),
     ({"F": "global", "stride_fr": 2}, ValueError, "incompatible"),
     ({"format": "both"}, ValueError, "format must be 'time' or 'joint'"),
     ({"format": "joint", "F": 0}, ValueError, "Cannot convert to format='joint'"),
