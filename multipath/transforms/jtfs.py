@@ -152,6 +152,12 @@ class JTFS(Scattering):
         widest = 2**J_fr if isinstance(F, str) else min(F, 2**J_fr)
         padded_fr = (n_first + 8 * widest) // 2**J_fr * 2**J_fr
         log2_stride_fr = log2_stride("stride_fr", stride_fr, "F", F, 2**J_fr, n_first)
+        if stride_fr is not None and padded_fr % 2**log2_stride_fr:
+            raise ConfigurationError(
+                f"stride_fr must divide the {padded_fr} rows that the {len(time.psi1)} first-order "
+                f"wavelets are padded to: use {padded_fr & -padded_fr} or less, or a larger J_fr; "
+                f"got {2**log2_stride_fr}"
+            )
         if padded_fr % 2**log2_stride_fr or padded_fr < len(time.psi1):
             raise ConfigurationError(
                 f"J_fr={J_fr} and F={F} do not fit the {len(time.psi1)} first-order wavelets; "

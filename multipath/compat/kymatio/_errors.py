@@ -10,11 +10,11 @@ class SizeError(ConfigurationError, RuntimeError):
 
 
 class FrontendError(ConfigurationError, ImportError):
-    """A frontend or backend that there is not."""
+    """A frontend or backend that does not exist."""
 
 
 class NotOffered(ConfigurationError, NotImplementedError):
-    """What kymatio has and this package has not."""
+    """What kymatio has and this package lacks."""
 
 
 class ShapeError(InputError, RuntimeError):

@@ -12,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from ._attributes import Setting
 from ._errors import FrontendError, KindError, ShapeError
 
 BACKENDS = {"torch": ("torch", "torch_skcuda"), "numpy": ("numpy",)}
@@ -60,6 +61,7 @@ class Scatterer(ABC):
 
     frontend_name: str
     _what: str
+    backend = Setting()
 
     @abstractmethod
     def _check_ndim(self, ndim: int) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -14,13 +13,17 @@ from multipath._internal.settings import is_scalar, several, whole
 from multipath.errors import ConfigurationError
 from multipath.transforms import Scattering2D
 from multipath.transforms._numerics.settings import highest_order
+from multipath.transforms._scattering2d.morlet import averaging
 
+from ._attributes import Computed, Setting
 from ._errors import ShapeError, SizeError
 from ._frontends import Scatterer, checked_backend
 
 
 class Scattering2DBase(Scatterer):
     """Scattering of images, whatever the frontend."""
+
+    J, L, shape, pre_pad, _M_padded, _N_padded = (Setting() for _ in range(6))
 
     def __init__(
         self,
@@ -55,12 +58,30 @@ class Scattering2DBase(Scatterer):
         keys: list[Any] = list(self._transform.paths.keys)
         self._keys: list[tuple[int, ...]] = keys
 
-    @cached_property
+    @property
+    def M(self) -> int:
+        """Height of the images."""
+        return int(self.shape[0])
+
+    @property
+    def N(self) -> int:
+        """Width of the images."""
+        return int(self.shape[1])
+
+    @Computed
+    def phi(self) -> dict[str, Any]:
+        """The low-pass filter: ``levels``, arrays whatever the frontend, and ``j``."""
+        sizes = self._M_padded, self._N_padded
+        # what one average is made of, along either axis
+        height, width = (np.fft.fft(averaging(size, 0, self.J)[0]).real for size in sizes)
+        return {"levels": _levels(np.outer(height, width), self.J), "j": self.J}
+
+    @Computed
     def psi(self) -> list[dict[str, Any]]:
-        """The wavelets: ``levels``, ``j`` and ``theta`` of each."""
+        """The wavelets: ``levels``, arrays whatever the frontend, ``j`` and ``theta`` of each."""
         return [
             {
-                "levels": self._levels(
+                "levels": _levels(
                     self._transform.filters.design(f"psi_{number}", torch.float64).numpy(),
                     min(number // self.L + 1, max(self.J - 1, 1)),
                 ),
@@ -69,18 +90,6 @@ class Scattering2DBase(Scatterer):
             }
             for number in range(self.J * self.L)
         ]
-
-    def _levels(self, spectrum: NDArray[np.float64], n_levels: int) -> list[Any]:
-        """A filter for every 2^level-th pixel, from its lowest frequencies."""
-        levels = []
-        for level in range(n_levels):
-            low = spectrum
-            for axis, length in enumerate(spectrum.shape):
-                half = length >> level + 1
-                kept = [*range(half), *range(length - (length >> level) + half, length)]
-                low = low.take(kept, axis=axis)
-            levels.append(self._filter(low))
-        return levels
 
     def _check_ndim(self, ndim: int) -> None:
         if ndim < 2:
@@ -115,3 +124,16 @@ class Scattering2DBase(Scatterer):
             }
             for key, path in zip(keys, found, strict=True)
         ]
+
+
+def _levels(spectrum: NDArray[np.float64], n_levels: int) -> list[NDArray[np.float64]]:
+    """A filter for every 2^level-th pixel, from its lowest frequencies."""
+    levels = []
+    for level in range(n_levels):
+        low = spectrum
+        for axis, length in enumerate(spectrum.shape):
+            half = length >> level + 1
+            kept = [*range(half), *range(length - (length >> level) + half, length)]
+            low = low.take(kept, axis=axis)
+        levels.append(low)
+    return levels

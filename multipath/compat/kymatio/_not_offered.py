@@ -1,4 +1,4 @@
-"""What kymatio has and this package has not."""
+"""What kymatio has and this package lacks."""
 
 from __future__ import annotations
 

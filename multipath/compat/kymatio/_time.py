@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from abc import abstractmethod
 from collections import Counter
-from functools import cached_property
 from operator import itemgetter
 from typing import Any, Literal
 from warnings import warn
@@ -21,6 +20,7 @@ from multipath.transforms._numerics.settings import highest_order
 from multipath.transforms._scattering.time import TimeScattering
 from multipath.transforms._scattering.wavelets import Wavelet
 
+from ._attributes import Computed, Setting
 from ._errors import NotOffered, ShapeError
 from ._frontends import Scatterer, checked_backend
 
@@ -102,8 +102,9 @@ def wavelets_per_octave(name: str, value: Any, most: int) -> tuple[int, ...]:
 class TimeBase(Scatterer):
     """Settings, filters and paths that Scattering1D and TimeFrequencyScattering share."""
 
-    sigma0, alpha, r_psi = 0.1, 5.0, math.sqrt(0.5)
-    version = "0.4"
+    J, Q, T, log2_T, shape, average = (Setting() for _ in range(6))
+    sigma0, alpha, r_psi = Setting(0.1), Setting(5.0), Setting(math.sqrt(0.5))
+    version = Setting("0.4")
 
     def _set_time(
         self, J: Any, shape: Any, Q: Any, T: Any, stride: Any, out_type: Any, backend: Any
@@ -124,7 +125,7 @@ class TimeBase(Scatterer):
 
     @property
     def _unpad(self) -> bool:
-        return self.average != "global"
+        return bool(self.average != "global")
 
     def _count(self, level: int) -> int:
         """What makes a sum over the padded signal, at one sample in 2^level, of its mean."""
@@ -172,19 +173,19 @@ class TimeBase(Scatterer):
     def _border(self, sample: int) -> dict[int, int]:
         return {level: -(-sample >> level) for level in range(max(self.log2_T, self.J) + 1)}
 
-    @cached_property
+    @Computed
     def phi_f(self) -> Record:
         """The low-pass filter: ``xi``, ``sigma``, ``j``, ``N`` and ``levels``."""
         deepest = max(self._deepest(2), 1 + self.log2_T)
         record = self._record(Wavelet(0.0, self.sigma0 / self.T), self._N_padded, deepest)
         return {**record, "xi": 0, "j": self.log2_T, "N": self._N_padded}
 
-    @cached_property
+    @Computed
     def psi1_f(self) -> list[Record]:
         """The wavelets of the first order: ``xi``, ``sigma``, ``j`` and ``levels`` of each."""
         return [self._record(wavelet, self._N_padded) for wavelet in self._time.psi1]
 
-    @cached_property
+    @Computed
     def psi2_f(self) -> list[Record]:
         """The wavelets of the second order."""
         deepest = min(self._deepest(1), 1 + self.log2_T)
@@ -232,6 +233,8 @@ class TimeBase(Scatterer):
 class Scattering1DBase(TimeBase):
     """Scattering over time, whatever the frontend."""
 
+    version, oversampling = Setting(), Setting()
+
     def __init__(
         self,
         J: int,
@@ -245,9 +248,16 @@ class Scattering1DBase(TimeBase):
         backend: Any = None,
         *,
         version: str = "0.4",
+        average: bool | None = None,
     ) -> None:
         super().__init__()
+        averaged = choice("average", average, True, False, None)
+        if averaged is not None and version != "0.3":
+            raise ConfigurationError('average is for version="0.3"; use T=0 for no averaging')
+        T = 0 if averaged is False and T is None else T
         self._set_time(J, shape, Q, T, stride, out_type, backend)
+        if averaged is not None and averaged != (self.average == "local"):
+            raise ConfigurationError(f"average={average} is incompatible with T={T!r}")
         self.max_order = highest_order(max_order)
         self.version = choice("version", version, "0.4", "0.3")
         self.oversampling = self._oversampled(oversampling, T)

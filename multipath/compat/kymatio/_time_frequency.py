@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
-from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -17,6 +16,7 @@ from multipath.transforms import JTFS
 from multipath.transforms._scattering.time import TimeScattering
 from multipath.transforms._scattering.wavelets import Wavelet, low_pass
 
+from ._attributes import Computed, Setting
 from ._time import Record, TimeBase, parsed_stride, parsed_window, wavelets_per_octave
 
 FORMATS = ("time", "joint")
@@ -26,8 +26,8 @@ Joint = dict[str, Any]
 class TimeFrequencyBase(TimeBase):
     """Joint time-frequency scattering, whatever the frontend."""
 
-    oversampling_fr = 0
-    max_order = 2
+    J_fr, Q_fr, F, log2_F, average_fr = (Setting() for _ in range(5))
+    oversampling_fr, max_order = Setting(0), Setting(2)
 
     def __init__(
         self,
@@ -84,7 +84,7 @@ class TimeFrequencyBase(TimeBase):
     def _N_padded_fr(self) -> int:
         return self._transform.frequency.length
 
-    @cached_property
+    @Computed
     def filters_fr(self) -> tuple[Record, list[Record]]:
         """The low-pass filter over log-frequency; the wavelets, of which the first is one too."""
         length = self._N_padded_fr

@@ -8,6 +8,8 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from multipath.errors import ConfigurationError
+
 from . import numpy as arrays
 from ._not_offered import HarmonicScattering3D
 
@@ -27,21 +29,40 @@ class _Transformer(BaseEstimator, TransformerMixin):  # type: ignore[misc]
 
     shape: Any
     scattering: Any
+    out_type: Any
 
     def __init__(self, *settings: Any, **named: Any) -> None:
-        # as they came in, which scikit-learn copies estimators by
         given = inspect.signature(super().__init__).bind(*settings, **named)
         given.apply_defaults()
-        self._given = given.arguments
         super().__init__(*settings, **named)
+        # as they came in, which scikit-learn copies estimators by
+        self._given = given.arguments
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        super().__setattr__(name, value)
+        if name in self.__dict__.get("_given", ()):
+            self._given = {**self._given, name: value}
+
+    def __sklearn_is_fitted__(self) -> bool:
+        return True
 
     def get_params(self, deep: bool = True) -> dict[str, Any]:
         """The settings that were given, and defaults."""
         return dict(self._given)
 
     def set_params(self, **params: Any) -> Self:
-        """Construct anew with some settings changed."""
-        self.__init__(**{**self._given, **params})  # type: ignore[misc]
+        """Construct anew with some settings changed; nothing changes if one is refused.
+
+        Raises:
+            ConfigurationError: If there is no setting of that name, or it is out of range; also a
+                ``ValueError``.
+        """
+        unknown = [name for name in params if name not in self._given]
+        if unknown:
+            raise ConfigurationError(
+                f"{type(self).__name__} has no settings {unknown}; there are {list(self._given)}"
+            )
+        self.__dict__ = type(self)(**{**self._given, **params}).__dict__
         return self
 
     def fit(self, x: Any = None, y: Any = None) -> Self:
@@ -53,7 +74,14 @@ class _Transformer(BaseEstimator, TransformerMixin):  # type: ignore[misc]
 
         Args:
             x: Shape (..., samples) or (..., pixels).
+
+        Raises:
+            ConfigurationError: If coefficients do not form one array.
         """
+        if self.out_type != "array" or not getattr(self, "average", True):
+            raise ConfigurationError(
+                "an estimator has one array of features: it needs out_type='array', and T above 0"
+            )
         found: NDArray[np.float64] = self.scattering(x.reshape(-1, *self.shape))
         return found.reshape(*x.shape[:-1], -1)
 

@@ -31,6 +31,7 @@ class Scattering1D(Scattering1DBase, TorchFrontend):
             wavelets are smaller by powers of two: :math:`2^{-j_1}` in the first and
             :math:`2^{-(j_1 + j_2)}` in the second order, with j at most the logarithm of T (not
             averaged: 1 and :math:`2^{-j_1}`).
+        average: With ``version="0.3"`` also False for ``T=0``, as that release takes it.
 
     Attributes:
         J, Q, T, shape, log2_T, stride, average: Settings, as kymatio has them.
@@ -96,6 +97,10 @@ class Scattering2D(Scattering2DBase, TorchFrontend):
         backend: ``"torch"``, or an object of that name.
         out_type: ``"array"``, (..., paths, M / 2^J, N / 2^J), or ``"list"`` of dictionaries with
             ``coef``, ``j``, ``n`` and ``theta``; may be changed later.
+
+    Attributes:
+        J, L, shape, M, N, pre_pad: Settings; (M, N) is the shape.
+        psi, phi: Filters, dictionaries of ``j`` and ``levels``, which are NumPy arrays.
 
     Raises:
         ConfigurationError: If a setting is out of range; also a ``RuntimeError``.

@@ -71,6 +71,29 @@ def test_attributes():
     assert joint.filters_fr[1][0]["xi"] == 0
 
 
+FIXED = {
+    "Scattering1D": (
+        TIME,
+        "J Q T log2_T shape average stride version oversampling backend sigma0 pad_left psi1_f",
+    ),
+    "TimeFrequencyScattering": (JOINT, "J J_fr Q T F Q_fr average_fr stride_fr max_order phi_f"),
+    "Scattering2D": ({"J": 2, "shape": (8, 8)}, "J L shape pre_pad backend M N phi psi"),
+}
+
+
+@pytest.mark.parametrize("module", [tensors, arrays, estimators], ids=lambda m: m.__name__)
+@pytest.mark.parametrize("kind", FIXED)
+def test_settings_are_read_only(module, kind):
+    settings, names = FIXED[kind]
+    scattering = getattr(module, kind)(**settings)
+    for name in names.split():
+        before = repr(getattr(scattering, name))
+        for value in (getattr(scattering, name), 3):
+            with pytest.raises(AttributeError):
+                setattr(scattering, name, value)
+        assert repr(getattr(scattering, name)) == before
+
+
 def test_the_released_version_differs_by_powers_of_two():
     new, old = (tensors.Scattering1D(**TIME, version=v, out_type="dict") for v in ("0.4", "0.3"))
     x = noise(300)
@@ -82,6 +105,16 @@ def test_the_released_version_differs_by_powers_of_two():
         assert torch.equal(path, ours[key] / 2 ** sum(levels))
     with pytest.raises(NotImplementedError, match="without oversampling and stride"):
         tensors.Scattering1D(**TIME, version="0.3", stride=8)
+
+
+@pytest.mark.parametrize("average", [False, True])
+def test_the_released_version_is_told_whether_to_average(average):
+    settings = {**TIME, "version": "0.3", "out_type": "dict"}
+    told = tensors.Scattering1D(**settings, average=average)
+    expected = tensors.Scattering1D(**settings, T=None if average else 0)
+    x = noise(300)
+    assert told.average == expected.average
+    assert all(torch.equal(told(x)[key], path) for key, path in expected(x).items())
 
 
 def test_oversampling_is_a_stride():
@@ -156,6 +189,55 @@ def test_estimators_are_copied_and_reconfigured():
     assert features.shape == expected.shape
 
 
+@pytest.mark.parametrize("params", [{"J": 99}, {"foo": 3}, {"max_order": 1, "Q": "many"}], ids=str)
+def test_refused_parameters_change_nothing(params):
+    scattering = estimators.Scattering1D(**TIME)
+    before = scattering.get_params()
+    with pytest.raises(ValueError, match=r"J|foo|Q"):
+        scattering.set_params(**params)
+    assert scattering.get_params() == before
+    assert (scattering.J, scattering.max_order) == (5, 2)
+
+
+def test_parameters_follow_assignments():
+    from sklearn.base import clone
+
+    scattering = estimators.Scattering1D(**TIME, T=0, out_type="dict")
+    scattering.max_order, scattering.out_type = np.int64(1), "list"
+    other = clone(scattering)
+    assert other.get_params() == scattering.get_params()
+    assert (other.max_order, other.out_type) == (1, "list")
+    assert scattering.set_params(T=16).max_order == 1
+    assert scattering.T == 16
+
+
+@pytest.mark.parametrize(
+    "scattering",
+    [
+        estimators.Scattering1D(**TIME, T=0, out_type="dict"),
+        estimators.Scattering1D(**TIME, out_type="list"),
+        estimators.Scattering1D(**TIME, T=0),
+        estimators.TimeFrequencyScattering(**JOINT, out_type="dict"),
+        estimators.Scattering2D(2, (10, 30), out_type="list"),
+    ],
+    ids=range(5),
+)
+def test_features_are_an_array(scattering):
+    for method in (scattering.transform, scattering.predict):
+        with pytest.raises(ConfigurationError, match="needs out_type='array', and T above 0"):
+            method(np.zeros((2, 300)))
+
+
+def test_nothing_needs_fitting():
+    from sklearn.pipeline import make_pipeline
+    from sklearn.utils.validation import check_is_fitted
+
+    scattering = estimators.Scattering1D(**TIME)
+    check_is_fitted(scattering)
+    x = np.zeros((2, 300))
+    assert make_pipeline(scattering).transform(x).shape == scattering.transform(x).shape
+
+
 def test_modules_move_cast_copy_and_load():
     scattering = tensors.Scattering1D(**TIME)
     x = noise(300)
@@ -178,6 +260,26 @@ def test_gradients_are_finite_at_silence(T):
     assert torch.isfinite(x.grad).all()
 
 
+@pytest.mark.parametrize("module", [tensors, arrays, estimators], ids=lambda m: m.__name__)
+def test_filters_of_images_are_arrays(module):
+    scattering = module.Scattering2D(3, (20, 33), L=4)
+    assert scattering.shape == (scattering.M, scattering.N)
+    phi, psi = scattering.phi, scattering.psi
+    assert phi["j"] == 3
+    assert [bank["j"] for bank in psi] == [0] * 4 + [1] * 4 + [2] * 4
+    for bank, count in [(phi, 3), *zip(psi, [1] * 4 + [2] * 8, strict=True)]:
+        assert [type(level) for level in bank["levels"]] == [np.ndarray] * count
+        assert [level.shape for level in bank["levels"]] == [(32, 48), (16, 24), (8, 12)][:count]
+    for level in phi["levels"]:
+        assert level[0, 0] == level.max() == pytest.approx(1, abs=1e-4)
+    # what averages an impulse is the filter itself
+    image = np.zeros((32, 48))
+    image[8, 16] = 1
+    averages = arrays.Scattering2D(3, (20, 33), L=4, pre_pad=True)(image)[0]
+    kernel = np.fft.ifft2(phi["levels"][0]).real[::8, ::8]
+    np.testing.assert_allclose(averages, np.roll(kernel, (1, 2), (0, 1))[1:-1, 1:-1], atol=1e-12)
+
+
 def test_a_padded_image_is_a_torus():
     whole = tensors.Scattering2D(2, (17, 12), L=3)
     padded = tensors.Scattering2D(2, (17, 12), L=3, pre_pad=True)
@@ -187,7 +289,6 @@ def test_a_padded_image_is_a_torus():
     mirrored = torch.nn.functional.pad(x, margins, mode="reflect")
     torch.testing.assert_close(padded(mirrored), whole(x), rtol=1e-5, atol=1e-6)
     assert len(whole.psi) == 6
-    assert whole.psi[4]["levels"][0].shape == (padded._M_padded, padded._N_padded, 1)
     whole.max_order, whole.out_type = 1, "list"
     assert [path["theta"] for path in whole(x)] == [(), (0,), (1,), (2,), (0,), (1,), (2,)]
 
@@ -207,6 +308,16 @@ REFUSED = [
     (tensors.Scattering1D, {"stride": "8"}, ValueError, "integer"),
     (tensors.Scattering1D, {"T": 0, "stride": 8}, ValueError, "incompatible"),
     (tensors.Scattering1D, {"version": "0.2"}, ValueError, "version must be"),
+    (tensors.Scattering1D, {"average": False}, ValueError, "T=0 for no averaging"),
+    *(
+        (tensors.Scattering1D, {"average": average, "version": "0.3", "T": T}, ValueError, message)
+        for average, T, message in (
+            (False, 16, "average=False is incompatible with T=16"),
+            (True, 0, "average=True is incompatible with T=0"),
+            (True, "global", "average=True is incompatible with T='global'"),
+            ("no", None, "average must be"),
+        )
+    ),
     (tensors.Scattering1D, {"backend": "numpy"}, ImportError, "can not be called from"),
     (tensors.Scattering1D, {"backend": "torch_new"}, ImportError, "not found"),
     (arrays.Scattering1D, {"backend": SimpleNamespace(name="no")}, ImportError, "not supported"),
@@ -228,6 +339,7 @@ REFUSED_JOINTLY = [
     ({"Q_fr": [1]}, ValueError, "Q_fr must be an integer or a tuple"),
     ({"Q_fr": (1, 2)}, NotImplementedError, "beyond order 2"),
     ({"stride_fr": 3}, ValueError, "power of two"),
+    ({"stride_fr": 16}, ValueError, "stride_fr must divide the 56 rows .* use 8 or less"),
     ({"F": "global", "stride_fr": 2}, ValueError, "incompatible"),
     ({"format": "both"}, ValueError, "format must be 'time' or 'joint'"),
     ({"format": "joint", "F": 0}, ValueError, "Cannot convert to format='joint'"),
