@@ -210,11 +210,56 @@ def test_seeds_and_starts():
         ({"start": "silence"}, "start must be one of noise, spectrum, got silence"),
         ({"transform": "stft"}, "transform must be one of jtfs, scattering1d, got 'stft'"),
         ({"speed": 2}, "unknown settings speed"),
+        ({"draws": 0, "floor": 0.3}, "floor is a share of the draws, and there are none"),
+        # of other types
+        ({"seed": "a"}, "seed must be a whole number, got 'a'"),
+        ({"seed": 0.5}, "seed must be a whole number, got 0.5"),
+        ({"draws": "a"}, "draws must be a whole number, got 'a'"),
+        ({"steps": 2.5}, "steps must be a whole number, got 2.5"),
+        ({"learning_rate": "a"}, "the learning rate must be positive and at most 1e6, got 'a'"),
+        ({"floor": "a"}, r"floor must lie in \(0, 1\], got 'a'"),
+        ({"J": "a"}, "J must be a whole number, got 'a'"),
+        ({"Q": 8}, "Q must be a sequence, got 8"),
+        ({"Q": (8,)}, r"Q must be 2 whole numbers, got \(8,\)"),
+        ({"Q": ("a", 1)}, "Q must be a whole number, got 'a'"),
+        ({"start": ["noise"]}, "start must be one of noise, spectrum"),
     ],
 )
 def test_settings_refused(changes, message):
     with pytest.raises(ConfigurationError, match=message):
         settings(**changes)
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        ({}, (100, 10, 0, None, None)),
+        ({"draws": 0}, (100, 10, 0, None, None)),
+        ({"draws": 32}, (600, 25, 32, 0.2, 0.1)),
+        ({"draws": 8, "floor": 0.5, "learning_rate": 0.3, "steps": 7}, (7, 25, 8, 0.5, 0.3)),
+        ({"learning_rate": 0.05}, (600, 25, 0, None, 0.05)),
+        ({"learning_rate": 0.05, "draws": 0}, (600, 25, 0, None, 0.05)),
+        ({"learning_rate": 0.05, "draws": None, "interval": 5}, (600, 5, 0, None, 0.05)),
+    ],
+)
+def test_steps_and_interval_are_those_of_the_optimizer(options, expected):
+    found = ResynthesisSettings.for_recording(1024, RATE, **options)
+    assert expected == (
+        *(found.steps, found.interval, found.draws),
+        *(found.floor, found.learning_rate),
+    )
+
+
+def test_a_floor_that_was_saved_without_draws_has_no_effect():
+    now = settings(draws=0, learning_rate=0.1)
+    before = ResynthesisSettings.from_dict({**now.to_dict(), "floor": 0.2})
+    assert before.to_dict()["floor"] == 0.2  # so that its run goes on
+    searches = [Resynthesis(each, TONE) for each in (now, before)]
+    for search in searches:
+        search.advance()
+    assert torch.equal(searches[0].signal, searches[1].signal)
+    with pytest.raises(ConfigurationError, match=r"floor must lie in \(0, 1\], got 2.0"):
+        ResynthesisSettings.from_dict({**now.to_dict(), "floor": 2.0})
 
 
 def test_settings_follow_the_recording_and_return_from_json():
