@@ -274,8 +274,55 @@ def test_settings_follow_the_recording_and_return_from_json():
         )
     with pytest.raises(InputError, match="100 samples is too short for jtfs"):
         ResynthesisSettings.for_recording(100, RATE)
-    with pytest.raises(InputError, match=r"expected a recording of 1024 samples, got shape \(9,\)"):
-        Resynthesis(settings(), torch.ones(9))
+    with pytest.raises(InputError, match="expected a recording of 1024 samples, got 9"):
+        Resynthesis(settings(), TONE[:9])
+
+
+@pytest.mark.parametrize(
+    ("recording", "message"),
+    [
+        (0 * TONE, "recording: the recording is silent"),
+        (0 * TONE + 0.3, "recording: the recording is silent"),
+        (TONE.log(), "recording: expected finite samples, got .* NaN or infinite"),
+        (TONE * torch.inf, "recording: expected finite samples, got .* NaN or infinite"),
+        (1e300 * TONE.double(), "recording: expected finite samples"),
+        (1e20 * TONE, "recording: expected samples within 1e.10"),
+        (TONE.numpy(), r"recording: expected a torch.Tensor, got numpy.ndarray; convert it with"),
+        (TONE.tolist(), "recording: expected a torch.Tensor, got list"),
+        (1024, "recording: expected a torch.Tensor, got int"),
+        (None, "recording: expected a torch.Tensor, got None"),
+        ((99 * TONE).int(), r"recording: expected a real .* got torch.int32; .* \.float\(\)"),
+        (TONE + 1j, "recording: expected a real .* got torch.complex64"),
+        (TONE.to_sparse(), "recording: expected a torch.Tensor, got one of layout torch.sparse"),
+        (TONE[None], r"expected a recording of shape \(T,\), got \(1, 1024\)"),
+        (TONE[:0], "recording: expected samples of shape"),
+        (TONE[0], "recording: expected samples of shape"),
+    ],
+)
+def test_recordings_refused(recording, message, tmp_path):
+    for search in (
+        lambda: resynthesize(recording, RATE, transform="scattering1d", J=5, steps=1),
+        lambda: Resynthesis(settings(), recording),
+        lambda: run_resynthesis(recording, settings(), tmp_path / "run"),
+    ):
+        with pytest.raises(InputError, match=message):
+            search()
+    assert not (tmp_path / "run").exists()
+
+
+def test_recordings_of_any_precision_are_heard_in_float32(tmp_path):
+    def found(recording):
+        return resynthesize(recording, RATE, transform="scattering1d", J=5, steps=4)
+
+    half = TONE.half()
+    expected = found(half.float())
+    for recording in (half, half.double(), half.float().requires_grad_()):
+        signal = found(recording)
+        assert (signal.dtype, signal.requires_grad) == (torch.float32, False)
+        assert torch.equal(signal, expected)
+    run_resynthesis(half.double().requires_grad_(), settings(steps=1), tmp_path / "run")
+    with pytest.raises(ConfigurationError, match="seed must be a whole number, got 'a'"):
+        resynthesize(TONE, RATE, seed="a")
 
 
 # The folder
