@@ -83,10 +83,10 @@ class StochasticLoss(nn.Module):
     :math:`L_p`, mean over the batch. Gradient norms cost one backward through the loss for each
     path, losses nothing. Where ``input`` has no gradient although the losses have (it may be no
     tensor, but a network), or norms of the target mean nothing (``input`` and ``target`` are not
-    tensors of one shape), the losses take their place, and the log says so once, except where there
-    is no target. Values that are not finite are dropped. With ``torch.distributed`` initialised,
-    ranks average what they measured, and so keep agreeing on the draws: when the linked optimizer
-    has stepped, or at each forward if none is linked.
+    tensors of one shape), the losses take their place, and the log says so once, except of norms of
+    a target that is None. Values that are not finite are dropped. With ``torch.distributed``
+    initialised, ranks average what they measured, and so keep agreeing on the draws: when the
+    linked optimizer has stepped, or at each forward if none is linked.
 
     **Randomness** comes from ``generator`` alone, on the CPU. Its state, the sampler's and a draw
     not yet used are part of ``state_dict()``.
