@@ -83,10 +83,10 @@ class StochasticLoss(nn.Module):
     :math:`L_p`, mean over the batch. Gradient norms cost one backward through the loss for each
     path, losses nothing. Where ``input`` has no gradient although the losses have (it may be no
     tensor, but a network), or norms of the target mean nothing (``input`` and ``target`` are not
-    tensors of one shape), the losses take their place, and the log says so once. Values that
-    are not finite are dropped. With ``torch.distributed`` initialised, ranks average what they
-    measured, and so keep agreeing on the draws: when the linked optimizer has stepped, or at each
-    forward if none is linked.
+    tensors of one shape), the losses take their place, and the log says so once, except of norms of
+    a target that is None. Values that are not finite are dropped. With ``torch.distributed``
+    initialised, ranks average what they measured, and so keep agreeing on the draws: when the
+    linked optimizer has stepped, or at each forward if none is linked.
 
     **Randomness** comes from ``generator`` alone, on the CPU. Its state, the sampler's and a draw
     not yet used are part of ``state_dict()``.
@@ -230,7 +230,8 @@ class StochasticLoss(nn.Module):
         equally at a = 1. The draws stay the same.
 
         Args:
-            loss: The loss.
+            loss: The loss, one that compares with targets (unlike
+                :class:`~multipath.StatisticsLoss`).
             targets: Batches of training targets, or one, gone through once; a few dozen sounds are
                 enough.
             n_draws: k.
@@ -428,7 +429,7 @@ class StochasticLoss(nn.Module):
         if wanted is None:
             return False
         kind = obtainable(wanted, self.loss, input, target, values)
-        if kind != wanted:
+        if kind != wanted and not (wanted == "target_norms" and target is None):
             self._warn_once(
                 "%s learns from %s, which an input of type %s and a target of type %s do not give "
                 'here: it learns from the losses instead, as one with observes="losses" does',

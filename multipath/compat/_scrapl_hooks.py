@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Set
 from functools import partial
 from typing import Any
 from weakref import WeakMethod
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
+from multipath._internal.inputs import described
 from multipath._internal.state import (
     check_names,
     loaded_integer,
@@ -75,11 +77,17 @@ class GradientHooks(nn.Module):
         self.attach([])
 
     def attach(self, params: Iterable[Tensor]) -> None:
-        """Rewrite the gradients of these parameters from now on, and forget all others."""
+        """Rewrite the gradients of these parameters from now on, and forget all others.
+
+        Raises:
+            ConfigurationError: If these are not distinct parameters that are trained. Those
+                attached before then stay attached.
+        """
+        trained = _trained(params)
         for handle in self._handles:
             handle.remove()
         self.clock, self.seen = 0, set[int]()
-        self.attached = list(params)
+        self.attached = trained
         self._paths: list[dict[int, dict[str, Any]]] = [{} for _ in self.attached]
         self._sums: list[tuple[Tensor, Tensor] | None] = [None for _ in self.attached]
         self._handles = [
@@ -216,6 +224,34 @@ class GradientHooks(nn.Module):
             **{"_handles": [], "attached": [], "_paths": [], "_sums": []},
             **{"clock": 0, "seen": set()},
         }
+
+
+def _trained(params: Any) -> list[Tensor]:
+    """The parameters to attach, if their gradients can be rewritten, each once."""
+    expected = "attach_params takes the parameters that the loss trains, as model.parameters()"
+    if isinstance(params, Tensor | np.ndarray):
+        raise ConfigurationError(
+            f"{expected}: a list of one of them is [parameter], got {described(params)}"
+        )
+    if isinstance(params, str | bytes | Mapping | Set) or not isinstance(params, Iterable):
+        raise ConfigurationError(f"{expected}, got {described(params)}")
+    trained: dict[int, Tensor] = {}
+    for place, parameter in enumerate(params):
+        if not isinstance(parameter, Tensor):
+            raise ConfigurationError(f"{expected}, got {described(parameter)} at place {place}")
+        problem = None
+        if not parameter.requires_grad:
+            problem = "is frozen (requires_grad=False): leave out those that are not trained"
+        elif not parameter.is_leaf:
+            problem = "is computed from other tensors: attach those"
+        elif id(parameter) in trained:
+            problem = "comes twice, and its gradients would be rewritten twice: attach it once"
+        if problem is not None:
+            raise ConfigurationError(
+                f"the parameter at place {place}, {described(parameter)}, {problem}"
+            )
+        trained[id(parameter)] = parameter
+    return list(trained.values())
 
 
 def _rewritten(rewrite: WeakMethod[Any], index: int, gradient: Tensor) -> Tensor:

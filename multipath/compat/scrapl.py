@@ -191,10 +191,12 @@ class SCRAPLLoss(StochasticLoss):
         and again for a copy of the loss, which is attached to nothing.
 
         Args:
-            params: The parameters that the loss trains.
+            params: The parameters that the loss trains, each once and without those that are
+                frozen.
 
         Raises:
-            ConfigurationError: Without ``exact=True``; use :meth:`make_optimizer` there.
+            ConfigurationError: Without ``exact=True``; use :meth:`make_optimizer` there. Or if
+                these are no such parameters; then everything stays as it was.
         """
         if self.hooks is None:
             raise ConfigurationError(
@@ -272,9 +274,12 @@ class SCRAPLLoss(StochasticLoss):
         ``torch.optim.SGD``, and its parameters are attached.
 
         Args:
-            params: Parameters or parameter groups.
+            params: Parameters or parameter groups; with ``exact=True`` none that are frozen.
             lr: Learning rate.
             weight_decay: As in SGD.
+
+        Raises:
+            ConfigurationError: If a parameter is frozen, with ``exact=True``.
         """
         if self.hooks is not None:
             plain = torch.optim.SGD(params, lr, weight_decay=weight_decay)

@@ -39,9 +39,12 @@ class StatisticsLoss(PathDecomposedLoss):
 
     The loss is called without a target: ``loss(x)``, and likewise
     ``StochasticLoss(loss)(x)``. There is no target to be loud or silent, so that
-    :class:`~multipath.samplers.Energy` learns from the losses; before training,
-    :class:`~multipath.samplers.Importance` can be given the roots of the losses that a first input
-    has.
+    :class:`~multipath.samplers.Energy`, made without energies, learns from the losses; before
+    training, :class:`~multipath.samplers.Importance` can be given the roots of the losses that a
+    first input has. What measures targets beforehand is for losses that have some:
+    :meth:`StochasticLoss.for_training <multipath.StochasticLoss.for_training>`,
+    :meth:`Energy.from_targets <multipath.samplers.Energy.from_targets>` and
+    :meth:`BalancedLoss.from_targets <multipath.BalancedLoss.from_targets>`.
 
     Args:
         transform: Computes the coefficients :math:`\phi_p`, see :mod:`multipath.transforms`.
@@ -159,7 +162,9 @@ class StatisticsLoss(PathDecomposedLoss):
         if target is not None:
             raise InputError(
                 "a StatisticsLoss takes no target: its statistics were given when it was made; "
-                f"call it as loss(input), got a target, {described(target)}"
+                f"call it as loss(input), got a target, {described(target)}. for_training and "
+                "from_targets measure targets: use StochasticLoss(loss, Energy()), which learns "
+                "from the losses"
             )
         return check_indices(indices, len(self.paths))
 

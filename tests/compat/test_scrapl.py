@@ -283,6 +283,46 @@ def test_exact_gradients_are_rewritten_in_training_only_and_of_attached_paramete
     assert "no parameters are attached" in caplog.text
 
 
+def frozen(model):
+    model.bias.requires_grad_(False)
+    return model
+
+
+@pytest.mark.parametrize(
+    ("pick", "message"),
+    [
+        (lambda model: frozen(model).parameters(), r"at place 1, .* is frozen .*: leave out"),
+        (lambda model: model.weight, r"\[parameter\], got torch.float32 of shape \(3, 3\)"),
+        (lambda model: list(model.weight), "at place 0, .* is computed from other tensors"),
+        (lambda model: [model.weight.detach().numpy()], "got ndarray at place 0"),
+        (lambda model: model.weight.detach().numpy(), "got ndarray"),
+        (lambda model: [model.weight, model.bias, model.weight], "at place 2, .* comes twice"),
+        (lambda model: model, r"as model.parameters\(\), got Linear"),
+        (lambda model: torch.nn.Sequential(model), "got Linear at place 0"),
+        (lambda model: [{"params": list(model.parameters())}], "got dict at place 0"),
+        (lambda model: {"params": list(model.parameters())}, "got dict"),
+        (lambda model: model.named_parameters(), "got tuple at place 0"),
+        (lambda _model: "weight", "got 'weight'"),
+        (lambda _model: [None], "got None at place 0"),
+        (lambda _model: None, "got None"),
+    ],
+)
+def test_what_cannot_be_attached_is_refused_and_changes_nothing(pick, message):
+    model = torch.nn.Linear(3, 3)
+    criterion = SCRAPLLoss(**SMALL, exact=True, generator=0)
+    hooks = criterion.hooks
+    before = torch.nn.Parameter(torch.ones(3))
+    criterion.attach_params([before])
+    hooks.visit(3)
+    with pytest.raises(ConfigurationError, match=message):
+        criterion.attach_params(pick(model))
+    assert (hooks.attached[0] is before, hooks.clock, hooks.seen) == (True, 1, {3})
+    assert [len(each._backward_hooks or ()) for each in (before, *model.parameters())] == [1, 0, 0]
+    # another attempt hooks once
+    criterion.attach_params([model.weight])
+    assert [len(each._backward_hooks or ()) for each in (before, model.weight)] == [0, 1]
+
+
 def test_states_of_other_exact_training_are_refused():
     x = torch.randn(2, 1, 1024, generator=torch.Generator().manual_seed(0))
     weight = torch.nn.Parameter(torch.ones(1024))

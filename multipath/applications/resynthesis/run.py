@@ -20,7 +20,7 @@ from multipath.applications.runs.environment import describe_environment
 from multipath.applications.runs.files import write_csv, write_figure, write_tensors
 from multipath.applications.runs.folders import RunFolder, folder_lock
 
-from .search import Resynthesis
+from .search import Resynthesis, checked_recording
 from .settings import ResynthesisSettings
 
 __all__ = ["ResynthesisFolder", "run_resynthesis"]
@@ -67,8 +67,10 @@ def run_resynthesis(
         ConfigurationError: If the folder holds a run and neither ``resume`` nor ``overwrite`` says
             what to do with it, there is nothing to resume, settings or recording have changed,
             another process is at work there, or it holds files but no run.
-        InputError: If a file of the run to resume is damaged.
+        InputError: If a file of the run to resume is damaged, or the recording is not as
+            :class:`~multipath.applications.resynthesis.search.Resynthesis` wants it.
     """
+    recording = checked_recording(recording)
     files = ResynthesisFolder(Path(folder))
     config = {
         "task": "resynthesis",

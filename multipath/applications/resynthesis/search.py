@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.optim import LBFGS, Adam, Optimizer
 
 from multipath import PathDecomposedLoss, StochasticLoss, TargetCache, TransformLoss
+from multipath._internal.inputs import check_real
 from multipath._internal.state import (
     check_names,
     loaded_generator,
@@ -19,6 +20,7 @@ from multipath._internal.state import (
     loaded_real,
     loaded_tensor,
 )
+from multipath.applications.audio.files import check_waveform
 from multipath.applications.distance.compare import LEVELS
 from multipath.applications.distance.heard import Heard, measure
 from multipath.applications.runs._optimizers import check_adam, check_lbfgs
@@ -29,7 +31,7 @@ from multipath.samplers import Importance
 
 from .settings import ResynthesisSettings
 
-__all__ = ["Resynthesis", "make_start", "resynthesize"]
+__all__ = ["Resynthesis", "checked_recording", "make_start", "resynthesize"]
 
 SMALLEST_RATE = 1e-6  # relative to the first learning rate: nothing moves any more
 WHOLE: dict[str, Any] = {
@@ -79,7 +81,8 @@ class Resynthesis:
         draws: How often each path was drawn.
 
     Raises:
-        InputError: If the recording is not of the length in the settings.
+        InputError: If the recording is not of the length in the settings, or not as
+            :func:`checked_recording` wants it.
 
     Example:
         >>> settings = ResynthesisSettings.for_recording(
@@ -93,10 +96,10 @@ class Resynthesis:
     """
 
     def __init__(self, settings: ResynthesisSettings, target: Tensor) -> None:
-        if target.shape != (settings.n_samples,):
+        target = checked_recording(target)
+        if len(target) != settings.n_samples:
             raise InputError(
-                f"expected a recording of {settings.n_samples} samples, got shape "
-                f"{tuple(target.shape)}"
+                f"expected a recording of {settings.n_samples} samples, got {len(target)}"
             )
         self.settings = settings
         level = LEVELS["rms"](target[None])[0]
@@ -303,6 +306,23 @@ class Resynthesis:
         )
 
 
+def checked_recording(recording: Any) -> Tensor:
+    """The samples of a recording, in float32 and without a gradient.
+
+    Args:
+        recording: Real numbers, shape (T,).
+
+    Raises:
+        InputError: If it is no such tensor, is silent, or a sample is not finite or absurdly loud.
+    """
+    check_real(recording, "recording", "samples")
+    if recording.ndim != 1:
+        raise InputError(f"expected a recording of shape (T,), got {tuple(recording.shape)}")
+    samples: Tensor = recording.detach().float()
+    check_waveform(samples, "recording")
+    return samples
+
+
 def resynthesize(recording: Tensor, sample_rate: int, **settings: Any) -> Tensor:
     """Resynthesise a recording; :class:`Resynthesis` is the search itself, step by step.
 
@@ -313,13 +333,18 @@ def resynthesize(recording: Tensor, sample_rate: int, **settings: Any) -> Tensor
             :class:`~multipath.applications.resynthesis.settings.ResynthesisSettings`.
 
     Returns:
-        A signal of the same shape and loudness.
+        A signal of the same shape and loudness, in float32.
+
+    Raises:
+        InputError: If the recording is too short, or not as :func:`checked_recording` wants it.
+        ConfigurationError: If a setting is unknown or out of range.
 
     Example:
         >>> tone = torch.sin(0.3 * torch.arange(1024.0))
         >>> resynthesize(tone, 1024, transform="scattering1d", J=5, steps=10).shape
         torch.Size([1024])
     """
+    recording = checked_recording(recording)
     search = Resynthesis(
         ResynthesisSettings.for_recording(len(recording), sample_rate, **settings), recording
     )

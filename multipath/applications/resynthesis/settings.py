@@ -7,6 +7,7 @@ from dataclasses import dataclass, fields
 from math import log2
 from typing import Any, Literal
 
+from multipath._internal.settings import real, several, whole
 from multipath.applications.audio.files import check_rate
 from multipath.applications.distance.compare import check_length, default_octaves
 from multipath.applications.runs.settings import Settings, check_positive, check_seed
@@ -23,13 +24,9 @@ STARTS: Mapping[str, str] = {
 
 OWN = "jtfs", "scattering1d"
 
-DRAWING: Mapping[str, float] = {
-    "steps": 600,
-    "interval": 25,
-    "floor": 0.2,
-    "learning_rate": 0.1,
-}
-"""The settings of a search with random draws, unless others are given."""
+ADAM: Mapping[str, float] = {"steps": 600, "interval": 25, "learning_rate": 0.1}
+"""The settings of a search by Adam, unless others are given."""
+FLOOR = 0.2
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,11 +44,11 @@ class ResynthesisSettings(Settings):
         Q_fr: Wavelets per octave of that filter bank (``jtfs``).
         F: Averaging over log-frequency, in wavelets (``jtfs``).
         start: What the search starts from: ``noise`` or ``spectrum``.
-        steps: Number of optimizer steps: 100 with all paths, 600 with draws.
-        interval: Steps between two evaluations of the full distance: 10 with all paths, 25 with
-            draws.
+        steps: Number of optimizer steps: 100 by L-BFGS, 600 by Adam.
+        interval: Steps between two evaluations of the full distance: 10 by L-BFGS, 25 by Adam.
         draws: Paths drawn per step, for Adam; 0 for all of them.
-        floor: Share of the draws that is spread evenly over all paths: 0.2 with draws.
+        floor: Share of the draws that is spread evenly over all paths: 0.2 with draws. Settings
+            that are restored may have one without draws, where it has no effect.
         learning_rate: First learning rate of Adam, relative to the loudness (root mean square) of
             the recording: 0.1 with draws. Without draws or a learning rate the search is by L-BFGS.
         seed: Seed of the start and the draws.
@@ -62,6 +59,9 @@ class ResynthesisSettings(Settings):
         (12, 2048, 100, 5)
         >>> ResynthesisSettings.for_recording(44100, 44100, draws=32).steps
         600
+        >>> by_adam = ResynthesisSettings.for_recording(44100, 44100, learning_rate=0.05)
+        >>> by_adam.steps, by_adam.interval, by_adam.draws
+        (600, 25, 0)
         >>> ResynthesisSettings.from_dict(settings.to_dict()) == settings
         True
     """
@@ -90,23 +90,18 @@ class ResynthesisSettings(Settings):
                 f"transform must be one of {', '.join(OWN)}, got {self.transform!r}"
             )
         check_rate(self.sample_rate, "sample_rate", ConfigurationError)
-        if self.start not in STARTS:
+        if self.start not in tuple(STARTS):
             raise ConfigurationError(f"start must be one of {', '.join(STARTS)}, got {self.start}")
         check_positive(self, "n_samples", "J", "Q", "T", "J_fr", "Q_fr", "F", "steps", "interval")
-        if self.draws < 0:
+        if whole("draws", self.draws) < 0:
             raise ConfigurationError(f"draws must be at least 0, got {self.draws}")
-        check_seed(self.seed)
-        if self.adam and not 0 < (self.learning_rate or 0.0) <= 1e6:
+        check_seed(whole("seed", self.seed))
+        if self.adam and not 0 < real(self.learning_rate) <= 1e6:
             raise ConfigurationError(
-                f"the learning rate must be positive and at most 1e6, got {self.learning_rate}"
+                f"the learning rate must be positive and at most 1e6, got {self.learning_rate!r}"
             )
-        if self.draws and not 0 < (self.floor or 0.0) <= 1:
-            raise ConfigurationError(f"floor must lie in (0, 1], got {self.floor}")
-        if not self.draws and self.floor is not None:
-            raise ConfigurationError(
-                f"floor is a share of the draws, and there are none: set draws, or leave out "
-                f"floor, got {self.floor}"
-            )
+        if (self.draws or self.floor is not None) and not 0 < real(self.floor) <= 1:
+            raise ConfigurationError(f"floor must lie in (0, 1], got {self.floor!r}")
 
     @property
     def adam(self) -> bool:
@@ -135,11 +130,24 @@ class ResynthesisSettings(Settings):
         unknown = set(given) - {field.name for field in fields(cls)}
         if unknown:
             raise ConfigurationError(f"unknown settings {', '.join(sorted(unknown))}")
-        check_length(n_samples, transform)
-        J, Q = given.get("J", default_octaves(n_samples, sample_rate)), given.get("Q", cls.Q)
+        check_length(whole("n_samples", n_samples), transform)
+        check_rate(sample_rate, "sample_rate", ConfigurationError)
+        J = whole("J", given.get("J", default_octaves(n_samples, sample_rate)))
+        Q = [whole("Q", each) for each in several("Q", given.get("Q", cls.Q))]
+        if len(Q) != len(cls.Q):
+            raise ConfigurationError(f"Q must be {len(cls.Q)} whole numbers, got {given['Q']!r}")
         sizes = {"J": J, "T": 2 ** max(0, J - 1), "J_fr": min(5, int(log2(max(4, J * Q[0]))) - 1)}
         signal = {"transform": transform, "n_samples": n_samples, "sample_rate": sample_rate}
-        search = DRAWING if given.get("draws") else {}
+        search: dict[str, float] = {}
+        if given.get("draws") or "learning_rate" in given:
+            search.update(ADAM)
+        if given.get("draws"):
+            search["floor"] = FLOOR
+        elif "floor" in given:
+            raise ConfigurationError(
+                f"floor is a share of the draws, and there are none: set draws, or leave out "
+                f"floor, got {given['floor']}"
+            )
         return cls(**{**sizes, **search, **given, **signal})
 
     def make_transform(self) -> Transform:

@@ -210,11 +210,56 @@ def test_seeds_and_starts():
         ({"start": "silence"}, "start must be one of noise, spectrum, got silence"),
         ({"transform": "stft"}, "transform must be one of jtfs, scattering1d, got 'stft'"),
         ({"speed": 2}, "unknown settings speed"),
+        ({"draws": 0, "floor": 0.3}, "floor is a share of the draws, and there are none"),
+        # of other types
+        ({"seed": "a"}, "seed must be a whole number, got 'a'"),
+        ({"seed": 0.5}, "seed must be a whole number, got 0.5"),
+        ({"draws": "a"}, "draws must be a whole number, got 'a'"),
+        ({"steps": 2.5}, "steps must be a whole number, got 2.5"),
+        ({"learning_rate": "a"}, "the learning rate must be positive and at most 1e6, got 'a'"),
+        ({"floor": "a"}, r"floor must lie in \(0, 1\], got 'a'"),
+        ({"J": "a"}, "J must be a whole number, got 'a'"),
+        ({"Q": 8}, "Q must be a sequence, got 8"),
+        ({"Q": (8,)}, r"Q must be 2 whole numbers, got \(8,\)"),
+        ({"Q": ("a", 1)}, "Q must be a whole number, got 'a'"),
+        ({"start": ["noise"]}, "start must be one of noise, spectrum"),
     ],
 )
 def test_settings_refused(changes, message):
     with pytest.raises(ConfigurationError, match=message):
         settings(**changes)
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        ({}, (100, 10, 0, None, None)),
+        ({"draws": 0}, (100, 10, 0, None, None)),
+        ({"draws": 32}, (600, 25, 32, 0.2, 0.1)),
+        ({"draws": 8, "floor": 0.5, "learning_rate": 0.3, "steps": 7}, (7, 25, 8, 0.5, 0.3)),
+        ({"learning_rate": 0.05}, (600, 25, 0, None, 0.05)),
+        ({"learning_rate": 0.05, "draws": 0}, (600, 25, 0, None, 0.05)),
+        ({"learning_rate": 0.05, "draws": None, "interval": 5}, (600, 5, 0, None, 0.05)),
+    ],
+)
+def test_steps_and_interval_are_those_of_the_optimizer(options, expected):
+    found = ResynthesisSettings.for_recording(1024, RATE, **options)
+    assert expected == (
+        *(found.steps, found.interval, found.draws),
+        *(found.floor, found.learning_rate),
+    )
+
+
+def test_a_floor_that_was_saved_without_draws_has_no_effect():
+    now = settings(draws=0, learning_rate=0.1)
+    before = ResynthesisSettings.from_dict({**now.to_dict(), "floor": 0.2})
+    assert before.to_dict()["floor"] == 0.2  # so that its run goes on
+    searches = [Resynthesis(each, TONE) for each in (now, before)]
+    for search in searches:
+        search.advance()
+    assert torch.equal(searches[0].signal, searches[1].signal)
+    with pytest.raises(ConfigurationError, match=r"floor must lie in \(0, 1\], got 2.0"):
+        ResynthesisSettings.from_dict({**now.to_dict(), "floor": 2.0})
 
 
 def test_settings_follow_the_recording_and_return_from_json():
@@ -229,8 +274,55 @@ def test_settings_follow_the_recording_and_return_from_json():
         )
     with pytest.raises(InputError, match="100 samples is too short for jtfs"):
         ResynthesisSettings.for_recording(100, RATE)
-    with pytest.raises(InputError, match=r"expected a recording of 1024 samples, got shape \(9,\)"):
-        Resynthesis(settings(), torch.ones(9))
+    with pytest.raises(InputError, match="expected a recording of 1024 samples, got 9"):
+        Resynthesis(settings(), TONE[:9])
+
+
+@pytest.mark.parametrize(
+    ("recording", "message"),
+    [
+        (0 * TONE, "recording: the recording is silent"),
+        (0 * TONE + 0.3, "recording: the recording is silent"),
+        (TONE.log(), "recording: expected finite samples, got .* NaN or infinite"),
+        (TONE * torch.inf, "recording: expected finite samples, got .* NaN or infinite"),
+        (1e300 * TONE.double(), "recording: expected finite samples"),
+        (1e20 * TONE, "recording: expected samples within 1e.10"),
+        (TONE.numpy(), r"recording: expected a torch.Tensor, got numpy.ndarray; convert it with"),
+        (TONE.tolist(), "recording: expected a torch.Tensor, got list"),
+        (1024, "recording: expected a torch.Tensor, got int"),
+        (None, "recording: expected a torch.Tensor, got None"),
+        ((99 * TONE).int(), r"recording: expected a real .* got torch.int32; .* \.float\(\)"),
+        (TONE + 1j, "recording: expected a real .* got torch.complex64"),
+        (TONE.to_sparse(), "recording: expected a torch.Tensor, got one of layout torch.sparse"),
+        (TONE[None], r"expected a recording of shape \(T,\), got \(1, 1024\)"),
+        (TONE[:0], "recording: expected samples of shape"),
+        (TONE[0], "recording: expected samples of shape"),
+    ],
+)
+def test_recordings_refused(recording, message, tmp_path):
+    for search in (
+        lambda: resynthesize(recording, RATE, transform="scattering1d", J=5, steps=1),
+        lambda: Resynthesis(settings(), recording),
+        lambda: run_resynthesis(recording, settings(), tmp_path / "run"),
+    ):
+        with pytest.raises(InputError, match=message):
+            search()
+    assert not (tmp_path / "run").exists()
+
+
+def test_recordings_of_any_precision_are_heard_in_float32(tmp_path):
+    def found(recording):
+        return resynthesize(recording, RATE, transform="scattering1d", J=5, steps=4)
+
+    half = TONE.half()
+    expected = found(half.float())
+    for recording in (half, half.double(), half.float().requires_grad_()):
+        signal = found(recording)
+        assert (signal.dtype, signal.requires_grad) == (torch.float32, False)
+        assert torch.equal(signal, expected)
+    run_resynthesis(half.double().requires_grad_(), settings(steps=1), tmp_path / "run")
+    with pytest.raises(ConfigurationError, match="seed must be a whole number, got 'a'"):
+        resynthesize(TONE, RATE, seed="a")
 
 
 # The folder
