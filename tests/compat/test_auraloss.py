@@ -200,7 +200,7 @@ def test_arguments_without_effect_are_logged(caplog):
 
 
 def call(name, *arguments, **named):
-    module = "freq" if "STFT" in name else "time" if "ESR" in name else "perceptual"
+    module = next(m for m in ("freq", "time", "perceptual") if hasattr(getattr(auraloss, m), name))
     return lambda *signals: getattr(getattr(auraloss, module), name)(*arguments, **named)(*signals)
 
 
@@ -210,7 +210,36 @@ REFUSED = [
     (call("STFTLoss", scale="chroma", sample_rate=1), TypeError, "needs n_bins"),
     (call("STFTLoss", scale="mel", sample_rate=1, n_bins=1025), AssertionError, "between 1 and"),
     (call("STFTLoss", perceptual_weighting=True), ValueError, "needs the sample_rate"),
-    (call("STFTLoss", mag_distance="L3"), ValueError, 'distance must be "L1" or "L2"'),
+    *(
+        (call(*setting, **named, sample_rate=rate), kind, f"sample_rate must be .*got {rate!r}")
+        for rate, kind in (
+            (-16000, ValueError),
+            (0, ValueError),
+            (np.nan, ValueError),
+            ("16k", TypeError),
+        )
+        for setting, named in (
+            (["STFTLoss"], {"scale": "mel", "n_bins": 64}),
+            (["STFTLoss"], {"scale": "chroma", "n_bins": 12}),
+            (["STFTLoss"], {"perceptual_weighting": True}),
+            (["MelSTFTLoss"], {}),
+            (["RandomResolutionSTFTLoss"], {"scale": "mel", "n_mels": 4}),
+        )
+    ),
+    *(
+        (call(name, **{setting: value}), kind, f"{setting} must be .*got {value!r}")
+        for name, setting in (
+            ("STFTLoss", "eps"),
+            ("STFTLoss", "log_eps"),
+            ("STFTLoss", "log_fac"),
+            ("ESRLoss", "eps"),
+            ("SISDRLoss", "eps"),
+            ("LogCoshLoss", "a"),
+        )
+        for value, kind in ((-1, ValueError), (np.nan, ValueError), ("1", TypeError))
+    ),
+    (call("FIRFilter", "aw", fs="16k"), TypeError, "fs must be a number"),
+    (call("STFTLoss", mag_distance="L3"), ValueError, '^mag_distance must be "L1" or "L2"'),
     (call("STFTLoss", reduction="avg"), ValueError, 'reduction must be "mean", "sum" or "none"'),
     (call("STFTLoss", output="all"), ValueError, 'output must be "loss" or "full"'),
     (call("STFTLoss", window="nope"), ValueError, "window must be a name"),
@@ -251,6 +280,45 @@ def test_signals_that_are_refused(spoil, kind, message):
     with pytest.raises(MultipathError, match=message) as caught:
         auraloss.freq.STFTLoss()(*map(spoil, sounds()))
     assert isinstance(caught.value, kind)
+
+
+PAIRED = [
+    lambda: auraloss.freq.STFTLoss(256, 64, 256),
+    lambda: auraloss.freq.STFTLoss(256, 64, 256, w_phs=1.0, scale="mel", n_bins=8, sample_rate=8e3),
+    lambda: auraloss.freq.MultiResolutionSTFTLoss([256, 64], [64, 16], [256, 64]),
+    lambda: auraloss.freq.RandomResolutionSTFTLoss(max_fft_size=64),
+    *(getattr(auraloss.time, name) for name in auraloss.time.__all__),
+]
+
+
+@pytest.mark.parametrize("make", PAIRED)
+def test_signals_that_cannot_be_compared_are_refused_in_one_line(make):
+    x, y = sounds()
+    for other in (torch.cat([y, y[:1]]), y[..., :700], y.repeat(1, 2, 1)[:, :3]):
+        with pytest.raises(MultipathError, match=r"must have the same shape, got \(2, ") as caught:
+            make()(x, other)
+        assert isinstance(caught.value, RuntimeError)
+        assert "\n" not in str(caught.value)
+    for other in (y.numpy(), y + 0j, y.int(), None):
+        for name, pair in (("input", (other, y)), ("target", (x, other))):
+            with pytest.raises(MultipathError, match=f"^{name}: expected") as caught:
+                make()(*pair)
+            assert isinstance(caught.value, RuntimeError)
+
+
+@pytest.mark.filterwarnings("ignore:Using a target size")
+def test_signals_are_broadcast_as_auraloss_does():
+    x, y = sounds()
+    one = y[:1, :1]
+    loss = auraloss.freq.STFTLoss(256, 64, 256, w_sc=0.0)  # of which Y alone has a norm
+    torch.testing.assert_close(loss(x, one), loss(x, one.expand_as(x)))
+    for make in PAIRED[:2]:
+        turned = y.reshape(4, 1, -1)
+        torch.testing.assert_close(make()(x, turned), make()(x, y))
+        longer = torch.cat([y, y[..., :4]], dim=-1)  # as many frames
+        assert make()(x, longer).isfinite()
+    for make in PAIRED[4:]:
+        torch.testing.assert_close(make()(x, one), make()(x, one.expand_as(x)))
 
 
 def test_two_channels_of_one_shape():

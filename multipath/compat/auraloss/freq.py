@@ -19,13 +19,13 @@ from torch.nn.functional import mse_loss, pad
 
 from multipath._internal.bookkeeping import has_float64
 from multipath._internal.inputs import described
-from multipath._internal.settings import choice, count
+from multipath._internal.settings import choice, count, not_negative, positive
 from multipath.errors import ConfigurationError, InputError
 from multipath.transforms._filter_banks import chroma_bank, mel_bank
 from multipath.transforms._frames import Frames, magnitudes
 from multipath.transforms.base import without_autocast, working_dtype
 
-from ._parts import check_reduction, check_signals, reduced, refusal
+from ._parts import check_alike, check_reduction, check_signals, number, reduced, refusal
 from .perceptual import FIRFilter, SumAndDifference
 
 __all__ = [
@@ -74,7 +74,8 @@ class STFTMagnitudeLoss(nn.Module):
         reduction: ``"mean"``, ``"sum"`` or ``"none"``.
 
     Raises:
-        ConfigurationError: If there is no such distance or reduction.
+        ConfigurationError: If there is no such distance or reduction, e is negative, or c is not
+            positive.
 
     Example:
         >>> x, y = torch.tensor([1.0, 2.0]), torch.tensor([1.0, 1.0])
@@ -91,6 +92,8 @@ class STFTMagnitudeLoss(nn.Module):
         reduction: str = "mean",
     ) -> None:
         super().__init__()
+        number(not_negative, "log_eps", log_eps)
+        number(positive, "log_fac", log_fac)
         self.log, self.log_eps, self.log_fac = log, log_eps, log_fac
         kinds = {"L1": nn.L1Loss, "L2": nn.MSELoss}
         kind = kinds[choice("distance", distance, *kinds)]
@@ -178,12 +181,16 @@ class STFTLoss(nn.Module):
     ) -> None:
         super().__init__()
         _check_sizes(fft_size, hop_size, win_length)
+        number(not_negative, "eps", eps)
+        if sample_rate is not None:
+            number(positive, "sample_rate", sample_rate, "Hz")
         self.fft_size, self.hop_size, self.win_length = fft_size, hop_size, win_length
         self.window = _make_window(window, win_length)
         self.w_sc, self.w_log_mag, self.w_lin_mag, self.w_phs = w_sc, w_log_mag, w_lin_mag, w_phs
         self.sample_rate, self.scale, self.n_bins = sample_rate, scale, n_bins
         self.perceptual_weighting, self.scale_invariance = perceptual_weighting, scale_invariance
         self.eps = eps
+        choice("mag_distance", mag_distance, "L1", "L2")
         self.output = choice("output", output, "loss", "full")
         self.reduction, self.mag_distance = check_reduction(reduction), mag_distance
         self.device = device
@@ -244,7 +251,7 @@ class STFTLoss(nn.Module):
 
         Args:
             input: Signals of shape (batch, channels, T), T more than half the FFT size.
-            target: The same shape.
+            target: The same shape, or one whose spectrograms can be broadcast.
 
         Returns:
             The loss; or the loss, spectral convergence, distances of logarithms and of magnitudes,
@@ -252,9 +259,12 @@ class STFTLoss(nn.Module):
             have shape (batch * channels, bands, frames).
 
         Raises:
-            InputError: If signals have another shape or are too short.
+            InputError: If signals have another shape or are too short. Errors are also those that
+                auraloss raises.
         """
-        (x, x_phase), (y, y_phase) = (self._analysed(each) for each in (input, target))
+        x, x_phase = self._analysed(input, "input")
+        y, y_phase = self._analysed(target, "target")
+        check_alike(input, target, x, y)
         if self.scale_invariance:
             dims = (-2, -1)
             level = (x * y).sum(dims, keepdim=True) / y.square().sum(dims, keepdim=True)
@@ -274,13 +284,12 @@ class STFTLoss(nn.Module):
             return loss, convergence, logarithms, linear, phases
         return loss
 
-    def _analysed(self, signals: Tensor) -> tuple[Tensor, Tensor | None]:
+    def _analysed(self, signals: Tensor, name: str) -> tuple[Tensor, Tensor | None]:
         """Magnitudes on the scale, and phases."""
-        check_signals(signals)
+        check_signals(signals, name)
         if signals.ndim != 3:
-            raise InputError(
-                f"expected signals of shape (batch, channels, T), got {tuple(signals.shape)}"
-            )
+            shape = tuple(signals.shape)
+            raise InputError(f"{name}: expected signals of shape (batch, channels, T), got {shape}")
         rows = signals.reshape(-1, 1, signals.shape[-1])
         if self.perceptual_weighting:
             rows = self.prefilter._filtered(rows)
@@ -704,4 +713,4 @@ def _make_bank(scale: Any, rate: float | None, fft_size: int, n_bins: Any) -> Te
     if not 1 <= n_bins <= fft_size:
         message = f"n_bins must lie between 1 and fft_size={fft_size}, got {n_bins}"
         raise refusal(ConfigurationError, AssertionError, message)
-    return torch.from_numpy(make(rate, fft_size, n_bins)).float().unsqueeze(0)
+    return torch.from_numpy(make(float(rate), fft_size, n_bins)).float().unsqueeze(0)
