@@ -8,6 +8,7 @@ import scipy.signal
 import torch
 
 from multipath import TransformLoss
+from multipath.errors import ConfigurationError
 from multipath.transforms import MultiResolutionSTFT, _frames
 from tests import GOLDEN as FOLDER
 
@@ -69,6 +70,22 @@ def test_windows_by_name_are_those_of_scipy_periodic(name):
     x = noise(300)
     spectrum = torch.stft(x, 67, 33, 67, window, return_complex=True)
     torch.testing.assert_close(transform(x)[0], spectrum.abs(), rtol=1e-10, atol=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("window", "message"),
+    [
+        (lambda length, dtype: torch.ones(length + 1, dtype=dtype), r"of 64 finite .* \(65,\)"),
+        (lambda length, dtype: torch.ones(length, 1, dtype=dtype), r"of 64 finite .* \(64, 1\)"),
+        (lambda length, dtype: torch.full((length,), torch.nan, dtype=dtype), "of 64 finite"),
+        (lambda length, dtype: torch.ones(length) + 0j, "got torch.complex64"),
+        (lambda length, dtype: np.ones(length), "got ndarray"),
+        (lambda length: torch.ones(length), "a function of a length and dtype="),
+    ],
+)
+def test_functions_that_make_no_window_are_refused(window, message):
+    with pytest.raises(ConfigurationError, match=f"^window must .*{message}"):
+        MultiResolutionSTFT([64], window=window)
 
 
 @pytest.mark.parametrize("sizes", [(16, 8, 16), (15, 4, 9)])
