@@ -193,6 +193,13 @@ def test_random_resolutions_are_drawn_when_it_is_time():
     assert loss.nforwards == 4
 
 
+def test_the_smallest_resolutions_can_be_drawn():
+    loss = auraloss.freq.RandomResolutionSTFTLoss(40, 1, 8, 0.01, 0.02)
+    assert loss(*sounds()).isfinite()
+    assert {each.fft_size for each in loss.stft_losses} == {1, 2, 4}
+    assert {each.hop_size for each in loss.stft_losses} == {1}
+
+
 def test_arguments_without_effect_are_logged(caplog):
     with caplog.at_level(logging.WARNING):
         auraloss.freq.RandomResolutionSTFTLoss(eps=1.0, output="full")
@@ -255,6 +262,28 @@ REFUSED = [
     ),
     (call("RandomResolutionSTFTLoss"), ValueError, "must be longer than max_fft_size=32768"),
     (call("RandomResolutionSTFTLoss", 0), ValueError, "resolutions must be a positive integer"),
+    *(
+        (call("RandomResolutionSTFTLoss", **settings), ValueError, message)
+        for settings, message in (
+            ({"randomize_rate": 0}, "randomize_rate must be a positive integer, got 0"),
+            ({"min_fft_size": 256, "max_fft_size": 256}, "there is none from 256 to 256"),
+            ({"min_fft_size": 512, "max_fft_size": 256}, "there is none from 512 to 256"),
+            ({"min_fft_size": 17, "max_fft_size": 31}, "there is none from 17 to 31"),
+            ({"min_fft_size": 0.1}, "there is none from 0.1"),
+            ({"min_fft_size": 0}, "min_fft_size must be positive, got 0"),
+            ({"max_fft_size": np.inf}, "max_fft_size must be positive, got inf"),
+            ({"min_hop_size": -1}, "min_hop_size must be positive, got -1"),
+            ({"max_hop_size": np.nan}, "max_hop_size must be positive, got nan"),
+            ({"windows": "hann_window"}, "windows must be a sequence, got 'hann_window'"),
+            ({"windows": []}, r"windows must be names of windows, got \[\]"),
+            ({"windows": [("kaiser", 8.0)]}, "windows must be names"),
+            ({"windows": ["hann_window", "nope"]}, "window must be a name"),
+        )
+    ),
+    *(
+        (call("STFTLoss", window=name), ValueError, f"window must be a name .* got {name!r}")
+        for name in ("empty", "rand", "zeros", "arange", "nn", "float32")
+    ),
     (call("FIRFilter", ntaps=100), ValueError, "ntaps must be odd, got 100"),
     (call("FIRFilter", "lp"), AttributeError, 'filter_type must be "hp", "fd" or "aw"'),
     (call("ESRLoss", reduction="avg"), ValueError, "reduction must be"),

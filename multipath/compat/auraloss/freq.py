@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from contextlib import suppress
 from numbers import Integral
 from typing import Any
 
@@ -19,7 +18,7 @@ from torch.nn.functional import mse_loss, pad
 
 from multipath._internal.bookkeeping import has_float64
 from multipath._internal.inputs import described
-from multipath._internal.settings import choice, count, not_negative, positive
+from multipath._internal.settings import choice, count, not_negative, positive, several
 from multipath.errors import ConfigurationError, InputError
 from multipath.transforms._filter_banks import chroma_bank, mel_bank
 from multipath.transforms._frames import Frames, magnitudes
@@ -477,7 +476,7 @@ class RandomResolutionSTFTLoss(nn.Module):
         resolutions: How many there are at a time. Default 3.
         min_fft_size: Smallest FFT size, from which powers of two go up. Default 16.
         max_fft_size: What FFT sizes are below. Default 32768.
-        min_hop_size: Smallest hop, as a fraction of the FFT size. Default 0.1.
+        min_hop_size: Smallest hop, as a fraction of the FFT size; at least a sample. Default 0.1.
         max_hop_size: Largest hop, likewise. Default 1.
         windows: Names of windows to draw from.
         w_sc: Weight of spectral convergence. Default 1.
@@ -493,6 +492,10 @@ class RandomResolutionSTFTLoss(nn.Module):
     Attributes:
         stft_losses: Those drawn last.
         nforwards: Calls so far.
+
+    Raises:
+        ConfigurationError: If a range is empty, there is no such window, or :class:`STFTLoss`
+            refuses a setting.
 
     Example:
         >>> loss = RandomResolutionSTFTLoss(max_fft_size=512)
@@ -534,9 +537,24 @@ class RandomResolutionSTFTLoss(nn.Module):
                 ", ".join(kwargs),
             )
         self.resolutions = count("resolutions", resolutions)
+        number(positive, "min_fft_size", min_fft_size)
+        number(positive, "max_fft_size", max_fft_size)
+        low, high = (int(power) for power in np.log2([min_fft_size, max_fft_size]))
+        if not (min_fft_size >= 1 and low < high):
+            raise ConfigurationError(
+                "FFT sizes are powers of two from min_fft_size on and below max_fft_size, and "
+                f"there is none from {min_fft_size} to {max_fft_size}"
+            )
         self.min_fft_size, self.max_fft_size = min_fft_size, max_fft_size
+        number(positive, "min_hop_size", min_hop_size)
+        number(positive, "max_hop_size", max_hop_size)
         self.min_hop_size, self.max_hop_size = min_hop_size, max_hop_size
-        self.windows, self.randomize_rate = list(windows), randomize_rate
+        self.windows = several("windows", windows)
+        if not (self.windows and all(isinstance(window, str) for window in self.windows)):
+            raise ConfigurationError(f"windows must be names of windows, got {windows!r}")
+        for window in self.windows:
+            _make_window(window, 2**low)
+        self.randomize_rate = count("randomize_rate", randomize_rate)
         self.w_sc, self.w_log_mag, self.w_lin_mag, self.w_phs = w_sc, w_log_mag, w_lin_mag, w_phs
         self.sample_rate, self.scale, self.n_mels = sample_rate, scale, n_mels
         self.nforwards = 0
@@ -558,7 +576,7 @@ class RandomResolutionSTFTLoss(nn.Module):
         spread = self.max_hop_size - self.min_hop_size
         hop = int(fft * (self.min_hop_size + chance.rand() * spread))
         win = int(fft * chance.choice([1.0, 0.5, 0.25]))
-        return fft, hop, win, str(chance.choice(self.windows))
+        return fft, max(1, hop), max(1, win), str(chance.choice(self.windows))
 
     def forward(self, input: Tensor, target: Tensor) -> Tensor:
         """The loss, at other resolutions than before if it is time for that.
@@ -681,14 +699,17 @@ def _check_sizes(fft: Any, hop: Any, win: Any) -> None:
         raise refusal(ConfigurationError, RuntimeError, message)
 
 
+TORCH_WINDOWS = (
+    *(f"{name}_window" for name in ("bartlett", "blackman", "hamming", "hann", "kaiser")),
+    "ones",  # SciPy has it too, but in double precision
+)
+
+
 def _make_window(window: Window, length: int) -> Tensor:
     """A window of torch by its name, or one of SciPy."""
-    made: Any = None
-    if isinstance(window, str) and hasattr(torch, window):
-        # a function of torch that makes no windows may raise anything
-        with torch.device("cpu"), suppress(Exception):
-            made = getattr(torch, window)(length)
-    if isinstance(made, Tensor) and made.shape == (length,):
+    if isinstance(window, str) and window in TORCH_WINDOWS:
+        with torch.device("cpu"):
+            made: Tensor = getattr(torch, window)(length)
         return made
     from scipy.signal import get_window  # slow to import
 
