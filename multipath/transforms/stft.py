@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from multipath._internal.inputs import described
+from multipath._internal.inputs import brief, described
 from multipath._internal.printing import listed
 from multipath._internal.settings import (
     affordable,
@@ -262,7 +262,7 @@ def _make_banks(
 
 @vanishing_tails
 def _make_window(window: Window, length: int) -> NDArray[np.float64]:
-    window = torch.hann_window if window == "hann" else window
+    window = torch.hann_window if isinstance(window, str) and window == "hann" else window
     if callable(window):
         try:
             with torch.device("cpu"):  # whatever the default device is: filters are designed there
@@ -280,12 +280,30 @@ def _make_window(window: Window, length: int) -> NDArray[np.float64]:
             )
         values: NDArray[np.float64] = made.double().numpy(force=True)
         return values
+    return scipy_window(window, length, "a function, or a name with its parameter that")
+
+
+def scipy_window(window: Any, length: int, accepted: str) -> NDArray[np.float64]:
+    """A periodic window of SciPy.
+
+    Args:
+        window: What ``scipy.signal.get_window`` takes.
+        length: In samples.
+        accepted: What SciPy and others know, for the message.
+
+    Raises:
+        ConfigurationError: If there is no such window, or it is not finite.
+    """
     from scipy.signal import get_window  # slow to import
 
     try:
-        return np.asarray(get_window(window, length), dtype=np.float64)
-    except (ValueError, TypeError) as error:  # there is no such name, or its parameter is missing
+        made = np.asarray(get_window(window, length), dtype=np.float64)
+        if not np.isfinite(made).all():
+            raise ValueError("it is not finite")
+    # there is no such name, or its parameter is missing or out of range
+    except (ValueError, TypeError, IndexError) as error:
+        shown = repr(window) if isinstance(window, tuple) else described(window)
         raise ConfigurationError(
-            "window must be a function, or a name with its parameter that scipy.signal.get_window "
-            f"knows, got {window!r} ({error})"
+            f"window must be {accepted} scipy.signal.get_window knows, got {shown} ({brief(error)})"
         ) from error
+    return made

@@ -270,6 +270,7 @@ REFUSED = [
             ({"min_fft_size": 512, "max_fft_size": 256}, "there is none from 512 to 256"),
             ({"min_fft_size": 17, "max_fft_size": 31}, "there is none from 17 to 31"),
             ({"min_fft_size": 0.1}, "there is none from 0.1"),
+            ({"min_fft_size": 2**70, "max_fft_size": 2**72}, "at most .* are possible"),
             ({"min_fft_size": 0}, "min_fft_size must be positive, got 0"),
             ({"max_fft_size": np.inf}, "max_fft_size must be positive, got inf"),
             ({"min_hop_size": -1}, "min_hop_size must be positive, got -1"),
