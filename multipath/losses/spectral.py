@@ -195,7 +195,7 @@ class SpectralLoss(PathDecomposedLoss):
                 yield term, DISTANCES[distance](differences[scale])
 
     def _between_phases(self, *spectra: Tensor) -> Tensor:
-        """Half the squared distance of directions in the plane: one less the cosine between."""
+        """Half the squared distance of directions in the plane: one minus the cosine between."""
         floor = self.floor or torch.finfo(spectra[0].dtype).tiny
         x, y = (planes / modulus(planes).clamp_min(floor)[:, None] for planes in spectra)
         return (x - y).square().sum(dim=1).flatten(1).mean(dim=1) / 2

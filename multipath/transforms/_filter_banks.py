@@ -26,17 +26,39 @@ def mel_bank(sample_rate: float, fft_size: int, n_bins: int) -> Bank:
     Returns:
         Shape (n_bins, fft_size // 2 + 1).
     """
-    points = np.linspace(0.0, _mel(np.float64(sample_rate / 2)), n_bins + 2)
-    edges = np.where(
-        points < CORNER / LINEAR_MEL,
-        points * LINEAR_MEL,
-        CORNER * np.exp((points - CORNER / LINEAR_MEL) / LOG_MEL),
-    )[:, None]
+    edges = _mel_edges(sample_rate, n_bins)[:, None]
     bins = bin_frequencies(sample_rate, fft_size)
     rising = (bins - edges[:-2]) / np.diff(edges[:-1], axis=0)
     falling = (edges[2:] - bins) / np.diff(edges[1:], axis=0)
     triangles = np.minimum(rising, falling).clip(min=0.0)
     return np.asarray(2 * triangles / (edges[2:] - edges[:-2]))
+
+
+def most_mels(sample_rate: float, fft_size: int, most: int) -> int:
+    """The largest number of triangles, up to some, with a bin of the FFT in each; at least 1.
+
+    Args:
+        sample_rate: In Hz.
+        fft_size: In samples.
+        most: How many there may be.
+    """
+    bins = bin_frequencies(sample_rate, fft_size)
+    for n_bins in range(min(most, fft_size), 1, -1):
+        edges = _mel_edges(sample_rate, n_bins)
+        above = np.searchsorted(bins, edges[:-2], side="right")  # the first bin inside each
+        if (above < np.searchsorted(bins, edges[2:], side="left")).all():
+            return n_bins
+    return 1
+
+
+def _mel_edges(sample_rate: float, n_bins: int) -> Bank:
+    """Where triangles begin, peak and end: each peaks where the next begins, in Hz."""
+    points = np.linspace(0.0, _mel(np.float64(sample_rate / 2)), n_bins + 2)
+    return np.where(
+        points < CORNER / LINEAR_MEL,
+        points * LINEAR_MEL,
+        CORNER * np.exp((points - CORNER / LINEAR_MEL) / LOG_MEL),
+    )
 
 
 def _mel(frequency: np.float64) -> float:

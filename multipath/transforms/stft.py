@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from multipath._internal.inputs import brief, described
 from multipath._internal.printing import listed
 from multipath._internal.settings import (
     affordable,
@@ -23,7 +24,7 @@ from multipath._internal.settings import (
 from multipath.errors import ConfigurationError, InputError
 from multipath.paths import Path, check_indices
 
-from ._filter_banks import a_weighting, chroma_bank, mel_bank
+from ._filter_banks import a_weighting, chroma_bank, mel_bank, most_mels
 from ._frames import Frames, magnitudes, spectrum
 from ._numerics.filters import FilterBuffers, vanishing_tails
 from ._numerics.tiles import keep_freed_memory
@@ -31,8 +32,10 @@ from .base import Transform, check_signal, full_precision, working_dtype
 
 Window = str | tuple[str, float] | Callable[..., Tensor]
 Scale = Literal["mel", "chroma"]
-BANKS = {"mel": (mel_bank, 128), "chroma": (chroma_bank, 12)}
-"""How the bands of each scale are made, and how many there are by default."""
+BANKS = {"mel": mel_bank, "chroma": chroma_bank}
+"""How the bands of each scale are made."""
+MOST_MELS, PITCH_CLASSES = 128, 12
+"""How many bands there are by default: of mel, fewer where some would hold no bin of the FFT."""
 
 
 class MultiResolutionSTFT(Transform):
@@ -62,8 +65,8 @@ class MultiResolutionSTFT(Transform):
         sample_rate: Sample rate in Hz, for the scales, the weighting, and the path table, which
             counts in cycles per sample without it.
         scale: Frequency scale: None for the bins of the FFT, ``"mel"`` or ``"chroma"``.
-        n_bins: Number of bands of the scale, or one for each path. Default 128 mel bands or 12
-            pitch classes.
+        n_bins: Number of bands of the scale, or one for each path. Default 12 pitch classes; or
+            for each FFT, the largest number of mel bands up to 128 with a bin of it in each.
         weighting: None, or ``"A"``.
 
     Attributes:
@@ -231,8 +234,10 @@ def _make_banks(
     gains = [a_weighting(rate, fft) if weighting else np.ones(fft // 2 + 1) for fft in fft_sizes]
     if scale is None:
         return gains
-    make, usual = BANKS[scale]
-    bands = _for_each("n_bins", usual if n_bins is None else n_bins, len(fft_sizes))
+    if n_bins is None:
+        mels = scale == "mel"
+        n_bins = [most_mels(rate, fft, MOST_MELS) if mels else PITCH_CLASSES for fft in fft_sizes]
+    bands = _for_each("n_bins", n_bins, len(fft_sizes))
     if len(bands) != len(fft_sizes):
         raise ConfigurationError(
             f"n_bins needs one entry per resolution, {len(fft_sizes)}, got {len(bands)}"
@@ -244,7 +249,7 @@ def _make_banks(
                 f"n_bins must lie between 1 and the FFT size {fft}, got {count}"
             )
         affordable("weights of a filter bank", count * (fft // 2 + 1))
-        bank = make(rate, fft, count)
+        bank = BANKS[scale](rate, fft, count)
         empty = np.flatnonzero(bank.max(axis=1) <= 0)
         if len(empty):
             raise ConfigurationError(
@@ -257,17 +262,48 @@ def _make_banks(
 
 @vanishing_tails
 def _make_window(window: Window, length: int) -> NDArray[np.float64]:
-    window = torch.hann_window if window == "hann" else window
+    window = torch.hann_window if isinstance(window, str) and window == "hann" else window
     if callable(window):
-        with torch.device("cpu"):  # whatever the default device is: filters are designed there
-            made: NDArray[np.float64] = window(length, dtype=torch.float64).numpy(force=True)
-        return made
+        try:
+            with torch.device("cpu"):  # whatever the default device is: filters are designed there
+                made = window(length, dtype=torch.float64)
+        except TypeError as error:
+            raise ConfigurationError(
+                "window must be a function of a length and dtype=..., like torch.hamming_window, "
+                f"got {window!r} ({error})"
+            ) from error
+        fits = isinstance(made, Tensor) and made.shape == (length,) and made.is_floating_point()
+        if not (fits and made.isfinite().all()):
+            raise ConfigurationError(
+                f"window must make a tensor of {length} finite numbers, as torch.hamming_window "
+                f"does, got {described(made)}"
+            )
+        values: NDArray[np.float64] = made.double().numpy(force=True)
+        return values
+    return scipy_window(window, length, "a function, or a name with its parameter that")
+
+
+def scipy_window(window: Any, length: int, accepted: str) -> NDArray[np.float64]:
+    """A periodic window of SciPy.
+
+    Args:
+        window: What ``scipy.signal.get_window`` takes.
+        length: In samples.
+        accepted: What SciPy and others know, for the message.
+
+    Raises:
+        ConfigurationError: If there is no such window, or it is not finite.
+    """
     from scipy.signal import get_window  # slow to import
 
     try:
-        return np.asarray(get_window(window, length), dtype=np.float64)
-    except (ValueError, TypeError) as error:  # there is no such name, or its parameter is missing
+        made = np.asarray(get_window(window, length), dtype=np.float64)
+        if not np.isfinite(made).all():
+            raise ValueError("it is not finite")
+    # there is no such name, or its parameter is missing or out of range
+    except (ValueError, TypeError, IndexError) as error:
+        shown = repr(window) if isinstance(window, tuple) else described(window)
         raise ConfigurationError(
-            "window must be a function, or a name with its parameter that scipy.signal.get_window "
-            f"knows, got {window!r} ({error})"
+            f"window must be {accepted} scipy.signal.get_window knows, got {shown} ({brief(error)})"
         ) from error
+    return made

@@ -193,6 +193,13 @@ def test_random_resolutions_are_drawn_when_it_is_time():
     assert loss.nforwards == 4
 
 
+def test_the_smallest_resolutions_can_be_drawn():
+    loss = auraloss.freq.RandomResolutionSTFTLoss(40, 1, 8, 0.01, 0.02)
+    assert loss(*sounds()).isfinite()
+    assert {each.fft_size for each in loss.stft_losses} == {1, 2, 4}
+    assert {each.hop_size for each in loss.stft_losses} == {1}
+
+
 def test_arguments_without_effect_are_logged(caplog):
     with caplog.at_level(logging.WARNING):
         auraloss.freq.RandomResolutionSTFTLoss(eps=1.0, output="full")
@@ -200,7 +207,7 @@ def test_arguments_without_effect_are_logged(caplog):
 
 
 def call(name, *arguments, **named):
-    module = "freq" if "STFT" in name else "time" if "ESR" in name else "perceptual"
+    module = next(m for m in ("freq", "time", "perceptual") if hasattr(getattr(auraloss, m), name))
     return lambda *signals: getattr(getattr(auraloss, module), name)(*arguments, **named)(*signals)
 
 
@@ -210,7 +217,36 @@ REFUSED = [
     (call("STFTLoss", scale="chroma", sample_rate=1), TypeError, "needs n_bins"),
     (call("STFTLoss", scale="mel", sample_rate=1, n_bins=1025), AssertionError, "between 1 and"),
     (call("STFTLoss", perceptual_weighting=True), ValueError, "needs the sample_rate"),
-    (call("STFTLoss", mag_distance="L3"), ValueError, 'distance must be "L1" or "L2"'),
+    *(
+        (call(*setting, **named, sample_rate=rate), kind, f"sample_rate must be .*got {rate!r}")
+        for rate, kind in (
+            (-16000, ValueError),
+            (0, ValueError),
+            (np.nan, ValueError),
+            ("16k", TypeError),
+        )
+        for setting, named in (
+            (["STFTLoss"], {"scale": "mel", "n_bins": 64}),
+            (["STFTLoss"], {"scale": "chroma", "n_bins": 12}),
+            (["STFTLoss"], {"perceptual_weighting": True}),
+            (["MelSTFTLoss"], {}),
+            (["RandomResolutionSTFTLoss"], {"scale": "mel", "n_mels": 4}),
+        )
+    ),
+    *(
+        (call(name, **{setting: value}), kind, f"{setting} must be .*got {value!r}")
+        for name, setting in (
+            ("STFTLoss", "eps"),
+            ("STFTLoss", "log_eps"),
+            ("STFTLoss", "log_fac"),
+            ("ESRLoss", "eps"),
+            ("SISDRLoss", "eps"),
+            ("LogCoshLoss", "a"),
+        )
+        for value, kind in ((-1, ValueError), (np.nan, ValueError), ("1", TypeError))
+    ),
+    (call("FIRFilter", "aw", fs="16k"), TypeError, "fs must be a number"),
+    (call("STFTLoss", mag_distance="L3"), ValueError, '^mag_distance must be "L1" or "L2"'),
     (call("STFTLoss", reduction="avg"), ValueError, 'reduction must be "mean", "sum" or "none"'),
     (call("STFTLoss", output="all"), ValueError, 'output must be "loss" or "full"'),
     (call("STFTLoss", window="nope"), ValueError, "window must be a name"),
@@ -226,6 +262,29 @@ REFUSED = [
     ),
     (call("RandomResolutionSTFTLoss"), ValueError, "must be longer than max_fft_size=32768"),
     (call("RandomResolutionSTFTLoss", 0), ValueError, "resolutions must be a positive integer"),
+    *(
+        (call("RandomResolutionSTFTLoss", **settings), ValueError, message)
+        for settings, message in (
+            ({"randomize_rate": 0}, "randomize_rate must be a positive integer, got 0"),
+            ({"min_fft_size": 256, "max_fft_size": 256}, "there is none from 256 to 256"),
+            ({"min_fft_size": 512, "max_fft_size": 256}, "there is none from 512 to 256"),
+            ({"min_fft_size": 17, "max_fft_size": 31}, "there is none from 17 to 31"),
+            ({"min_fft_size": 0.1}, "there is none from 0.1"),
+            ({"min_fft_size": 2**70, "max_fft_size": 2**72}, "at most .* are possible"),
+            ({"min_fft_size": 0}, "min_fft_size must be positive, got 0"),
+            ({"max_fft_size": np.inf}, "max_fft_size must be positive, got inf"),
+            ({"min_hop_size": -1}, "min_hop_size must be positive, got -1"),
+            ({"max_hop_size": np.nan}, "max_hop_size must be positive, got nan"),
+            ({"windows": "hann_window"}, "windows must be a sequence, got 'hann_window'"),
+            ({"windows": []}, r"windows must be names of windows, got \[\]"),
+            ({"windows": [("kaiser", 8.0)]}, "windows must be names"),
+            ({"windows": ["hann_window", "nope"]}, "window must be a name"),
+        )
+    ),
+    *(
+        (call("STFTLoss", window=name), ValueError, f"window must be a name .* got {name!r}")
+        for name in ("empty", "rand", "zeros", "arange", "nn", "float32")
+    ),
     (call("FIRFilter", ntaps=100), ValueError, "ntaps must be odd, got 100"),
     (call("FIRFilter", "lp"), AttributeError, 'filter_type must be "hp", "fd" or "aw"'),
     (call("ESRLoss", reduction="avg"), ValueError, "reduction must be"),
@@ -251,6 +310,45 @@ def test_signals_that_are_refused(spoil, kind, message):
     with pytest.raises(MultipathError, match=message) as caught:
         auraloss.freq.STFTLoss()(*map(spoil, sounds()))
     assert isinstance(caught.value, kind)
+
+
+PAIRED = [
+    lambda: auraloss.freq.STFTLoss(256, 64, 256),
+    lambda: auraloss.freq.STFTLoss(256, 64, 256, w_phs=1.0, scale="mel", n_bins=8, sample_rate=8e3),
+    lambda: auraloss.freq.MultiResolutionSTFTLoss([256, 64], [64, 16], [256, 64]),
+    lambda: auraloss.freq.RandomResolutionSTFTLoss(max_fft_size=64),
+    *(getattr(auraloss.time, name) for name in auraloss.time.__all__),
+]
+
+
+@pytest.mark.parametrize("make", PAIRED)
+def test_signals_that_cannot_be_compared_are_refused_in_one_line(make):
+    x, y = sounds()
+    for other in (torch.cat([y, y[:1]]), y[..., :700], y.repeat(1, 2, 1)[:, :3]):
+        with pytest.raises(MultipathError, match=r"must have the same shape, got \(2, ") as caught:
+            make()(x, other)
+        assert isinstance(caught.value, RuntimeError)
+        assert "\n" not in str(caught.value)
+    for other in (y.numpy(), y + 0j, y.int(), None):
+        for name, pair in (("input", (other, y)), ("target", (x, other))):
+            with pytest.raises(MultipathError, match=f"^{name}: expected") as caught:
+                make()(*pair)
+            assert isinstance(caught.value, RuntimeError)
+
+
+@pytest.mark.filterwarnings("ignore:Using a target size")
+def test_signals_are_broadcast_as_auraloss_does():
+    x, y = sounds()
+    one = y[:1, :1]
+    loss = auraloss.freq.STFTLoss(256, 64, 256, w_sc=0.0)  # of which Y alone has a norm
+    torch.testing.assert_close(loss(x, one), loss(x, one.expand_as(x)))
+    for make in PAIRED[:2]:
+        turned = y.reshape(4, 1, -1)
+        torch.testing.assert_close(make()(x, turned), make()(x, y))
+        longer = torch.cat([y, y[..., :4]], dim=-1)  # as many frames
+        assert make()(x, longer).isfinite()
+    for make in PAIRED[4:]:
+        torch.testing.assert_close(make()(x, one), make()(x, one.expand_as(x)))
 
 
 def test_two_channels_of_one_shape():

@@ -73,6 +73,18 @@ def test_bands_have_their_usual_numbers():
         assert f"scale='{scale}'" in repr(transform)
 
 
+@pytest.mark.parametrize("rate", [8000, 11025, 16000, 22050, 32000, 44100, 48000, 96000])
+def test_there_are_as_many_mel_bands_as_hold_bins(rate):
+    sizes = [64, 100, 128, 256, 512, 1024, 2048, 4096]
+    transform = MultiResolutionSTFT(sizes, sample_rate=rate, scale="mel")
+    for fft, found in zip(sizes, transform(torch.zeros(2100)), strict=True):
+        bands = found.shape[0]
+        assert (mel_bank(rate, fft, bands).max(axis=1) > 0).all()
+        for more in range(bands + 1, min(128, fft) + 1):
+            assert (mel_bank(rate, fft, more).max(axis=1) == 0).any()
+    MultiResolutionSTFT(sample_rate=rate, scale="mel")
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [

@@ -1,6 +1,7 @@
 """Spectrograms: equal to their reference; gradients by hand equal to those of plain operations."""
 
 import json
+from functools import partial
 
 import numpy as np
 import pytest
@@ -8,6 +9,8 @@ import scipy.signal
 import torch
 
 from multipath import TransformLoss
+from multipath.compat.auraloss.freq import STFTLoss
+from multipath.errors import ConfigurationError
 from multipath.transforms import MultiResolutionSTFT, _frames
 from tests import GOLDEN as FOLDER
 
@@ -69,6 +72,44 @@ def test_windows_by_name_are_those_of_scipy_periodic(name):
     x = noise(300)
     spectrum = torch.stft(x, 67, 33, 67, window, return_complex=True)
     torch.testing.assert_close(transform(x)[0], spectrum.abs(), rtol=1e-10, atol=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("window", "message"),
+    [
+        (lambda length, dtype: torch.ones(length + 1, dtype=dtype), r"of 64 finite .* \(65,\)"),
+        (lambda length, dtype: torch.ones(length, 1, dtype=dtype), r"of 64 finite .* \(64, 1\)"),
+        (lambda length, dtype: torch.full((length,), torch.nan, dtype=dtype), "of 64 finite"),
+        (lambda length, dtype: torch.ones(length) + 0j, "got torch.complex64"),
+        (lambda length, dtype: np.ones(length), "got ndarray"),
+        (lambda length: torch.ones(length), "a function of a length and dtype="),
+    ],
+)
+def test_functions_that_make_no_window_are_refused(window, message):
+    with pytest.raises(ConfigurationError, match=f"^window must .*{message}"):
+        MultiResolutionSTFT([64], window=window)
+
+
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")
+@pytest.mark.parametrize(
+    "window",
+    [
+        (),
+        ("kaiser",),
+        ("kaiser", np.nan),
+        ("kaiser", 1e9),
+        ("gaussian", 0),
+        np.nan,
+        np.ones(64),
+        {},
+    ],
+)
+@pytest.mark.parametrize(
+    "make", [partial(MultiResolutionSTFT, [64]), partial(STFTLoss, 64, 16, 64)]
+)
+def test_windows_that_scipy_cannot_make_are_refused(make, window):
+    with pytest.raises(ConfigurationError, match=r"^window must be .* knows, got [^\n]*$"):
+        make(window=window)
 
 
 @pytest.mark.parametrize("sizes", [(16, 8, 16), (15, 4, 9)])

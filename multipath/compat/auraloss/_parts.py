@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
+import torch
 from torch import Tensor
 
-from multipath._internal.inputs import check_real
-from multipath._internal.settings import choice
-from multipath.errors import InputError, MultipathError
+from multipath._internal.inputs import check_real, described
+from multipath._internal.settings import choice, is_scalar
+from multipath.errors import ConfigurationError, InputError, MultipathError
 
 REDUCTIONS = ("mean", "sum", "none")
 
@@ -20,6 +22,18 @@ def check_reduction(reduction: Any) -> str:
         ConfigurationError: If it is none of them.
     """
     return str(choice("reduction", reduction, *REDUCTIONS))
+
+
+def number(check: Callable[..., float], name: str, value: Any, *unit: str) -> None:
+    """Refuse what is no number, or one that a check of settings refuses.
+
+    Raises:
+        ConfigurationError: If it is; also a ``TypeError`` if it is no number.
+    """
+    if not is_scalar(value):
+        message = f"{name} must be a number, got {described(value)}"
+        raise refusal(ConfigurationError, TypeError, message)
+    check(name, value, *unit)
 
 
 def reduced(losses: Tensor, reduction: str) -> Tensor:
@@ -42,6 +56,22 @@ def check_signals(signals: Any, name: str = "") -> None:
         check_real(signals, name)
     except InputError as error:
         raise refusal(InputError, RuntimeError, str(error)) from None
+
+
+def check_alike(input: Tensor, target: Tensor, x: Tensor, y: Tensor) -> None:
+    """Refuse signals of which one of the things compared, x and y, cannot be broadcast.
+
+    Raises:
+        InputError: If they cannot; also a ``RuntimeError``.
+    """
+    try:
+        torch.broadcast_shapes(x.shape, y.shape)
+    except RuntimeError:
+        message = (
+            "input and target must have the same shape, got "
+            f"{tuple(input.shape)} and {tuple(target.shape)}"
+        )
+        raise refusal(InputError, RuntimeError, message) from None
 
 
 def refusal(error: type[MultipathError], known: type[Exception], message: str) -> Exception:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from contextlib import suppress
 from numbers import Integral
 from typing import Any
 
@@ -19,13 +18,14 @@ from torch.nn.functional import mse_loss, pad
 
 from multipath._internal.bookkeeping import has_float64
 from multipath._internal.inputs import described
-from multipath._internal.settings import choice, count
+from multipath._internal.settings import affordable, choice, count, not_negative, positive, several
 from multipath.errors import ConfigurationError, InputError
 from multipath.transforms._filter_banks import chroma_bank, mel_bank
 from multipath.transforms._frames import Frames, magnitudes
 from multipath.transforms.base import without_autocast, working_dtype
+from multipath.transforms.stft import scipy_window
 
-from ._parts import check_reduction, check_signals, reduced, refusal
+from ._parts import check_alike, check_reduction, check_signals, number, reduced, refusal
 from .perceptual import FIRFilter, SumAndDifference
 
 __all__ = [
@@ -74,7 +74,8 @@ class STFTMagnitudeLoss(nn.Module):
         reduction: ``"mean"``, ``"sum"`` or ``"none"``.
 
     Raises:
-        ConfigurationError: If there is no such distance or reduction.
+        ConfigurationError: If there is no such distance or reduction, e is negative, or c is not
+            positive.
 
     Example:
         >>> x, y = torch.tensor([1.0, 2.0]), torch.tensor([1.0, 1.0])
@@ -91,6 +92,8 @@ class STFTMagnitudeLoss(nn.Module):
         reduction: str = "mean",
     ) -> None:
         super().__init__()
+        number(not_negative, "log_eps", log_eps)
+        number(positive, "log_fac", log_fac)
         self.log, self.log_eps, self.log_fac = log, log_eps, log_fac
         kinds = {"L1": nn.L1Loss, "L2": nn.MSELoss}
         kind = kinds[choice("distance", distance, *kinds)]
@@ -178,12 +181,16 @@ class STFTLoss(nn.Module):
     ) -> None:
         super().__init__()
         _check_sizes(fft_size, hop_size, win_length)
+        number(not_negative, "eps", eps)
+        if sample_rate is not None:
+            number(positive, "sample_rate", sample_rate, "Hz")
         self.fft_size, self.hop_size, self.win_length = fft_size, hop_size, win_length
         self.window = _make_window(window, win_length)
         self.w_sc, self.w_log_mag, self.w_lin_mag, self.w_phs = w_sc, w_log_mag, w_lin_mag, w_phs
         self.sample_rate, self.scale, self.n_bins = sample_rate, scale, n_bins
         self.perceptual_weighting, self.scale_invariance = perceptual_weighting, scale_invariance
         self.eps = eps
+        choice("mag_distance", mag_distance, "L1", "L2")
         self.output = choice("output", output, "loss", "full")
         self.reduction, self.mag_distance = check_reduction(reduction), mag_distance
         self.device = device
@@ -244,7 +251,7 @@ class STFTLoss(nn.Module):
 
         Args:
             input: Signals of shape (batch, channels, T), T more than half the FFT size.
-            target: The same shape.
+            target: The same shape, or one whose spectrograms can be broadcast.
 
         Returns:
             The loss; or the loss, spectral convergence, distances of logarithms and of magnitudes,
@@ -252,9 +259,12 @@ class STFTLoss(nn.Module):
             have shape (batch * channels, bands, frames).
 
         Raises:
-            InputError: If signals have another shape or are too short.
+            InputError: If signals have another shape or are too short. Errors are also those that
+                auraloss raises.
         """
-        (x, x_phase), (y, y_phase) = (self._analysed(each) for each in (input, target))
+        x, x_phase = self._analysed(input, "input")
+        y, y_phase = self._analysed(target, "target")
+        check_alike(input, target, x, y)
         if self.scale_invariance:
             dims = (-2, -1)
             level = (x * y).sum(dims, keepdim=True) / y.square().sum(dims, keepdim=True)
@@ -274,13 +284,12 @@ class STFTLoss(nn.Module):
             return loss, convergence, logarithms, linear, phases
         return loss
 
-    def _analysed(self, signals: Tensor) -> tuple[Tensor, Tensor | None]:
+    def _analysed(self, signals: Tensor, name: str) -> tuple[Tensor, Tensor | None]:
         """Magnitudes on the scale, and phases."""
-        check_signals(signals)
+        check_signals(signals, name)
         if signals.ndim != 3:
-            raise InputError(
-                f"expected signals of shape (batch, channels, T), got {tuple(signals.shape)}"
-            )
+            shape = tuple(signals.shape)
+            raise InputError(f"{name}: expected signals of shape (batch, channels, T), got {shape}")
         rows = signals.reshape(-1, 1, signals.shape[-1])
         if self.perceptual_weighting:
             rows = self.prefilter._filtered(rows)
@@ -468,7 +477,7 @@ class RandomResolutionSTFTLoss(nn.Module):
         resolutions: How many there are at a time. Default 3.
         min_fft_size: Smallest FFT size, from which powers of two go up. Default 16.
         max_fft_size: What FFT sizes are below. Default 32768.
-        min_hop_size: Smallest hop, as a fraction of the FFT size. Default 0.1.
+        min_hop_size: Smallest hop, as a fraction of the FFT size; at least a sample. Default 0.1.
         max_hop_size: Largest hop, likewise. Default 1.
         windows: Names of windows to draw from.
         w_sc: Weight of spectral convergence. Default 1.
@@ -484,6 +493,10 @@ class RandomResolutionSTFTLoss(nn.Module):
     Attributes:
         stft_losses: Those drawn last.
         nforwards: Calls so far.
+
+    Raises:
+        ConfigurationError: If a range is empty, there is no such window, or :class:`STFTLoss`
+            refuses a setting.
 
     Example:
         >>> loss = RandomResolutionSTFTLoss(max_fft_size=512)
@@ -525,9 +538,24 @@ class RandomResolutionSTFTLoss(nn.Module):
                 ", ".join(kwargs),
             )
         self.resolutions = count("resolutions", resolutions)
+        number(positive, "min_fft_size", min_fft_size)
+        number(positive, "max_fft_size", max_fft_size)
+        low, high = (int(power) for power in np.log2([float(min_fft_size), float(max_fft_size)]))
+        if not (min_fft_size >= 1 and low < high):
+            raise ConfigurationError(
+                "FFT sizes are powers of two from min_fft_size on and below max_fft_size, and "
+                f"there is none from {min_fft_size} to {max_fft_size}"
+            )
         self.min_fft_size, self.max_fft_size = min_fft_size, max_fft_size
+        number(positive, "min_hop_size", min_hop_size)
+        number(positive, "max_hop_size", max_hop_size)
         self.min_hop_size, self.max_hop_size = min_hop_size, max_hop_size
-        self.windows, self.randomize_rate = list(windows), randomize_rate
+        self.windows = several("windows", windows)
+        if not (self.windows and all(isinstance(window, str) for window in self.windows)):
+            raise ConfigurationError(f"windows must be names of windows, got {windows!r}")
+        for window in self.windows:
+            _make_window(window, 8)
+        self.randomize_rate = count("randomize_rate", randomize_rate)
         self.w_sc, self.w_log_mag, self.w_lin_mag, self.w_phs = w_sc, w_log_mag, w_lin_mag, w_phs
         self.sample_rate, self.scale, self.n_mels = sample_rate, scale, n_mels
         self.nforwards = 0
@@ -544,12 +572,12 @@ class RandomResolutionSTFTLoss(nn.Module):
     def _draw(self) -> tuple[int, int, int, str]:
         """FFT size, hop, window length and window, in the order in which auraloss draws them."""
         chance = np.random  # the global generator on purpose: users seed it
-        low, high = np.log2([self.min_fft_size, self.max_fft_size])
+        low, high = np.log2([float(self.min_fft_size), float(self.max_fft_size)])
         fft = 2 ** int(chance.randint(low, high))
         spread = self.max_hop_size - self.min_hop_size
         hop = int(fft * (self.min_hop_size + chance.rand() * spread))
         win = int(fft * chance.choice([1.0, 0.5, 0.25]))
-        return fft, hop, win, str(chance.choice(self.windows))
+        return fft, max(1, hop), max(1, win), str(chance.choice(self.windows))
 
     def forward(self, input: Tensor, target: Tensor) -> Tensor:
         """The loss, at other resolutions than before if it is time for that.
@@ -670,26 +698,22 @@ def _check_sizes(fft: Any, hop: Any, win: Any) -> None:
             f"fft_size={fft}, hop_size={hop}, win_length={win}"
         )
         raise refusal(ConfigurationError, RuntimeError, message)
+    affordable("samples of a window", fft)
+
+
+TORCH_WINDOWS = (
+    *(f"{name}_window" for name in ("bartlett", "blackman", "hamming", "hann", "kaiser")),
+    "ones",  # SciPy has it too, but in double precision
+)
 
 
 def _make_window(window: Window, length: int) -> Tensor:
     """A window of torch by its name, or one of SciPy."""
-    made: Any = None
-    if isinstance(window, str) and hasattr(torch, window):
-        # a function of torch that makes no windows may raise anything
-        with torch.device("cpu"), suppress(Exception):
-            made = getattr(torch, window)(length)
-    if isinstance(made, Tensor) and made.shape == (length,):
+    if isinstance(window, str) and window in TORCH_WINDOWS:
+        with torch.device("cpu"):
+            made: Tensor = getattr(torch, window)(length)
         return made
-    from scipy.signal import get_window  # slow to import
-
-    try:
-        return torch.from_numpy(get_window(window, length))
-    except (ValueError, TypeError) as error:  # there is no such name, or its parameter is missing
-        raise ConfigurationError(
-            "window must be a name that torch or scipy.signal.get_window knows, got "
-            f"{window!r} ({error})"
-        ) from error
+    return torch.from_numpy(scipy_window(window, length, "a name that torch or"))
 
 
 def _make_bank(scale: Any, rate: float | None, fft_size: int, n_bins: Any) -> Tensor:
@@ -704,4 +728,4 @@ def _make_bank(scale: Any, rate: float | None, fft_size: int, n_bins: Any) -> Te
     if not 1 <= n_bins <= fft_size:
         message = f"n_bins must lie between 1 and fft_size={fft_size}, got {n_bins}"
         raise refusal(ConfigurationError, AssertionError, message)
-    return torch.from_numpy(make(rate, fft_size, n_bins)).float().unsqueeze(0)
+    return torch.from_numpy(make(float(rate), fft_size, n_bins)).float().unsqueeze(0)

@@ -14,7 +14,7 @@ from multipath.errors import ConfigurationError, InputError
 from multipath.transforms._filter_banks import A_CORNERS
 from multipath.transforms.base import without_autocast
 
-from ._parts import refusal
+from ._parts import check_signals, number, refusal
 
 __all__ = ["FIRFilter", "SumAndDifference"]
 
@@ -95,7 +95,8 @@ class FIRFilter(nn.Module):
             message = f'filter_type must be "hp", "fd" or "aw", got {filter_type!r}'
             raise refusal(ConfigurationError, AttributeError, message)
         if filter_type == "aw":
-            taps = _a_weighting(positive("fs", fs, "Hz"), ntaps, plot)
+            number(positive, "fs", fs, "Hz")
+            taps = _a_weighting(float(fs), ntaps, plot)
         else:
             taps = np.array([1.0, -coef, 0.0] if filter_type == "hp" else [1.0, 0.0, -coef])
         # without initial weights, which would use up random numbers of the model
@@ -108,6 +109,8 @@ class FIRFilter(nn.Module):
 
     def forward(self, input: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
         """Both filtered, signals of shape (batch, 1, T)."""
+        check_signals(input, "input")
+        check_signals(target, "target")
         return self._filtered(input), self._filtered(target)
 
     def _filtered(self, x: Tensor) -> Tensor:

@@ -7,7 +7,9 @@ from math import log
 import torch
 from torch import Tensor, nn
 
-from ._parts import check_reduction, reduced
+from multipath._internal.settings import not_negative, positive
+
+from ._parts import check_alike, check_reduction, check_signals, number, reduced
 
 __all__ = ["DCLoss", "ESRLoss", "LogCoshLoss", "SDSDRLoss", "SISDRLoss", "SNRLoss"]
 
@@ -17,6 +19,7 @@ class _WaveformLoss(nn.Module):
 
     def __init__(self, eps: float = 1e-8, reduction: str = "mean") -> None:
         super().__init__()
+        number(not_negative, "eps", eps)
         self.eps = eps
         self.reduction = check_reduction(reduction)
 
@@ -25,11 +28,17 @@ class _WaveformLoss(nn.Module):
 
         Args:
             input: Signals, shape (batch, channels, T).
-            target: The same shape.
+            target: The same shape, or one that can be broadcast.
 
         Returns:
             A scalar, or shape (batch, channels) with ``reduction="none"``.
+
+        Raises:
+            InputError: If they are no real signals, or have other shapes; also a ``RuntimeError``.
         """
+        check_signals(input, "input")
+        check_signals(target, "target")
+        check_alike(input, target, input, target)
         return reduced(self._losses(input, target), self.reduction)
 
     def _losses(self, input: Tensor, target: Tensor) -> Tensor:
@@ -44,7 +53,7 @@ class ESRLoss(_WaveformLoss):
         reduction: ``"mean"``, ``"sum"`` or ``"none"``, over batch and channels.
 
     Raises:
-        ConfigurationError: If there is no such reduction.
+        ConfigurationError: If there is no such reduction, or :math:`\varepsilon` is negative.
 
     Example:
         >>> print(f"{ESRLoss()(torch.zeros(1, 1, 4), torch.ones(1, 1, 4)):.3f}")
@@ -67,7 +76,7 @@ class DCLoss(_WaveformLoss):
         reduction: ``"mean"``, ``"sum"`` or ``"none"``, over batch and channels.
 
     Raises:
-        ConfigurationError: If there is no such reduction.
+        ConfigurationError: If there is no such reduction, or :math:`\varepsilon` is negative.
 
     Example:
         >>> print(f"{DCLoss()(torch.zeros(1, 1, 4), torch.ones(1, 1, 4)):.3f}")
@@ -93,7 +102,8 @@ class LogCoshLoss(_WaveformLoss):
         reduction: ``"mean"``, ``"sum"`` or ``"none"``, over batch and channels.
 
     Raises:
-        ConfigurationError: If there is no such reduction.
+        ConfigurationError: If there is no such reduction, :math:`\varepsilon` is negative, or a
+            is not positive.
 
     Example:
         >>> print(f"{LogCoshLoss()(torch.zeros(1, 1, 4), torch.full((1, 1, 4), 1e4)):.1f}")
@@ -104,6 +114,7 @@ class LogCoshLoss(_WaveformLoss):
 
     def __init__(self, a: float = 1.0, eps: float = 1e-8, reduction: str = "mean") -> None:
         super().__init__(eps, reduction)
+        number(positive, "a", a)
         self.a = a
 
     def _losses(self, input: Tensor, target: Tensor) -> Tensor:
@@ -129,7 +140,7 @@ class SNRLoss(_WaveformLoss):
         reduction: ``"mean"``, ``"sum"`` or ``"none"``, over batch and channels.
 
     Raises:
-        ConfigurationError: If there is no such reduction.
+        ConfigurationError: If there is no such reduction, or :math:`\varepsilon` is negative.
 
     Example:
         >>> tone = torch.sin(torch.arange(100.0))[None, None]
@@ -172,7 +183,7 @@ class SISDRLoss(SNRLoss):
         reduction: ``"mean"``, ``"sum"`` or ``"none"``, over batch and channels.
 
     Raises:
-        ConfigurationError: If there is no such reduction.
+        ConfigurationError: If there is no such reduction, or :math:`\varepsilon` is negative.
 
     Example:
         >>> tone = torch.sin(torch.arange(100.0))[None, None]
@@ -198,7 +209,7 @@ class SDSDRLoss(SNRLoss):
         reduction: ``"mean"``, ``"sum"`` or ``"none"``, over batch and channels.
 
     Raises:
-        ConfigurationError: If there is no such reduction.
+        ConfigurationError: If there is no such reduction, or :math:`\varepsilon` is negative.
 
     Example:
         >>> tone = torch.sin(torch.arange(100.0))[None, None]
