@@ -21,7 +21,7 @@ from ._internal.recomputation import (
     backward_number,
     checkpointed_regions,
 )
-from ._internal.settings import MOST, affordable, between, count, seeded
+from ._internal.settings import MOST, affordable, between, count, seeded, switch
 from ._internal.state import (
     ANOTHER,
     loaded_generator,
@@ -169,7 +169,7 @@ class StochasticLoss(nn.Module):
         self._sampler.bind(loss.paths, self._weights)
         self._sampler.check_draws(self.n_draws)
         self.eval_draws = None if eval_draws is None else self._check_eval_draws(eval_draws)
-        self.reweight = bool(reweight)
+        self.reweight = switch("reweight", reweight)
         self.reduction = loss.reduction if reduction is None else check_reduction(reduction)
         self.generator = _make_generator(generator)
         self._evaluation_generator = torch.Generator().manual_seed(

@@ -332,3 +332,37 @@ def test_one_number_serves_all_resolutions():
     shared = MultiResolutionSTFT([256, 512], hop_sizes=np.int64(64), win_lengths=128)
     listed = MultiResolutionSTFT(range(256, 513, 256), [64, 64], np.array([128, 128]))
     assert shared.paths == listed.paths
+
+
+SWITCHES = {
+    "reweight": lambda value: StochasticLoss(QuadraticLoss(3), reweight=value),
+    "replacement": lambda value: Uniform(replacement=value),
+    "cost_aware": lambda value: AdaptiveImportance(cost_aware=value),
+    "masses": lambda value: SlicedWasserstein(2, masses=value),
+    "unpad": lambda value: Scattering1D(64, J=3, unpad=value),
+    "mid_side": lambda value: SpectralLoss(mid_side=value),
+    "verify": lambda value: TargetCache(2**20, verify=value),
+    "maximize": lambda value: PSAGA(
+        [torch.nn.Parameter(torch.ones(1))], StochasticLoss(QuadraticLoss(3)), maximize=value
+    ),
+}
+
+
+@pytest.mark.parametrize("name", SWITCHES)
+@pytest.mark.parametrize("value", [None, "no", 2, 0.5, [], torch.ones(2)], ids=repr)
+def test_what_counts_as_true_is_not_guessed(name, value):
+    with pytest.raises(ConfigurationError, match=f"{name} must be True or False, got"):
+        SWITCHES[name](value)
+
+
+@pytest.mark.parametrize("name", SWITCHES)
+@pytest.mark.parametrize("value", [True, np.False_, 1, torch.tensor(False)], ids=repr)
+def test_switches_of_any_kind(name, value):
+    SWITCHES[name](value)
+
+
+@pytest.mark.parametrize("name", ["lr", "weight_decay", "eps"])
+def test_hyperparameters_stay_within_single_precision(name):
+    criterion = StochasticLoss(QuadraticLoss(3))
+    with pytest.raises(ConfigurationError, match=rf"{name} must be at most 1e\+18, got 1e\+300"):
+        PSAGA([torch.nn.Parameter(torch.ones(1))], criterion, **{name: 1e300})

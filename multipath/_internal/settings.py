@@ -50,6 +50,18 @@ def count(name: str, value: Any) -> int:
     return int(number)
 
 
+def switch(name: str, value: Any) -> bool:
+    """True or False, of Python or numpy, or 1 or 0.
+
+    Raises:
+        ConfigurationError: If it is anything else: what counts as true is not guessed.
+    """
+    on = _scalar(value)
+    if not isinstance(on, bool | Integral) or on not in (0, 1):
+        raise ConfigurationError(f"{name} must be True or False, got {described(value)}")
+    return bool(on)
+
+
 def affordable(what: str, numbers: int, most: int = LARGEST) -> None:
     """Refuse settings that would fill the memory, before they do.
 

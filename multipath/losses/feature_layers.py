@@ -16,7 +16,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from multipath._internal.inputs import check_real
 from multipath._internal.printing import listed
-from multipath._internal.settings import choice, positive, several, whole
+from multipath._internal.settings import choice, positive, several, switch, whole
 from multipath.errors import ConfigurationError, InputError
 from multipath.paths import Path, check_indices
 from multipath.transforms.base import working_dtype
@@ -115,8 +115,8 @@ class FeatureLayers(PathDecomposedLoss):
         priced = zip(names, given, strict=True)
         paths = [Path(i, name, cost=cost) for i, (name, cost) in enumerate(priced)]
         super().__init__(paths, weights=weights, reduction=reduction)
-        self.network, self.frozen = network, frozen
-        self.normalize, self.distance = normalize, distance
+        self.network, self.frozen = network, switch("frozen", frozen)
+        self.normalize, self.distance = switch("normalize", normalize), distance
         self.channel_dim, self.eps = channel_dim, eps
 
     @property

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from multipath._internal.inputs import check_tensor
 from multipath._internal.modes import trainable
-from multipath._internal.settings import MOST, affordable, count, real, seeded
+from multipath._internal.settings import MOST, affordable, count, real, seeded, switch
 from multipath._internal.tracing import plain_batches
 from multipath.errors import ConfigurationError, InputError
 from multipath.paths import check_indices
@@ -81,7 +81,7 @@ class SlicedWasserstein(PathDecomposedLoss):
         if not 1 <= power < inf:
             raise ConfigurationError(f"the power p must be a number of at least 1, got {p!r}")
         super().__init__(n_projections, weights=weights, reduction=reduction)
-        self.dim, self.p, self.masses = dim, power, bool(masses)
+        self.dim, self.p, self.masses = dim, power, switch("masses", masses)
         normal = torch.randn(
             n_projections, dim, generator=seeded(generator), dtype=torch.float64, device="cpu"
         )

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from multipath._internal.printing import listed
-from multipath._internal.settings import not_negative, several
+from multipath._internal.settings import not_negative, several, switch
 from multipath.errors import ConfigurationError, InputError
 from multipath.paths import Path, check_indices
 from multipath.transforms import MultiResolutionSTFT
@@ -104,6 +104,7 @@ class SpectralLoss(PathDecomposedLoss):
             raise ConfigurationError(
                 "the logarithm of a magnitude of 0 is infinite; give a positive floor or offset"
             )
+        mid_side = switch("mid_side", mid_side)
         channels = ("mid", "side") if mid_side else ("",)
         self._pieces = [
             _Piece(*piece) for piece in product(range(len(transform.paths)), channels, weights)
@@ -123,7 +124,7 @@ class SpectralLoss(PathDecomposedLoss):
             reduction=reduction,
         )
         self.transform = transform
-        self.floor, self.offset, self.mid_side = floor, offset, bool(mid_side)
+        self.floor, self.offset, self.mid_side = floor, offset, mid_side
         self.terms = weights
 
     @property

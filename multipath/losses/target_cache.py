@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from multipath._internal.settings import positive
+from multipath._internal.settings import positive, switch
 from multipath.errors import ConfigurationError, InputError
 from multipath.transforms.base import Transform
 
@@ -66,7 +66,7 @@ class TargetCache:
 
     def __init__(self, max_bytes: int, verify: bool = True) -> None:
         self.max_bytes = int(positive("max_bytes", max_bytes))
-        self.verify = bool(verify)
+        self.verify = switch("verify", verify)
         self.hits = self.misses = 0
         self._items: OrderedDict[Hashable, _Item] = OrderedDict()
         self._keys: list[Hashable] | None = None

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from multipath._internal.inputs import described, is_whole
-from multipath._internal.settings import choice, is_scalar, real, several
+from multipath._internal.settings import choice, is_scalar, real, several, switch
 from multipath._internal.state import (
     ANOTHER,
     check_names,
@@ -24,6 +24,8 @@ from ._shards import local, shard
 
 CLOCKS = ("paths", "visits")
 STATE_DTYPES = (None, torch.bfloat16, torch.float32, torch.float64)
+MOST = 1e18
+"""Of hyperparameters: their products stay within float32."""
 LEAST = 1e-30
 """Numbers of a state are shares and scales: but for 0, neither they nor their inverses are less."""
 
@@ -66,9 +68,12 @@ def make_plain(group: dict[str, Any]) -> None:
         if key in group:
             if not real(group[key]) >= 0.0:
                 raise ConfigurationError(f"{key} must not be negative, got {described(group[key])}")
-            if real(group[key]) == inf:
-                raise ConfigurationError(f"{key} must be finite, got inf")
+            if real(group[key]) > MOST:
+                raise ConfigurationError(f"{key} must be at most {MOST:g}, got {group[key]}")
             group[key] = real(group[key])
+    for key in ("adaptive", "maximize"):
+        if key in group:
+            group[key] = switch(key, group[key])
     if "betas" in group:
         given = group["betas"]
         betas = () if is_scalar(given) else tuple(map(real, several("betas", given)))

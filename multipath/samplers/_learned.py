@@ -12,7 +12,7 @@ from torch import Tensor
 from multipath._internal.bookkeeping import bookkept
 from multipath._internal.modes import trainable
 from multipath._internal.printing import listed
-from multipath._internal.settings import between, count, not_negative
+from multipath._internal.settings import between, count, not_negative, switch
 from multipath._internal.state import ANOTHER, check_kind, loaded_integer
 from multipath.errors import ConfigurationError, InputError
 from multipath.paths import PathTable
@@ -66,7 +66,7 @@ class LearnedSampler(Categorical):
         self.floor, self.power = between("floor", floor, 0, 1), not_negative("power", power)
         self.threshold = between("threshold", threshold, 0, 1, "[)")
         self.decay, self.every = between("decay", decay, 0, 1, "[)"), count("every", every)
-        self.replacement = bool(replacement)
+        self.replacement = switch("replacement", replacement)
         self._steps = 0
         self._factors = self._estimates = torch.empty(0, dtype=torch.float64, device="cpu")
         self._tree: SumTree | None = None

@@ -6,7 +6,7 @@ from typing import Literal
 
 from torch import Tensor
 
-from multipath._internal.settings import choice
+from multipath._internal.settings import choice, switch
 from multipath.paths import PathTable
 
 from ._learned import LearnedSampler
@@ -80,7 +80,7 @@ class AdaptiveImportance(LearnedSampler):
     ) -> None:
         super().__init__(floor=floor, decay=decay, every=every, replacement=replacement)
         self.observes = choice("observes", observes, "gradient_norms", "losses")
-        self.cost_aware = bool(cost_aware)
+        self.cost_aware = switch("cost_aware", cost_aware)
 
     def factors(self, paths: PathTable, weights: Tensor) -> Tensor:
         """Weights in the loss, divided by the roots of the costs if these are to count."""

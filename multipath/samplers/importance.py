@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from torch import Tensor
 
+from multipath._internal.settings import switch
 from multipath.errors import ConfigurationError
 from multipath.paths import PathTable
 
@@ -40,7 +41,7 @@ class Importance(Categorical):
 
     def __init__(self, probabilities: Sequence[float] | Tensor, replacement: bool = True) -> None:
         self._given = self._probabilities = as_probabilities(probabilities)
-        self.replacement = bool(replacement)
+        self.replacement = switch("replacement", replacement)
 
     @property
     def probabilities(self) -> Tensor:

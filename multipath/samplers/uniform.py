@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
+from multipath._internal.settings import switch
 from multipath.paths import PathTable
 
 from ._subsets import check_subset, draw_subset, enumerate_subsets, subset_covariance
@@ -40,7 +41,7 @@ class Uniform(Categorical):
     """
 
     def __init__(self, replacement: bool = True) -> None:
-        self.replacement = bool(replacement)
+        self.replacement = switch("replacement", replacement)
         self._probabilities: Tensor | None = None
 
     @property

@@ -9,7 +9,24 @@ import numpy as np
 import torch
 
 ABSURD: list[Any] = [
-    *(0, -1, 1.5, True, None, "8", "", b"8", [], {}, (), object, 10**30, -(10**30), 2**63, 1e-300),
+    *(
+        0,
+        -1,
+        1.5,
+        True,
+        None,
+        "8",
+        "",
+        b"8",
+        [],
+        {},
+        (),
+        object(),
+        10**30,
+        -(10**30),
+        2**63,
+        1e-300,
+    ),
     *(1e300, float("nan"), float("inf"), 3j, np.int64(-3), np.float64("nan"), np.array([1, 2])),
     *(torch.tensor(2.5), torch.tensor([1, 2]), range(3), "$\\frac{1}{$", "\x00", "../.."),
 ]

@@ -17,7 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from multipath._internal.settings import choice, whole
+from multipath._internal.settings import choice, switch, whole
 from multipath.errors import ConfigurationError
 from multipath.jets import JetOrder
 from multipath.transforms._numerics.analytic import half_spectrum
@@ -180,7 +180,8 @@ class TimeScattering(FilterBuffers):
         n_samples, T = whole("n_samples", n_samples), window("T", T, 2**J)
         self.windowed = not isinstance(T, str)
         check_scattering(n_samples, J, Q, T)
-        self.n_samples, self.J, self.Q, self.T, self.unpad = n_samples, J, Q, T, bool(unpad)
+        self.n_samples, self.J, self.Q, self.T = n_samples, J, Q, T
+        self.unpad = switch("unpad", unpad)
         self.sampling = choice("sampling", sampling, "exact", "reduced")
         self.border = choice("border", border, *PADDING)
         # what is averaged even where coefficients are not, such as the first order of a JTFS; no
