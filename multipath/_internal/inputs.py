@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from multipath.errors import InputError
 
@@ -87,7 +87,8 @@ def is_whole(value: Tensor) -> bool:
 def is_dense(value: Tensor) -> bool:
     """Whether a tensor has numbers that can be converted; :func:`is_whole` asks for more."""
     strided = value.layout == torch.strided and not value.is_nested
-    empty = value.is_meta and type(value) is Tensor  # a subclass may keep its numbers elsewhere
+    # other subclasses may keep their numbers elsewhere
+    empty = value.is_meta and type(value) in (Tensor, nn.Parameter)
     return strided and not value.is_quantized and not empty
 
 

@@ -169,9 +169,9 @@ class TransformLoss(PathDecomposedLoss):
         check_pair(input, target)
         flat = self._flat(target)
         predicted, wanted = self._both(self._flat(input), flat, chosen)
-        return self._normalized(
-            lambda units: self._apart(predicted, wanted, chosen, units), flat, wanted, chosen
-        )
+        scale, units = self._yardstick(flat, wanted, chosen)
+        distances = self._apart(predicted, wanted, chosen, units)
+        return distances if scale is None else distances / scale
 
     def path_loss_jets(
         self, jets: Tensor, target: Tensor, indices: Indices, order: JetOrder
@@ -185,32 +185,22 @@ class TransformLoss(PathDecomposedLoss):
         with torch.no_grad():
             wanted = self.transform.coefficients(flat_target, chosen)
         predicted = self.transform.coefficient_jets(flat, chosen, order)
+        scale, units = self._yardstick(flat_target, wanted, chosen)
+        distances = order.through(lambda c: self._apart(c, wanted, chosen, units), predicted)
+        return distances if scale is None else distances / scale
 
-        def apart(units: Tensor | None) -> Tensor:
-            return order.through(lambda found: self._apart(found, wanted, chosen, units), predicted)
+    def _yardstick(
+        self, target: Tensor, wanted: list[Tensor], indices: list[int]
+    ) -> tuple[Tensor | None, Tensor | None]:
+        """What distances are relative to, in units that coefficients are divided by first.
 
-        return self._normalized(apart, flat_target, wanted, chosen)
-
-    def _normalized(
-        self,
-        apart: Callable[[Tensor | None], Tensor],
-        target: Tensor,
-        wanted: list[Tensor],
-        indices: list[int],
-    ) -> Tensor:
-        """Distances (..., len(indices), batch), relative to the target if they are to be.
-
-        Args:
-            apart: Gives the distances, in some units of the coefficients.
-            target: The targets.
-            wanted: Their coefficients.
-            indices: The paths.
+        Both have the shape (len(indices), batch); None stands for 1.
         """
         if self.normalize is None:
-            return apart(None)
+            return None, None
         own, noise, units = self._loudness(target, wanted, indices)
         scale = own + noise / 3
-        return apart(units) / scale.clamp_min(torch.finfo(scale.dtype).tiny)
+        return scale.clamp_min(torch.finfo(scale.dtype).tiny), units
 
     def _loudness(
         self, target: Tensor, wanted: list[Tensor], indices: list[int]

@@ -95,7 +95,7 @@ class ResynthesisSettings(Settings):
         check_positive(self, "n_samples", "J", "Q", "T", "J_fr", "Q_fr", "F", "steps", "interval")
         if whole("draws", self.draws) < 0:
             raise ConfigurationError(f"draws must be at least 0, got {self.draws}")
-        check_seed(whole("seed", self.seed))
+        check_seed(self.seed)
         if self.adam and not 0 < real(self.learning_rate) <= 1e6:
             raise ConfigurationError(
                 f"the learning rate must be positive and at most 1e6, got {self.learning_rate!r}"

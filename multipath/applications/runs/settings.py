@@ -83,9 +83,9 @@ def check_seed(seed: int) -> None:
     """Refuse a seed that torch could not take.
 
     Raises:
-        ConfigurationError: If it is negative or has more than 63 bits.
+        ConfigurationError: If it is no whole number, negative, or has more than 63 bits.
     """
-    if not 0 <= seed < 2**63:
+    if not 0 <= whole("seed", seed) < 2**63:
         raise ConfigurationError(f"seed must lie in [0, 2**63), got {seed}")
 
 

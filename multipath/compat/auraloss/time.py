@@ -2,6 +2,7 @@ r"""Losses of waveforms. Signals have shape (batch, channels, T), x the input an
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from math import log
 
 import torch
@@ -14,7 +15,7 @@ from ._parts import check_alike, check_reduction, check_signals, number, reduced
 __all__ = ["DCLoss", "ESRLoss", "LogCoshLoss", "SDSDRLoss", "SISDRLoss", "SNRLoss"]
 
 
-class _WaveformLoss(nn.Module):
+class _WaveformLoss(nn.Module, ABC):
     """Reduces one loss for each signal."""
 
     def __init__(self, eps: float = 1e-8, reduction: str = "mean") -> None:
@@ -41,8 +42,9 @@ class _WaveformLoss(nn.Module):
         check_alike(input, target, input, target)
         return reduced(self._losses(input, target), self.reduction)
 
+    @abstractmethod
     def _losses(self, input: Tensor, target: Tensor) -> Tensor:
-        raise NotImplementedError
+        """One loss for each signal."""
 
 
 class ESRLoss(_WaveformLoss):
