@@ -12,7 +12,10 @@ from multipath.transforms import MultiResolutionSTFT, Scattering1D, WaveletTrans
 
 from .transforms.cases import SMALL, small_signal
 
-pytestmark = pytest.mark.filterwarnings("ignore")  # the compiler warns of what it does itself
+pytestmark = [
+    pytest.mark.slow,  # they compile
+    pytest.mark.filterwarnings("ignore"),  # the compiler warns of what it does itself
+]
 
 
 @pytest.fixture(autouse=True)

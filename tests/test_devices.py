@@ -37,6 +37,7 @@ def close(found, expected, tolerance=1e-5):
     return (found - expected).abs().max() <= tolerance * expected.abs().max()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ROWS)
 def test_losses_without_storage_give_shapes(name):
     x, y = (each.to("meta") for each in batch_of(name))

@@ -432,6 +432,7 @@ def plain(value):
     return value
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:.*(quantiz|[Ss]parse)")  # of torch, where bad values are made
 @pytest.mark.parametrize("name", DOORS)
 def test_what_was_never_saved_is_refused_in_one_line(name, tmp_path):

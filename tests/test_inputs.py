@@ -22,6 +22,8 @@ from multipath.testing import QuadraticLoss
 from multipath.transforms import MultiResolutionSTFT
 from tests.transforms.cases import SMALL, small_signal
 
+pytestmark = pytest.mark.slow  # over a thousand cases
+
 
 def stft():
     return TransformLoss(MultiResolutionSTFT([16, 32]))

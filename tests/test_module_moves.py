@@ -26,6 +26,8 @@ from tests.samplers.cases import CASES
 from tests.samplers.cases import make as make_sampler
 from tests.simulated_device import SimulatedDevice
 
+pytestmark = pytest.mark.slow  # every class in every way
+
 LOSSES = {
     **conformance.LOSSES,
     "balanced scattering": lambda: BalancedLoss(

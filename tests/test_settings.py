@@ -44,6 +44,8 @@ from multipath.transforms import (
     WaveletTransform,
 )
 
+pytestmark = pytest.mark.slow  # over a thousand cases
+
 
 def network():
     torch.manual_seed(0)

@@ -11,6 +11,8 @@ from multipath.testing import QuadraticLoss
 from .samplers.cases import CASES
 from .transforms.cases import SMALL, small_signal
 
+pytestmark = pytest.mark.slow  # every class in every way
+
 
 @pytest.mark.parametrize("name", SMALL)
 @pytest.mark.parametrize("silent", [False, True])

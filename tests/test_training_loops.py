@@ -17,6 +17,8 @@ from multipath.samplers import AdaptiveImportance, Energy, Mixture, Reshuffle, U
 from multipath.testing import QuadraticLoss
 from multipath.transforms import MultiResolutionSTFT, Scattering1D, WaveletTransform
 
+pytestmark = pytest.mark.slow  # they train
+
 STEPS, SAMPLES = 10, 64
 
 LOSSES = {

@@ -203,6 +203,7 @@ def close(found, golden):
     return (np.linalg.norm(found - golden, axis=-1) <= 1e-5 * scale).all()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "number", [0, *(pytest.param(n, marks=pytest.mark.slow) for n in range(1, len(MODES)))]
 )

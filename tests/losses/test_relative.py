@@ -15,6 +15,8 @@ from multipath.samplers import Energy, Importance
 from multipath.transforms import Transform
 from tests.transforms.cases import SMALL, TRANSFORMS, N, fitting, shared, small_signal
 
+pytestmark = pytest.mark.slow  # many pairs of sounds
+
 
 def largest(difference):
     return difference.flatten(1).abs().amax(dim=1)

@@ -155,6 +155,7 @@ def test_no_loaded_number_overflows_a_step(visited):
         run[2].load_state_dict(state)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("sampler", [Uniform, lambda: Importance([0.7, 0.2, 0.05, 0.05])])
 @pytest.mark.parametrize("weighted", [False, True])
 def test_the_sum_follows_gradients_that_fall_by_a_million(sampler, weighted):

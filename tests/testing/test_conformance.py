@@ -31,6 +31,9 @@ N = 256
 IMAGE = (8, 9)
 
 
+pytestmark = pytest.mark.slow  # all that ships, by every test
+
+
 def jtfs():
     return JTFS(N, J=5, Q=(2, 1), J_fr=2, Q_fr=1, T=64, F=4)
 

@@ -180,6 +180,7 @@ def test_writing_fails_with_a_reason(tmp_path):
         write_audio(tmp_path / "a.xyz", torch.zeros(10), 8000)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["a.wav", "a.aiff", "a.aif", "a.rf64", "a.w64", "a.caf"])
 def test_equal_recordings_are_equal_files(tmp_path, name):
     sound = torch.sin(0.1 * torch.arange(800))

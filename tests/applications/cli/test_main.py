@@ -126,6 +126,7 @@ def test_version(call):
     assert call("--version") == (0, f"multipath {multipath.__version__}\n", "")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("backend", ["module://matplotlib_inline.backend_inline", "nonsense"])
 def test_pictures_are_drawn_whatever_backend_a_notebook_hands_down(backend, tmp_path):
     sounds = torch.sin(0.3 * torch.arange(512.0)), torch.sin(0.4 * torch.arange(512.0))

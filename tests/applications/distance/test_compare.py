@@ -310,6 +310,7 @@ def test_command_refuses_unknown_choices(capsys, option):
 # Real recordings
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(
     not (RECORDINGS / "labels.csv").is_file(),
     reason=f"needs TR-808 recordings in {RECORDINGS.name}/ beside the checkout, which are not ours "

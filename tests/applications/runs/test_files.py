@@ -76,6 +76,7 @@ def test_a_row_that_was_cut_off_is_left_out(tmp_path, cut):
     assert read_csv(file) == ([{"step": "1", "loss": "0.5"}] if cut < 8 else [])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["png", "pdf", "svg"])
 def test_equal_plots_are_equal_files(kind):
     def plot():
