@@ -26,14 +26,24 @@ def path_plane(
     Returns:
         The plane, its scales and its rates; None if the paths have no rates and scales.
     """
-    if not {"rate", "scale"} <= set(paths.columns):
+    if not are_numbers(paths, "rate", "scale"):
         return None
     rates, scales = paths.column("rate"), paths.column("scale")
-    if not all(isinstance(value, int | float) for value in [*rates, *scales]):
+    if None in rates or None in scales:
         return None
-    if "spin" in paths.columns:
+    if are_numbers(paths, "spin"):
         scales = [s * (spin or 1) for s, spin in zip(scales, paths.column("spin"), strict=True)]
     return spread(values, rates, scales)
+
+
+def are_numbers(paths: PathTable, *columns: str) -> bool:
+    """Whether the paths have these columns, of numbers or None each."""
+    known = set(columns) <= set(paths.columns)
+    return known and all(
+        value is None or isinstance(value, int | float)
+        for column in columns
+        for value in paths.column(column)
+    )
 
 
 def spread(

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from multipath._internal.axes import plain, tidy
 from multipath.paths import PathTable
 
-from .path_plane import draw_bars, draw_plane, path_plane, spread
+from .path_plane import are_numbers, draw_bars, draw_plane, path_plane, spread
 
 
 def plot_values(paths: PathTable, values: np.ndarray, quantity: str, title: str) -> Figure:
@@ -19,7 +19,7 @@ def plot_values(paths: PathTable, values: np.ndarray, quantity: str, title: str)
     plane = path_plane(paths, values)
     if plane is not None:
         _draw_colors(figure, figure.subplots(), *plane, quantity)
-    elif {"order", "frequency", "rate"} <= set(paths.columns):
+    elif are_numbers(paths, "order", "frequency", "rate"):
         _draw_orders(figure, paths, values, quantity)
     else:
         draw_bars(figure.subplots(), paths, values, quantity)

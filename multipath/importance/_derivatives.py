@@ -71,11 +71,11 @@ def theta_derivatives(
     return ThetaDerivatives(*(values.detach().cpu() for values in found))
 
 
-def supports_forward(problem: Problem, batch: Batch) -> bool:
+def supports_forward(problem: Problem, batch: Batch, order: Literal[1, 2]) -> bool:
     """Whether ``torch.func`` sees through the decoder and the loss."""
     part = batch.items(slice(0, 1))
     try:
-        theta_derivatives(problem, part, [0], "forward")
+        theta_derivatives(problem, part, [0], "forward", order)
     except (RuntimeError, NotImplementedError):
         return False
     return True

@@ -148,14 +148,15 @@ def theta_importance(
                 )
             derivatives, items_at_once = "reverse", max(map(len, given))
             settings["items_at_once"] = items_at_once
+        cheap = method in ("gradient", "gradient_ema")
+        order: Literal[1, 2] = 1 if cheap else 2
         if derivatives == "auto":
-            derivatives = "forward" if supports_forward(problem, given[0]) else "reverse"
+            derivatives = "forward" if supports_forward(problem, given[0], order) else "reverse"
         same = fingerprint(problem, given, derivatives, items_at_once)
         workers.agree(fingerprint(problem, given, derivatives, *settings.values(), seed))
         kept = None if journal is None else Journal(Path(journal), same, workers.rank)
         work = Work(problem, given, workers, kept, bar)
-        cheap = method in ("gradient", "gradient_ema")
-        found = work.theta_derivatives(derivatives, items_at_once, order=1 if cheap else 2)
+        found = work.theta_derivatives(derivatives, items_at_once, order)
         _check_reach(found, labels)
         residuals, products = None, 0
         if cheap:

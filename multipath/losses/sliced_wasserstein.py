@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from math import inf
 
 import torch
 from torch import Tensor
 
 from multipath._internal.inputs import check_tensor
 from multipath._internal.modes import trainable
-from multipath._internal.settings import MOST, affordable, count, real, seeded, switch
+from multipath._internal.settings import MOST, affordable, between, count, seeded, switch
 from multipath._internal.tracing import plain_batches
-from multipath.errors import ConfigurationError, InputError
+from multipath.errors import InputError
 from multipath.paths import check_indices
 from multipath.transforms.base import without_autocast, working_dtype
 
@@ -37,7 +36,7 @@ class SlicedWasserstein(PathDecomposedLoss):
     Args:
         dim: Coordinates of a point.
         n_projections: P, the number of directions.
-        p: The power, at least 1.
+        p: The power, from 1 to 16: beyond, powers of ordinary distances overflow.
         generator: Seed, or generator on the CPU, of the directions. They are drawn once, and saved
             with the module, whose casts never bring them below float32.
         masses: Whether the last column holds masses. They are checked at each call, for which an
@@ -46,7 +45,7 @@ class SlicedWasserstein(PathDecomposedLoss):
         reduction: Over the batch: ``"mean"``, ``"sum"`` or ``"none"``.
 
     Raises:
-        ConfigurationError: If dim or n_projections is not a positive integer, p is below 1, or
+        ConfigurationError: If dim or n_projections is not a positive integer, p is out of range, or
             generator is neither a seed nor a generator.
 
     Example:
@@ -77,9 +76,7 @@ class SlicedWasserstein(PathDecomposedLoss):
         dim, n_projections = count("dim", dim), count("n_projections", n_projections)
         affordable("directions", n_projections, MOST)
         affordable("numbers in directions", n_projections * dim)
-        power = real(p)
-        if not 1 <= power < inf:
-            raise ConfigurationError(f"the power p must be a number of at least 1, got {p!r}")
+        power = between("the power p", p, 1, 16)
         super().__init__(n_projections, weights=weights, reduction=reduction)
         self.dim, self.p, self.masses = dim, power, switch("masses", masses)
         normal = torch.randn(

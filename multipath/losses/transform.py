@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from multipath._internal.inputs import check_real
 from multipath._internal.printing import listed
-from multipath._internal.settings import choice, positive
+from multipath._internal.settings import between, choice
 from multipath._internal.tracing import is_traced
 from multipath.errors import ConfigurationError, InputError
 from multipath.jets import JetOrder
@@ -38,11 +38,12 @@ class Log1p:
     scattering) are compressed symmetrically: :math:`\rho(-S) = -\rho(S)`.
 
     Args:
-        eps: :math:`\varepsilon > 0`, the level below which it is linear. Default 1e-3, as in the
-            TR-808 experiments of SCRAPL.
+        eps: :math:`\varepsilon`, the level below which it is linear, between 1e-30 and 1e30, so
+            that quotients fit in single precision. Default 1e-3, as in the TR-808 experiments of
+            SCRAPL.
 
     Raises:
-        ConfigurationError: If eps is not positive.
+        ConfigurationError: If eps is out of range.
 
     Example:
         >>> Log1p(eps=1.0)(torch.tensor([0.0, 1.0, -1.0]))
@@ -50,7 +51,7 @@ class Log1p:
     """
 
     def __init__(self, eps: float = 1e-3) -> None:
-        self.eps = positive("eps of log1p", eps)
+        self.eps = between("eps of log1p", eps, 1e-30, 1e30)
 
     def __call__(self, coefficients: Tensor) -> Tensor:
         """Compress."""

@@ -32,3 +32,20 @@ def test_values_may_be_tensors_of_any_kind(dtype):
 def test_there_is_a_value_for_each_path():
     with pytest.raises(InputError, match=r"a value for each of the 3 paths, got \(2,\)"):
         plot_path_values(PathTable(map(Path, range(3))), [1.0, 2.0])
+
+
+@pytest.mark.parametrize("spoilt", ["frequency", "rate", "scale", "spin", "order"])
+def test_columns_that_are_no_numbers_are_drawn_path_by_path(spoilt):
+    """Plots read what files say of paths, and files may have been edited."""
+    numbers = {"order": 1, "frequency": 440.0, "rate": 2.0, "spin": 1}
+    rows = [dict(numbers), {**numbers, "rate": 4.0, spoilt: "4.4@0"}]
+    if spoilt in ("scale", "spin"):
+        rows = [{"scale": 1.0, **row} for row in rows]
+    table = PathTable(Path(i, metadata=row) for i, row in enumerate(rows))
+    axes, *_ = plot_path_values(table, [1.0, 2.0], "loss").axes
+    others = {"spin": "rate (Hz)", "scale": "frequency (Hz)"}  # planes that do without it
+    if spoilt in others:
+        assert axes.get_xlabel() == others[spoilt]
+    else:
+        assert axes.get_xlabel() == "path"
+        assert [patch.get_height() for patch in axes.patches] == [1.0, 2.0]

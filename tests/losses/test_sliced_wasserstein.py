@@ -106,10 +106,11 @@ def test_half_precision_is_computed_in_single():
     [
         ({"dim": 0}, "dim must be a positive integer, got 0"),
         ({"n_projections": 2.5}, "n_projections must be a positive integer, got 2.5"),
-        ({"p": 0.5}, "power p must be a number of at least 1, got 0.5"),
-        ({"p": float("nan")}, "power p must be a number of at least 1, got nan"),
-        ({"p": float("inf")}, "power p must be a number of at least 1, got inf"),
-        ({"p": "2"}, "power p must be a number of at least 1, got '2'"),
+        ({"p": 0.5}, "power p must lie in \\[1, 16\\], got 0.5"),
+        ({"p": float("nan")}, "power p must lie in \\[1, 16\\], got nan"),
+        ({"p": 17}, "power p must lie in \\[1, 16\\], got 17"),
+        ({"p": float("inf")}, "power p must lie in \\[1, 16\\], got inf"),
+        ({"p": "2"}, "power p must lie in \\[1, 16\\], got '2'"),
         ({"generator": None}, "generator must be a seed or a torch.Generator, got None"),
     ],
 )

@@ -5,17 +5,19 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 from multipath._internal.names import visible
 from multipath.errors import ConfigurationError
 
 
 def reproduce(
-    table: Literal["table1", "table2", "table3", "table4", "table5", "figure1", "demo"],
+    table: Literal[
+        "table1", "table2", "table3", "table4", "table5", "figure1", "demo", "distances"
+    ],
     /,
     *,
-    scale: Literal["quick", "paper"] = "quick",
+    scale: Literal["quick", "paper"] | None = None,
     seeds: int | None = None,
     out: Path | None = None,
     cluster: Literal["local", "slurm"] = "local",
@@ -23,13 +25,14 @@ def reproduce(
     only: list[str] | None = None,
     steps: int | None = None,
     data: str | None = None,
+    reconstructions: Path | None = None,
     cluster_option: list[str] | None = None,
 ) -> int:
     """Make a table or figure of the paper again, run by run; the same command goes on.
 
     Args:
-        table: What to make.
-        scale: quick (for a CPU) or paper (for a GPU).
+        table: What to make; distances is table4 from recordings that are there already.
+        scale: quick (for a CPU) or paper (for a GPU). Default: quick; paper for distances.
         seeds: Runs of each method. Default: 3, or as published.
         out: Folder. Default: reproduction/SCALE; tables share runs.
         cluster: Where jobs run: processes of this machine, or a cluster through submitit.
@@ -37,8 +40,22 @@ def reproduce(
         only: A method; may be repeated.
         steps: Training steps, instead of the table's own.
         data: Folder of drum recordings, for table4.
+        reconstructions: Folder of targets and reconstructions, for distances.
         cluster_option: NAME=VALUE of submitit, such as slurm_partition=gpu; may be repeated.
     """
+    if table == "distances":
+        given = {
+            "--seeds": seeds,
+            "--jobs": jobs,
+            "--steps": steps,
+            "--data": data,
+            "--cluster-option": cluster_option,
+            "--cluster": None if cluster == "local" else cluster,
+        }
+        return _distances(reconstructions, out, scale or "paper", only or [], given)
+    if reconstructions is not None:
+        raise ConfigurationError("--reconstructions is for distances alone; leave it out")
+    scale = scale or "quick"
     from multipath.applications.reproduction.grid import TABLES
     from multipath.applications.reproduction.plan import make_plan
     from multipath.applications.reproduction.queue import LocalProcesses, Slurm, visible_gpus
@@ -87,6 +104,54 @@ def reproduce(
             file=sys.stderr,
         )
         return 1
+    return 0
+
+
+def _distances(
+    folder: Path | None, out: Path | None, scale: str, only: list[str], given: dict[str, Any]
+) -> int:
+    """Compare recordings, with a bar; what was compared before is not compared again."""
+    from rich.console import Console
+    from rich.progress import track
+
+    from multipath.applications.matching.presets import preset
+    from multipath.applications.matching.tasks.tr808 import TR808Task
+    from multipath.applications.reproduction.distances import find_pairs, measure, summary
+    from multipath.applications.runs.files import write_text
+
+    if folder is None:
+        raise ConfigurationError("distances needs --reconstructions DIR")
+    for option, value in given.items():
+        if value is not None:
+            raise ConfigurationError(f"{option} is not for distances; leave it out")
+    task = cast(TR808Task, preset(scale, "tr808").task)
+    pairs = find_pairs(folder)
+    methods = dict.fromkeys(pair.method for pair in pairs)
+    unknown = [method for method in only if method not in methods]
+    if unknown:
+        raise ConfigurationError(
+            f"{folder} has no method {unknown[0]!r}; choose from {', '.join(methods)}"
+        )
+    chosen = [pair for pair in pairs if not only or pair.method in only]
+    place = out or Path("reproduction") / scale
+    place.mkdir(parents=True, exist_ok=True)
+    table = place / "distances.md"
+    alignment = folder.name if folder.name in ("micro", "meso") else ""
+    rows: list[dict[str, Any]] = []
+    try:
+        for row in track(
+            measure(chosen, place / "distances.csv", task),
+            "comparing",
+            total=len(chosen),
+            console=Console(stderr=True),
+        ):
+            rows.append(row)
+            write_text(table, summary(rows, alignment))
+    except KeyboardInterrupt:
+        print("multipath: interrupted; the same command goes on", file=sys.stderr)
+        return 130
+    print(table.read_text(encoding="utf-8"))
+    print(visible(f"written: {table}"))
     return 0
 
 

@@ -28,7 +28,7 @@ class DrumMetrics(nn.Module):
     has no unit.
 
     ``jtfs``: the mean over paths of the L2 norm of the difference of :math:`\log(1 + S / 10^{-3})`.
-    It has no unit.
+    It has no unit. As in the paper, the paths of the first order count too.
 
     ``transient_*`` and ``decay_*``: mean absolute differences of features, frame by frame, over the
     first frames of the drum and over the frames after these:
@@ -45,7 +45,7 @@ class DrumMetrics(nn.Module):
         n_samples: Length of the sounds.
         sample_rate: Sample rate in Hz.
         scattering: The transform of ``jtfs``. Default: the JTFS of the TR-808 experiments (J=12,
-            Q=(8, 2), J_fr=5, Q_fr=2, T=2048, F=1).
+            Q=(8, 2), J_fr=5, Q_fr=2, T=2048, F=1, orders=(1, 2)): 12 + 483 paths.
         onset: Sample at which the drum begins.
         frame_size: Samples in a frame.
         hop_size: Samples from one frame to the next.
@@ -115,7 +115,15 @@ class DrumMetrics(nn.Module):
         self.frame_counts = [transient_frames, decay_frames]
         if scattering is None:
             scattering = JTFS(
-                n_samples, J=12, Q=(8, 2), J_fr=5, Q_fr=2, T=2048, F=1, sample_rate=sample_rate
+                n_samples,
+                J=12,
+                Q=(8, 2),
+                J_fr=5,
+                Q_fr=2,
+                T=2048,
+                F=1,
+                orders=(1, 2),
+                sample_rate=sample_rate,
             )
         self.distances = nn.ModuleDict(
             {

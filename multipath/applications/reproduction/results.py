@@ -16,7 +16,7 @@ from .grid import BASELINE, Column, Row, Table
 from .plan import REMEDY, Job, Plan
 from .published import PUBLISHED, published
 
-__all__ = ["Line", "collect", "markdown", "write_results"]
+__all__ = ["Line", "collect", "markdown", "number", "table_line", "write_results"]
 
 
 @dataclass(frozen=True)
@@ -126,17 +126,17 @@ def markdown(plan: Plan, lines: Sequence[Line]) -> str:
         f"{measured} Means over seeds with 95 % intervals (Student's t)"
         + ("; in brackets the numbers of the paper." if table.name in PUBLISHED else "."),
         "",
-        _line(head),
-        _line(["---"] * 2 + ["---:"] * len(table.columns)),
+        table_line(head),
+        table_line(["---"] * 2 + ["---:"] * len(table.columns)),
     ]
     for line in lines:
         seeds = f"{line.seeds}" if line.seeds == line.planned else f"{line.seeds} of {line.planned}"
         cells = [_cell(table, line, column) for column in table.columns]
-        text.append(_line([line.row.name, seeds, *cells]))
+        text.append(table_line([line.row.name, seeds, *cells]))
     if table.kind == "match":
         text += ["", "| method | learning rate | steps | batch |", "| --- | ---: | ---: | ---: |"]
         for line in lines:
-            text.append(_line([line.row.name, *(f"{v:g}" for v in line.settings.values())]))
+            text.append(table_line([line.row.name, *(f"{v:g}" for v in line.settings.values())]))
     text += ["", *(f"Measured with {each}." for each in _everywhere(lines))]
     return "\n".join(text) + "\n"
 
@@ -149,24 +149,25 @@ def _everywhere(lines: Sequence[Line]) -> list[str]:
 def _cell(table: Table, line: Line, column: Column) -> str:
     value = line.values.get(column.name)
     paper = published(table.name, line.row.name, column.name)
-    own = "-" if value is None else _number(value.mean, value.margin)
+    own = "-" if value is None else number(value.mean, value.margin)
     if value is not None and value.count < line.seeds:
         own += f" ({value.count} of {line.seeds})"
-    return own if paper is None else f"{own} [{_number(*paper)}]"
+    return own if paper is None else f"{own} [{number(*paper)}]"
 
 
-def _number(mean: float, margin: float | None) -> str:
+def number(mean: float, margin: float | None) -> str:
     """Three digits, or all of what is larger.
 
     Example:
-        >>> _number(65.72, 4.18), _number(10906.0, None), _number(999.7, float("nan"))
+        >>> number(65.72, 4.18), number(10906.0, None), number(999.7, float("nan"))
         ('65.7 ± 4.18', '10906', '1000')
     """
     known = [mean] if margin is None or math.isnan(margin) else [mean, margin]
     return " ± ".join(f"{v:.0f}" if abs(v) >= 999.5 else f"{v:.3g}" for v in known)
 
 
-def _line(cells: Sequence[str]) -> str:
+def table_line(cells: Sequence[str]) -> str:
+    """One line of a table in Markdown."""
     return f"| {' | '.join(cells)} |"
 
 

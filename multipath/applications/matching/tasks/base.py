@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from multipath import PathTable
-from multipath._internal.settings import positive
+from multipath._internal.settings import between, positive
 from multipath.applications.matching.settings import (
     EncoderSettings,
     ObjectiveSettings,
@@ -56,7 +56,7 @@ class ScatteringSettings(Settings):
         """Check what no other constructor would notice, or notice too late."""
         check_positive(self, "J", "Q", "J_fr", "Q_fr", "T", "F")
         if self.eps is not None:
-            positive("eps", self.eps)
+            between("eps", self.eps, 1e-30, 1e30)
 
     def build(self, n_samples: int, sample_rate: float, **changes: Any) -> JTFS:
         """The transform, for signals of a length in samples and a rate in Hz."""

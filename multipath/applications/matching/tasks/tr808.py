@@ -74,7 +74,7 @@ class DrumDistances(Evaluation):
         self.metrics = DrumMetrics(
             task.n_samples,
             rate,
-            scattering=task.scattering.build(task.n_samples, rate),
+            scattering=task.scattering.build(task.n_samples, rate, orders=(1, 2)),
             onset=onset,
             frame_size=frame,
             hop_size=hop,
