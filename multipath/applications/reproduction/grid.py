@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from multipath.applications.matching.config import MatchConfig
@@ -40,6 +40,7 @@ class Row:
         task: Name of a task.
         changes: Settings that replace the preset's.
         quick: Settings that do so at the scale ``quick`` alone.
+        paper: Settings that do so at the scale ``paper`` alone.
         importance: Whether paths are drawn from probabilities that theta-importance finds first.
         label: Which of several tasks of a table it is.
     """
@@ -49,6 +50,7 @@ class Row:
     task: str = "granular"
     changes: Mapping[str, Any] = field(default_factory=dict)
     quick: Mapping[str, Any] = field(default_factory=dict)
+    paper: Mapping[str, Any] = field(default_factory=dict)
     importance: bool = False
     label: str = ""
 
@@ -68,7 +70,7 @@ class Row:
         Raises:
             ConfigurationError: If the task or one of the settings does not exist.
         """
-        changes = {**self.changes, **(self.quick if scale == "quick" else {})}
+        changes = {**self.changes, **(self.quick if scale == "quick" else self.paper)}
         if data is not None:
             changes["data"] = data
         return preset(scale, self.task, loss=self.loss, seed=seed, **changes)
@@ -127,8 +129,11 @@ PATHWISE: Mapping[str, Any] = {"learning_rate": 3e-4, "steps": 4000}
 WHOLE: Mapping[str, Any] = {"steps": 1200}
 """All paths in each step are expensive: these runs take half of the time of their tables."""
 
+PUBLISHED_SYNTH: Mapping[str, Any] = {"synth": "published"}
+"""At the scale of the paper its textures are compared with its numbers."""
+
 METHODS: dict[str, Row] = {
-    row.method: row
+    row.method: replace(row, paper=PUBLISHED_SYNTH)
     for row in (
         Row("jtfs", "jtfs", quick=WHOLE),
         Row("scrapl-adam", "scrapl-adam", quick=PATHWISE),
@@ -154,8 +159,9 @@ def _rows(*methods: str, **changes: Any) -> list[Row]:
 
 def _on(row: Row, task: str = "granular", label: str = "", **changes: Any) -> Row:
     # learning rates of a method were chosen on granular textures
-    quick = row.quick if task == "granular" else {}
-    return Row(row.method, row.loss, task, changes, quick, row.importance, label)
+    own = task == "granular"
+    quick, paper = (row.quick, row.paper) if own else ({}, {})
+    return replace(row, task=task, changes=changes, quick=quick, paper=paper, label=label)
 
 
 _ERRORS = (

@@ -213,3 +213,97 @@ class GranularSynth(nn.Module):
             f"up to {self.n_grains} grains of {self.grain_samples} samples, {self.f_min:g} to "
             f"{self.f_max:g} Hz, {self.n_samples} samples at {self.sample_rate:g} Hz"
         )
+
+
+class PublishedGranularSynth(GranularSynth):
+    r"""Renders textures as the code of SCRAPL does, for comparisons with its numbers.
+
+    It differs from :class:`GranularSynth` in four ways. With t in seconds from the middle of a
+    grain of N samples, grain i at density :math:`\theta_0` and slope :math:`\gamma` is
+
+    .. math::
+        \frac{a_i}{\sqrt{f_i}} \sin^2\!\Big(\frac{\pi n}{N}\Big)
+        \sin\!\Big(\frac{2 \pi}{f_s} \sum_{k \le n} f_i 2^{\gamma t_k}\Big), \qquad
+        a_i \propto 1 - \frac{1}{1 + e^{-2 (1 - \theta_0)(i - G (\theta_0 + 3 \theta_0^2) / 4)}},
+
+    with :math:`\max_i a_i = 1`: all grains sound a little, the more of them the denser the
+    texture; low grains are louder; steep grains are not kept short, so that they reach beyond half
+    the sample rate and fold back; and slopes are a quarter as steep. Onsets and frequencies are
+    those of their code for a seed.
+
+    Args:
+        n_samples: Length of the signal.
+        sample_rate: Sample rate in Hz.
+        n_grains: Largest number of grains G.
+        grain_samples: Length of a grain in samples.
+        f_min: Lowest frequency of a grain's middle, in Hz.
+        f_max: Highest frequency of a grain's middle, in Hz.
+        steepest: r < 1, the share of the way from level to vertical.
+
+    Raises:
+        ConfigurationError: If a setting is out of range.
+
+    Example:
+        >>> PublishedGranularSynth().physical(torch.tensor([[0.25, 0.75]])).round(decimals=2)
+        tensor([[16.00,  0.62]])
+
+    Source: SCRAPL (Mitcheltree et al., ICLR 2026), ``ChirpTextureSynth`` of the authors' code.
+    """
+
+    def __init__(
+        self,
+        *,
+        n_samples: int = 32768,
+        sample_rate: float = 8192.0,
+        n_grains: int = 64,
+        grain_samples: int = 4096,
+        f_min: float = 256.0,
+        f_max: float = 2048.0,
+        steepest: float = 0.95,
+    ) -> None:
+        super().__init__(
+            n_samples=n_samples,
+            sample_rate=sample_rate,
+            n_grains=n_grains,
+            grain_samples=grain_samples,
+            f_min=f_min,
+            f_max=f_max,
+            typical_slope=sample_rate / (4 * 12 * 256),
+            steepest=steepest,
+        )
+        with torch.no_grad():
+            # a grain begins half of its length before its middle, without the half sample of ours
+            self.time -= 0.5 / self.sample_rate
+            ticks = torch.arange(self.grain_samples, dtype=torch.float64, device="cpu")
+            self.window.copy_(torch.sin(math.pi * ticks / self.grain_samples).square())
+
+    def placement(self, seeds: Tensor) -> tuple[Tensor, Tensor]:
+        """Draw the first sample and the middle frequency (Hz) of each grain, both (batch, G)."""
+        frequencies, onsets = [], []
+        for seed in seeds.tolist():
+            generator = torch.Generator().manual_seed(seed)
+            for drawn in (frequencies, onsets):
+                drawn.append(torch.rand(self.n_grains, generator=generator, device="cpu"))
+        octaves = math.log2(self.f_max / self.f_min)
+        heights = torch.stack(frequencies).to(self.time)
+        first = torch.stack(onsets) * (self.n_samples - self.grain_samples)
+        return first.long().to(self.time.device), self.f_min * torch.exp2(octaves * heights)
+
+    def gates(self, density: Tensor) -> Tensor:
+        """How loud each grain is at a density in grains (batch,): (batch, G), at most 1."""
+        number = torch.arange(self.n_grains, device=density.device, dtype=density.dtype)
+        share = density[:, None] / self.n_grains
+        middle = self.n_grains * (share + 3 * share.square()) / 4
+        gates: Tensor = torch.sigmoid(-2 * (1 - share) * (number - middle))
+        return gates / gates.amax(dim=1, keepdim=True)
+
+    def grains(self, slope: Tensor, frequencies: Tensor) -> Tensor:
+        """All grains at full loudness, (batch, G, grain_samples).
+
+        Args:
+            slope: In octaves/s, shape (batch,).
+            frequencies: In Hz, in the middle of each grain, shape (batch, G).
+        """
+        cycles = torch.exp2(slope[:, None] * self.time).cumsum(dim=1) / self.sample_rate
+        sounds: Tensor = torch.sin(2 * math.pi * frequencies[:, :, None] * cycles[:, None])
+        return self.window * sounds * frequencies.rsqrt()[:, :, None]

@@ -2,11 +2,14 @@
 
 import math
 
+import numpy as np
 import pytest
 import torch
 from scipy.signal import hilbert
 
-from multipath.applications.synths.granular import GranularSynth
+from multipath.applications.matching.presets import preset
+from multipath.applications.reproduction.grid import TABLES
+from multipath.applications.synths.granular import GranularSynth, PublishedGranularSynth
 from multipath.errors import ConfigurationError
 
 SMALL = {
@@ -90,3 +93,70 @@ def test_the_norm_is_one_and_extremes_are_finite():
 def test_settings_out_of_range(changes, message):
     with pytest.raises(ConfigurationError, match=message):
         make_synth(**changes)
+
+
+def published_texture(
+    theta, seed, *, n_samples, sample_rate, n_grains, grain_samples, f_min, f_max
+):
+    """The formulas of the published synthesizer, grain by grain and sample by sample."""
+    density, slope = theta
+    gamma = np.tan(0.95 * np.pi / 2 * (2 * slope - 1)) * sample_rate / (12 * 256) / 4
+    offset = 0.25 * density + 0.75 * density**2
+    loudness = [
+        1 - 1 / (1 + np.exp(-2 * (1 - density) * n_grains * (i / n_grains - offset)))
+        for i in range(n_grains)
+    ]
+    generator = torch.Generator().manual_seed(seed)
+    heights, onsets = (torch.rand(n_grains, generator=generator).double() for _ in range(2))
+    texture = np.zeros(n_samples)
+    for i in range(n_grains):
+        frequency = f_min * (f_max / f_min) ** heights[i].item()
+        cycles, begin = 0.0, int(onsets[i].item() * (n_samples - grain_samples))
+        for n in range(grain_samples):
+            time = n / sample_rate - grain_samples / sample_rate / 2
+            cycles += frequency * 2 ** (gamma * time) / sample_rate
+            window = np.sin(np.pi * n / grain_samples) ** 2
+            amplitude = loudness[i] / max(loudness) / np.sqrt(frequency)
+            texture[begin + n] += amplitude * window * np.sin(2 * np.pi * cycles)
+    return texture / np.linalg.norm(texture)
+
+
+@pytest.mark.parametrize("theta", [(0.0, 0.0), (0.3, 0.5), (0.8, 0.7), (1.0, 1.0)])
+def test_the_published_synthesizer_follows_its_formulas(theta):
+    synth = PublishedGranularSynth(**SMALL).double()
+    # buffers are made in the default precision: their exact values take part in the comparison
+    synth.time.copy_(torch.arange(512, dtype=torch.float64) / 2048 - 0.125)
+    synth.window.copy_(torch.sin(math.pi * torch.arange(512, dtype=torch.float64) / 512).square())
+    found = synth(torch.tensor([theta], dtype=torch.float64), torch.tensor([7]))[0]
+    np.testing.assert_allclose(found.numpy(), published_texture(theta, 7, **SMALL), atol=1e-9)
+    single = PublishedGranularSynth(**SMALL)(torch.tensor([theta]), torch.tensor([7]))[0]
+    np.testing.assert_allclose(single.numpy(), found.numpy(), atol=1e-3 * found.abs().max().item())
+
+
+@pytest.mark.parametrize("make", [GranularSynth, PublishedGranularSynth])
+def test_gradients_are_those_of_finite_differences(make):
+    synth = make(**SMALL).double()
+    seeds = torch.tensor([3, 4])
+    generator = torch.Generator().manual_seed(0)
+    theta = 0.2 + 0.6 * torch.rand(2, 2, dtype=torch.float64, generator=generator)
+    weights = torch.randn(2, 2048, dtype=torch.float64, generator=generator)
+    theta.requires_grad_()
+    assert torch.autograd.gradcheck(lambda t: (synth(t, seeds) * weights).sum(), theta, atol=1e-4)
+
+
+def test_the_published_synthesizer_is_an_option_of_the_paper_preset():
+    assert type(preset("paper", "granular").task.build_synth()) is GranularSynth
+    theirs = preset("paper", "granular", synth="published").task.build_synth()
+    assert type(theirs) is PublishedGranularSynth
+    assert (theirs.n_grains, theirs.grain_samples, theirs.steepest) == (64, 4096, 0.95)
+    for changes in ({"softness": 1.0}, {"pitches": "spread"}):
+        with pytest.raises(ConfigurationError, match="has no softness and random pitches"):
+            preset("paper", "granular", synth="published", **changes)
+    with pytest.raises(ConfigurationError, match="synth must be"):
+        preset("paper", "granular", synth="theirs")
+
+
+@pytest.mark.parametrize(("scale", "kind"), [("paper", "published"), ("quick", "gated")])
+def test_tables_at_the_scale_of_the_paper_take_the_published_synthesizer(scale, kind):
+    rows = [row for name in ("table1", "table2", "figure1") for row in TABLES[name].rows]
+    assert {row.config(scale, 0).task.synth for row in rows} == {kind}

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
 
+from multipath._internal.settings import choice
 from multipath.applications.matching.presets import (
     PAPER_ENCODER,
     PAPER_OBJECTIVE,
@@ -18,7 +19,8 @@ from multipath.applications.matching.presets import (
 )
 from multipath.applications.matching.settings import TrainingSettings
 from multipath.applications.matching.testing import TaskTests
-from multipath.applications.synths.granular import GranularSynth
+from multipath.applications.synths.granular import GranularSynth, PublishedGranularSynth
+from multipath.errors import ConfigurationError
 
 from .base import Preset, RenderedTask
 
@@ -35,6 +37,8 @@ class GranularTask(RenderedTask):
         steepest: How far from level to vertical the slope may go, from 0 to 1.
         softness: Width of the gate that lets grains sound, in grains.
         pitches: ``"random"``, or ``"spread"`` evenly over the range of frequencies.
+        synth: ``"gated"``, or ``"published"`` for the one of the authors of SCRAPL, which has
+            neither gate nor spread pitches.
     """
 
     name = "granular"
@@ -48,6 +52,18 @@ class GranularTask(RenderedTask):
     steepest: float = 0.95
     softness: float = 0.5
     pitches: Literal["random", "spread"] = "random"
+    synth: Literal["gated", "published"] = "gated"
+
+    def __post_init__(self) -> None:
+        """Check what no other constructor would notice, or notice too late."""
+        super().__post_init__()
+        choice("synth", self.synth, "gated", "published")
+        if self.synth == "published" and (self.softness, self.pitches) != (0.5, "random"):
+            raise ConfigurationError(
+                "the published synthesizer has no softness and random pitches; expected the preset "
+                f"paper, or softness 0.5 and pitches random, got {self.softness} and "
+                f"{self.pitches!r}"
+            )
 
     @classmethod
     def presets(cls) -> dict[str, Preset]:
@@ -88,17 +104,18 @@ class GranularTask(RenderedTask):
 
     def build_synth(self) -> GranularSynth:
         """The synthesizer, for density in grains and slope in octaves/s."""
-        return GranularSynth(
-            n_samples=self.n_samples,
-            sample_rate=self.sample_rate,
-            n_grains=self.n_grains,
-            grain_samples=self.grain_samples,
-            f_min=self.f_min,
-            f_max=self.f_max,
-            steepest=self.steepest,
-            softness=self.softness,
-            pitches=self.pitches,
-        )
+        shared: dict[str, Any] = {
+            "n_samples": self.n_samples,
+            "sample_rate": self.sample_rate,
+            "n_grains": self.n_grains,
+            "grain_samples": self.grain_samples,
+            "f_min": self.f_min,
+            "f_max": self.f_max,
+            "steepest": self.steepest,
+        }
+        if self.synth == "published":
+            return PublishedGranularSynth(**shared)
+        return GranularSynth(softness=self.softness, pitches=self.pitches, **shared)
 
     def draw_nuisance(self, count: int, generator: torch.Generator) -> Tensor:
         """Seeds of the grains' onsets and pitches; so many that two are hardly ever equal."""
