@@ -4,23 +4,6 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 from . import errors
-from .draws import Draw
-from .losses import (
-    BalancedLoss,
-    FeatureLayers,
-    GroupedLoss,
-    Log1p,
-    PathDecomposedLoss,
-    SlicedWasserstein,
-    SpectralLoss,
-    StatisticsLoss,
-    SubsetLoss,
-    TargetCache,
-    TermLoss,
-    TransformLoss,
-)
-from .paths import Path, PathTable
-from .stochastic import StochasticLoss
 
 if TYPE_CHECKING:
     from . import (
@@ -34,6 +17,23 @@ if TYPE_CHECKING:
         testing,
         transforms,
     )
+    from .draws import Draw
+    from .losses import (
+        BalancedLoss,
+        FeatureLayers,
+        GroupedLoss,
+        Log1p,
+        PathDecomposedLoss,
+        SlicedWasserstein,
+        SpectralLoss,
+        StatisticsLoss,
+        SubsetLoss,
+        TargetCache,
+        TermLoss,
+        TransformLoss,
+    )
+    from .paths import Path, PathTable
+    from .stochastic import StochasticLoss
 
 __version__ = "0.1.0"
 
@@ -66,10 +66,39 @@ __all__ = [
     "transforms",
 ]
 
+# Modules are imported when something of theirs is first asked for: torch is slow to import, and
+# `multipath --help` needs none of it.
+_WHERE = {
+    "BalancedLoss": "losses",
+    "Draw": "draws",
+    "FeatureLayers": "losses",
+    "GroupedLoss": "losses",
+    "Log1p": "losses",
+    "Path": "paths",
+    "PathDecomposedLoss": "losses",
+    "PathTable": "paths",
+    "SlicedWasserstein": "losses",
+    "SpectralLoss": "losses",
+    "StatisticsLoss": "losses",
+    "StochasticLoss": "stochastic",
+    "SubsetLoss": "losses",
+    "TargetCache": "losses",
+    "TermLoss": "losses",
+    "TransformLoss": "losses",
+}
+
 if not TYPE_CHECKING:  # or every misspelt name would pass as a module
+    _PUBLIC = {*__all__, "draws", "integrations", "jets", "paths", "stochastic"}
 
     def __getattr__(name):
-        """Import a public submodule when it is first asked for."""
-        if name in __all__:
-            return import_module(f"{__name__}.{name}")
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        """Import what is public when it is first asked for."""
+        if name not in _PUBLIC:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        module = import_module(f"{__name__}.{_WHERE.get(name, name)}")
+        found = getattr(module, name) if name in _WHERE else module
+        globals()[name] = found
+        return found
+
+    def __dir__():
+        """What there is, imported or not."""
+        return sorted({*globals(), *_PUBLIC})

@@ -1,34 +1,72 @@
-"""The commands of ``multipath``.
+"""The commands of ``multipath``, in the order in which they are likely to be used.
 
-What is slow to import is imported by the command that needs it, so that ``--help`` is not.
+Only the command that is named is imported: ``multipath --help`` needs no torch.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from pathlib import Path
-from typing import Annotated, Any
+from collections.abc import Callable, Sequence
+from importlib import import_module
+from typing import Any, NamedTuple
 
 from cyclopts import App, Parameter
 
 from multipath import __version__
-from multipath._internal.names import visible
-from multipath.applications.matching.objectives import LOSSES, loss_names, scattering_loss
-from multipath.applications.matching.presets import preset
-from multipath.applications.matching.tasks.find import find_task, task_names
-from multipath.applications.resynthesis.settings import ResynthesisSettings
 
-from .distance import distance
-from .importance import importance
-from .match import match
-from .options import settings_command, task_command
-from .plugins import check, show_plugins
-from .reproduce import reproduce
-from .resynthesize import resynthesize
+
+class Command(NamedTuple):
+    """Where a command is, and what ``--help`` says of it: the first line of its docstring."""
+
+    place: str
+    help: str
+
+
+COMMANDS = {
+    "match": Command("match:match", "Train an encoder to find a synthesizer's parameters."),
+    "distance": Command(
+        "distance:distance",
+        "Compare two recordings, and show the paths that their distance comes from.",
+    ),
+    "resynthesize": Command(
+        "resynthesize:resynthesize",
+        "Find a sound that the transform cannot tell from a recording, starting from noise.",
+    ),
+    "importance": Command(
+        "importance:importance",
+        "Measure which paths say most about a synthesizer's parameters (theta-importance).",
+    ),
+    "report": Command(
+        "report:report",
+        "Compare runs on one page: curves with intervals over seeds, errors, sounds, plots.",
+    ),
+    "reproduce": Command(
+        "reproduce:reproduce",
+        "Make a table or figure of the paper again, run by run; the same command goes on.",
+    ),
+    "list": Command(
+        "listing:list_choices",
+        "List plug-ins, losses, and tasks with their presets and choices.",
+    ),
+    "paths": Command(
+        "listing:paths",
+        "Print the paths of a preset's joint time-frequency scattering transform.",
+    ),
+    "check": Command(
+        "plugins:check",
+        "Run the conformance tests of a plug-in: a loss, transform, sampler, optimizer or task.",
+    ),
+}
+"""The commands, by name."""
+
+OF_TASKS = {
+    "match": ("task", "objective", "encoder", "training"),
+    "importance": ("task",),
+}
+"""Commands that the name of a task follows, and the groups of its settings that are options."""
 
 
 def make_app(words: Sequence[str] = ()) -> App:
-    """The command line for some words; a task is imported if they name it.
+    """The command line for some words: the command that they name, and the names of the others.
 
     Raises:
         ConfigurationError: If they name a task that is not there.
@@ -42,92 +80,39 @@ def make_app(words: Sequence[str] = ()) -> App:
         result_action="return_value",
         suppress_keyboard_interrupt=False,
     )
-    app.command(_of_tasks(match, words, ("task", "objective", "encoder", "training")))
-    app.command(_of_tasks(importance, words, ("task",)))
-    app.command(settings_command(resynthesize, ResynthesisSettings, ["n_samples"]))
-    for command in (distance, report, reproduce, paths, check):
-        app.command(command)
-    app.command(list_choices, name="list")
+    for place, (name, command) in enumerate(COMMANDS.items()):
+        if list(words[:1]) == [name]:
+            app.command(_load(name, words[1:]), name=name)
+        else:
+            app.command(App(name=name, help=command.help, sort_key=place))
     return app
 
 
-def _of_tasks(function: Callable[..., Any], words: Sequence[str], groups: Collection[str]) -> App:
+def _load(name: str, words: Sequence[str]) -> Callable[..., Any] | App:
+    """What a command does; a task is imported if the words begin with one."""
+    module, _, function_name = COMMANDS[name].place.partition(":")
+    function = getattr(import_module(f".{module}", __package__), function_name)
+    if name in OF_TASKS:
+        return _of_tasks(function, name, words)
+    if name == "resynthesize":
+        from multipath.applications.resynthesis.settings import ResynthesisSettings
+
+        from .options import settings_command
+
+        return settings_command(function, ResynthesisSettings, ["n_samples"])
+    return function
+
+
+def _of_tasks(function: Callable[..., Any], name: str, words: Sequence[str]) -> App:
     """A command that is followed by the name of a task."""
-    name = function.__name__
-    app = App(name=name, help=(function.__doc__ or "").partition("\n")[0])
-    if list(words[:1]) == [name] and words[1:] and not words[1].startswith("-"):
-        app.command(task_command(function, words[1], words[2:], groups), name=words[1])
+    from multipath.applications.matching.tasks.find import task_names
+
+    from .options import task_command
+
+    app = App(help=COMMANDS[name].help)
+    if words and not words[0].startswith("-"):
+        app.command(task_command(function, words[0], words[1:], OF_TASKS[name]), name=words[0])
     else:
         for task in task_names():
             app.command(App(name=task, help=f"Its options: multipath {name} {task} --help"))
     return app
-
-
-def paths(
-    *, task: str = "chirplet", preset_name: Annotated[str | None, Parameter("--preset")] = None
-) -> None:
-    """Print the paths of a preset's joint time-frequency scattering transform.
-
-    Args:
-        task: Name of a task.
-        preset_name: Name of one of its presets; by default the first.
-    """
-    chosen = preset_name or next(iter(find_task(task).presets()))
-    print(scattering_loss(preset(chosen, task).task).paths)
-
-
-def list_choices(*, check: bool = False) -> int:
-    """List plug-ins, losses, and tasks with their presets and choices.
-
-    Args:
-        check: Run the conformance tests of every plug-in, and leave.
-    """
-    if check:
-        return show_plugins(checked=True)
-    show_plugins()
-    show(
-        "losses", dict(zip(loss_names(), (row.description for row in LOSSES.values()), strict=True))
-    )
-    show("tasks and presets", dict(_presets()))
-    return 0
-
-
-def _presets() -> Iterator[tuple[str, str]]:
-    for task in task_names():
-        try:
-            presets = find_task(task).presets()
-        except Exception as error:  # the code of others may raise anything
-            yield task, f"broken: {' '.join(str(error).split())}"
-            continue
-        for name, chosen in presets.items():
-            sound, training = chosen.task, chosen.training
-            yield (
-                f"{task} {name}",
-                f"{sound.n_samples} samples at {sound.sample_rate:g} Hz, {training.steps} "
-                f"steps of {training.batch_size} sounds",
-            )
-        for name, words in find_task(task).choices().items():
-            yield f"{task} {name}", words
-
-
-def show(title: str, rows: Mapping[str, str]) -> None:
-    """Print names and what they mean in two columns."""
-    print(title)
-    width = max(map(len, rows))
-    for name, words in rows.items():
-        print(f"  {name:{width}}  {words}")
-
-
-def report(*runs: Path, out: Path = Path("comparison.html")) -> None:
-    """Compare runs on one page: curves with intervals over seeds, errors, sounds, plots.
-
-    Args:
-        runs: Folders of runs of match or resynthesize.
-        out: The page.
-    """
-    from multipath.applications.reports.page import write_comparison
-
-    for section in write_comparison(runs, out):
-        for note in section.notes:
-            print(visible(f"note: {note}"))
-    print(visible(f"report: {out}"))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from importlib import import_module
 
 import pytest
 import soundfile
@@ -12,6 +13,7 @@ import torch
 
 import multipath
 from multipath.applications.cli import main as cli
+from multipath.applications.cli.commands import COMMANDS
 from multipath.applications.matching.objectives import LOSSES
 
 
@@ -144,3 +146,25 @@ def test_pictures_are_drawn_whatever_backend_a_notebook_hands_down(backend, tmp_
     assert found.returncode == 0, found.stderr
     assert "Traceback" not in found.stderr
     assert (tmp_path / "picture.png").read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_the_help_says_what_the_docstring_of_a_command_says(name):
+    module, _, function = COMMANDS[name].place.partition(":")
+    command = getattr(import_module(f"multipath.applications.cli.{module}"), function)
+    assert COMMANDS[name].help == command.__doc__.partition("\n")[0]
+
+
+def test_help_and_version_are_instant():
+    """Torch takes seconds to import, and so do most packages that build on it."""
+    code = (
+        "import sys\n"
+        "from multipath.applications.cli.main import main\n"
+        "try:\n    main([sys.argv[1]])\nexcept SystemExit as ended:\n    assert not ended.code\n"
+        "print(sorted({'torch', 'numpy', 'scipy', 'matplotlib', 'lightning'} & {*sys.modules}))\n"
+    )
+    for option in ("--help", "--version"):
+        ended = subprocess.run(
+            [sys.executable, "-c", code, option], capture_output=True, text=True, check=True
+        )
+        assert ended.stdout.splitlines()[-1] == "[]"
