@@ -7,9 +7,6 @@ For each of NAME in the four synthesizers, make results with
 and then, whatever is missing,
 
     python -m benchmarks.theta_evidence FOLDER --plot docs/plots/theta_importance.png
-
-With ``--authors DIR``, the folder of probabilities that the authors of SCRAPL publish with their
-code (``experiments/data/theta_importance_sampling/chirplet``), both are compared path by path.
 """
 
 from __future__ import annotations
@@ -35,8 +32,6 @@ from .tables import table
 EXACT = "eigenvalue"
 PROXIES = ("hutchinson", "gradient", "gradient_ema")
 Results = dict[tuple[str, str], ThetaImportance]
-THEIRS = {"slow": "lo", "moderate": "med", "fast": "hi"}
-"""What the authors call the ranges of AM and FM."""
 
 
 def read(folder: Path) -> Results:
@@ -78,33 +73,6 @@ def correlation_table(results: Results) -> str:
     return table(["synthesizer", "proxy", "AM", "FM", "pi"], rows, words=(0, 1))
 
 
-def authors_table(results: Results, preset_name: str, folder: Path) -> str:
-    """Rank correlation and total variation to the authors' pi, and the share in the rectangles."""
-    rows = []
-    for (name, method), result in results.items():
-        am, fm = (THEIRS[speed] for speed in name.split("-"))
-        files = sorted(folder.glob(f"*am_{am}_fm_{fm}__probs__*.pt"))
-        if len(files) != 1:
-            raise SystemExit(f"expected one file of {name} in {folder}, got {files}")
-        theirs = torch.load(files[0], map_location="cpu", weights_only=True).double().flatten()
-        ours = result.probabilities().double()
-        if theirs.shape != ours.shape:
-            raise SystemExit(f"{files[0]} has {len(theirs)} paths, {name} has {len(ours)}")
-        inside = preset(preset_name, "chirplet", synth=name).task.inside(result.paths, 0.0)
-        uniform = torch.full_like(ours, 1 / len(ours))
-        rows.append(
-            [
-                name,
-                method,
-                f"{spearmanr(ours.numpy(), theirs.numpy()).statistic:.3f}",
-                *(f"{(pi - theirs).abs().sum() / 2:.2f}" for pi in (ours, uniform)),
-                *(f"{pi[inside].sum():.1%}" for pi in (ours, theirs, uniform)),
-            ]
-        )
-    header = ["synthesizer", "method", "rank correlation", "total variation", "uniform's"]
-    return table([*header, "share inside", "authors'", "uniform's"], rows, words=(0, 1))
-
-
 def draw(results: Results, preset_name: str, method: str, file: Path) -> None:
     """The four pi over rate and scale, with their rectangles; colours are shared."""
     shown = {name: results[name, method] for name in CHIRPLETS if (name, method) in results}
@@ -141,15 +109,12 @@ def main() -> None:
     parser.add_argument("--preset", default="paper", help="the preset of the results")
     parser.add_argument("--method", default=EXACT, help="which ones the plot shows")
     parser.add_argument("--plot", type=Path)
-    parser.add_argument("--authors", type=Path, help="folder of the authors' probabilities")
     options = parser.parse_args()
     results = read(options.folder)
     if not results:
         parser.error(f"{options.folder} holds no files NAME_METHOD.pt of {', '.join(CHIRPLETS)}")
     print(share_table(results, options.preset), end="\n\n")
     print(correlation_table(results))
-    if options.authors is not None:
-        print("\n" + authors_table(results, options.preset, options.authors))
     if options.plot is not None:
         if not any(method == options.method for _, method in results):
             parser.error(f"no results of {options.method} to draw; choose another --method")

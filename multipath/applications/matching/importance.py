@@ -26,6 +26,7 @@ def measure(
     *,
     examples: int | None = None,
     batch: int | None = None,
+    loss: PathDecomposedLoss | None = None,
     method: Method = "eigenvalue",
     tolerance: float | None = None,
     journal: str | PathLike[str] | None = None,
@@ -43,6 +44,8 @@ def measure(
             with the quick presets.
         batch: Targets in a batch, over whose gradient the curvature is taken; C is the mean over
             the batches. Default: the batch size of the training.
+        loss: Another loss of the same sounds, whose paths are measured. Default: the full
+            scattering loss of the task.
         method: How paths are measured, see :func:`~multipath.importance.theta_importance`.
         tolerance: Largest relative residual of an eigenvalue.
         journal: File that keeps what is done, so that an interrupted measurement goes on.
@@ -79,7 +82,7 @@ def measure(
         with torch.no_grad():
             batches.append((model.features(sounds), sounds, nuisance))
     result = theta_importance(
-        cast(PathDecomposedLoss, model.criterion),
+        cast(PathDecomposedLoss, model.criterion) if loss is None else loss,
         model.encoder,
         model.synth,
         batches,

@@ -90,7 +90,8 @@ def test_numbers_of_the_paper_belong_to_rows_and_columns():
         assert {c for row in rows.values() for c in row} <= columns | {"steps", "variation"} | (
             {"density", "slope"} if name == "figure1" else set()
         )
-    assert published("table3", "scrapl-theta fast-moderate", "FM") == (48.5, None)
+    assert published("table3", "scrapl-theta fast-moderate", "FM") == (48.5, 4.7)
+    assert published("table4", "scrapl micro", "decay_loudness") == (1810, 190)
     assert published("table2", "kpaths", "theta") is None
 
 
@@ -113,7 +114,7 @@ def test_networks_are_left_out_without_weights(monkeypatch):
 
 
 def test_the_command_offers_every_table():
-    assert get_args(get_type_hints(reproduce)["table"]) == tuple(TABLES)
+    assert get_args(get_type_hints(reproduce)["table"]) == (*TABLES, "distances")
 
 
 def test_tables_share_their_runs(tmp_path):
@@ -490,7 +491,7 @@ def test_a_table_of_means_intervals_and_published_numbers(tmp_path):
     assert lines[0].values["time"].mean == 500.0
     text = markdown(plan, lines)
     assert "| scrapl | 2 of 3 | 102 ± 25.4 [73.8 ± 13] |" in text
-    assert "40 (1 of 2) [7296]" in text
+    assert "40 (1 of 2) [7296 ± 683]" in text
     assert "| kpaths | 1 of 3 | 50 |" in text
     assert "| scrapl | 0.0003 | 10 | 4 |" in text
     assert text.count("Measured with") == 2
