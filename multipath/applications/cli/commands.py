@@ -91,7 +91,7 @@ def make_app(words: Sequence[str] = ()) -> App:
 def _load(name: str, words: Sequence[str]) -> Callable[..., Any] | App:
     """What a command does; a task is imported if the words begin with one."""
     module, _, function_name = COMMANDS[name].place.partition(":")
-    function = getattr(import_module(f".{module}", __package__), function_name)
+    function: Callable[..., Any] = getattr(import_module(f".{module}", __package__), function_name)
     if name in OF_TASKS:
         return _of_tasks(function, name, words)
     if name == "resynthesize":

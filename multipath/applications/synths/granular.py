@@ -273,13 +273,14 @@ class PublishedGranularSynth(GranularSynth):
         )
         with torch.no_grad():
             # a grain begins half of its length before its middle, without the half sample of ours
-            self.time -= 0.5 / self.sample_rate
+            self.time.sub_(0.5 / self.sample_rate)
             ticks = torch.arange(self.grain_samples, dtype=torch.float64, device="cpu")
             self.window.copy_(torch.sin(math.pi * ticks / self.grain_samples).square())
 
     def placement(self, seeds: Tensor) -> tuple[Tensor, Tensor]:
         """Draw the first sample and the middle frequency (Hz) of each grain, both (batch, G)."""
-        frequencies, onsets = [], []
+        frequencies: list[Tensor] = []
+        onsets: list[Tensor] = []
         for seed in seeds.tolist():
             generator = torch.Generator().manual_seed(seed)
             for drawn in (frequencies, onsets):
