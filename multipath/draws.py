@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from ._internal.state import check_names, loaded_tensor
+from ._internal.tables import ends, html_table
 from .errors import InputError
 from .paths import PathTable
 
@@ -43,6 +44,14 @@ class Draw:
     indices: Tensor
     weights: Tensor
     probabilities: Tensor
+
+    def _repr_html_(self) -> str:
+        """A row for each path drawn, in notebooks."""
+        columns = (self.indices, self.weights, self.probabilities)
+        shown, omitted = ends([*zip(*(column.tolist() for column in columns), strict=True)])
+        cells = [[str(index), f"{w:.4g}", f"{pi:.4g}"] for index, w, pi in shown]
+        head = ["path", "weight", "probability"]
+        return html_table([head, *cells], f"draw of {len(self.indices)}", omitted)
 
     def merged(self) -> tuple[Tensor, Tensor]:
         """Distinct indices and the summed weight of each, so that none is evaluated twice."""

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from ._internal.settings import affordable, is_scalar, real, whole
-from ._internal.tables import aligned
+from ._internal.tables import aligned, ends, html_table
 from .errors import ConfigurationError, InputError
 
 GroupBy = (
@@ -335,9 +335,17 @@ class PathTable(Sequence[Path]):
 
     def __str__(self) -> str:
         """The whole table as aligned text."""
+        cells = self._cells(self._paths)
+        return aligned(cells, left=cells[0].index("key"))
+
+    def _repr_html_(self) -> str:
+        """The first and the last paths, in notebooks."""
+        shown, omitted = ends(self._paths)
+        return html_table(self._cells(shown), repr(self), omitted)
+
+    def _cells(self, paths: Iterable[Path]) -> list[list[str]]:
         names = ["index", "key", *self.columns, "cost"]
-        cells = [names, *([_cell(path, name) for name in names] for path in self._paths)]
-        return aligned(cells, left=names.index("key"))
+        return [names, *([_cell(path, name) for name in names] for path in paths)]
 
 
 class _AnonymousPaths(Sequence[Path]):

@@ -36,7 +36,7 @@ from torch import Tensor
 
 from multipath._internal.extras import extra
 from multipath._internal.settings import choice, is_scalar, not_negative, several, vector
-from multipath._internal.tables import aligned
+from multipath._internal.tables import aligned, html_table
 from multipath.errors import ConfigurationError
 from multipath.losses import PathDecomposedLoss
 from multipath.losses.base import shares
@@ -164,12 +164,19 @@ class VarianceReport:
 
     def __str__(self) -> str:
         """The rows as aligned text."""
+        return aligned(self._cells())
+
+    def _repr_html_(self) -> str:
+        """The rows as a table, in notebooks."""
+        return html_table(self._cells(), "variance of the gradient of each sampler")
+
+    def _cells(self) -> list[list[str]]:
         names = ["variance", "bias", "relative_variance", "cost", "work", "efficiency"]
         cells = [["sampler", "n_draws", *names, "unbiased"]]
         for row in self.rows:
             numbers = [f"{getattr(row, name):.4g}" for name in names]
             cells.append([row.name, str(row.n_draws), *numbers, "yes" if row.unbiased else "no"])
-        return aligned(cells)
+        return cells
 
 
 def estimate_variance(

@@ -16,7 +16,7 @@ from multipath._internal.extras import extra
 from multipath._internal.files import write_tensors
 from multipath._internal.inputs import brief, check_tensor, described, is_dense, is_whole
 from multipath._internal.settings import between
-from multipath._internal.tables import aligned
+from multipath._internal.tables import aligned, html_table
 from multipath.errors import ConfigurationError, InputError
 from multipath.paths import Path, PathTable
 from multipath.samplers import Importance
@@ -216,6 +216,19 @@ class ThetaImportance:
 
     def __str__(self) -> str:
         """A table with a row for each parameter."""
+        lines = [self._heading(), aligned(self._cells())]
+        if self.residuals is not None:
+            lines.append(f"largest residual {float(self.residuals.max()):.2g}")
+        return "\n".join(lines)
+
+    def _repr_html_(self) -> str:
+        """The same table, in notebooks."""
+        return html_table(self._cells(), self._heading())
+
+    def _heading(self) -> str:
+        return f"theta-importance of {len(self.paths)} paths for {len(self.parameters)} parameters"
+
+    def _cells(self) -> list[list[str]]:
         named = [*zip(self.parameters, self.shares, strict=True)]
         if len(named) > 1:
             named.append(("both" if len(named) == 2 else "all", self.probabilities()))
@@ -225,11 +238,7 @@ class ThetaImportance:
             largest = int(shares.argmax())
             path = str(self.paths[largest].key)
             rows.append([name, f"{entropy.exp():.3g}", f"{shares[largest]:.3g}", path])
-        head = f"theta-importance of {len(self.paths)} paths for {len(self.parameters)} parameters"
-        lines = [head, aligned(rows)]
-        if self.residuals is not None:
-            lines.append(f"largest residual {float(self.residuals.max()):.2g}")
-        return "\n".join(lines)
+        return rows
 
 
 def load_probabilities(file: str | PathLike[str]) -> Tensor:
