@@ -44,14 +44,14 @@ class Tiled(Transform):
     beyond what is kept of it, with c = 5.3 in single precision and 8.3 in double precision: about
     14 and 22 times 2^J for T = 2^J, rounded up to the stride.
 
-    **How equal they are.** Over all paths, coefficients and gradients agree to 1e-6 of their norm in
-    float32, and to 1e-12 in float64; a path whose coefficients are small beside the others is as
-    exact as it is in the whole transform. Where a recording is silent beside something loud,
+    **How equal they are.** Over all paths, coefficients and gradients agree to 1e-6 of their norm
+    in float32, and to 1e-12 in float64; a path whose coefficients are small beside the others is
+    as exact as it is in the whole transform. Where a recording is silent beside something loud,
     within the overlap, agreement is relative to what is loud. With ``sampling="reduced"``, which
     leaves out more of each filter, coefficients agree to 1e-4.
 
     Args:
-        transform: A :class:`Scattering1D` or a :class:`JTFS`, whose settings are those of the tiles:
+        transform: A :class:`Scattering1D` or a :class:`JTFS`, whose settings are those of a tile:
             of ``n_samples`` samples with their padding, which holds neighbours instead of mirror
             images. Recordings must be at least as long. Larger tiles overlap less and take more
             memory: 64 times 2^J is a good start.

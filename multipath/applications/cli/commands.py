@@ -19,6 +19,7 @@ from multipath.applications.matching.tasks.find import find_task, task_names
 from multipath.applications.resynthesis.settings import ResynthesisSettings
 
 from .distance import distance
+from .features import features
 from .importance import importance
 from .match import match
 from .options import settings_command, task_command
@@ -45,7 +46,7 @@ def make_app(words: Sequence[str] = ()) -> App:
     app.command(_of_tasks(match, words, ("task", "objective", "encoder", "training")))
     app.command(_of_tasks(importance, words, ("task",)))
     app.command(settings_command(resynthesize, ResynthesisSettings, ["n_samples"]))
-    for command in (distance, report, reproduce, paths, check):
+    for command in (distance, features, report, reproduce, paths, check):
         app.command(command)
     app.command(list_choices, name="list")
     return app
