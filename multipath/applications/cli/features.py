@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
+from cyclopts import Parameter
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
@@ -23,8 +24,8 @@ def features(
     channels: Literal["separate", "mean"] = "separate",
     shortest_gap: float = 0.1,
     pooling: Literal["mean", "time"] = "mean",
-    J: int | None = None,
-    T: int | None = None,
+    J: Annotated[int | None, Parameter("--J")] = None,
+    T: Annotated[int | None, Parameter("--T")] = None,
     batch_size: int = 32,
 ) -> None:
     """Compute features of long recordings, window by window, into a folder.
