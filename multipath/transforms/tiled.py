@@ -174,7 +174,7 @@ class Tiled(Transform):
     def _joined(self, parts: Tensor, n_tiles: int, hop: int, inside: range) -> Tensor:
         """The coefficients of tiles side by side, of which those inside the recording are kept."""
         step = hop // parts.shape[-1]
-        side_by_side = parts.unflatten(0, (-1, n_tiles)).movedim(1, -2).flatten(-2)
+        side_by_side: Tensor = parts.unflatten(0, (-1, n_tiles)).movedim(1, -2).flatten(-2)
         return side_by_side[..., -(-inside.start // step) : -(-inside.stop // step)]
 
     def _around(self, x: Tensor, padded: int, start: int, stop: int) -> Tensor:

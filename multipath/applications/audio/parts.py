@@ -65,7 +65,7 @@ class Recording:
         new, old = self.ratio
         return -(-self.frames * new // old)
 
-    def read(self, start: int, stop: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    def read(self, start: int, stop: int) -> NDArray[np.float32]:
         """Some samples at the new rate, as if all of the recording had been resampled.
 
         Args:
@@ -73,8 +73,7 @@ class Recording:
             stop: One past the last.
 
         Returns:
-            The samples, shape (channels, stop - start), and what the file holds in their place,
-            shape (channels, samples at its own rate).
+            Shape (channels, stop - start).
 
         Raises:
             InputError: If they cannot be read.
@@ -84,15 +83,24 @@ class Recording:
         # a multiple of both units, so that old and new samples begin together
         units = max(0, start // new - -(-reach // old))
         first, last = units * old, min(self.frames, -(-stop * old // new) + reach)
-        sound = self._read(first, last)
-        own = sound[:, start * old // new - first : -(-stop * old // new) - first]
+        sound = self.read_frames(first, last)
         if new == old:
-            return own, own
+            return sound
         resampled = resample_poly(sound.astype(np.float64), new, old, axis=1)
         begin = start - units * new
-        return resampled[:, begin : begin + stop - start].astype(np.float32), own
+        return resampled[:, begin : begin + stop - start].astype(np.float32)
 
-    def _read(self, first: int, last: int) -> NDArray[np.float32]:
+    def frames_of(self, start: int, stop: int) -> tuple[int, int]:
+        """Which frames of the file lie in the place of some samples at the new rate."""
+        new, old = self.ratio
+        return start * old // new, min(self.frames, -(-stop * old // new))
+
+    def read_frames(self, first: int, last: int) -> NDArray[np.float32]:
+        """Some samples as the file holds them, shape (channels, last - first).
+
+        Raises:
+            InputError: If they cannot be read.
+        """
         # opened each time: what a decoder makes of a sample may depend on what it has read before
         with opened(self.path) as file:
             file.seek(first)

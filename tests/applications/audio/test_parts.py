@@ -33,10 +33,13 @@ def test_parts_are_those_of_the_whole(noise, rate, part):
     start, stop = sorted(round(share * recording.n_samples) for share in part)
     if start == stop:
         return
-    found, own = recording.read(start, stop)
-    np.testing.assert_allclose(found, whole[:, start:stop], rtol=1e-6, atol=1e-7)
-    first, last = start * 11025 // rate, -(-stop * 11025 // rate)
-    assert np.array_equal(own, sound[:, first:last])
+    np.testing.assert_allclose(
+        recording.read(start, stop), whole[:, start:stop], rtol=1e-6, atol=1e-7
+    )
+    first, last = recording.frames_of(start, stop)
+    assert first / 11025 <= start / rate < (first + 1) / 11025
+    assert (last - 1) / 11025 < stop / rate
+    assert np.array_equal(recording.read_frames(first, last), sound[:, first:last])
 
 
 def test_a_recording_that_ends_early_is_refused(noise):
