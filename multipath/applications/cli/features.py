@@ -52,7 +52,7 @@ def features(
         raise InputError("expected a folder of recordings, or files")
     given: Any = recordings[0] if len(recordings) == 1 else recordings
     rate = first_rate(given) if sample_rate is None else sample_rate
-    kind = {"jtfs": JTFS, "scattering1d": Scattering1D}[transform]
+    kind: type[JTFS] | type[Scattering1D] = JTFS if transform == "jtfs" else Scattering1D
     settings = kind.suggest(_samples("window", window, rate), rate)
     settings |= {name: value for name, value in (("J", J), ("T", T)) if value is not None}
     chosen = ScatteringFeatures(kind(**settings), pooling, batch_size=batch_size)

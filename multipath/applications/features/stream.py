@@ -252,8 +252,10 @@ def _read(block: Block, plan: _Plan, gap: float) -> tuple[NDArray[np.float32], N
             sound = recording.read(start, start + plan.window)
             found = _states(recording, start, start + plan.window, gap)
             # what was NaN just outside of the window may have been resampled into it
-            spread = ~np.isfinite(sound).all(axis=1)
-            found = [State.NAN if bad else state for bad, state in zip(spread, found, strict=True)]
+            found = [
+                state if np.isfinite(channel).all() else State.NAN
+                for channel, state in zip(sound, found, strict=True)
+            ]
         except (InputError, OSError) as error:
             log.warning("%s", visible(str(error)))
             states[place] = State.UNREADABLE

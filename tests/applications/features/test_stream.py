@@ -192,7 +192,9 @@ stream_features(features(), Path({str(folder)!r}), Path({str(out)!r}), hop=64, p
     assert 20 < (states > 0).sum() < 30
     assert not (out / "features.npy").exists()
     first = []
-    stream_features(features(), folder, out, hop=64, progress=lambda done, total: first.append(done))
+    stream_features(
+        features(), folder, out, hop=64, progress=lambda done, total: first.append(done)
+    )
     assert first[0] == (states > 0).sum()
     assert files(out) == files(undisturbed)
 
