@@ -12,6 +12,7 @@ from multipath.transforms import (
     MultiResolutionSTFT,
     Scattering1D,
     Scattering2D,
+    Tiled,
     WaveletPacket,
 )
 
@@ -25,6 +26,7 @@ TRANSFORMS = {
     ),
     "scattering": lambda: Scattering1D(N, **SETTINGS),
     "scattering, means": lambda: Scattering1D(N, **{**SETTINGS, "T": "global"}),
+    "tiled": lambda: Tiled(Scattering1D(N // 2, J=2, Q=(2, 1), T=4)),
     "spectrograms": lambda: MultiResolutionSTFT([32, 64], [8, 16], [24, 64]),
     "wavelet packet": lambda: WaveletPacket("db2", level=2),
     "images": lambda: Scattering2D((16, 16), J=2, L=2),

@@ -37,6 +37,7 @@ from multipath.transforms import (
     MultiResolutionSTFT,
     Scattering1D,
     Scattering2D,
+    Tiled,
     WaveletPacket,
     WaveletTransform,
 )
@@ -121,6 +122,7 @@ JTFSTests = loss_tests(
 )
 Scattering1DTests = loss_tests(lambda: TransformLoss(Scattering1D(256, J=5, Q=(2, 1), T=64)), 256)
 Scattering2DTests = loss_tests(lambda: TransformLoss(Scattering2D((16, 16), J=2, L=2)), 16, 16)
+TiledTests = loss_tests(lambda: TransformLoss(Tiled(Scattering1D(128, J=2, Q=(2, 1), T=4))), 512)
 WaveletTransformTests = loss_tests(lambda: TransformLoss(WaveletTransform("db2", level=2)), 256)
 WaveletPacketTests = loss_tests(lambda: TransformLoss(WaveletPacket("db2", level=2)), 256)
 BalancedLossTests = loss_tests(  # scales a hundred times apart

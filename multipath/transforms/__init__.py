@@ -5,6 +5,7 @@ from .jtfs import JTFS
 from .scattering1d import Scattering1D
 from .scattering2d import Scattering2D
 from .stft import MultiResolutionSTFT
+from .tiled import Tiled
 from .wavelet import WaveletTransform
 from .wavelet_packet import WaveletPacket
 
@@ -13,6 +14,7 @@ __all__ = [
     "MultiResolutionSTFT",
     "Scattering1D",
     "Scattering2D",
+    "Tiled",
     "Transform",
     "WaveletPacket",
     "WaveletTransform",

@@ -21,6 +21,7 @@ from multipath.transforms import (
     MultiResolutionSTFT,
     Scattering1D,
     Scattering2D,
+    Tiled,
     WaveletPacket,
     WaveletTransform,
 )
@@ -66,6 +67,7 @@ LOSSES = {
     "jtfs, lower orders, means": lambda: TransformLoss(
         JTFS(N, 5, (1, 1), 2, 1, T="global", F="global", orders=(0, 1, 2))
     ),
+    "tiled scattering": lambda: TransformLoss(Tiled(Scattering1D(N // 2, J=2, Q=(2, 1), T=4))),
     "stft": lambda: TransformLoss(stft()),
     "stft, l1": lambda: TransformLoss(stft(), distance="l1"),
     "stft, relative, l1": lambda: TransformLoss(stft(), distance="l1", normalize="target"),

@@ -10,6 +10,7 @@ from multipath.transforms import (
     MultiResolutionSTFT,
     Scattering1D,
     Scattering2D,
+    Tiled,
     WaveletPacket,
     WaveletTransform,
 )
@@ -22,6 +23,7 @@ TRANSFORMS = {
     "scattering1d, first order": lambda: Scattering1D(N, J=6, Q=8, T=64, max_order=1),
     "scattering1d, means": lambda: Scattering1D(N, J=6, Q=(4, 1), T="global", border="periodic"),
     "jtfs, moduli": lambda: JTFS(N, 4, (2, 1), 1, 1, T="none", F="none", orders=(0, 1, 2)),
+    "tiled": lambda: Tiled(JTFS(N // 2, J=3, Q=(4, 1), J_fr=2, Q_fr=1, T=8, F=4, orders=(0, 1, 2))),
     "mrstft": lambda: MultiResolutionSTFT([64, 256, 128], [16, 64, 50], [64, 200, 128]),
     "wavelet": lambda: WaveletTransform("db4", level=5, mode="symmetric"),
     "wavelet packet": lambda: WaveletPacket("sym5", level=3),
@@ -57,6 +59,7 @@ SMALL = {  # for what is evaluated many times
         128, 3, (2, 1), 1, 1, T="none", F="global", orders=(0, 1, 2), border="zero"
     ),
     "scattering1d": lambda: Scattering1D(n_samples=128, J=3, Q=(2, 1), T=8),
+    "tiled": lambda: Tiled(Scattering1D(n_samples=64, J=1, Q=(2, 1), T=2)),
     "scattering2d": lambda: Scattering2D((8, 8), J=1, L=2),
     "stft": lambda: MultiResolutionSTFT([16, 32], [8, 16], [16, 32]),
     "wavelet packet": lambda: WaveletPacket("db2", level=2),

@@ -19,7 +19,10 @@ from .cases import double_noise as double
 pytestmark = pytest.mark.filterwarnings("ignore:There is a performance drop")
 
 TRANSFORMS = {
-    **{name: (SMALL[name], (128,)) for name in ("jtfs", "scattering1d", "stft", "wavelet packet")},
+    **{
+        name: (SMALL[name], (128,))
+        for name in ("jtfs", "scattering1d", "tiled", "stft", "wavelet packet")
+    },
     "scattering2d": (SMALL["scattering2d"], (8, 8)),
     "wavelet": (
         lambda: WaveletTransform("haar", level=2, mode="symmetric", signal_ndim=2),

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import io
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from math import gcd
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -17,15 +20,23 @@ from multipath._internal.files import write_bytes
 from multipath._internal.settings import real
 from multipath.errors import InputError, MultipathError
 
+if TYPE_CHECKING:
+    from soundfile import SoundFile
+
 __all__ = [
     "SILENCE",
     "check_rate",
+    "find_recordings",
+    "opened",
     "playable",
     "read_audio",
     "read_channels",
     "resample",
     "write_audio",
 ]
+
+SUFFIXES = (".wav", ".flac", ".ogg", ".mp3", ".aif", ".aiff")
+"""Of the files of a folder that are taken for recordings."""
 
 #: Largest deviation from the mean (full scale = 1) that still counts as silence: -120 dB.
 SILENCE = 1e-6
@@ -51,6 +62,7 @@ CUT = {
     "bytes": r"(?:data|SSND)\s*: (?P<declared>\d+) \(should be (?P<held>\d+)\)",  # WAV, AIFF
     "samples": r"frame count (?P<held>\d+) .*'ds64' chunk of (?P<declared>\d+)",  # RF64
 }
+EMPTY = "the recording is empty; it needs at least one sample"
 UNKNOWN_LENGTH = 0xFFFFFF00
 """Streams declare the largest number of bytes or thereabouts."""
 
@@ -115,19 +127,43 @@ def read_channels(path: Path) -> tuple[NDArray[np.float32], int]:
         InputError: If the file is missing, is not audio, is damaged, is empty, or declares a sample
             rate above 1 MHz.
     """
+    with opened(path) as file:
+        if file.frames * file.channels > LONGEST:  # a header may declare anything
+            raise InputError(
+                f"{path}: the recording declares {file.frames} samples of {file.channels} "
+                f"channels, more than {LONGEST} in all; cut it, or repair its header"
+            )
+        channels = file.read(dtype="float32", always_2d=True)
+        if not len(channels):
+            raise InputError(f"{path}: {EMPTY}")
+        return channels, int(file.samplerate)
+
+
+@contextmanager
+def opened(path: Path) -> Iterator[SoundFile]:
+    """A recording that is open to be read, in whole or in part.
+
+    Raises:
+        InputError: As :func:`read_channels`; whatever goes wrong while the file is open means that
+            it is damaged.
+    """
     if not path.is_file():
         raise InputError(f"{path}: there is no such file; pass the path of a recording")
     import soundfile  # not needed to start the command line
 
     try:
         with path.open("rb") as stream, soundfile.SoundFile(stream) as file:  # of any name
-            if file.frames * file.channels > LONGEST:  # a header may declare anything
-                raise InputError(
-                    f"{path}: the recording declares {file.frames} samples of {file.channels} "
-                    f"channels, more than {LONGEST} in all; cut it, or repair its header"
-                )
-            channels, sample_rate = file.read(dtype="float32", always_2d=True), file.samplerate
-            log = file.extra_info
+            for unit, pattern in CUT.items():
+                cut = re.search(pattern, file.extra_info)
+                if cut and int(cut["held"]) < int(cut["declared"]) < UNKNOWN_LENGTH:
+                    raise InputError(
+                        f"{path}: the recording is cut off: it declares {cut['declared']} {unit} "
+                        f"of sound and holds {cut['held']}; copy it again"
+                    )
+            if not file.frames:
+                raise InputError(f"{path}: {EMPTY}")
+            check_rate(file.samplerate, f"{path}: the sample rate in the header")
+            yield file
     except InputError:
         raise
     except Exception as error:  # damaged content may be anything
@@ -135,17 +171,29 @@ def read_channels(path: Path) -> tuple[NDArray[np.float32], int]:
             f"{path}: this is not a readable recording ({getattr(error, 'error_string', error)}); "
             "pass a WAV, FLAC or OGG file"
         ) from error
-    for unit, pattern in CUT.items():
-        cut = re.search(pattern, log)
-        if cut and int(cut["held"]) < int(cut["declared"]) < UNKNOWN_LENGTH:
-            raise InputError(
-                f"{path}: the recording is cut off: it declares {cut['declared']} {unit} of sound "
-                f"and holds {cut['held']}; copy it again"
-            )
-    if not len(channels):
-        raise InputError(f"{path}: the recording is empty; it needs at least one sample")
-    check_rate(sample_rate, f"{path}: the sample rate in the header")
-    return channels, int(sample_rate)
+
+
+def find_recordings(folder: Path) -> list[Path]:
+    """Paths of all audio files under a folder, hidden ones left out, sorted by name.
+
+    Raises:
+        InputError: If there is no such folder or no audio file in it.
+    """
+    if not folder.is_dir():
+        raise InputError(f"{folder}: there is no such folder; pass one that holds recordings")
+    found = [
+        path
+        for path in folder.rglob("*")
+        if path.suffix.lower() in SUFFIXES
+        and path.is_file()
+        and not any(part.startswith(".") for part in path.relative_to(folder).parts)
+    ]
+    if not found:
+        raise InputError(
+            f"{folder}: there is no recording in it; it must hold files that end in "
+            f"{', '.join(SUFFIXES)}"
+        )
+    return sorted(found, key=lambda path: path.relative_to(folder).as_posix())
 
 
 def check_rate(

@@ -35,6 +35,10 @@ COMMANDS = {
         "importance:importance",
         "Measure which paths say most about a synthesizer's parameters (theta-importance).",
     ),
+    "features": Command(
+        "features:features",
+        "Compute features of long recordings, window by window, into a folder.",
+    ),
     "report": Command(
         "report:report",
         "Compare runs on one page: curves with intervals over seeds, errors, sounds, plots.",

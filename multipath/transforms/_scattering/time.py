@@ -188,10 +188,7 @@ class TimeScattering(FilterBuffers):
         # wavelet is coarser than 2^J
         self.window = T if not isinstance(T, str) else 2**J
         self.log2_stride = log2_stride("stride", stride, "T", T, 2**J, n_samples)
-        self.padded = padded_length(n_samples, self.window)
-        deepest = 2 ** (max(J, self.log2_stride) + 1)
-        if self.border == "periodic" and n_samples % deepest == 0:
-            self.padded = n_samples  # one period is all that is needed
+        self.padded = self.circle(n_samples)
         if self.padded < 2**J:
             raise ConfigurationError(
                 f"signals of {n_samples} samples are too short for J={J}: wavelets of 2^{J} "
@@ -236,6 +233,13 @@ class TimeScattering(FilterBuffers):
         while level > min(wavelet.j, self.log2_stride) and reach > (self.padded >> level + 1) + 1:
             level -= 1
         return level
+
+    def circle(self, n_samples: int) -> int:
+        """Length of signals of ``n_samples`` samples with their padding, which is circular."""
+        deepest = 2 ** (max(self.J, self.log2_stride) + 1)
+        if self.border == "periodic" and n_samples % deepest == 0:
+            return n_samples  # one period is all that is needed
+        return padded_length(n_samples, self.window)
 
     @property
     def stride(self) -> int:

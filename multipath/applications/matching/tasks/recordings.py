@@ -10,7 +10,13 @@ import torch
 from torch import Tensor
 
 from multipath._internal.names import visible
-from multipath.applications.audio.files import check_rate, check_waveform, read_audio, resample
+from multipath.applications.audio.files import (
+    check_rate,
+    check_waveform,
+    find_recordings,
+    read_audio,
+    resample,
+)
 from multipath.applications.synths.tr808 import TR808Synth
 from multipath.errors import ConfigurationError, InputError
 
@@ -19,7 +25,6 @@ from .drum_types import guess_type, read_labels, split_by_type
 
 log = logging.getLogger(__name__)
 
-SUFFIXES = (".wav", ".flac", ".ogg", ".mp3", ".aif", ".aiff")
 LABELS = "labels.csv"
 
 SHORTEST = 0.005
@@ -131,29 +136,6 @@ def load_recordings(
         split_by_type(types, seed=seed),
         float(sample_rate),
     )
-
-
-def find_recordings(folder: Path) -> list[Path]:
-    """Paths of all audio files under a folder, hidden ones left out, sorted by name.
-
-    Raises:
-        InputError: If there is no such folder or no audio file in it.
-    """
-    if not folder.is_dir():
-        raise InputError(f"{folder}: there is no such folder; pass one that holds recordings")
-    found = [
-        path
-        for path in folder.rglob("*")
-        if path.suffix.lower() in SUFFIXES
-        and path.is_file()
-        and not any(part.startswith(".") for part in path.relative_to(folder).parts)
-    ]
-    if not found:
-        raise InputError(
-            f"{folder}: there is no recording in it; it must hold files that end in "
-            f"{', '.join(SUFFIXES)}"
-        )
-    return sorted(found, key=lambda path: path.relative_to(folder).as_posix())
 
 
 def synthetic_recordings(synth: TR808Synth, count: int, *, seed: int = 0) -> Recordings:

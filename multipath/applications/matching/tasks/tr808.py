@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
-from multipath.applications.audio.files import check_rate
+from multipath.applications.audio.files import check_rate, find_recordings
 from multipath.applications.matching.presets import (
     PAPER_OBJECTIVE,
     QUICK_ENCODER,
@@ -35,7 +35,6 @@ from .evaluation import Evaluation
 from .recordings import (
     LABELS,
     Recordings,
-    find_recordings,
     load_recordings,
     synthetic_recordings,
 )

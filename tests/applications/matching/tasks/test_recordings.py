@@ -12,11 +12,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from multipath.applications.audio.files import resample
+from multipath.applications.audio.files import find_recordings, resample
 from multipath.applications.matching.tasks.data import SPLITS
 from multipath.applications.matching.tasks.drum_types import split_by_type
 from multipath.applications.matching.tasks.recordings import (
-    find_recordings,
     load_recordings,
     synthetic_recordings,
 )

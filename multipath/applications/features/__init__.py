@@ -1,0 +1,1 @@
+"""Features of folders of long recordings, streamed to files on disk."""
