@@ -59,11 +59,13 @@ class SimulatedDevice(TorchDispatchMode):
     Args:
         float64: Whether the device has numbers in double precision.
         waits: Whether the host may wait for the device.
+        copies: Whether the host may copy to the device and wait for the copy, as ``.to(device)``
+            does without ``non_blocking=True``, and ``torch.tensor(numbers, device=device)`` always.
     """
 
-    def __init__(self, *, float64: bool = False, waits: bool = True) -> None:
+    def __init__(self, *, float64: bool = False, waits: bool = True, copies: bool = True) -> None:
         super().__init__()
-        self.float64, self.waits = float64, waits
+        self.float64, self.waits, self.copies = float64, waits, copies
         self._numbers = _Numbers()
 
     def __enter__(self) -> SimulatedDevice:
@@ -90,6 +92,8 @@ class SimulatedDevice(TorchDispatchMode):
             self._refuse_mixtures(operation, name, tensors)
             if not self.waits:
                 self._refuse_waiting(operation, name, args, kwargs)
+        if makes_remote and not self.copies:
+            self._refuse_copies(operation, name, args, kwargs)
         if there is not None and makes_remote:
             kwargs["device"] = torch.device("cpu")
         if not self.float64 and kwargs.get("dtype") in WIDE and (remote or makes_remote):
@@ -125,6 +129,16 @@ class SimulatedDevice(TorchDispatchMode):
         counts = name == "repeat_interleave" and kwargs.get("output_size") is None
         if name in WAITS or back or masks or counts:
             raise RuntimeError(f"{operation} waits for the device")
+
+    @staticmethod
+    def _refuse_copies(operation: Any, name: str, args: Any, kwargs: Any) -> None:
+        """A copy from the CPU blocks the host until the device has done all before it."""
+        if name not in ("_to_copy", "copy_"):
+            return
+        source = args[name == "copy_"]
+        asynchronous = kwargs.get("non_blocking") or (name == "copy_" and True in args[2:])
+        if not isinstance(source, Remote) and not asynchronous:
+            raise RuntimeError(f"{operation} waits for a copy of {tuple(source.shape)}")
 
 
 class _Numbers(TorchFunctionMode):

@@ -416,7 +416,8 @@ def _check_batch(input: Any, target: Any) -> None:
 
 def weighted_sum(weights: Tensor, values: Tensor) -> Tensor:
     """Weights (k,) times values (k, batch), summed; autocast would round a matrix product."""
-    return (weights.to(values)[:, None] * values).sum(dim=0)
+    # not to wait for what is in the queue of the device
+    return (weights.to(values, non_blocking=True)[:, None] * values).sum(dim=0)
 
 
 def reduce_batch(values: Tensor, reduction: Reduction) -> Tensor:

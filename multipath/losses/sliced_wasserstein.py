@@ -107,7 +107,8 @@ class SlicedWasserstein(PathDecomposedLoss):
         """
         chosen = check_indices(indices, len(self.paths))
         self._check(input, target)
-        rows = torch.as_tensor(chosen, dtype=torch.long, device=input.device)
+        rows = torch.as_tensor(chosen, dtype=torch.long, device="cpu")
+        rows = rows.to(input.device, non_blocking=True)
         directions = self.projections.to(input.device, working_dtype(input)).index_select(0, rows)
         with without_autocast(input.device.type):  # sorting half precision makes ties
             x, y = (self._project(cloud, directions) for cloud in (input, target))

@@ -30,5 +30,6 @@ class QuadraticLoss(PathDecomposedLoss):
         """Quadratic losses of input and target, both of shape (batch, D)."""
         check_real(input, "input")
         check_real(target, "target")
-        p = torch.as_tensor(indices, dtype=input.dtype, device=input.device)[:, None, None]
+        numbers = torch.as_tensor(indices, dtype=input.dtype, device="cpu")
+        p = numbers.to(input.device, non_blocking=True)[:, None, None]
         return ((p + 1) * (input - target - p / len(self.paths)) ** 2).sum(dim=-1)

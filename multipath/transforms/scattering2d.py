@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence, Set
 from functools import partial
 from typing import Any, Literal
 
@@ -20,8 +20,9 @@ from ._numerics.analytic import peak_scale
 from ._numerics.filters import FilterBuffers, vanishing_tails
 from ._numerics.rows import take
 from ._numerics.settings import highest_order, octaves
-from ._scattering2d.fold import Filter, boxes, fold
-from ._scattering2d.morlet import Wavelet, angle, averaging, frequency, morlet
+from ._scattering2d.fold import Filter, boxes
+from ._scattering2d.moduli import Average, Bank, moduli
+from ._scattering2d.morlet import Wavelet, angle, averaging, frequency, means, morlet
 from .base import Transform, check_signal, full_precision, working_dtype
 
 
@@ -41,6 +42,9 @@ class Scattering2D(Transform):
     (..., H / 2^J, W / 2^J) rounded down. Coefficients change little if the image is shifted or bent
     by less than :math:`2^J` pixels. Conventions are those of kymatio's ``Scattering2D``.
 
+    With ``T="global"`` a path is the mean of its modulus (order 0: of the image) over the image,
+    shape (..., 1, 1).
+
     Args:
         shape: (H, W), height and width of the images in pixels, both at least 2^J.
         J: Octaves of the filter bank; averages are over 2^J pixels.
@@ -49,6 +53,7 @@ class Scattering2D(Transform):
         border: How images go on beyond their borders: ``"reflect"`` mirrors them, ``"periodic"``
             repeats them, ``"zero"`` is black. Periodic images whose height and width are multiples
             of 2^J are not padded at all, which saves the work for the padding.
+        T: ``"global"`` for means over the image. Default: averages over 2^J pixels.
 
     Attributes:
         paths: Columns ``order``, ``j1``, ``theta1``, ``frequency1``, ``angle1`` and, of order 2,
@@ -86,24 +91,29 @@ class Scattering2D(Transform):
         L: int = 8,
         max_order: int = 2,
         border: Literal["reflect", "periodic", "zero"] = "reflect",
+        T: Literal["global"] | None = None,
     ) -> None:
         J, L, max_order = octaves("J", J), whole("L", L), highest_order(max_order)
         self.shape = _check_settings(shape, J, L)
         self.J, self.L, self.max_order = J, L, max_order
         self.border = choice("border", border, "reflect", "periodic", "zero")
+        self.T = choice("T", T, "global", None)
         whole_torus = border == "periodic" and not any(n % 2**J for n in self.shape)
         height, width = (n if whole_torus else ((n + 2**J) // 2**J + 1) * 2**J for n in self.shape)
         self._padded = height, width
-        # the outermost averages are of padding
-        kept = slice(None) if whole_torus else slice(1, -1)
         super().__init__(priced_paths(_rows(J, L, max_order, height * width)))
         self.filters = FilterBuffers()
         for number in range(J * L):
             wavelet = Wavelet(*divmod(number, L))
             self.filters.register_filter(f"psi_{number}", morlet(self._padded, wavelet, L))
-        for axis, length in enumerate(self._padded):
+        for axis, (n, padded) in enumerate(zip(self.shape, self._padded, strict=True)):
             for level in range(J):
-                matrix = averaging(length, level, J)[kept]
+                if T == "global":
+                    matrix = means(padded, level, range((padded - n) // 2, (padded + n) // 2))
+                else:  # the outermost averages are of padding
+                    matrix = averaging(padded, level, J)[
+                        slice(None) if whole_torus else slice(1, -1)
+                    ]
                 self.filters.register_filter(f"average_{axis}_{level}", matrix)
 
     @full_precision
@@ -127,54 +137,58 @@ class Scattering2D(Transform):
         chosen = check_indices(indices, len(self.paths))
         images = x.reshape(-1, *self.shape).to(working_dtype(x))
         scale = peak_scale(images.flatten(1))[:, None, None]
-        keys = {self.paths[index].key: index for index in chosen}
-        found = dict(self._scatter(self._continued(images / scale), list(keys)))
-        values = [found[self.paths[index].key] * scale for index in chosen]
-        return [v.reshape(*x.shape[:-2], *v.shape[1:]) for v in values]
+        keys: list[Any] = [self.paths[index].key for index in chosen]
+        found: dict[Any, Tensor] = {}
+        for names, joint in self._scatter(self._continued(images / scale), set(keys)):
+            values = (joint * scale[:, None]).reshape(*x.shape[:-2], *joint.shape[1:])
+            found.update(zip(names, values.unbind(-3), strict=True))
+        return [found[key] for key in keys]
 
-    def _scatter(self, x: Tensor, keys: Sequence[Any]) -> Iterator[tuple[Any, Tensor]]:
-        """Keys and coefficients of paths, from padded images (batch, rows, columns)."""
+    def _scatter(self, x: Tensor, keys: Set[Any]) -> Iterator[tuple[list[Any], Tensor]]:
+        """Keys and coefficients (batch, keys, ...), from padded images (batch, rows, columns)."""
         if () in keys:
-            yield (), self._average(x, 0)
-        partners: dict[int, dict[int, list[int]]] = {}
+            yield [()], self._averages(0, x)(x[:, None])
+        partners: dict[int, set[int]] = {}
         for n1, *others in filter(None, keys):
-            by_scale = partners.setdefault(n1, {})
-            for n2 in others:
-                by_scale.setdefault(n2 // self.L, []).append(n2)
+            partners.setdefault(n1, set()).update(others)
         if not partners:
             return
-        spectrum = torch.fft.fft2(x)
-        for j1 in range(self.J):
-            rows = [n1 for n1 in partners if n1 // self.L == j1]
-            if not rows:
-                continue
-            first = self._moduli(spectrum, rows, 0, j1)
+        by_scale = self._by_scale(partners)
+        banks = [self._bank(rows, 0, j1, x) for j1, rows in by_scale.items()]
+        for (j1, rows), first in zip(by_scale.items(), moduli(x, banks), strict=True):
             wanted = [row for row, n1 in enumerate(rows) if (n1,) in keys]
             if wanted:
-                averages = self._average(take(first, wanted, dim=1), j1)
-                yield from (
-                    ((rows[w],), a) for w, a in zip(wanted, averages.unbind(1), strict=True)
-                )
-            for n1, modulus in zip(rows, first.unbind(1), strict=True):
-                if not partners[n1]:
-                    continue
-                below = torch.fft.fft2(modulus)
-                for j2, n2s in partners[n1].items():
-                    averages = self._average(self._moduli(below, n2s, j1, j2), j2)
-                    yield from (
-                        ((n1, n2), a) for n2, a in zip(n2s, averages.unbind(1), strict=True)
-                    )
+                averages = self._averages(j1, x)(take(first, wanted, dim=1))
+                yield [(rows[row],) for row in wanted], averages
+            # those with the same partners go on as one batch
+            alike: dict[tuple[int, ...], list[int]] = {}
+            for row, n1 in enumerate(rows):
+                if partners[n1]:
+                    alike.setdefault(tuple(sorted(partners[n1])), []).append(row)
+            for numbers, members in alike.items():
+                images = take(first, members, dim=1)
+                banks = [
+                    self._bank(n2s, j1, j2, x)._replace(average=self._averages(j2, x))
+                    for j2, n2s in self._by_scale(numbers).items()
+                ]
+                averages = torch.cat([*moduli(images.flatten(0, 1), banks)], dim=1)
+                averages = averages.unflatten(0, images.shape[:2]).flatten(1, 2)
+                yield [(rows[m], n2) for m in members for n2 in numbers], averages
 
-    def _moduli(self, spectrum: Tensor, numbers: Sequence[int], level: int, j: int) -> Tensor:
-        """Moduli (batch, wavelets, ...) at every 2^j-th pixel, from spectra of every 2^level-th."""
-        like = spectrum.real
+    def _by_scale(self, numbers: Iterable[int]) -> dict[int, list[int]]:
+        """Numbers of wavelets in order, by their scale."""
+        found: dict[int, list[int]] = {}
+        for number in sorted(numbers):
+            found.setdefault(number // self.L, []).append(number)
+        return found
+
+    def _bank(self, numbers: Sequence[int], level: int, j: int, like: Tensor) -> Bank:
+        """Wavelets of scale 2^j for images that hold every 2^level-th pixel."""
         filters = [
             self.filters.derived((number, level), like, partial(self._boxes, number, level, j))
             for number in numbers
         ]
-        # torch's modulus of complex numbers has a slope of zero at zero, which is what is wanted
-        filtered: Tensor = torch.fft.ifft2(fold(spectrum, filters, 2 ** (j - level)))
-        return filtered.abs()
+        return Bank(filters, 2 ** (j - level))
 
     def _boxes(self, number: int, level: int, j: int, like: Tensor) -> Filter:
         """A wavelet for images that hold every 2^level-th pixel, reduced to its lowest bins."""
@@ -191,22 +205,22 @@ class Scattering2D(Transform):
             for box in boxes(psi, 2 ** (j - level), tolerance)
         ]
 
-    def _average(self, x: Tensor, level: int) -> Tensor:
-        """Averages at every 2^J-th pixel, from padded images that hold every 2^level-th."""
+    def _averages(self, level: int, like: Tensor) -> Average:
+        """What averages padded images that hold every 2^level-th pixel."""
         rows, columns = (
             self.filters.derived(
                 ("average", axis, level),
-                x,
+                like,
                 partial(self.filters.filter, f"average_{axis}_{level}"),
             )
             for axis in (0, 1)
         )
-        return rows @ (x @ columns.mT)
+        return Average(rows, columns)
 
     def _continued(self, x: Tensor) -> Tensor:
         """Images continued beyond their borders, up to the padded size."""
         if self._padded == self.shape:
-            return x
+            return x.contiguous()
         totals = [padded - n for n, padded in zip(self.shape, self._padded, strict=True)]
         margins = [(total // 2, total - total // 2) for total in totals]
         if self.border == "zero":
@@ -222,7 +236,7 @@ class Scattering2D(Transform):
     def extra_repr(self) -> str:
         """Settings that ``print`` shows."""
         settings = f"shape={self.shape}, J={self.J}, L={self.L}, max_order={self.max_order}"
-        settings += f", border={self.border!r}"
+        settings += f", border={self.border!r}, T={self.T!r}"
         return f"{settings}, P={len(self.paths)}"
 
 

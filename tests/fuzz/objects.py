@@ -75,6 +75,7 @@ def scattering2d(random: Random) -> tuple[Transform, tuple[int, ...]]:
         L=whole(random, 1, 4),
         max_order=whole(random, 1, 2),
         border=one_of(random, "reflect", "periodic", "zero"),
+        T=one_of(random, None, "global"),
     )
     return transform, shape
 

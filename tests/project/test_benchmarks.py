@@ -14,6 +14,7 @@ from rich.console import Console
 
 from benchmarks import (
     dropins,
+    gpu,
     optimizer_step,
     peers,
     report,
@@ -691,6 +692,49 @@ def test_drop_ins_are_compared_with_what_they_replace(monkeypatch, capsys):
     printed = capsys.readouterr().out
     assert printed.count("| Scattering1D | J=5, shape=512, Q=2 |") == 2
     assert "with gradient" in printed
+
+
+@pytest.mark.slow
+def test_images_are_compared_with_another_state_of_the_project():
+    case, threads = scattering2d.Case(1, 16, 2), torch.get_num_threads()
+    text = scattering2d.beside_older(ROOT, [case], repeats=1, threads=threads)
+    assert "| 1 of 16x16, J=2 | all paths |" in text
+    assert "| 1 of 16x16, J=2 | 8 paths |" in text
+    with pytest.raises(NotMeasuredError, match="there is no multipath in /nowhere"):
+        scattering2d.beside_older(Path("/nowhere"), [case], repeats=1, threads=threads)
+
+
+@pytest.mark.slow
+def test_the_run_for_a_gpu_on_the_cpu(monkeypatch, tmp_path):
+    shipped = gpu.transforms()
+    monkeypatch.setattr(gpu, "transforms", lambda: {"packet": shipped["WaveletPacket"]})
+    small = {"n_samples": 2400, "J": 4, "Q": (2, 1), "J_fr": 1, "Q_fr": 1, "T": 256, "F": 2}
+    monkeypatch.setattr(gpu, "QUICK", gpu.QUICK._replace(jtfs=small, seconds_per_row=0.0))
+    monkeypatch.setitem(sys.modules, "auraloss", None)
+    monkeypatch.setattr(gpu, "granular", broken)
+    out = tmp_path / "new" / "gpu.md"
+    gpu.main(["--device", "cpu", "--quick", "--seconds", "600", "--out", str(out)])
+    text = out.read_text()
+    assert text.startswith("# One run on ")
+    assert f"torch {torch.__version__}" in text
+    assert "| packet | 0.0e+00 | 0.0e+00 |" in text
+    assert text.count("| JTFS, 8 energy draws |") == 2
+    assert "| MRSTFT of auraloss | left out: " in text
+    assert "The stage `broken` failed: RuntimeError: no memory" in text
+    assert [path.name for path in out.parent.iterdir()] == ["gpu.md"]
+
+
+def broken(*_):
+    raise RuntimeError("no memory")
+
+
+@pytest.mark.slow
+def test_the_granular_run_fills_its_time(tmp_path):
+    report = gpu.Report(tmp_path / "gpu.md", torch.device("cpu"))
+    gpu.granular(torch.device("cpu"), gpu.QUICK, report, deadline=0.0)
+    text = (tmp_path / "gpu.md").read_text()
+    assert "10 of the 1800 steps of the preset fit into this run" in text
+    assert text.count("\n| 10 |") == 1
 
 
 def test_contenders_are_measured_in_turns():

@@ -58,10 +58,11 @@ def convolve(image, kernel, step):
     return np.fft.ifft2(np.fft.fft2(image) * np.fft.fft2(kernel))[::step, ::step]
 
 
-def scattering2d_paths(x, J, L, border="reflect"):
+def scattering2d_paths(x, J, L, border="reflect", means=False):
     """All paths, in order of length, then of index: {(): S0, (n1,): S1, (n1, n2): S2}.
 
     The border is as `numpy.pad` has it: "reflect", "wrap", "constant"; None is no padding at all.
+    With means, phi is the mean over those pixels that are of the image itself.
     """
     margins = [((n + 2**J) // 2**J + 1) * 2**J - n if border else 0 for n in x.shape]
     image = np.pad(x, [(m // 2, m - m // 2) for m in margins], mode=border) if border else x
@@ -69,7 +70,11 @@ def scattering2d_paths(x, J, L, border="reflect"):
     phi = gabor(image.shape, 0.8 * 2 ** (J - 1), 0.0, 0.0, 1.0)
     psi = {L * j + t: wavelet(image.shape, j, t, L) for j in range(J) for t in range(L)}
 
+    inside = np.pad(np.ones(x.shape, dtype=bool), [(m // 2, m - m // 2) for m in margins])
+
     def average(image, level):
+        if means:
+            return image[inside[:: 2**level, :: 2**level]].mean(keepdims=True)[None]
         return convolve(image, subsampled(phi, 2**level), 2 ** (J - level)).real[kept, kept]
 
     first = {n: np.abs(convolve(image, psi[n], 2 ** (n // L))) for n in psi}

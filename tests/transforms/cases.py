@@ -28,6 +28,7 @@ TRANSFORMS = {
     "wavelet": lambda: WaveletTransform("db4", level=5, mode="symmetric"),
     "wavelet packet": lambda: WaveletPacket("sym5", level=3),
     "scattering2d": lambda: Scattering2D((32, 32), J=3, L=3),
+    "scattering2d, means": lambda: Scattering2D((32, 32), 2, 2, border="periodic", T="global"),
 }
 
 

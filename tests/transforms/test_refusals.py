@@ -56,6 +56,7 @@ from .cases import shared
         (lambda: Scattering2D((32, 32), J=0), "J and L must be at least 1, got J=0, L=8"),
         (lambda: Scattering2D((32, 32), J=2, L=0), "got J=2, L=0"),
         (lambda: Scattering2D((32, 32), 2, max_order=3), "max_order must be 1 or 2, got 3"),
+        (lambda: Scattering2D((32, 32), 2, T=4), 'T must be "global" or None, got 4'),
         (lambda: Scattering2D((32, 7), 3), r"at least 2\^J = 8 pixels .* \(32, 7\); use a smaller"),
         (lambda: WaveletTransform("db99"), r"no discrete wavelet 'db99'; pywt.wavelist"),
         (lambda: WaveletTransform("morl"), "no discrete wavelet 'morl'"),

@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from multipath.transforms import Scattering2D
+from multipath.transforms._numerics import tiles
 from tests import GOLDEN as FOLDER
 from tests.reference.scattering2d_twin import scattering2d_paths
 
@@ -115,15 +116,60 @@ def test_a_periodic_image_has_no_edge():
         torch.testing.assert_close(a.roll((1, -2), (-2, -1)), b, rtol=1e-12, atol=1e-13)
 
 
+@pytest.mark.parametrize(("shape", "border", "mode"), BORDERS, ids=str)
+def test_global_means_are_those_of_the_moduli_inside_the_image(shape, border, mode):
+    transform = Scattering2D(shape, J=2, L=3, border=border, T="global")
+    x = noise(2, *shape)
+    found = transform(x)
+    for i in range(2):
+        expected = scattering2d_paths(x[i].numpy(), 2, 3, border=mode, means=True)
+        for path, values, wanted in zip(transform.paths, found, expected.values(), strict=True):
+            assert values[i].shape == (1, 1)
+            np.testing.assert_allclose(values[i], wanted, rtol=1e-10, err_msg=str(path.key))
+
+
+@pytest.mark.parametrize("options", [{}, {"border": "periodic", "T": "global"}], ids=str)
+def test_single_precision_loses_nothing_to_the_work_that_paths_share(options):
+    transform = Scattering2D((33, 40), J=3, L=4, **options)
+    x = noise(3, 33, 40)
+    for a, b in zip(transform(x.float()), transform(x), strict=True):
+        assert (a - b).norm() <= 1e-6 * b.norm()
+
+
+def test_tiles_change_nothing(monkeypatch):
+    transform = Scattering2D(SHAPE, J=3, L=4)
+    x = noise(3, *SHAPE).requires_grad_()
+    whole = torch.stack(transform(x))
+    (expected,) = torch.autograd.grad(whole.square().sum(), x)
+    monkeypatch.setattr(tiles, "CPU_TILE", 2**12)  # two images of the padded size, and few filters
+    parts = torch.stack(transform(x))
+    (found,) = torch.autograd.grad(parts.square().sum(), x)
+    torch.testing.assert_close(parts, whole, rtol=1e-13, atol=1e-15)
+    torch.testing.assert_close(found, expected, rtol=1e-12, atol=1e-13)
+
+
+@pytest.mark.parametrize("keys", [[(0, 5), (1, 4), (2, 5), (2,), ()], [(1,)], [(0, 3)]], ids=str)
+def test_gradients_of_some_paths(keys):
+    transform = Scattering2D((10, 9), J=3, L=2)
+    indices = [transform.paths.index_of(key) for key in keys]
+    x = noise(2, 10, 9).requires_grad_()
+
+    def values(x):
+        return torch.stack(transform.coefficients(x, indices))
+
+    assert torch.autograd.gradcheck(values, x, fast_mode=True)
+    assert torch.autograd.gradgradcheck(values, x, fast_mode=True)
+
+
 def fourier_pixels(monkeypatch, transform, keys):
     """Pixels that go through Fourier transforms when some paths are evaluated, and how many do."""
     sizes = []
     for name in ("fft2", "ifft2"):
         original = getattr(torch.fft, name)
 
-        def counted(x, original=original):
+        def counted(x, original=original, **options):
             sizes.append(x.numel())
-            return original(x)
+            return original(x, **options)
 
         monkeypatch.setattr(torch.fft, name, counted)
     transform.coefficients(noise(*transform.shape), [transform.paths.index_of(k) for k in keys])

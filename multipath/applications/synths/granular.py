@@ -140,11 +140,11 @@ class GranularSynth(nn.Module):
                 )
                 for seed in seeds.tolist()
             ]
-        ).to(self.time)
+        ).to(self.time, non_blocking=True)
         onsets, heights = uniform.unbind(dim=1)
         if self.pitches == "spread":
             numbers = torch.arange(self.n_grains, dtype=torch.float64, device="cpu")
-            heights = (numbers * GOLDEN_RATIO % 1).to(heights).expand_as(heights)
+            heights = (numbers * GOLDEN_RATIO % 1).to(heights, non_blocking=True).expand_as(heights)
         places = self.n_samples - self.grain_samples + 1
         octaves = math.log2(self.f_max / self.f_min)
         return (onsets * places).long(), self.f_min * torch.exp2(octaves * heights)

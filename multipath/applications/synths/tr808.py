@@ -193,7 +193,7 @@ class TR808Synth(nn.Module):
             for seed in set(seeds.tolist())
         }
         uniform = torch.stack([drawn[seed] for seed in seeds.tolist()])
-        return (2 * uniform - 1).to(self.time)
+        return (2 * uniform - 1).to(self.time, non_blocking=True)
 
     def extra_repr(self) -> str:
         """Shown by ``print``."""

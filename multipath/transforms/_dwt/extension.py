@@ -35,8 +35,8 @@ def extend(x: Tensor, n_taps: int, mode: Mode) -> Tensor:
 def _outside(x: Tensor, positions: Tensor, mode: Mode) -> Tensor:
     """The samples at positions outside of the signal."""
     sources, signs = _sources(positions, x.shape[-1], mode)
-    values = x.index_select(-1, sources.to(x.device))
-    return values if signs is None else values * signs.to(values)
+    values = x.index_select(-1, sources.to(x.device, non_blocking=True))
+    return values if signs is None else values * signs.to(values, non_blocking=True)
 
 
 def _sources(positions: Tensor, length: int, mode: Mode) -> tuple[Tensor, Tensor | None]:

@@ -3,24 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any, NamedTuple, TypeAlias
+from typing import NamedTuple, TypeAlias
 
 import torch
 from torch import Tensor
 
 from multipath._internal.tracing import is_traced
-from multipath.transforms._numerics.adjoints import Gradients, by_hand
 
 
 class Box(NamedTuple):
-    """A rectangle of bins, where they fall when the image is subsampled, and a filter on them.
+    """Where a rectangle of bins begins, where it falls by subsampling, and a filter on it.
 
     Spectra are real tensors (..., rows, 2 * columns) in which real and imaginary parts alternate:
     a product of complex numbers with the real filter would make the filter complex first.
     """
 
-    source: tuple[slice, slice]
-    target: tuple[slice, slice]
+    source: tuple[int, int]
+    target: tuple[int, int]
     response: Tensor
 
 
@@ -51,8 +50,8 @@ def _boxes(spectrum: Tensor, step: int, threshold: float) -> Iterator[Box]:
             first, last = int(rows.min()), int(rows.max()) + 1
             start, stop = int(columns.min()), int(columns.max()) + 1
             yield Box(
-                (slice(top + first, top + last), slice(2 * (left + start), 2 * (left + stop))),
-                (slice(first, last), slice(2 * start, 2 * stop)),
+                (top + first, 2 * (left + start)),
+                (first, 2 * start),
                 (tile[first:last, start:stop] / step**2).repeat_interleave(2, dim=1),
             )
 
@@ -68,62 +67,36 @@ def fold(spectrum: Tensor, filters: Sequence[Filter], step: int) -> Tensor:
     Returns:
         Spectra, complex of shape (batch, filters, rows / step, columns / step).
     """
-    pairs = torch.view_as_real(spectrum).flatten(-2)
-    return torch.view_as_complex(_fold(pairs, filters, step).unflatten(-1, (-1, 2)))
-
-
-def _fold(spectrum: Tensor, filters: Sequence[Filter], step: int) -> Tensor:
-    fold = _folded if is_traced(spectrum) else _Fold.apply
-    folded: Tensor = fold(spectrum, filters, step)
-    return folded
-
-
-def _unfold(folded: Tensor, filters: Sequence[Filter], step: int) -> Tensor:
-    unfold = _unfolded if is_traced(folded) else _Unfold.apply
-    spectrum: Tensor = unfold(folded, filters, step)
-    return spectrum
-
-
-def _folded(spectrum: Tensor, filters: Sequence[Filter], step: int) -> Tensor:
     batch, height, width = spectrum.shape
     folded = spectrum.new_zeros(batch, len(filters), height // step, width // step)
-    for number, rectangles in enumerate(filters):
-        for box in rectangles:
-            folded[:, number, *box.target].addcmul_(spectrum[:, *box.source], box.response)
+    for target, source, response in _meetings(spectrum, filters, folded):
+        target.addcmul_(source, response)
     return folded
 
 
-def _unfolded(folded: Tensor, filters: Sequence[Filter], step: int) -> Tensor:
-    """The adjoint of :func:`_folded`."""
-    batch, _, height, width = folded.shape
-    spectrum = folded.new_zeros(batch, step * height, step * width)
-    for number, rectangles in enumerate(filters):
-        for box in rectangles:
-            spectrum[:, *box.source].addcmul_(folded[:, number, *box.target], box.response)
-    return spectrum
+def unfold(folded: Tensor, filters: Sequence[Filter], spectrum: Tensor) -> None:
+    """Add the adjoint of :func:`fold` to spectra."""
+    for target, source, response in _meetings(spectrum, filters, folded):
+        source.addcmul_(target, response)
 
 
-class _Fold(torch.autograd.Function):
-    """A fold, whose adjoint's adjoint is the fold again: gradients of any order exist."""
-
-    @staticmethod
-    def forward(ctx: Any, spectrum: Tensor, filters: Sequence[Filter], step: int) -> Tensor:
-        ctx.filters, ctx.step = filters, step
-        return _folded(spectrum, filters, step)
-
-    @staticmethod
-    @by_hand
-    def backward(ctx: Any, _: Any, gradient: Tensor) -> Gradients:
-        return _unfold(gradient, ctx.filters, ctx.step), None, None
-
-
-class _Unfold(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, folded: Tensor, filters: Sequence[Filter], step: int) -> Tensor:
-        ctx.filters, ctx.step = filters, step
-        return _unfolded(folded, filters, step)
-
-    @staticmethod
-    @by_hand
-    def backward(ctx: Any, _: Any, gradient: Tensor) -> Gradients:
-        return _fold(gradient, ctx.filters, ctx.step), None, None
+def _meetings(
+    spectrum: Tensor, filters: Sequence[Filter], folded: Tensor
+) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+    """Where folded spectra and spectra meet, and what they are multiplied by there."""
+    bins, places = (torch.view_as_real(each).flatten(-2) for each in (spectrum, folded))
+    traced, batch = is_traced(spectrum), spectrum.shape[0]
+    (image, row, _), (some, number, place, _) = bins.stride(), places.stride()
+    for n, rectangles in enumerate(filters):
+        for (top, left), (first, start), response in rectangles:
+            height, width = response.shape
+            if traced:
+                target = places[:, n, first : first + height, start : start + width]
+                source = bins[:, top : top + height, left : left + width]
+            else:  # the same in a third of the time, which on small images is more than products
+                shape = batch, height, width
+                at = places.storage_offset() + n * number + first * place + start
+                target = places.as_strided(shape, (some, place, 1), at)
+                at = bins.storage_offset() + top * row + left
+                source = bins.as_strided(shape, (image, row, 1), at)
+            yield target, source, response

@@ -89,3 +89,10 @@ def averaging(length: int, level: int, deepest: int) -> NDArray[np.float64]:
     low = np.concatenate([low[: count // 2], low[length - (count - count // 2) :]])
     smoothed = np.fft.ifft(low[:, None] * np.fft.fft(np.eye(count), axis=0), axis=0).real
     return smoothed[::step]
+
+
+def means(length: int, level: int, kept: range) -> NDArray[np.float64]:
+    """Matrix, of one row, that averages what lies in a part of an axis; see :func:`averaging`."""
+    inside = np.isin(np.arange(0, length, 2**level), kept)
+    weights: NDArray[np.float64] = inside[None] / inside.sum()
+    return weights
