@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import torch
 from matplotlib.figure import Figure
 from torch import Tensor
@@ -44,10 +45,10 @@ def fit(
     return seconds, found
 
 
-def spectrogram(sound: Tensor) -> Tensor:
+def spectrogram(sound: Tensor) -> np.ndarray:
     window = torch.hann_window(256)
     magnitudes = torch.stft(sound, 256, 32, window=window, return_complex=True)[0].abs()
-    return 20 * torch.log10(magnitudes / magnitudes.max() + 1e-3)
+    return (20 * torch.log10(magnitudes / magnitudes.max() + 1e-3)).numpy()
 
 
 def draw(steps: int = 121) -> Figure:

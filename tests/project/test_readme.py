@@ -1,8 +1,11 @@
 """The code in the README runs, and links between files of the repository resolve."""
 
 import re
+import runpy
+import sys
 
 import pytest
+from matplotlib.image import imread
 
 from tests import ROOT
 
@@ -13,12 +16,24 @@ FILES = sorted([*ROOT.glob("*.md"), *ROOT.glob("benchmarks/**/*.md")])
 def test_the_examples_run_in_order(capsys):
     examples = re.findall(r"```python\n(.*?)```", README.read_text(encoding="utf-8"), re.DOTALL)
     assert examples
-    assert len(examples[0].splitlines()) <= 20
+    assert len(examples[0].splitlines()) <= 26
     namespace = {}
     for example in examples:
         exec(example, namespace)
-    assert "cost" in capsys.readouterr().out  # the path table was printed
-    assert namespace["criterion"](namespace["target"], 0 * namespace["target"]) > 0
+    printed = re.findall(r"(\S+) octaves/s", capsys.readouterr().out)
+    assert [float(rate) for rate in printed] == pytest.approx([0.75, 1.85, 2.04, 2, 2], abs=0.06)
+    assert ", ".join(printed[:2]) in examples[0]  # what the comment says
+
+
+@pytest.mark.slow
+def test_the_picture_is_drawn_by_its_script(tmp_path, monkeypatch):
+    monkeypatch.setattr(
+        sys, "argv", ["readme_picture", "--steps", "2", "--out", f"{tmp_path}/a.png"]
+    )
+    runpy.run_path(str(ROOT / "docs" / "readme_picture.py"), run_name="__main__")
+    drawn, shown = imread(tmp_path / "a.png"), imread(ROOT / "docs" / "plots" / "readme.png")
+    assert drawn.shape == shown.shape
+    assert drawn.std() > 0.1
 
 
 def anchors(text):
