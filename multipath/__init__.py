@@ -7,6 +7,7 @@ from . import errors
 from .draws import Draw
 from .losses import (
     BalancedLoss,
+    CombinedLoss,
     FeatureLayers,
     GroupedLoss,
     Log1p,
@@ -39,6 +40,7 @@ __version__ = "0.1.0"
 
 __all__ = [
     "BalancedLoss",
+    "CombinedLoss",
     "Draw",
     "FeatureLayers",
     "GroupedLoss",
