@@ -138,6 +138,8 @@ class CombinedLoss(PathDecomposedLoss):
         def between_neighbours(batch: Tensor) -> Tensor:
             row = torch.cat([*before, batch])
             before[:] = [row[-1:]]
+            if len(row) == 1:  # the first target alone: it has no neighbour yet
+                return row.new_zeros(len(losses), 0)
             return torch.stack([loss(row[1:], row[:-1], "none") for loss in losses.values()])
 
         sizes = average_over_targets(batches, between_neighbours).tolist()
@@ -335,9 +337,7 @@ class CombinedLoss(PathDecomposedLoss):
 def _check_losses(losses: Mapping[str, TransformLoss]) -> list[str]:
     """The names of losses that can be combined."""
     if not isinstance(losses, Mapping) or not losses:
-        raise ConfigurationError(
-            f"losses must be one TransformLoss or more by name, got {losses!r}"
-        )
+        raise ConfigurationError(f"losses must be TransformLosses by name, got {losses!r}")
     first = next(iter(losses.values()))
     for name, loss in losses.items():
         if not isinstance(name, str) or not isinstance(loss, TransformLoss):

@@ -27,8 +27,8 @@ class ObjectiveSettings(Settings):
         n_draws: Paths per step of ``kpaths``.
         energy_targets: Training targets on which ``kpaths`` measures how loud paths are.
         energy_floor: Share of the draws of ``kpaths`` that is spread evenly over all paths.
-        compressed: Share of compressed coefficients in the loss of ``kpaths``; the rest is the plain
-            one. Not where the task compresses all coefficients.
+        compressed: Share of the compressed distance in the loss of ``kpaths``, beside the plain
+            one. Without effect where the task compresses its coefficients anyway.
         fft_sizes: Window sizes of ``mss-linear`` and ``mss-log``; hops are a quarter of them.
     """
 
