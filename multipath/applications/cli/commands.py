@@ -20,6 +20,7 @@ from multipath.applications.resynthesis.settings import ResynthesisSettings
 
 from .distance import distance
 from .importance import importance
+from .landscape import landscape
 from .match import match
 from .options import settings_command, task_command
 from .plugins import check, show_plugins
@@ -44,6 +45,7 @@ def make_app(words: Sequence[str] = ()) -> App:
     )
     app.command(_of_tasks(match, words, ("task", "objective", "encoder", "training")))
     app.command(_of_tasks(importance, words, ("task",)))
+    app.command(_of_tasks(landscape, words, ("task", "objective")))
     app.command(settings_command(resynthesize, ResynthesisSettings, ["n_samples"]))
     for command in (distance, report, reproduce, paths, check):
         app.command(command)

@@ -131,7 +131,7 @@ def combined_draws(context: LossContext) -> StochasticLoss:
 
 
 def scattering_loss(task: Task) -> TransformLoss:
-    """The full JTFS loss of a task, squared L2 as in equation 3 of the paper."""
+    """The full JTFS loss of a task, squared L2 as in equation 3 of the paper unless set."""
     return _distance(task, task.scattering.build(task.n_samples, task.sample_rate))
 
 
@@ -150,9 +150,10 @@ def time_scattering_loss(task: Task) -> TransformLoss:
 
 
 def _distance(task: Task, transform: Transform) -> TransformLoss:
-    if task.scattering.eps is None:
-        return TransformLoss(transform)
-    return TransformLoss(transform, rho="log1p", eps=task.scattering.eps)
+    distance, eps = task.scattering.distance, task.scattering.eps
+    if eps is None:
+        return TransformLoss(transform, distance=distance)
+    return TransformLoss(transform, rho="log1p", eps=eps, distance=distance)
 
 
 def embedding_loss(context: LossContext) -> nn.Module:
