@@ -118,7 +118,8 @@ class LossLandscape:
         """
         if len(parameters) not in (1, 2):
             raise ConfigurationError(f"name one parameter or two, got {parameters}")
-        values = (self.curve if len(parameters) == 1 else self.plane)(*parameters)
+        *first, last = parameters
+        values = self.plane(first[0], last) if first else self.curve(last)
         found, _ = valleys_of(values, shallow)
         grid = self.grid.tolist()
         return [
@@ -270,7 +271,7 @@ def loss_landscape(
     ends = [real(bound) for bound in several("bounds", bounds)]
     if len(ends) != 2 or not -inf < ends[0] < ends[1] < inf:
         raise ConfigurationError(f"bounds must be two finite numbers, ascending, got {bounds!r}")
-    grid = torch.linspace(*ends, points, dtype=torch.float64, device="cpu")
+    grid = torch.linspace(ends[0], ends[1], points, dtype=torch.float64, device="cpu")
     given = _checked(batches)
     theta = torch.cat([batch[0] for batch in given])
     labels = _names(names, decoder, theta.shape[1])

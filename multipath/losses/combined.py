@@ -370,7 +370,7 @@ def _is_norm(loss: TransformLoss) -> bool:
 @torch.no_grad()
 def _median_coefficient(loss: TransformLoss, batches: Sequence[Tensor]) -> float:
     """Of the absolute values that are not zero."""
-    everything = range(len(loss.paths))
+    everything = list(range(len(loss.paths)))
     found = torch.cat([c.flatten() for b in batches for c in loss._wanted(b, everything)[0]]).abs()
     median = float(found[found > 0].median()) if bool(found.any()) else 0.0
     if not 0 < median < inf:

@@ -51,11 +51,6 @@ def look(
         >>> landscape.parameters, landscape.curves.shape
         (('AM', 'FM'), torch.Size([2, 3, 4]))
     """
-    if not config.task.knows_theta:
-        raise ConfigurationError(
-            "the true parameters of these targets are unknown; look at targets that are rendered "
-            "(tr808: --synthetic)"
-        )
     examples = count("examples", examples)
     with torch.random.fork_rng(range(torch.cuda.device_count())):
         model = SoundMatching(config.changed(probabilities=None)).eval()
@@ -64,11 +59,17 @@ def look(
             f"the loss {config.objective.loss} compares parameters; choose one that compares sounds"
         )
     batch = next(model.batches.all_of("test", size=examples))
+    theta = batch.targets.theta
+    if theta is None:
+        raise ConfigurationError(
+            "the true parameters of these targets are unknown; look at targets that are rendered "
+            "(tr808: --synthetic)"
+        )
     names = model.synth.parameter_names
     return loss_landscape(
         _Remembering(model.criterion),
         model.synth,
-        (batch.targets.theta, model.sounds(batch.targets), batch.nuisance),
+        (theta, model.sounds(batch.targets), batch.nuisance),
         points=points,
         pairs=list(combinations(names, 2)) if pairs else (),
         progress=progress,

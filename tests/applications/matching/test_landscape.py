@@ -5,6 +5,7 @@ import torch
 
 from multipath.applications.matching.landscape import look
 from multipath.applications.matching.module import SoundMatching
+from multipath.applications.matching.tasks.data import Targets
 from multipath.errors import ConfigurationError
 from tests.applications.command import call, refused
 from tests.applications.tiny import TASKS, TINY, TINY_TR808, use_tiny_presets
@@ -47,7 +48,10 @@ def test_what_has_no_landscape_is_refused(monkeypatch):
         look(TINY)
     with pytest.raises(ConfigurationError, match="examples must be a positive integer"):
         look(TINY.changed(loss="mss"), examples=0)
-    monkeypatch.setattr(type(TINY_TR808.task), "knows_theta", False)  # as of recordings
+    targets = TINY_TR808.task.targets(0)
+    sounds = torch.randn(targets["test"].size, TINY_TR808.task.n_samples)
+    recorded = {**targets, "test": Targets(sounds=sounds)}
+    monkeypatch.setattr(type(TINY_TR808.task), "targets", lambda *_: recorded)
     with pytest.raises(ConfigurationError, match="true parameters of these targets are unknown"):
         look(TINY_TR808.changed(loss="mss"))
 
