@@ -142,7 +142,7 @@ class LossLandscape:
         for low, high in self.parts(parameter):
             _, basins = valleys_of(self.curve(parameter, low, high), shallow)
             step = float(self.grid[1] - self.grid[0]) * 1.001
-            lowest = torch.tensor([float(self.grid[place]) for (place,) in basins])
+            lowest = torch.tensor([float(self.grid[place]) for (place,) in basins], device="cpu")
             inside = (lowest >= low - step) & (lowest <= high + step)
             shares.append(float(inside.double().mean()) if len(basins) == len(self.grid) else 0.0)
         return sum(shares) / len(shares)
