@@ -44,6 +44,9 @@ class CombinedLoss(PathDecomposedLoss):
     two; :func:`~multipath.diagnostics.loss_landscape` shows whether that is so for your parameters.
     :meth:`with_compression` makes this pair.
 
+    Draws may take the paths one by one, or, from ``grouped("path")``, all the distances on a path
+    of the transform together, which adds little to the cost of its coefficients.
+
     Args:
         losses: The losses, by name, of which all have the same ``transform``, ``cache`` and
             ``reduction``.

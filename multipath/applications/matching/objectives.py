@@ -120,14 +120,12 @@ def energy_draws(context: LossContext, loss: PathDecomposedLoss) -> StochasticLo
 
 
 def combined_draws(context: LossContext) -> StochasticLoss:
-    """Energy draws from the scattering loss, plain and compressed."""
-    loss = scattering_loss(context.task)
-    if loss.rho is None and context.settings.compressed:
-        targets = context.target_sounds()
-        return energy_draws(
-            context, CombinedLoss.with_compression(loss, targets, context.settings.compressed)
-        )
-    return energy_draws(context, loss)
+    """Energy draws from the scattering loss; a path drawn is compared plain and compressed."""
+    plain, share = scattering_loss(context.task), context.settings.compressed
+    if plain.rho is not None or not share:
+        return energy_draws(context, plain)
+    both = CombinedLoss.with_compression(plain, context.target_sounds(), share)
+    return energy_draws(context, both.grouped("path"))  # its coefficients serve both distances
 
 
 def scattering_loss(task: Task) -> TransformLoss:

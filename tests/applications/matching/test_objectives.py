@@ -205,8 +205,11 @@ def test_kpaths_draws_by_the_energy_of_training_targets():
     sounds = torch.cat(list(model._training_sounds()))
     assert len(sounds) == TINY.objective.energy_targets
     loss = CombinedLoss.with_compression(scattering_loss(TINY.task), sounds, 0.3)
-    assert criterion.loss.sizes == pytest.approx(loss.sizes)
-    assert criterion.loss.shares == {"plain": 0.7, "compressed": 0.3}
+    assert criterion.loss.loss.sizes == pytest.approx(loss.sizes)
+    assert criterion.loss.loss.shares == {"plain": 0.7, "compressed": 0.3}
+    loss = loss.grouped("path")
+    assert criterion.loss.paths == loss.paths
+    assert criterion.loss.paths.keys == scattering_loss(TINY.task).paths.keys
     norms = loss.target_norms(sounds, range(len(loss.paths))).double()
     share = loss.path_weights * norms.mean(dim=1)
     wanted = 0.9 * share / share.sum() + 0.1 / len(share)
