@@ -86,7 +86,7 @@ def combined() -> CombinedLoss:
     transform = stft()
     losses = {
         "plain": TransformLoss(transform),
-        "compressed": TransformLoss(transform, rho="log1p", distance="l2"),
+        "compressed": TransformLoss(transform, rho="log1p", eps=0.1, distance="l2"),
     }
     shares, sizes = {"plain": 0.7, "compressed": 0.3}, {"plain": 50.0, "compressed": 9.0}
     return CombinedLoss(losses, shares, sizes)
