@@ -2,9 +2,9 @@ r"""
 Which parameter can a loss teach?
 =================================
 
-Tones of unknown pitch and level. Three losses tell any two of them apart; which of them could lead an encoder
-to the right pitch? :func:`~multipath.diagnostics.loss_landscape` shows it without training one
-(:doc:`/landscape`).
+Tones of unknown pitch and level. Three losses tell any two of them apart; which of them could lead
+an encoder to the right pitch? :func:`~multipath.diagnostics.loss_landscape` shows it without
+training one (:doc:`/landscape`).
 """
 
 import matplotlib.pyplot as plt
@@ -30,8 +30,8 @@ phases = 6.28 * torch.rand(2, 12, 1, generator=generator)
 targets = tone(theta, phases[0])
 
 # %%
-# A spectrogram has a narrow valley for each pitch, and a plain around it, on which nothing points the way.
-# Averages over half an octave widen the valley.
+# A spectrogram has a narrow valley for each pitch, and a plain around it, on which nothing points
+# the way. Averages over an octave widen the valley.
 
 jtfs = TransformLoss(
     JTFS(n_samples, J=6, Q=(8, 1), J_fr=3, Q_fr=1, T=1024, F=8, orders=(1, 2))
