@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from .draws import Draw
     from .losses import (
         BalancedLoss,
+        CombinedLoss,
         FeatureLayers,
         GroupedLoss,
         Log1p,
@@ -39,6 +40,7 @@ __version__ = "0.1.0"
 
 __all__ = [
     "BalancedLoss",
+    "CombinedLoss",
     "Draw",
     "FeatureLayers",
     "GroupedLoss",
@@ -70,6 +72,7 @@ __all__ = [
 # `multipath --help` needs none of it.
 _WHERE = {
     "BalancedLoss": "losses",
+    "CombinedLoss": "losses",
     "Draw": "draws",
     "FeatureLayers": "losses",
     "GroupedLoss": "losses",

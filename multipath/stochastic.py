@@ -225,6 +225,10 @@ class StochasticLoss(nn.Module):
         three problems, no alternative trained better in equal time (:doc:`/choosing_sampler`),
         except that ``power=0.5`` did slightly better on one of them.
 
+        The loss is estimated as it is given. Where a plain distance might catch the training
+        (:doc:`/landscape`), combine it with a compressed one first:
+        :meth:`CombinedLoss.with_compression <multipath.CombinedLoss.with_compression>`.
+
         With ``power`` a > 0 the loss itself is balanced first (:class:`~multipath.BalancedLoss`):
         each path is divided by its size to that power, so that quiet ones count for more, up to
         equally at a = 1. The draws stay the same.

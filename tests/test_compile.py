@@ -4,7 +4,14 @@ import pytest
 import torch
 from torch._dynamo.utils import counters
 
-from multipath import BalancedLoss, SpectralLoss, StochasticLoss, TermLoss, TransformLoss
+from multipath import (
+    BalancedLoss,
+    CombinedLoss,
+    SpectralLoss,
+    StochasticLoss,
+    TermLoss,
+    TransformLoss,
+)
 from multipath.losses import FeatureLayers, SlicedWasserstein
 from multipath.samplers import AdaptiveImportance
 from multipath.testing import QuadraticLoss
@@ -60,6 +67,7 @@ COMPILABLE = {
     "grouped": lambda: spectra(4).grouped([[0, 3], [1, 2]]),
     "subset": lambda: spectra(4).subset([3, 1]),
     "balanced": lambda: BalancedLoss.from_targets(spectra(3), torch.randn(4, 1024).double()),
+    "combined": lambda: CombinedLoss.with_compression(spectra(3), torch.randn(4, 1024).double()),
     "evaluation": lambda: StochasticLoss(spectra(3)).eval(),
     "weights of 0": lambda: TransformLoss(WaveletTransform(level=2), weights=[0.5, 0.0, 0.5]),
     "quadratic": lambda: QuadraticLoss(6),

@@ -42,8 +42,10 @@ from multipath.samplers import (
     Uniform,
 )
 from multipath.testing import QuadraticLoss
+from multipath.transforms import MultiResolutionSTFT
 from tests.applications.tiny import TINY
 from tests.runs_code import RunsCode
+from tests.testing import test_conformance as conformance
 
 P = 4
 SEARCH = ResynthesisSettings.for_recording(
@@ -241,6 +243,9 @@ DOORS = {
     ),
     "BalancedLoss.set_extra_state": extra(
         lambda: BalancedLoss(QuadraticLoss(P), [1.0, 2.0, 3.0, 4.0]), {"path_weights"}
+    ),
+    "CombinedLoss.set_extra_state": extra(
+        lambda: conformance.combined(MultiResolutionSTFT([16])), {"sizes", "eps"}
     ),
     "RandomResolutionLoss.set_extra_state": extra(
         RandomResolutionLoss, {"generator", "evaluated"}

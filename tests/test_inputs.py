@@ -7,6 +7,7 @@ from torch import nn
 
 from multipath import (
     BalancedLoss,
+    CombinedLoss,
     FeatureLayers,
     SlicedWasserstein,
     SpectralLoss,
@@ -35,6 +36,7 @@ def layers():
 
 LOSSES = {
     **{name: lambda make=make: TransformLoss(make()) for name, make in SMALL.items()},
+    "combined": lambda: CombinedLoss({"a": stft()}),
     "balanced": lambda: BalancedLoss(stft(), [1.0, 2.0]),
     "groups": lambda: stft().grouped(by=[[0], [1]]),
     "subset": lambda: stft().subset([1]),

@@ -15,6 +15,7 @@ from multipath.transforms import (
     Tiled,
     WaveletPacket,
 )
+from tests.testing.test_conformance import combined
 
 N = 256
 SETTINGS = {"J": 5, "Q": (2, 1), "T": 64}
@@ -35,6 +36,7 @@ LOSSES = {
     **{name: (lambda make=make: TransformLoss(make())) for name, make in TRANSFORMS.items()},
     "l2": lambda: TransformLoss(TRANSFORMS["JTFS"](), distance="l2"),
     "log1p": lambda: TransformLoss(TRANSFORMS["JTFS"](), rho="log1p"),
+    "combined": lambda: combined(TRANSFORMS["JTFS"]()),
     "grouped": lambda: TransformLoss(TRANSFORMS["JTFS"]()).grouped(by="rate"),
     "quadratic": lambda: QuadraticLoss(3),
 }

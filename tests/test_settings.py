@@ -9,6 +9,7 @@ from torch import nn
 
 from multipath import (
     BalancedLoss,
+    CombinedLoss,
     FeatureLayers,
     Path,
     PathTable,
@@ -120,6 +121,12 @@ CASES = {
     "TransformLoss": (
         lambda **options: TransformLoss(WaveletTransform(level=1), rho="log1p", **options),
         {"eps": 0.5, "weights": (0.25, 0.75)},
+    ),
+    "CombinedLoss": (
+        lambda size=1.0, share=1.0: CombinedLoss(
+            {"a": TransformLoss(WaveletTransform(level=1))}, {"a": share}, {"a": size}
+        ),
+        {"size": 2.0, "share": 0.25},
     ),
     "BalancedLoss": (
         lambda **options: BalancedLoss(QuadraticLoss(3), **options),

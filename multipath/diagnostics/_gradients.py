@@ -36,7 +36,7 @@ def path_gradients(
     gradients = torch.zeros(n_paths, x.numel(), dtype=dtype, device="cpu")
     reduction = "mean" if loss.reduction == "none" else loss.reduction
     connected = False
-    for p in _tracked(n_paths) if progress else range(n_paths):
+    for p in tracked(n_paths, "gradients of paths") if progress else range(n_paths):
         value = reduce_batch(loss.evaluate(x, y, [p]), reduction)
         if not value.requires_grad:
             continue
@@ -83,8 +83,9 @@ def undisturbed(loss: PathDecomposedLoss, input: Tensor, target: Tensor) -> Iter
         yield
 
 
-def _tracked(n_paths: int) -> Iterable[int]:
+def tracked(count: int, what: str) -> Iterable[int]:
+    """Numbers from 0, with a progress bar on standard error."""
     with extra():
         from rich.console import Console
         from rich.progress import track
-    return track(range(n_paths), description="gradients of paths", console=Console(stderr=True))
+    return track(range(count), description=what, console=Console(stderr=True))

@@ -2,6 +2,7 @@
 
 from .balanced import BalancedLoss
 from .base import GroupedLoss, PathDecomposedLoss, SubsetLoss
+from .combined import CombinedLoss
 from .feature_layers import FeatureLayers
 from .sliced_wasserstein import SlicedWasserstein
 from .spectral import SpectralLoss
@@ -12,6 +13,7 @@ from .transform import Log1p, TransformLoss
 
 __all__ = [
     "BalancedLoss",
+    "CombinedLoss",
     "FeatureLayers",
     "GroupedLoss",
     "Log1p",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 
 import numpy as np
 import torch
@@ -30,15 +30,7 @@ def average_over_targets(
     """
     total: Tensor | None = None
     count = 0
-    if batches is None or isinstance(batches, np.ndarray):
-        check_tensor(batches, "targets")
-    for batch in [batches] if isinstance(batches, Tensor) else batches:
-        if isinstance(batch, tuple | list):
-            raise InputError(
-                f"batches must be tensors of targets, got {type(batch).__name__}; for pairs "
-                "pass (target for _, target in loader)"
-            )
-        check_tensor(batch, "a batch of targets")
+    for batch in checked_batches(batches):
         with torch.no_grad():
             values = measure(batch)
         found = bookkept(values).sum(dim=1)
@@ -49,3 +41,21 @@ def average_over_targets(
     if not bool(torch.isfinite(total).all()):
         raise InputError("the targets hold NaN or infinite values; check the data")
     return total / count
+
+
+def checked_batches(batches: Iterable[Tensor] | Tensor) -> Iterator[Tensor]:
+    """The batches of targets; one tensor is one batch.
+
+    Raises:
+        InputError: If one is not a tensor.
+    """
+    if batches is None or isinstance(batches, np.ndarray):
+        check_tensor(batches, "targets")
+    for batch in [batches] if isinstance(batches, Tensor) else batches:
+        if isinstance(batch, tuple | list):
+            raise InputError(
+                f"batches must be tensors of targets, got {type(batch).__name__}; for pairs "
+                "pass (target for _, target in loader)"
+            )
+        check_tensor(batch, "a batch of targets")
+        yield batch

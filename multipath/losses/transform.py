@@ -169,9 +169,14 @@ class TransformLoss(PathDecomposedLoss):
         chosen = check_indices(indices, len(self.paths))
         check_pair(input, target)
         flat = self._flat(target)
-        predicted, wanted = self._both(self._flat(input), flat, chosen)
-        scale, units = self._yardstick(flat, wanted, chosen)
-        distances = self._apart(predicted, wanted, chosen, units)
+        return self._compare(*self._both(self._flat(input), flat, chosen), flat, chosen)
+
+    def _compare(
+        self, predicted: list[Tensor], wanted: list[Tensor], target: Tensor, indices: list[int]
+    ) -> Tensor:
+        """The losses of some paths, from the coefficients on them."""
+        scale, units = self._yardstick(target, wanted, indices)
+        distances = self._apart(predicted, wanted, indices, units)
         return distances if scale is None else distances / scale
 
     def path_loss_jets(
@@ -179,15 +184,31 @@ class TransformLoss(PathDecomposedLoss):
     ) -> Tensor:
         """The jets of the coefficients, which the transform may know better how to make."""
         chosen = check_indices(indices, len(self.paths))
+        return self._compare_jets(*self._jets(jets, target, chosen, order), chosen, order)
+
+    def _jets(
+        self, jets: Tensor, target: Tensor, indices: list[int], order: JetOrder
+    ) -> tuple[list[Tensor], list[Tensor], Tensor]:
+        """Jets of the coefficients, coefficients of the target, and the target in one batch."""
         check_real(jets, "jets")
         check_pair(jets[0], target)
         flat = jets.reshape(len(jets), -1, *jets.shape[jets.ndim - self.transform.signal_ndim :])
         flat_target = self._flat(target)
         with torch.no_grad():
-            wanted = self.transform.coefficients(flat_target, chosen)
-        predicted = self.transform.coefficient_jets(flat, chosen, order)
-        scale, units = self._yardstick(flat_target, wanted, chosen)
-        distances = order.through(lambda c: self._apart(c, wanted, chosen, units), predicted)
+            wanted = self.transform.coefficients(flat_target, indices)
+        return self.transform.coefficient_jets(flat, indices, order), wanted, flat_target
+
+    def _compare_jets(
+        self,
+        predicted: list[Tensor],
+        wanted: list[Tensor],
+        target: Tensor,
+        indices: list[int],
+        order: JetOrder,
+    ) -> Tensor:
+        """The jets of the losses of some paths, from those of the coefficients on them."""
+        scale, units = self._yardstick(target, wanted, indices)
+        distances = order.through(lambda c: self._apart(c, wanted, indices, units), predicted)
         return distances if scale is None else distances / scale
 
     def _yardstick(
@@ -260,22 +281,30 @@ class TransformLoss(PathDecomposedLoss):
         there the same difference counts for more.
         """
         chosen = check_indices(indices, len(self.paths))
+        return self._norms(*self._wanted(target, chosen), chosen)
+
+    @torch.no_grad()
+    def _wanted(self, target: Tensor, indices: list[int]) -> tuple[list[Tensor], Tensor]:
+        """Coefficients of the target, and the target in one batch."""
         check_real(target, "target")
         flat = self._flat(target)
-        with torch.no_grad():
-            wanted = self.transform.coefficients(flat, chosen)
-            if self.normalize is not None:
-                own, noise, _ = self._loudness(flat, wanted, chosen)
-                tiny = torch.finfo(own.dtype).tiny  # where neither is heard, nothing is missing
-                return ((own + noise + tiny) / (own + noise / 3 + tiny)).sqrt()
-            audible = flat.flatten(1).any(dim=1)
-            own, stray = (
-                torch.stack([norms(f.flatten(1)) for f in features])
-                for features in (
-                    self._compressed(wanted),
-                    self._compressed(self._noise.like(self.transform, flat, chosen, wanted)),
-                )
+        return self.transform.coefficients(flat, indices), flat
+
+    @torch.no_grad()
+    def _norms(self, wanted: list[Tensor], target: Tensor, indices: list[int]) -> Tensor:
+        """The target's norms on some paths, from the coefficients on them."""
+        if self.normalize is not None:
+            own, noise, _ = self._loudness(target, wanted, indices)
+            tiny = torch.finfo(own.dtype).tiny  # where neither is heard, nothing is missing
+            return ((own + noise + tiny) / (own + noise / 3 + tiny)).sqrt()
+        audible = target.flatten(1).any(dim=1)
+        own, stray = (
+            torch.stack([norms(f.flatten(1)) for f in features])
+            for features in (
+                self._compressed(wanted),
+                self._compressed(self._noise.like(self.transform, target, indices, wanted)),
             )
+        )
         return torch.hypot(own, audible * stray * STRAY)
 
     def _both(

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from multipath.losses import PathDecomposedLoss
 from multipath.losses.balanced import BalancedLoss
 from multipath.losses.base import Indices
+from multipath.losses.combined import CombinedLoss
 from multipath.losses.feature_layers import FeatureLayers
 from multipath.losses.sliced_wasserstein import SlicedWasserstein
 from multipath.losses.spectral import SpectralLoss
@@ -81,6 +82,17 @@ def stft() -> MultiResolutionSTFT:
     return MultiResolutionSTFT([32, 64], [8, 16], [24, 64])
 
 
+def combined() -> CombinedLoss:
+    """Two distances in different units."""
+    transform = stft()
+    losses = {
+        "plain": TransformLoss(transform),
+        "compressed": TransformLoss(transform, rho="log1p", eps=0.1, distance="l2"),
+    }
+    shares, sizes = {"plain": 0.7, "compressed": 0.3}, {"plain": 50.0, "compressed": 9.0}
+    return CombinedLoss(losses, shares, sizes)
+
+
 def terms() -> TermLoss:
     """Two distances of unequal cost."""
     distances = {"l2": nn.PairwiseDistance(), "l4": nn.PairwiseDistance(p=4.0)}
@@ -128,6 +140,7 @@ WaveletPacketTests = loss_tests(lambda: TransformLoss(WaveletPacket("db2", level
 BalancedLossTests = loss_tests(  # scales a hundred times apart
     lambda: BalancedLoss(QuadraticLoss(3), [1.0, 10.0, 0.1], power=0.5), 256
 )
+CombinedLossTests = loss_tests(combined, 256, n_paths=4)
 StatisticsLossTests = loss_tests(statistics, 256, n_paths=2)
 TermLossTests = loss_tests(terms, 256, n_paths=2)
 SpectralLossTests = loss_tests(

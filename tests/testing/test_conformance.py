@@ -6,6 +6,7 @@ from torch import nn
 
 from multipath import (
     BalancedLoss,
+    CombinedLoss,
     FeatureLayers,
     SlicedWasserstein,
     SpectralLoss,
@@ -53,6 +54,15 @@ def slope(input, target):
     return (input - target).diff(dim=1).square().mean(dim=1)
 
 
+def combined(transform, **options):
+    losses = {
+        "plain": TransformLoss(transform, **options),
+        "compressed": TransformLoss(transform, rho="log1p", eps=0.1, **options),
+    }
+    shares, sizes = {"plain": 0.7, "compressed": 0.3}, {"plain": 5.0, "compressed": 90.0}
+    return CombinedLoss(losses, shares, sizes)
+
+
 LOSSES = {
     "quadratic": lambda: QuadraticLoss(5),
     "quadratic, weighted": lambda: QuadraticLoss(3, weights=[0.5, 0.0, 2.0]),
@@ -71,6 +81,9 @@ LOSSES = {
     "stft": lambda: TransformLoss(stft()),
     "stft, l1": lambda: TransformLoss(stft(), distance="l1"),
     "stft, relative, l1": lambda: TransformLoss(stft(), distance="l1", normalize="target"),
+    "jtfs, combined": lambda: combined(jtfs()),
+    "stft, combined, relative, l1": lambda: combined(stft(), distance="l1", normalize="target"),
+    "wavelet, combined, by path": lambda: combined(WaveletTransform("db2", 3)).grouped("path"),
     "wavelet": lambda: TransformLoss(WaveletTransform("db2", level=3)),
     "wavelet, log1p, l1": lambda: TransformLoss(
         WaveletTransform("bior2.2", level=2, mode="reflect"), rho="log1p", distance="l1"

@@ -31,6 +31,10 @@ COMMANDS = {
         "resynthesize:resynthesize",
         "Find a sound that the transform cannot tell from a recording, starting from noise.",
     ),
+    "landscape": Command(
+        "landscape:landscape",
+        "Look at a loss over a synthesizer's parameters, before training.",
+    ),
     "importance": Command(
         "importance:importance",
         "Measure which paths say most about a synthesizer's parameters (theta-importance).",
@@ -64,6 +68,7 @@ COMMANDS = {
 
 OF_TASKS = {
     "match": ("task", "objective", "encoder", "training"),
+    "landscape": ("task", "objective"),
     "importance": ("task",),
 }
 """Commands that the name of a task follows, and the groups of its settings that are options."""

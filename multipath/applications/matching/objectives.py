@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from torch import Tensor, nn
 from torch.optim import AdamW, Optimizer
 
-from multipath import PathDecomposedLoss, StochasticLoss, TransformLoss
+from multipath import CombinedLoss, PathDecomposedLoss, StochasticLoss, TransformLoss
 from multipath.applications.losses.embedding import EmbeddingLoss, load_embedding
 from multipath.applications.losses.multi_scale import (
     PRIME_SIZES,
@@ -119,12 +119,21 @@ def energy_draws(context: LossContext, loss: PathDecomposedLoss) -> StochasticLo
     )
 
 
-def scattering_loss(task: Task) -> PathDecomposedLoss:
-    """The full JTFS loss of a task, squared L2 as in equation 3 of the paper."""
+def combined_draws(context: LossContext) -> StochasticLoss:
+    """Energy draws from the scattering loss; a path drawn is compared plain and compressed."""
+    plain, share = scattering_loss(context.task), context.settings.compressed
+    if plain.rho is not None or not share:
+        return energy_draws(context, plain)
+    both = CombinedLoss.with_compression(plain, context.target_sounds(), share)
+    return energy_draws(context, both.grouped("path"))  # its coefficients serve both distances
+
+
+def scattering_loss(task: Task) -> TransformLoss:
+    """The full JTFS loss of a task, squared L2 as in equation 3 of the paper unless set."""
     return _distance(task, task.scattering.build(task.n_samples, task.sample_rate))
 
 
-def time_scattering_loss(task: Task) -> PathDecomposedLoss:
+def time_scattering_loss(task: Task) -> TransformLoss:
     """The full loss of scattering over time only, with the same wavelets."""
     settings = task.scattering
     transform = Scattering1D(
@@ -138,10 +147,11 @@ def time_scattering_loss(task: Task) -> PathDecomposedLoss:
     return _distance(task, transform)
 
 
-def _distance(task: Task, transform: Transform) -> PathDecomposedLoss:
-    if task.scattering.eps is None:
-        return TransformLoss(transform)
-    return TransformLoss(transform, rho="log1p", eps=task.scattering.eps)
+def _distance(task: Task, transform: Transform) -> TransformLoss:
+    distance, eps = task.scattering.distance, task.scattering.eps
+    if eps is None:
+        return TransformLoss(transform, distance=distance)
+    return TransformLoss(transform, rho="log1p", eps=eps, distance=distance)
 
 
 def embedding_loss(context: LossContext) -> nn.Module:
@@ -165,8 +175,8 @@ LOSSES: dict[str, Objective] = {
     "scrapl-padam": Objective("SCRAPL without P-SAGA", one_path, PAdam, True),
     "scrapl-adam": Objective("SCRAPL without P-SAGA and P-Adam: AdamW", one_path, adamw, True),
     "kpaths": Objective(
-        "8 energy draws per step, AdamW",
-        lambda context: energy_draws(context, scattering_loss(context.task)),
+        "8 energy draws per step from plain and compressed distances together, AdamW",
+        combined_draws,
     ),
     "jtfs": Objective(
         "the full joint time-frequency scattering loss, AdamW",

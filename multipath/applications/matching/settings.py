@@ -27,6 +27,8 @@ class ObjectiveSettings(Settings):
         n_draws: Paths per step of ``kpaths``.
         energy_targets: Training targets on which ``kpaths`` measures how loud paths are.
         energy_floor: Share of the draws of ``kpaths`` that is spread evenly over all paths.
+        compressed: Share of the compressed distance in the loss of ``kpaths``, beside the plain
+            one. Without effect where the task compresses its coefficients anyway.
         fft_sizes: Window sizes of ``mss-linear`` and ``mss-log``; hops are a quarter of them.
     """
 
@@ -36,12 +38,14 @@ class ObjectiveSettings(Settings):
     n_draws: int = 8
     energy_targets: int = 16
     energy_floor: float = 0.1
+    compressed: float = 0.3
     fft_sizes: tuple[int, ...] = (64, 128, 256, 512, 1024)
 
     def __post_init__(self) -> None:
         """Check what no other constructor would notice, or notice too late."""
         check_positive(self, "n_draws", "energy_targets", "fft_sizes")
         between("energy_floor", self.energy_floor, 0, 1)
+        between("compressed", self.compressed, 0, 1)
 
 
 @dataclass(frozen=True, kw_only=True)

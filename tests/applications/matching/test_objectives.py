@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from multipath import StochasticLoss
+from multipath import CombinedLoss, StochasticLoss, TransformLoss
 from multipath.applications.matching.module import SoundMatching
 from multipath.applications.matching.objectives import (
     LOSSES,
@@ -204,10 +204,25 @@ def test_kpaths_draws_by_the_energy_of_training_targets():
     assert criterion.n_draws == TINY.objective.n_draws
     sounds = torch.cat(list(model._training_sounds()))
     assert len(sounds) == TINY.objective.energy_targets
-    norms = criterion.loss.target_norms(sounds, range(len(criterion.loss.paths))).double()
-    share = norms.mean(dim=1) / norms.mean(dim=1).sum()
-    wanted = 0.9 * share + 0.1 / len(share)
+    loss = CombinedLoss.with_compression(scattering_loss(TINY.task), sounds, 0.3)
+    assert criterion.loss.loss.sizes == pytest.approx(loss.sizes)
+    assert criterion.loss.loss.shares == {"plain": 0.7, "compressed": 0.3}
+    loss = loss.grouped("path")
+    assert criterion.loss.paths == loss.paths
+    assert criterion.loss.paths.keys == scattering_loss(TINY.task).paths.keys
+    norms = loss.target_norms(sounds, range(len(loss.paths))).double()
+    share = loss.path_weights * norms.mean(dim=1)
+    wanted = 0.9 * share / share.sum() + 0.1 / len(share)
     torch.testing.assert_close(criterion.sampler.probabilities, wanted, rtol=1e-5, atol=0)
+
+
+def test_kpaths_without_compression_is_the_plain_loss():
+    plain = SoundMatching(TINY.changed(loss="kpaths", compressed=0.0)).criterion
+    assert isinstance(plain.loss, TransformLoss)
+    assert plain.loss.rho is None
+    compressing = dataclasses.replace(TINY.task.scattering, eps=0.01, distance="l2")
+    loss = SoundMatching(TINY.changed(loss="kpaths", scattering=compressing)).criterion.loss
+    assert (loss.rho.eps, loss.distance) == (0.01, "l2")  # compressed already
 
 
 def test_probabilities_measured_for_another_synthesizer_are_pointed_out(tmp_path, caplog):

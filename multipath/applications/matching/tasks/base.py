@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from multipath import PathTable
-from multipath._internal.settings import between, positive
+from multipath._internal.settings import between, choice, positive
 from multipath.applications.matching.settings import (
     EncoderSettings,
     ObjectiveSettings,
@@ -26,6 +26,8 @@ from .evaluation import Evaluation, ThetaError
 MOST_SAMPLES = 2**26
 """Of one sound: 25 minutes at 44.1 kHz."""
 MOST_TARGETS = 10**6
+FOLLOWING = ("eps", "distance")
+"""Settings of what follows the transform."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,6 +43,7 @@ class ScatteringSettings(Settings):
         F: Averaging over log-frequency, in first-order wavelets.
         sampling: ``"exact"``, or ``"reduced"`` for lower rates that are faster.
         eps: Coefficients S are compressed to log(1 + S / eps); None leaves them as they are.
+        distance: Between them: ``"squared_l2"``, ``"l2"`` or ``"l1"``.
     """
 
     J: int
@@ -51,16 +54,18 @@ class ScatteringSettings(Settings):
     F: int
     sampling: Literal["exact", "reduced"] = "exact"
     eps: float | None = None
+    distance: Literal["squared_l2", "l2", "l1"] = "squared_l2"
 
     def __post_init__(self) -> None:
         """Check what no other constructor would notice, or notice too late."""
         check_positive(self, "J", "Q", "J_fr", "Q_fr", "T", "F")
         if self.eps is not None:
             between("eps", self.eps, 1e-30, 1e30)
+        choice("distance", self.distance, "squared_l2", "l2", "l1")
 
     def build(self, n_samples: int, sample_rate: float, **changes: Any) -> JTFS:
         """The transform, for signals of a length in samples and a rate in Hz."""
-        settings = {name: value for name, value in self.to_dict().items() if name != "eps"}
+        settings = {name: value for name, value in self.to_dict().items() if name not in FOLLOWING}
         return JTFS(n_samples=n_samples, sample_rate=sample_rate, **{**settings, **changes})
 
 
