@@ -19,6 +19,7 @@ import torch
 
 import multipath
 from multipath import BalancedLoss, PathTable, StochasticLoss
+from multipath._internal.journal import Journal
 from multipath._internal.state import pack, unpack
 from multipath.applications.losses.random_resolutions import RandomResolutionLoss
 from multipath.applications.matching.callbacks import History
@@ -29,7 +30,6 @@ from multipath.compat import SCRAPLLoss
 from multipath.draws import Draw, DrawCounts
 from multipath.errors import MultipathError
 from multipath.importance import ThetaImportance, load_probabilities
-from multipath.importance._journal import Journal
 from multipath.integrations.lightning import DrawCounter
 from multipath.optim import PSAGA, PAdam
 from multipath.samplers import (
