@@ -148,7 +148,9 @@ def parameter_metric(
         first = Batch(first.inputs, target, first.context)
         check_reach(problem, first, labels)
         check_smooth(problem, first)
-        apart = Batch(first.inputs, target.roll(1, 0), first.context)  # at the target all is zero
+        # at the target all losses are zero: these are away from it, each by another distance
+        factors = torch.arange(2, 2 + len(target)).to(target).reshape(-1, *[1] * (target.ndim - 1))
+        apart = Batch(first.inputs, target * factors, first.context)
         if mixes_items(problem, [apart]):
             raise ConfigurationError(
                 "the loss must treat the items of a batch one by one, but its value for an item "

@@ -106,6 +106,11 @@ class PNPLoss(PathDecomposedLoss):
             case _:
                 return torch.eye(whole.shape[1], dtype=whole.dtype, device=whole.device)[None]
 
+    @property
+    def level(self) -> float:
+        r"""The present damping :math:`\lambda`."""
+        return self.damping.value if isinstance(self.damping, AdaptiveDamping) else self.damping
+
     def take(self, rows: Tensor | list[int] | slice) -> PNPLoss:
         """The loss of some of the examples, for a batch of these; the damping stays shared.
 
@@ -146,9 +151,8 @@ class PNPLoss(PathDecomposedLoss):
                 f"the loss has the metrics of {count} examples, but the batch has {len(input)}; "
                 "choose those of the batch with .take(rows)"
             )
-        level = self.damping.value if isinstance(self.damping, AdaptiveDamping) else self.damping
         error = (input - target)[:, :, None]
-        forms = self.metric[chosen] + level * self.damped
+        forms = self.metric[chosen] + self.level * self.damped
         return (error * (forms.to(error) @ error)).sum(dim=(2, 3))
 
     def extra_repr(self) -> str:

@@ -44,7 +44,7 @@ class ParameterMetric:
     Example:
         >>> parts = torch.tensor([[[1.0, 0.0], [0.0, 0.0]], [[1.0, 2.0], [2.0, 4.0]]])
         >>> found = ParameterMetric(
-        ...     PathTable(2), ("AM", "FM"), torch.zeros(1, 2), parts.sum(0)[None], parts
+        ...     PathTable(2), ("AM", "FM"), torch.zeros(1, 2), parts.sum(0, keepdim=True), parts
         ... )
         >>> found.eigenvalues.round(decimals=2)
         tensor([0.7600, 5.2400], dtype=torch.float64)
