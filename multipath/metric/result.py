@@ -56,7 +56,7 @@ class ParameterMetric:
                AM         1.41               33.3%
                FM            2               66.7%
         eigenvalue  of the largest  direction
-              0.76           14.6%  0.85 AM - 0.53 FM
+             0.764           14.6%  0.85 AM - 0.53 FM
               5.24            100%  0.53 AM + 0.85 FM
     """
 

@@ -12,7 +12,7 @@ from multipath.errors import ConfigurationError
 
 
 def reproduce(
-    table: Literal["table1", "table2", "table3", "table4", "table5", "figure1", "demo"],
+    table: Literal["table1", "table2", "table3", "table4", "table5", "figure1", "pnp", "demo"],
     /,
     *,
     scale: Literal["quick", "paper"] = "quick",
