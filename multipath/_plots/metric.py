@@ -126,8 +126,9 @@ def _draw_eigenvalues(axes: Axes, metric: np.ndarray) -> None:
     axes.plot(place, np.maximum(mean, least), "o-", color="tab:purple", label="mean metric")
     axes.set_yscale("log")
     axes.set_xticks(place)
-    axes.set_xlabel("eigenvalue")
-    axes.set_ylabel("size, of each example and of the mean")
+    axes.set_xlabel("number, in ascending order")
+    axes.set_ylabel("eigenvalue")
+    axes.legend(frameon=False, fontsize=8)
 
 
 def _draw_traces(figure: Figure, axes: Axes, paths: PathTable, traces: np.ndarray) -> None:

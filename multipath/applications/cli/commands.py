@@ -21,6 +21,7 @@ from multipath.applications.resynthesis.settings import ResynthesisSettings
 from .distance import distance
 from .importance import importance
 from .match import match
+from .metric import metric
 from .options import settings_command, task_command
 from .plugins import check, show_plugins
 from .reproduce import reproduce
@@ -44,6 +45,7 @@ def make_app(words: Sequence[str] = ()) -> App:
     )
     app.command(_of_tasks(match, words, ("task", "objective", "encoder", "training")))
     app.command(_of_tasks(importance, words, ("task",)))
+    app.command(_of_tasks(metric, words, ("task",)))
     app.command(settings_command(resynthesize, ResynthesisSettings, ["n_samples"]))
     for command in (distance, report, reproduce, paths, check):
         app.command(command)
