@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from multipath._internal.inputs import check_real
+from multipath._internal.inputs import check_real, is_whole
 from multipath._internal.settings import between, positive, real
 from multipath._internal.state import check_names, loaded_real, refused
 from multipath.errors import ConfigurationError
@@ -131,8 +131,8 @@ class AdaptiveDamping:
         if best != math.inf:
             best = loaded_real("the best value of the damping", best)
         for name in names[2:]:
-            if not isinstance(state_dict[name], Mapping | None):
-                raise refused(f"the {name} of the damping", "a state", state_dict[name])
+            if state_dict[name] is not None:
+                _check_numbers(f"the {name} of the damping", state_dict[name])
         if not 0 < value <= self.start:
             raise refused("the damping", f"positive and at most {self.start:g}", value)
         self.value, self.best = value, best
@@ -145,3 +145,16 @@ class AdaptiveDamping:
             f"AdaptiveDamping(start={self.start:g}, shrink={self.shrink:g}, grow={self.grow:g}, "
             f"value={self.value:g})"
         )
+
+
+def _check_numbers(name: str, state: Any) -> None:
+    """Refuse what cannot be the state of a module or an optimizer: finite numbers, by name."""
+    if not isinstance(state, Mapping):
+        raise refused(name, "a dictionary", state)
+    for key, value in state.items():
+        if isinstance(value, Mapping):
+            _check_numbers(f"{name}, {key}", value)
+        elif not isinstance(value, Tensor):
+            loaded_real(f"{name}, {key}", value)
+        elif not (is_whole(value) and not value.is_complex() and bool(value.isfinite().all())):
+            raise refused(f"{name}, {key}", "finite numbers", value)

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from multipath._internal.extras import extra
 from multipath._internal.files import write_tensors
-from multipath._internal.inputs import brief, check_tensor
+from multipath._internal.inputs import brief, check_tensor, described, is_dense
 from multipath._internal.settings import between
 from multipath._internal.tables import aligned
 from multipath.errors import InputError
@@ -78,9 +78,9 @@ class ParameterMetric:
         for name, shape in shapes.items():
             values = getattr(self, name)
             check_tensor(values, name)
-            if values.shape != shape or not values.is_floating_point():
+            if values.shape != shape or not (values.is_floating_point() and is_dense(values)):
                 raise InputError(
-                    f"{name} must be real numbers of shape {shape}, got {tuple(values.shape)}"
+                    f"{name} must be real numbers of shape {shape}, got {described(values)}"
                 )
             if not bool(values.isfinite().all()):
                 raise InputError(f"{name} must be finite")

@@ -18,7 +18,7 @@ HELP = {"--help"}
 ELSEWHERE = {"--nproc-per-node", "--max-restarts"}  # torchrun's
 
 
-TASKS = "chirplet", "granular", "tr808"
+TASKS = "amchirp", "chirplet", "drum", "granular", "tr808"
 OF_TASKS = "match", "importance"
 COMMANDS = {name for name in make_app() if not name.startswith("-")}
 

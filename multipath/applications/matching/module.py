@@ -91,6 +91,8 @@ class SoundMatching(LightningModule):
             journal: File that keeps what is done, so that interrupted work goes on.
             progress: Show a progress bar.
         """
+        if not self.objective.metric:
+            return
         targets = {split: self.batches.splits[split] for split in ("train", "validation")}
         self._metrics = target_metrics(
             self.config.task, self.synth, targets, journal=journal, progress=progress
@@ -116,6 +118,8 @@ class SoundMatching(LightningModule):
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """The loss of one batch."""
+        if self.objective.metric and not self._metrics:
+            self.measure()
         sounds = self.sounds(batch.targets)
         theta = self(sounds)
         loss: Tensor

@@ -99,8 +99,7 @@ def run(
             model = SoundMatching(config, files.read_probabilities(config, resume=resume))
             if not going_on:
                 files.prepare(config, fingerprint, resume=resume)
-            if model.objective.metric:
-                model.measure(files.metric, progress=progress is not None)
+            model.measure(files.metric, progress=progress is not None)
             untrained = model.evaluate("test", model.estimate("test"))
             if going_on:
                 files.restore(model)
