@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from multipath._internal.inputs import check_real
 from multipath._internal.modes import trainable
-from multipath._internal.settings import choice, not_negative
+from multipath._internal.settings import choice, not_negative, switch
 from multipath.errors import InputError
 from multipath.losses import PathDecomposedLoss
 from multipath.losses.base import Indices, Reduction, weighted_sum
@@ -47,6 +47,9 @@ class PNPLoss(PathDecomposedLoss):
             ``AdaptiveDamping``, which is asked at each evaluation.
         damping_matrix: D: ``"identity"``, ``"diagonal"`` for that of each M, or ``"mean"`` for the
             mean of M over the examples.
+        normalize: Divide the loss by the mean eigenvalue of :math:`M + \lambda D` over all examples,
+            so that gradients keep their size while the damping shrinks by orders of magnitude. Adam
+            would otherwise go on dividing by the large gradients of the beginning, and stand still.
         paths: Of the P metrics, if they have names. Default: numbers.
         weights: :math:`w_p`, default 1/P. The damping counts with each path.
         reduction: Over the batch: ``"mean"``, ``"sum"`` or ``"none"``.
@@ -74,6 +77,7 @@ class PNPLoss(PathDecomposedLoss):
         damping: float | AdaptiveDamping = 0.0,
         *,
         damping_matrix: Literal["identity", "diagonal", "mean"] = "identity",
+        normalize: bool = False,
         paths: Iterable[Path] | None = None,
         weights: Tensor | None = None,
         reduction: Reduction = "mean",
@@ -95,6 +99,10 @@ class PNPLoss(PathDecomposedLoss):
         whole = weighted_sum(self.path_weights, values.flatten(1)).view(values.shape[1:])
         self.metric = nn.Buffer(values, persistent=False)
         self.damped = nn.Buffer(self._damped(whole), persistent=False)
+        self.normalize = switch("normalize", normalize)
+        self._sizes = tuple(
+            float(each.diagonal(dim1=1, dim2=2).mean()) for each in (whole, self.damped)
+        )
 
     def _damped(self, whole: Tensor) -> Tensor:
         """D, shape (n or 1, U, U)."""
@@ -110,6 +118,12 @@ class PNPLoss(PathDecomposedLoss):
     def level(self) -> float:
         r"""The present damping :math:`\lambda`."""
         return self.damping.value if isinstance(self.damping, AdaptiveDamping) else self.damping
+
+    @property
+    def scale(self) -> float:
+        r"""The mean eigenvalue of :math:`M + \lambda D` over all examples, which may not be 0."""
+        own, damped = self._sizes
+        return max(own + self.level * damped, torch.finfo(torch.float32).tiny)
 
     def take(self, rows: Tensor | list[int] | slice) -> PNPLoss:
         """The loss of some of the examples, for a batch of these; the damping stays shared.
@@ -153,7 +167,8 @@ class PNPLoss(PathDecomposedLoss):
             )
         error = (input - target)[:, :, None]
         forms = self.metric[chosen] + self.level * self.damped
-        return (error * (forms.to(error) @ error)).sum(dim=(2, 3))
+        values = (error * (forms.to(error) @ error)).sum(dim=(2, 3))
+        return values / self.scale if self.normalize else values
 
     def extra_repr(self) -> str:
         """Shown by ``print``."""

@@ -47,6 +47,22 @@ def test_it_is_the_quadratic_form(name):
     torch.testing.assert_close(loss.take(rows)(estimate[rows], theta[rows], "none"), wanted[rows])
 
 
+@pytest.mark.parametrize("name", DAMPED)
+def test_a_normalized_loss_keeps_its_size_while_the_damping_shrinks(name):
+    metric, (estimate, theta) = some_metrics(N), some_pair()
+    damping = AdaptiveDamping(1e6)
+    loss = PNPLoss(metric, damping, damping_matrix=name, normalize=True)
+    plain = PNPLoss(metric, damping, damping_matrix=name)
+    for damping.value in (1e6, 1.0, 1e-6):
+        forms = metric + damping.value * DAMPED[name](metric)
+        mean = torch.stack([torch.linalg.eigvalsh(form) for form in forms]).mean()
+        torch.testing.assert_close(loss(estimate, theta) * mean, plain(estimate, theta))
+        rows = torch.tensor([2, 3])  # the examples of a batch do not decide
+        part = loss.take(rows)(estimate[rows], theta[rows])
+        torch.testing.assert_close(part * mean, plain.take(rows)(estimate[rows], theta[rows]))
+    assert not PNPLoss(0 * metric, normalize=True)(estimate, theta)
+
+
 def test_paths_add_up_to_the_whole():
     parts, weights = some_metrics(P, N), torch.tensor([0.1, 0.2, 0.3, 0.4], dtype=DTYPE)
     whole = PNPLoss(torch.einsum("p,pnuv->nuv", weights, parts), 0.2, damping_matrix="diagonal")

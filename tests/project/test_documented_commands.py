@@ -19,7 +19,7 @@ ELSEWHERE = {"--nproc-per-node", "--max-restarts"}  # torchrun's
 
 
 TASKS = "amchirp", "chirplet", "drum", "granular", "tr808"
-OF_TASKS = "match", "importance"
+OF_TASKS = "match", "importance", "metric"
 COMMANDS = {name for name in make_app() if not name.startswith("-")}
 
 

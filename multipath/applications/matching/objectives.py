@@ -164,7 +164,7 @@ def pnp_loss(context: LossContext) -> PNPLoss:
     damping = AdaptiveDamping.for_metric(
         metric, shrink=settings.damping_shrink, grow=settings.damping_grow
     )
-    return PNPLoss(metric, damping, damping_matrix=settings.damping_matrix)
+    return PNPLoss(metric, damping, damping_matrix=settings.damping_matrix, normalize=True)
 
 
 def _spectral(make: Callable[..., nn.Module]) -> Callable[[LossContext], nn.Module]:

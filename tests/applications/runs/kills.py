@@ -20,7 +20,8 @@ import pytest
 import torch
 
 from multipath.applications.cli.main import main
-from tests.applications.tiny import use_tiny_presets
+from multipath.applications.matching.train import run
+from tests.applications.tiny import TINY, use_tiny_presets
 
 from .cases import RUNS, content
 
@@ -40,7 +41,13 @@ def do_importance(folder: Path, resume: bool = False) -> None:
             raise
 
 
-PROGRAMS = {**RUNS, "importance": do_importance}
+def do_pnp(folder: Path, **options: bool) -> None:
+    """Metrics come first, and the damping is saved with the checkpoint."""
+    run(PNP, folder, **options)
+
+
+PNP = TINY.changed(loss="pnp", n_targets=10, steps=4, validate_every=2)
+PROGRAMS = {**RUNS, "importance": do_importance, "pnp": do_pnp}
 
 
 def changes_a_file(event: str, arguments: tuple, folder: Path) -> bool:
