@@ -47,9 +47,9 @@ class PNPLoss(PathDecomposedLoss):
             ``AdaptiveDamping``, which is asked at each evaluation.
         damping_matrix: D: ``"identity"``, ``"diagonal"`` for that of each M, or ``"mean"`` for the
             mean of M over the examples.
-        normalize: Divide the loss by the mean eigenvalue of :math:`M + \lambda D` over all examples,
-            so that gradients keep their size while the damping shrinks by orders of magnitude. Adam
-            would otherwise go on dividing by the large gradients of the beginning, and stand still.
+        normalize: Divide by the mean eigenvalue of :math:`M + \lambda D` over all examples, so that
+            gradients keep their size while the damping shrinks by orders of magnitude. Adam would
+            otherwise go on dividing by the large gradients of the beginning, and stand still.
         paths: Of the P metrics, if they have names. Default: numbers.
         weights: :math:`w_p`, default 1/P. The damping counts with each path.
         reduction: Over the batch: ``"mean"``, ``"sum"`` or ``"none"``.
