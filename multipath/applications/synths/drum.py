@@ -129,12 +129,10 @@ class DrumSynth(nn.Module):
         cutoff = math.pi * self.sample_rate
         fade = ((pitches / cutoff - GATE) / (1 - GATE)).clamp(0, 1)
         gains = self.gains / pitches * torch.cos(0.5 * math.pi * fade) ** 2
-        signal = sum(
-            gains[:, m, None]
-            * torch.exp(-decays[:, m, None] * self.time)
-            * torch.sin(pitches[:, m, None] * self.time)
-            for m in range(len(self.gains))
-        )
+        signal = torch.zeros_like(theta[:, :1] * self.time)
+        for m in range(len(self.gains)):  # all at once would take as much memory as many sounds
+            envelope = gains[:, m, None] * torch.exp(-decays[:, m, None] * self.time)
+            signal = signal + envelope * torch.sin(pitches[:, m, None] * self.time)
         signal = signal / signal.abs().amax(dim=1, keepdim=True)
         return signal if shift is None else shift_signals(signal, shift)
 
