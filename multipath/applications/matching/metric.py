@@ -24,18 +24,21 @@ def target_metrics(
     task: Task,
     synth: Synthesizer,
     targets: Mapping[str, Targets],
+    seed: int,
     *,
     journal: str | PathLike[str] | None = None,
     progress: bool = False,
 ) -> dict[str, Tensor]:
     """The metrics of the scattering loss at the targets of some splits, each (n, U, U).
 
-    Target and neighbours have the nuisance of the target in common.
+    Target and neighbours have a nuisance in common: that of the target, or the one that its
+    reconstruction is judged with.
 
     Args:
         task: What is matched.
         synth: Its synthesizer.
         targets: By split.
+        seed: That of the run.
         journal: File that keeps what is done, so that interrupted work goes on.
         progress: Show a progress bar.
 
@@ -43,13 +46,16 @@ def target_metrics(
         ConfigurationError: If the true parameters of the targets are unknown.
     """
     theta, nuisance = [], []
-    for split in targets.values():
-        if split.theta is None or split.nuisance is None:
+    for name, split in targets.items():
+        if split.theta is None:
             raise ConfigurationError(
                 f"the metrics of {task.name} need targets with known parameters"
             )
         theta.append(split.theta)
-        nuisance.append(split.nuisance)
+        own = split.nuisance
+        nuisance.append(
+            task.evaluation_nuisance(split.size, seeded(seed, name)) if own is None else own
+        )
     found = parameter_metric(
         scattering_loss(task),
         synth,

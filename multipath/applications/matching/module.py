@@ -95,7 +95,12 @@ class SoundMatching(LightningModule):
             return
         targets = {split: self.batches.splits[split] for split in ("train", "validation")}
         self._metrics = target_metrics(
-            self.config.task, self.synth, targets, journal=journal, progress=progress
+            self.config.task,
+            self.synth,
+            targets,
+            self.config.seed,
+            journal=journal,
+            progress=progress,
         )
         self.criterion = self._criterion()
         self.validation_criterion = PNPLoss(self._metrics["validation"], reduction="none")

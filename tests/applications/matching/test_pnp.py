@@ -97,4 +97,4 @@ def test_unknown_parameters_have_no_metric():
     model = SoundMatching(CONFIG)
     sounds = model.batches.splits["train"]._replace(theta=None)
     with pytest.raises(ConfigurationError, match="need targets with known parameters"):
-        target_metrics(CONFIG.task, model.synth, {"train": sounds})
+        target_metrics(CONFIG.task, model.synth, {"train": sounds}, 0)
