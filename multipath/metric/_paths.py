@@ -49,9 +49,9 @@ def path_metrics(problem: Problem, batch: Batch, indices: Sequence[int], mode: M
     with torch.no_grad():
         sounds = order.of(lambda t: problem.decode(t, batch), theta)
         found = _squared(problem.loss, sounds, indices, order)
-        found = found.unflatten(1, (len(batch), -1))
-        found = found.sum(dim=2) if problem.loss.reduction == "sum" else found.mean(dim=2)
-    return found.cpu()
+        channels: Tensor = found.unflatten(1, (len(batch), -1))
+        whole = problem.loss.reduction == "sum"
+        return (channels.sum(dim=2) if whole else channels.mean(dim=2)).cpu()
 
 
 def _squared(
@@ -63,7 +63,7 @@ def _squared(
     if isinstance(loss, GroupedLoss):
         groups, paths = loss._chosen(indices)
         members = _squared(loss.loss, sounds, paths, order)
-        return loss._means(members.flatten(1), groups).unflatten(1, members.shape[1:])
+        return loss._means(members.flatten(1), groups).reshape(len(groups), *members.shape[1:])
     if not isinstance(loss, TransformLoss):
         raise TypeError(type(loss).__name__)
     chosen = check_indices(indices, len(loss.paths))

@@ -94,12 +94,13 @@ class ParameterMetric:
     @property
     def eigenvalues(self) -> Tensor:
         """Those of the mean metric, in ascending order, shape (U,)."""
-        return torch.linalg.eigvalsh(self.mean).clamp_min(0)
+        values: Tensor = torch.linalg.eigvalsh(self.mean)
+        return values.clamp_min(0)
 
     @property
     def directions(self) -> Tensor:
         """Unit eigenvectors of the mean metric, a row for each eigenvalue, shape (U, U)."""
-        rows = torch.linalg.eigh(self.mean).eigenvectors.T
+        rows: Tensor = torch.linalg.eigh(self.mean).eigenvectors.T
         # the sign is anybody's: the largest number is positive
         largest = rows.gather(1, rows.abs().argmax(dim=1, keepdim=True))
         return rows * largest.sign()
