@@ -9,13 +9,13 @@ from torch import nn
 from multipath import TermLoss, TransformLoss
 from multipath.applications.losses.multi_scale import mss_log
 from multipath.errors import ConfigurationError, InputError
-from multipath.metric import parameter_metric
+from multipath.metric import parameter, parameter_metric
 from multipath.testing import QuadraticLoss
 from multipath.transforms import JTFS, MultiResolutionSTFT, Scattering1D
-from tests.importance.cases import Interrupted, OpaqueLoss
+from tests.importance.cases import OpaqueLoss
 
 DTYPE = torch.float64
-N = 128
+N = 64
 N_PARAMETERS = 3
 
 
@@ -46,7 +46,7 @@ def jtfs(**options):
 
 
 def stft(**options):
-    return TransformLoss(MultiResolutionSTFT([16, 32, 64], [4, 8, 16], [16, 32, 64]), **options)
+    return TransformLoss(MultiResolutionSTFT([8, 16, 32], [4, 8, 16], [8, 16, 32]), **options)
 
 
 LOSSES = {
@@ -56,12 +56,8 @@ LOSSES = {
         JTFS(n_samples=N, J=4, Q=(2, 1), J_fr=2, Q_fr=1, T="global", F="global")
     ),
     "STFT": stft,
-    "STFT, sum": lambda: stft(reduction="sum", weights=[0.2, 0.0, 3.0]),
     "STFT, relative": lambda: stft(normalize="target"),
-    "groups": lambda: jtfs().grouped(by="rate"),
-    "subset": lambda: jtfs().subset([5, 0, 3]),
-    "subset of groups": lambda: stft().grouped([[0, 2], [1]]).subset([0]),
-    "a function": lambda: stft(distance=lambda d: d.square().flatten(1).mean(dim=1)),
+    "subset of groups": lambda: jtfs().grouped(by="rate").subset([1, 0]),
     "cosh": lambda: stft(distance=lambda d: (d.cosh() - 1).flatten(1).sum(dim=1)),
 }
 
@@ -87,7 +83,7 @@ def close(found, wanted, tolerance=1e-6):
 @pytest.mark.parametrize("name", LOSSES)
 @pytest.mark.slow
 def test_it_is_half_the_hessian(name):
-    loss, theta = LOSSES[name](), some_theta()
+    loss, theta = LOSSES[name](), some_theta(1)
     wanted = by_brute_force(loss, theta, lambda f, x, y: f(x, y, reduction="sum"))
     found = parameter_metric(loss, synth, theta)
     close(found, wanted)
@@ -131,10 +127,11 @@ def test_random_paths_are_unbiased_by_enumeration():
     whole = parameter_metric(loss, synth, theta)
     probabilities = torch.tensor([0.6, 0.3, 0.1], dtype=DTYPE)
     total = torch.zeros_like(whole)
-    for pair in itertools.product(range(3), repeat=2):  # two independent draws
+    for pair in itertools.combinations_with_replacement(range(3), 2):  # two independent draws
+        orders = len({pair, pair[::-1]})
         weights = loss.path_weights[list(pair)] / (2 * probabilities[list(pair)])
         estimate = parameter_metric(loss, synth, theta, pair) * weights[:, None, None, None]
-        total += probabilities[list(pair)].prod() * estimate.sum(dim=0)
+        total += orders * probabilities[list(pair)].prod() * estimate.sum(dim=0)
     close(total, whole, 1e-12)
 
 
@@ -183,7 +180,7 @@ REFUSED = {
     "L1": ({"loss": lambda: stft(distance="l1")}, "has no second derivative at the target"),
     "L2": ({"loss": lambda: stft(distance="l2")}, "use a squared distance"),
     "L2, grouped": ({"loss": lambda: stft(distance="l2").grouped([[0], [1, 2]])}, "use a squared"),
-    "a spectral loss": ({"loss": lambda: mss_log((16, 32), N)}, "has no second derivative"),
+    "a spectral loss": ({"loss": lambda: mss_log((8, 16), N)}, "has no second derivative"),
     "random": (
         {"synth": lambda theta: synth(theta) + torch.randn(N, dtype=theta.dtype)},
         "the synthesizer gave two answers to the same question",
@@ -233,15 +230,21 @@ def test_a_slope_at_the_target_is_pointed_out(caplog):
     assert "QuadraticLoss has a slope at the target" in caplog.text
 
 
-@pytest.mark.parametrize("after", [8, 12, 15])
-def test_an_interrupted_call_goes_on(tmp_path, after):
-    theta, options = some_theta(6), {"items_at_once": 1, "journal": tmp_path / "j"}
+def test_an_interrupted_call_goes_on(tmp_path, monkeypatch):
+    theta, options = some_theta(4), {"items_at_once": 1, "journal": tmp_path / "j"}
     wanted = parameter_metric(stft(), synth, theta, items_at_once=1)
-    counted = Interrupted(synth, after)
-    counted.__qualname__ = "synth"
+    calls, original = [], parameter.path_metrics
+
+    def interrupted(*arguments):
+        calls.append(1)
+        if len(calls) == 3:
+            raise KeyboardInterrupt
+        return original(*arguments)
+
+    monkeypatch.setattr(parameter, "path_metrics", interrupted)
     with pytest.raises(KeyboardInterrupt):
-        parameter_metric(stft(), counted, theta, **options)
-    counted.after = 10**9
-    assert parameter_metric(stft(), counted, theta, **options).equal(wanted)
+        parameter_metric(stft(), synth, theta, **options)
+    assert parameter_metric(stft(), synth, theta, **options).equal(wanted)
+    assert len(calls) == 3 + len(theta) - 2
     with pytest.raises(ConfigurationError, match="belongs to other work"):
-        parameter_metric(stft(), counted, theta + 0.01, **options)
+        parameter_metric(stft(), synth, theta + 0.01, **options)

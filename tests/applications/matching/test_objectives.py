@@ -49,8 +49,19 @@ def n_paths() -> int:
     return len(task.scattering.build(task.n_samples, task.sample_rate).paths)
 
 
-@pytest.mark.parametrize("task", TASKS)
-@pytest.mark.parametrize("loss", [with_argument(name) for name in LOSSES])
+FEW = "amchirp", "drum"
+"""Tasks that are like others to all losses but those that look into the synthesizer."""
+
+
+@pytest.mark.parametrize(
+    ("loss", "task"),
+    [
+        (with_argument(name), task)
+        for name, row in LOSSES.items()
+        for task in TASKS
+        if row.metric or task not in FEW
+    ],
+)
 @pytest.mark.slow
 def test_every_loss_moves_every_weight_of_the_encoder_and_nothing_else(loss, task):
     torch.manual_seed(0)
