@@ -6,6 +6,7 @@ of multipath, in one line and with nothing changed.
 """
 
 import copy
+import dataclasses
 import importlib
 import inspect
 import json
@@ -19,9 +20,10 @@ import torch
 
 import multipath
 from multipath import BalancedLoss, PathTable, StochasticLoss
+from multipath._internal.journal import Journal
 from multipath._internal.state import pack, unpack
 from multipath.applications.losses.random_resolutions import RandomResolutionLoss
-from multipath.applications.matching.callbacks import History
+from multipath.applications.matching.callbacks import Damping, History
 from multipath.applications.reproduction.plan import Job
 from multipath.applications.resynthesis.search import Resynthesis
 from multipath.applications.resynthesis.settings import ResynthesisSettings
@@ -29,8 +31,8 @@ from multipath.compat import SCRAPLLoss
 from multipath.draws import Draw, DrawCounts
 from multipath.errors import MultipathError
 from multipath.importance import ThetaImportance, load_probabilities
-from multipath.importance._journal import Journal
 from multipath.integrations.lightning import DrawCounter
+from multipath.metric import AdaptiveDamping, ParameterMetric
 from multipath.optim import PSAGA, PAdam
 from multipath.samplers import (
     AdaptiveImportance,
@@ -80,6 +82,13 @@ def state(make, legal=None):
     return Door(
         make, lambda made: made.state_dict(), lambda made, s: made.load_state_dict(s), legal or {}
     )
+
+
+def of_damping(make):
+    # modules and optimizers compare their own states with themselves, once these are put back
+    own = {"None", "dictionary", "extra", "missing"}
+    legal = {"best": {"inf", "negative"}, "weights": own, "optimizer": own}
+    return dataclasses.replace(state(make, legal), depth=1)
 
 
 def extra(make, names, legal=None):
@@ -189,6 +198,28 @@ def result():
         "residuals": values / 100,
         "settings": {"seed": 1},
     }
+
+
+def metrics():
+    values = torch.eye(1, dtype=torch.float64).expand(4, 1, 1).clone()
+    return {
+        "format": "multipath parameter metrics, 1",
+        "paths": [(key, {"rate": 2.0}, 1.0) for key in ("a", "b", "c", "d")],
+        "parameters": ["AM"],
+        "theta": values[:2, 0],
+        "metric": values[:2],
+        "path_metrics": values,
+        "settings": {"seed": 1},
+    }
+
+
+def damping():
+    made, module = AdaptiveDamping(1.0), torch.nn.Linear(1, 1)
+    optimizer = torch.optim.Adam(module.parameters())
+    module(torch.ones(1)).backward()
+    optimizer.step()
+    made.update(1.0, module, optimizer)
+    return made
 
 
 def read_journal(folder, content):
@@ -326,6 +357,18 @@ DOORS = {
             **{f"paths.{n}.{part}": ANY for n in range(2) for part in range(2)},
         },
     ),
+    "ParameterMetric.load": in_file(
+        ParameterMetric.load,
+        metrics(),
+        {
+            **{"settings": {"extra", "dictionary", "missing"}, "theta": NUMBERS},
+            **{"seed": ANY, "parameters.0": {"string"}, "rate": ANY},
+            **dict.fromkeys(("metric", "path_metrics"), NUMBERS),
+            **{f"paths.{n}.{part}": ANY for n in range(2) for part in range(2)},
+        },
+    ),
+    "AdaptiveDamping.load_state_dict": of_damping(damping),
+    "Damping.load_state_dict": of_damping(lambda: Damping(damping())),
     "load_probabilities": in_file(load_probabilities, LAW),
     "Journal": Door(None, lambda _: (LAW, LAW[:1]), read_journal, OF_RECORDS),
 }  # fmt: skip

@@ -80,7 +80,9 @@ def test_everything_that_we_ship_is_announced_with_its_tests(ours):
             assert tests is getattr(shipped, f"{plugin.name}Tests")
         assert plugin.version == multipath.__version__
     assert [plugin.name for plugin in ours if plugin.kind == "tasks"] == [
+        "amchirp",
         "chirplet",
+        "drum",
         "granular",
         "tr808",
     ]

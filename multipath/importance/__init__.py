@@ -1,6 +1,7 @@
 """theta-importance: draw the paths that say most about a synthesizer's parameters."""
 
-from ._journal import discard_journal
+from multipath._internal.journal import discard_journal
+
 from .result import ThetaImportance, load_probabilities
 from .theta import theta_importance
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -27,14 +27,25 @@ def probe(problem: Problem, batch: Batch) -> int:
         InputError: If theta or what the decoder returns is not finite, or theta does not depend on
             the weights.
     """
-    _refuse_layers(problem.encoder, "encoder")
-    _refuse_layers(problem.decoder, "decoder")
     few = batch.items(slice(0, 4))
-    with torch.no_grad():
-        theta = _try("encoder", problem.encoder, problem.encode, batch)
-        _try("decoder", problem.decoder, lambda b: problem.decode(theta[: len(b)], b), few)
+    theta = probe_function("encoder", problem.encoder, problem.encode, batch)
+    probe_function("decoder", problem.decoder, lambda b: problem.decode(theta[: len(b)], b), few)
     _check_weights(problem, batch.items(slice(0, 1)))
     return int(theta.shape[1])
+
+
+def probe_function(role: str, module: Any, call: Callable[[Batch], Tensor], batch: Batch) -> Tensor:
+    """What a function gives for a batch; refused unless it is one, item by item, and finite.
+
+    Args:
+        role: What it is called in messages; ``"encoder"`` where numbers of one kind stand apart.
+        module: What may be a module, and known to be random or joint.
+        call: Calls it.
+        batch: What it is called on.
+    """
+    _refuse_layers(module, role)
+    with torch.no_grad():
+        return _try(role, module, call, batch)
 
 
 def mixes_items(problem: Problem, batches: Sequence[Batch]) -> bool:
@@ -70,7 +81,7 @@ def _refuse_layers(module: Any, role: str) -> None:
             continue
         if isinstance(layer, _DropoutNd) and layer.p > 0:
             raise ConfigurationError(
-                f"{where} is in training mode, which makes theta-importance random: call "
+                f"{where} is in training mode, which makes its results random: call "
                 f"{role}.eval() before, and .train() afterwards"
             )
         if isinstance(layer, _BatchNorm):
@@ -92,7 +103,7 @@ def _try(role: str, module: Any, call: Any, batch: Batch) -> Tensor:
     for _ in range(REPEATS - 1):
         if not _same(first, call(batch), single=1e-5, dim=dim):
             raise ConfigurationError(
-                f"the {role} gave two answers to the same question: theta-importance needs a "
+                f"the {role} gave two answers to the same question: derivatives need a "
                 f"deterministic {role}. Call {role}.eval() to switch off dropout, and give random "
                 "synthesizers a fixed seed for each item (as context: batches of (inputs, target, "
                 "seeds))"

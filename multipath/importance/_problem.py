@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
+from multipath._internal.journal import digest
 from multipath.errors import ConfigurationError, InputError
 from multipath.jets import JetOrder
 from multipath.losses import PathDecomposedLoss
@@ -183,6 +185,44 @@ def named_weights(encoder: Module, params: Parameters | None) -> dict[str, Tenso
             )
     shared = {id(weight): name for name, weight in reversed(named.items())}
     return {name: named[name] for name in named if shared[id(named[name])] == name}
+
+
+def parameter_names(
+    names: Sequence[str] | None, decoder: Any, n_parameters: int
+) -> tuple[str, ...]:
+    """The names given, or those that the decoder has, or numbers.
+
+    Raises:
+        ConfigurationError: If there are more or fewer than parameters.
+    """
+    known = getattr(decoder, "parameter_names", None) if names is None else names
+    if known is None:
+        return tuple(f"theta[{u}]" for u in range(n_parameters))
+    if len(known) != n_parameters:
+        raise ConfigurationError(
+            f"theta has {n_parameters} parameters, but there are {len(known)} names: "
+            f"{', '.join(known)}"
+        )
+    return tuple(known)
+
+
+def fingerprint(problem: Problem, batches: Sequence[Batch], *settings: Any) -> str:
+    """Digest of all that derivatives depend on and that can be seen: not the code of functions.
+
+    Args:
+        problem: Loss, encoder, decoder and weights.
+        batches: The examples.
+        *settings: Further settings, compared by their ``repr``.
+    """
+    loss = problem.loss
+    tensors = [
+        *problem.weights.values(),
+        loss.path_weights,
+        *(value for value in loss.state_dict().values() if isinstance(value, Tensor)),
+        *chain.from_iterable((b.inputs, b.target, *b.context) for b in batches),
+    ]
+    described = [repr(settings), repr(loss), str(loss.paths.keys), loss.reduction]
+    return digest(described, tensors, (problem.encoder, problem.decoder))
 
 
 @contextmanager

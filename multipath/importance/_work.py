@@ -2,24 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 from torch import Tensor
 
-from multipath._internal.extras import extra
-from multipath.errors import InputError
+from multipath._internal.units import Shape, Units
 
 from ._curvature import dominant_eigenvalues, one_product
 from ._derivatives import EncoderDerivatives, Mode, ThetaDerivatives, theta_derivatives
-from ._journal import Journal, Record
 from ._problem import Batch, Problem
-from ._workers import Workers
-
-Shape = tuple[int | None, ...] | None
-"""Of a tensor in a result; None where anything goes."""
 
 
 class Work:
@@ -28,21 +20,11 @@ class Work:
     Args:
         problem: Loss, encoder, decoder and weights.
         batches: The examples.
-        workers: The processes that share the work.
-        journal: Where results are kept, if anywhere.
-        bar: Progress bars, if any.
+        units: Does the work.
     """
 
-    def __init__(
-        self,
-        problem: Problem,
-        batches: list[Batch],
-        workers: Workers,
-        journal: Journal | None,
-        bar: Any,
-    ) -> None:
-        self.problem, self.batches, self.workers = problem, batches, workers
-        self.journal, self.bar = journal, bar
+    def __init__(self, problem: Problem, batches: list[Batch], units: Units) -> None:
+        self.problem, self.batches, self.units = problem, batches, units
         self.paths = range(len(problem.loss.paths))
 
     def theta_derivatives(
@@ -54,7 +36,7 @@ class Work:
             for number, batch in enumerate(self.batches)
             for start in range(0, len(batch), items_at_once)
         }
-        advance = _stage(self.bar, "derivatives of the loss", sum(len(b) for b in self.batches))
+        advance = self.units.stage("derivatives of the loss", sum(map(len, self.batches)))
 
         def work(unit: str) -> ThetaDerivatives:
             number, part = parts[unit]
@@ -69,7 +51,9 @@ class Work:
             first = (len(self.paths), n_items, None)
             return [first, (*first, None) if order == 2 else None]
 
-        found = self._run(list(parts), work, lambda record: advance(record[0].shape[1]), shapes)
+        found = self.units.run(
+            list(parts), work, lambda record: advance(record[0].shape[1]), shapes
+        )
         joined = []
         for number in range(len(self.batches)):
             mine = [found[unit] for unit, (owner, _) in parts.items() if owner == number]
@@ -92,7 +76,7 @@ class Work:
             for number in range(len(self.batches))
             for u in range(n_parameters)
         }
-        advance = _stage(self.bar, "curvature of the encoder", len(units) * len(self.paths))
+        advance = self.units.stage("curvature of the encoder", len(units) * len(self.paths))
         gradients: dict[int, Tensor] = {}
 
         def work(unit: str) -> tuple[Tensor, ...]:
@@ -127,7 +111,7 @@ class Work:
 
         each = (len(self.paths),)
         shapes: list[Shape] = [each] if method == "hutchinson" else [each, each, ()]
-        found = self._run(
+        found = self.units.run(
             list(units), work, lambda record: advance(len(record[0])), lambda unit: shapes
         )
         shape = (len(self.batches), n_parameters, -1)
@@ -137,69 +121,3 @@ class Work:
             return curvature, None, len(units)
         residuals = torch.stack(columns[1]).reshape(shape).amax(dim=0)
         return curvature, residuals, int(torch.stack(columns[2]).sum())
-
-    def _run(
-        self,
-        units: list[str],
-        work: Callable[[str], Record],
-        elsewhere: Callable[[Record], None],
-        shapes: Callable[[str], list[Shape]],
-    ) -> dict[str, Record]:
-        """Results of all units; ``elsewhere`` is called with those computed by other processes.
-
-        Raises:
-            InputError: If the journal holds results of other shapes.
-        """
-        done = self.journal.records if self.journal else {}
-        for unit in done.keys() & set(units):
-            record, expected = done[unit], shapes(unit)
-            if len(record) != len(expected) or not all(map(_has_shape, record, expected)):
-                raise InputError(
-                    f"{self.journal and self.journal.path} is damaged: the result {unit!r} has "
-                    "another shape than it should; remove the file to start again"
-                )
-        keep = self.journal.append if self.journal else lambda unit, record: None
-        return self.workers.run(units, done, work, keep, elsewhere)
-
-
-def _has_shape(tensor: Tensor, expected: Shape) -> bool:
-    return expected is None or (
-        tensor.ndim == len(expected)
-        and all(size in (own, None) for own, size in zip(tensor.shape, expected, strict=True))
-    )
-
-
-def _stage(bar: Any, name: str, total: int) -> Callable[[int], None]:
-    """A function to call with each amount of work done, which advances the bar of a stage."""
-    if bar is None:
-        return lambda amount: None
-    task = bar.add_task(name, total=total)
-    return lambda amount: bar.advance(task, amount)
-
-
-@contextmanager
-def progress_bars(wanted: bool) -> Iterator[Any]:
-    """Progress bars on standard error with the time that is left, or None if not wanted."""
-    if not wanted:
-        yield None
-        return
-    with extra():
-        from rich.console import Console
-        from rich.progress import (
-            BarColumn,
-            MofNCompleteColumn,
-            Progress,
-            TextColumn,
-            TimeElapsedColumn,
-            TimeRemainingColumn,
-        )
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        TextColumn("left"),
-        TimeRemainingColumn(),
-    )
-    with Progress(*columns, console=Console(stderr=True)) as bar:
-        yield bar

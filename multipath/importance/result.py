@@ -140,7 +140,7 @@ class ThetaImportance:
         target.parent.mkdir(parents=True, exist_ok=True)
         content = {
             "format": FORMAT,
-            "paths": [_plain((path.key, dict(path.metadata), path.cost)) for path in self.paths],
+            "paths": plain_paths(self.paths),
             "parameters": list(self.parameters),
             "curvature": self.curvature,
             "residuals": self.residuals,
@@ -155,17 +155,14 @@ class ThetaImportance:
         Raises:
             InputError: If the file is missing, damaged, or something else.
         """
-        content = _read(file)
+        content = read_tensors(file)
         if not isinstance(content, dict) or content.get("format") != FORMAT:
             raise InputError(
                 f"{file} is no result of theta-importance; make one with "
                 "`multipath importance` or theta_importance(...).save(file)"
             )
         try:
-            paths = PathTable(
-                Path(index, _hashable(key), {k: _hashable(v) for k, v in metadata.items()}, cost)
-                for index, (key, metadata, cost) in enumerate(content["paths"])
-            )
+            paths = load_paths(content["paths"])
             parameters = tuple(content["parameters"])
             if not isinstance(content["parameters"], list) or not all(
                 isinstance(name, str) for name in parameters
@@ -247,7 +244,7 @@ def load_probabilities(file: str | PathLike[str]) -> Tensor:
     Raises:
         InputError: If the file is missing or damaged, or does not hold probabilities.
     """
-    content = _read(file)
+    content = read_tensors(file)
     if not isinstance(content, Tensor):
         return ThetaImportance.load(file).probabilities()
     if content.ndim != 1 or not content.is_floating_point() or not is_whole(content):
@@ -264,11 +261,29 @@ def load_probabilities(file: str | PathLike[str]) -> Tensor:
     return values
 
 
-def _read(file: str | PathLike[str]) -> Any:
+def plain_paths(paths: PathTable) -> list[Any]:
+    """The paths in plain values, for a file."""
+    return [_plain((path.key, dict(path.metadata), path.cost)) for path in paths]
+
+
+def load_paths(rows: Any) -> PathTable:
+    """The inverse of :func:`plain_paths`; what is damaged raises anything."""
+    return PathTable(
+        Path(index, _hashable(key), {k: _hashable(v) for k, v in metadata.items()}, cost)
+        for index, (key, metadata, cost) in enumerate(rows)
+    )
+
+
+def read_tensors(file: str | PathLike[str], command: str = "multipath importance") -> Any:
+    """What a file of tensors and plain values holds; no code of it is run.
+
+    Raises:
+        InputError: If it cannot be read; the message names the command that makes one.
+    """
     try:
         return torch.load(file, map_location="cpu", weights_only=True)
     except FileNotFoundError:
-        raise InputError(f"there is no file {file}; make one with `multipath importance`") from None
+        raise InputError(f"there is no file {file}; make one with `{command}`") from None
     except Exception as error:  # unpickling a damaged file may raise anything
         raise InputError(
             f"{file} cannot be read ({type(error).__name__}); make it again"

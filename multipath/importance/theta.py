@@ -10,17 +10,27 @@ from typing import Any, Literal, get_args
 import torch
 from torch import Tensor
 
+from multipath._internal.journal import Journal
 from multipath._internal.settings import real, whole
+from multipath._internal.units import Units, progress_bars
+from multipath._internal.workers import Workers
 from multipath.errors import ConfigurationError, InputError
 from multipath.losses import PathDecomposedLoss
 
 from ._curvature import gradient_average, gradient_norms
 from ._derivatives import ThetaDerivatives, supports_forward
-from ._journal import Journal, fingerprint
 from ._probe import mixes_items, probe
-from ._problem import Module, Parameters, Problem, as_batches, named_weights, undisturbed
-from ._work import Work, progress_bars
-from ._workers import Workers
+from ._problem import (
+    Module,
+    Parameters,
+    Problem,
+    as_batches,
+    fingerprint,
+    named_weights,
+    parameter_names,
+    undisturbed,
+)
+from ._work import Work
 from .result import ThetaImportance
 
 Method = Literal["eigenvalue", "hutchinson", "gradient", "gradient_ema"]
@@ -133,12 +143,12 @@ def theta_importance(
     settings = _checked(loss, method, tolerance, max_products, derivatives, items_at_once)
     tolerance, max_products, items_at_once = list(settings.values())[1:]
     seed = whole("seed", seed)
-    workers = Workers()
+    workers = Workers("theta-importance")
     bars = progress_bars(progress and workers.rank == 0)
     with undisturbed(encoder, decoder, loss), bars as bar:
         given = as_batches(batches)
         n_parameters = probe(problem, given[0])
-        labels = _names(names, decoder, n_parameters)
+        labels = parameter_names(names, decoder, n_parameters)
         if mixes_items(problem, given):
             if derivatives == "forward":
                 raise ConfigurationError(
@@ -155,7 +165,7 @@ def theta_importance(
         same = fingerprint(problem, given, derivatives, items_at_once)
         workers.agree(fingerprint(problem, given, derivatives, *settings.values(), seed))
         kept = None if journal is None else Journal(Path(journal), same, workers.rank)
-        work = Work(problem, given, workers, kept, bar)
+        work = Work(problem, given, Units(workers, kept, bar))
         found = work.theta_derivatives(derivatives, items_at_once, order)
         _check_reach(found, labels)
         residuals, products = None, 0
@@ -214,18 +224,6 @@ def _checked(
         if number < 1:
             raise ConfigurationError(f"{name} must be at least 1, got {number}")
     return {"method": method, "tolerance": real(tolerance), **counts}
-
-
-def _names(names: Sequence[str] | None, decoder: Any, n_parameters: int) -> tuple[str, ...]:
-    known = getattr(decoder, "parameter_names", None) if names is None else names
-    if known is None:
-        return tuple(f"theta[{u}]" for u in range(n_parameters))
-    if len(known) != n_parameters:
-        raise ConfigurationError(
-            f"theta has {n_parameters} parameters, but there are {len(known)} names: "
-            f"{', '.join(known)}"
-        )
-    return tuple(known)
 
 
 def _check_reach(derivatives: list[ThetaDerivatives], names: Sequence[str]) -> None:

@@ -32,7 +32,15 @@ TINY_TR808 = preset(
     cqt_octaves=4,
     cqt_hop=64,
 )
-TASKS = {"chirplet": TINY, "granular": TINY_GRANULAR, "tr808": TINY_TR808}
+TINY_AM_CHIRP = preset("quick", "amchirp", loss="ploss", max_shift=64, **SMALL)
+TINY_DRUM = preset("quick", "drum", loss="ploss", modes=(2, 2), max_delay=16, **SMALL)
+TASKS = {
+    "amchirp": TINY_AM_CHIRP,
+    "drum": TINY_DRUM,
+    "chirplet": TINY,
+    "granular": TINY_GRANULAR,
+    "tr808": TINY_TR808,
+}
 
 
 def use_tiny_presets(monkeypatch):

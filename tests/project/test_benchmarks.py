@@ -15,6 +15,7 @@ from rich.console import Console
 from benchmarks import (
     dropins,
     gpu,
+    metric,
     optimizer_step,
     peers,
     report,
@@ -254,6 +255,7 @@ def test_committed_results_are_what_the_readme_says():
     [
         ("full", lambda results: report.markdown(results, "full.png")),
         ("optimizer_step", optimizer_step.as_markdown),
+        ("metric", metric.as_markdown),
         ("theta_importance", theta_importance.as_markdown),
         ("resynthesis", resynthesis.as_markdown),
         ("sampling", sampling.as_markdown),

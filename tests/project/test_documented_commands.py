@@ -18,8 +18,8 @@ HELP = {"--help"}
 ELSEWHERE = {"--nproc-per-node", "--max-restarts"}  # torchrun's
 
 
-TASKS = "chirplet", "granular", "tr808"
-OF_TASKS = "match", "importance", "landscape"
+TASKS = "amchirp", "chirplet", "drum", "granular", "tr808"
+OF_TASKS = "match", "importance", "landscape", "metric"
 COMMANDS = {name for name in make_app() if not name.startswith("-")}
 
 
@@ -93,7 +93,7 @@ def test_there_are_many_of_them_and_wrong_ones_are_found():
 @pytest.mark.parametrize("name", sorted(COMMANDS - {"list", "paths"}))
 def test_a_page_names_the_options_of_its_command_and_no_others(name):
     page = (DOCS / "commands" / f"{name}.rst").read_text(encoding="utf-8")
-    if name in ("importance", "landscape"):  # the settings of tasks are those of match
+    if name in ("importance", "landscape", "metric"):  # the settings of tasks are those of match
         page += (DOCS / "commands" / "match.rst").read_text(encoding="utf-8")
     named = set(re.findall(r"(?<![-\w])--[A-Za-z][-.\w]*\b", page)) - ELSEWHERE
     beside = options("list") if name == "check" else set()

@@ -18,7 +18,7 @@ import multipath
 
 PACKAGE = Path(multipath.__file__).parent
 LAYERS = ["optim", "samplers", "transforms"]
-SUB_PACKAGES = [*LAYERS, "compat", "diagnostics", "importance", "losses", "testing"]
+SUB_PACKAGES = [*LAYERS, "compat", "diagnostics", "importance", "losses", "metric", "testing"]
 APPLICATIONS = "multipath.applications"
 # What all parts share, and what lies below it.
 BELOW = {

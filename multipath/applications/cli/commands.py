@@ -39,6 +39,10 @@ COMMANDS = {
         "importance:importance",
         "Measure which paths say most about a synthesizer's parameters (theta-importance).",
     ),
+    "metric": Command(
+        "metric:metric",
+        "Measure how the scattering loss sees a synthesizer's parameters, and which it cannot hear.",
+    ),
     "features": Command(
         "features:features",
         "Compute features of long recordings, window by window, into a folder.",
@@ -70,6 +74,7 @@ OF_TASKS = {
     "match": ("task", "objective", "encoder", "training"),
     "landscape": ("task", "objective"),
     "importance": ("task",),
+    "metric": ("task",),
 }
 """Commands that the name of a task follows, and the groups of its settings that are options."""
 

@@ -15,6 +15,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from multipath._internal.state import check_names, loaded_real, refused
 from multipath.applications.runs.files import check_rows, write_csv, write_tensors
 from multipath.integrations.lightning import DrawCounter
+from multipath.metric import AdaptiveDamping
 
 Progress = Callable[[int, float | None], None]
 """Called after each step with the number of steps done and the latest error, if any."""
@@ -89,6 +90,37 @@ class History(Callback):
             raise refused("the durations of the history", "a list of seconds", durations)
         seconds = [loaded_real("a duration of the history", each) for each in durations]
         self.rows, self.durations = list(rows), seconds
+
+
+class Damping(Callback):
+    """Ends the epochs of an :class:`~multipath.metric.AdaptiveDamping`, and is saved with them.
+
+    It looks at ``validation/pnp``, which the module logs.
+
+    Args:
+        damping: What is shrunk or grown at each validation.
+    """
+
+    def __init__(self, damping: AdaptiveDamping) -> None:
+        self.damping = damping
+
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Keep the encoder and the optimizer's state, or put them back to where they were best."""
+        value = trainer.callback_metrics["validation/pnp"]
+        self.damping.update(value, pl_module.encoder, trainer.optimizers[0])  # type: ignore[arg-type]
+
+    def state_dict(self) -> dict[str, Any]:
+        """That of the damping."""
+        return self.damping.state_dict()
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Carry on.
+
+        Raises:
+            InputError: If it is damaged.
+            ConfigurationError: If it is the state of something else.
+        """
+        self.damping.load_state_dict(state_dict)
 
 
 class WholeCheckpoints(TorchCheckpointIO):

@@ -76,8 +76,8 @@ def measure(
         model = SoundMatching(plain).eval()
     batches = []
     for start in range(0, count, size):
-        targets, nuisance = model.batches.training_batch(start // size)
-        targets, nuisance = targets.take(slice(count - start)), nuisance[: count - start]
+        given, few = model.batches.training_batch(start // size), slice(count - start)
+        targets, nuisance = given.targets.take(few), given.nuisance[few]
         sounds = model.sounds(targets)
         with torch.no_grad():
             batches.append((model.features(sounds), sounds, nuisance))

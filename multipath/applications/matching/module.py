@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import torch
 from lightning.pytorch import LightningModule
-from torch import Tensor
+from torch import Tensor, nn
 from torch.optim.lr_scheduler import LambdaLR
 from torch.utils.data import DataLoader
 
 from multipath.errors import InputError
+from multipath.metric import PNPLoss
 
 from .config import MatchConfig
 from .cqt import LogCQT
 from .encoder import Encoder
-from .objectives import LossContext, find_objective
+from .metric import target_metrics
+from .objectives import LossContext, find_objective, scattering_loss
 from .schedules import SCHEDULES
-from .tasks.data import Batch, Batches, Targets, TrainingBatches
+from .tasks.data import Batch, Batches, Targets, TrainingBatches, seeded
 
 
 class SoundMatching(LightningModule):
@@ -64,10 +67,43 @@ class SoundMatching(LightningModule):
         )
         self.evaluation = task.build_evaluation(self.synth)
         self.objective = find_objective(config.objective.loss)
+        self._probabilities = probabilities
+        self._metrics: dict[str, Tensor] = {}
+        if not self.objective.metric:
+            self.criterion = self._criterion()
+
+    def _criterion(self) -> nn.Module:
+        config = self.config
         context = LossContext(
-            task, config.objective, self._training_sounds, config.seed, probabilities
+            config.task,
+            config.objective,
+            self._training_sounds,
+            config.seed,
+            self._probabilities,
+            lambda: self._metrics["train"],
         )
-        self.criterion = self.objective.build(context)
+        return self.objective.build(context)
+
+    def measure(self, journal: Path | None = None, *, progress: bool = False) -> None:
+        """For a loss that needs them: the metrics of training and validation targets, once.
+
+        Args:
+            journal: File that keeps what is done, so that interrupted work goes on.
+            progress: Show a progress bar.
+        """
+        if not self.objective.metric:
+            return
+        targets = {split: self.batches.splits[split] for split in ("train", "validation")}
+        self._metrics = target_metrics(
+            self.config.task,
+            self.synth,
+            targets,
+            self.config.seed,
+            journal=journal,
+            progress=progress,
+        )
+        self.criterion = self._criterion()
+        self.validation_criterion = PNPLoss(self._metrics["validation"], reduction="none")
 
     def forward(self, sounds: Tensor) -> Tensor:
         """Estimate the parameters of sounds (batch, n_samples), shape (batch, U)."""
@@ -87,10 +123,14 @@ class SoundMatching(LightningModule):
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """The loss of one batch."""
+        if self.objective.metric and not self._metrics:
+            self.measure()
         sounds = self.sounds(batch.targets)
         theta = self(sounds)
         loss: Tensor
-        if self.objective.supervised:
+        if isinstance(self.criterion, PNPLoss) and batch.rows is not None:
+            loss = self.criterion.take(batch.rows)(theta, batch.targets.theta)
+        elif self.objective.supervised:
             loss = self.criterion(theta, batch.targets.theta)
         else:
             loss = self.criterion(self.synth(theta, batch.nuisance), sounds)
@@ -103,7 +143,13 @@ class SoundMatching(LightningModule):
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         """Log what the evaluation says."""
-        numbers = self.evaluation.validate(batch, self(self.sounds(batch.targets)))
+        estimate = self(self.sounds(batch.targets))
+        numbers = self.evaluation.validate(batch, estimate)
+        if isinstance(self.criterion, PNPLoss) and batch.rows is not None:
+            # without damping, which changes from one validation to the next
+            exact = self.validation_criterion.take(batch.rows)
+            numbers = {**numbers, "pnp": exact(estimate, batch.targets.theta)}
+            numbers["damping"] = torch.full_like(numbers["pnp"], self.criterion.level)
         for name, values in numbers.items():
             self.log(f"validation/{name}", values.mean(), batch_size=batch.targets.size)
 
@@ -149,6 +195,32 @@ class SoundMatching(LightningModule):
         parts = estimate.split([batch.targets.size for batch in batches])
         found = [self.evaluation(*pair) for pair in zip(batches, parts, strict=True)]
         return {name: torch.cat([numbers[name] for numbers in found]).cpu() for name in found[0]}
+
+    @torch.no_grad()
+    def scattering_distance(self, estimate: Tensor, count: int) -> float:
+        """Mean distance of test sounds from what is rendered from estimates, relative to them.
+
+        Both have the nuisance of the target, so that only parameters make a difference.
+
+        Args:
+            estimate: Parameters of the test set, (n, U).
+            count: How many of the sounds are compared, from the first on.
+        """
+        loss = scattering_loss(self.config.task)
+        found = []
+        for first in range(0, min(count, len(estimate)), 8):
+            part = slice(first, min(first + 8, count))
+            targets = self.batches.splits["test"].take(part)
+            sounds = self.sounds(targets)
+            nuisance = targets.nuisance
+            if nuisance is None:
+                nuisance = self.batches.evaluation_nuisance(
+                    targets.size, seeded(self.config.seed, "test", first)
+                )
+            made = self.synth(estimate[part], nuisance)
+            distances = loss(made, sounds, "none") / loss(torch.zeros_like(sounds), sounds, "none")
+            found.append(distances.sqrt())
+        return float(torch.cat(found).double().mean())
 
     def _all_of(self, split: str) -> Iterator[Batch]:
         for batch in self.batches.all_of(split):

@@ -20,6 +20,7 @@ from multipath.applications.losses.plugin import make_plugin_loss
 from multipath.applications.losses.random_resolutions import mss_random
 from multipath.applications.runs._optimizers import check_adam
 from multipath.errors import ConfigurationError
+from multipath.metric import AdaptiveDamping, PNPLoss
 from multipath.optim import PSAGA, PAdam
 from multipath.samplers import Importance, Sampler, Uniform
 from multipath.transforms import Scattering1D, Transform
@@ -36,6 +37,8 @@ class LossContext:
         task: What is matched.
         settings: Those of the objective.
         target_sounds: Gives batches of training targets, for losses that measure on them.
+        metric: Gives the metrics of the training targets, shape (n, U, U), for losses that need
+            them.
         seed: Governs the draws.
         probabilities: Path probabilities, shape (P,), if the run was given any.
     """
@@ -45,6 +48,7 @@ class LossContext:
     target_sounds: Callable[[], Iterable[Tensor]]
     seed: int = 0
     probabilities: Tensor | None = None
+    metric: Callable[[], Tensor] | None = None
 
     @property
     def argument(self) -> str:
@@ -74,6 +78,8 @@ class Objective:
         takes_probabilities: Whether it draws from probabilities, if given some.
         supervised: Whether it compares parameters and not sounds.
         argument: What has to follow the name and a colon, e.g. ``MODULE:FUNCTION``.
+        metric: Whether it measures parameters by what they do to the sound, which takes the metrics
+            of all targets first.
     """
 
     description: str
@@ -82,6 +88,7 @@ class Objective:
     takes_probabilities: bool = False
     supervised: bool = False
     argument: str = ""
+    metric: bool = False
 
 
 def one_path(context: LossContext) -> StochasticLoss:
@@ -159,6 +166,17 @@ def embedding_loss(context: LossContext) -> nn.Module:
     return EmbeddingLoss(load_embedding(context.argument), round(context.task.sample_rate))
 
 
+def pnp_loss(context: LossContext) -> PNPLoss:
+    """Distance between parameters in the metric of the scattering loss, damped adaptively."""
+    if context.metric is None:
+        raise ConfigurationError("the loss 'pnp' needs the metrics of the targets")
+    metric, settings = context.metric(), context.settings
+    damping = AdaptiveDamping.for_metric(
+        metric, shrink=settings.damping_shrink, grow=settings.damping_grow
+    )
+    return PNPLoss(metric, damping, damping_matrix=settings.damping_matrix, normalize=True)
+
+
 def _spectral(make: Callable[..., nn.Module]) -> Callable[[LossContext], nn.Module]:
     return lambda context: make(context.settings.fft_sizes, context.task.n_samples)
 
@@ -211,6 +229,12 @@ LOSSES: dict[str, Objective] = {
         "supervised: distance between the parameters themselves, AdamW",
         lambda context: nn.L1Loss(),
         supervised=True,
+    ),
+    "pnp": Objective(
+        "supervised: distance between parameters in the metric of the scattering loss, AdamW",
+        pnp_loss,
+        supervised=True,
+        metric=True,
     ),
 }
 """The losses a run can be trained with, by name; a new one is a row."""

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 from multipath._internal.settings import between, positive, whole
-from multipath.applications.runs.settings import Settings, check_positive
+from multipath.applications.runs.settings import MOST, Settings, check_positive
 from multipath.errors import ConfigurationError
 
 from .schedules import SCHEDULES
@@ -30,6 +31,9 @@ class ObjectiveSettings(Settings):
         compressed: Share of the compressed distance in the loss of ``kpaths``, beside the plain
             one. Without effect where the task compresses its coefficients anyway.
         fft_sizes: Window sizes of ``mss-linear`` and ``mss-log``; hops are a quarter of them.
+        damping_matrix: What the damping of ``pnp`` holds: ``identity``, ``diagonal`` or ``mean``.
+        damping_shrink: What it is multiplied by after an epoch that lowers the validation loss.
+        damping_grow: What it is multiplied by after one that does not and is undone.
     """
 
     loss: str = "scrapl"
@@ -40,9 +44,14 @@ class ObjectiveSettings(Settings):
     energy_floor: float = 0.1
     compressed: float = 0.3
     fft_sizes: tuple[int, ...] = (64, 128, 256, 512, 1024)
+    damping_matrix: Literal["identity", "diagonal", "mean"] = "identity"
+    damping_shrink: float = 0.2
+    damping_grow: float = 2.0
 
     def __post_init__(self) -> None:
         """Check what no other constructor would notice, or notice too late."""
+        between("damping_shrink", self.damping_shrink, 0, 1, "()")
+        between("damping_grow", self.damping_grow, 1, FASTEST)
         check_positive(self, "n_draws", "energy_targets", "fft_sizes")
         between("energy_floor", self.energy_floor, 0, 1)
         between("compressed", self.compressed, 0, 1)
@@ -94,6 +103,8 @@ class TrainingSettings(Settings):
         validate_every: Steps between two validations; checkpoints are saved as often.
         schedule: Course of the learning rate: ``constant``, ``linear`` or ``cosine``.
         weight_decay: Decoupled weight decay.
+        test_sounds: Test sounds whose scattering distance to their reconstructions is measured when
+            all is trained, besides what every run is judged by. 0: none.
         threshold: A run has converged at the first validation whose error is below this, in the
             unit of the errors (per mille). None: it never has.
     """
@@ -104,11 +115,16 @@ class TrainingSettings(Settings):
     validate_every: int
     schedule: str = "constant"
     weight_decay: float = 0.01
+    test_sounds: int = 0
     threshold: float | None = 100.0
 
     def __post_init__(self) -> None:
         """Check what no other constructor would notice, or notice too late."""
         check_positive(self, "steps", "batch_size", "validate_every")
+        if not 0 <= whole("test_sounds", self.test_sounds) <= MOST:
+            raise ConfigurationError(
+                f"test_sounds must lie between 0 and {MOST}, got {self.test_sounds}"
+            )
         if self.schedule not in SCHEDULES:
             raise ConfigurationError(
                 f"schedule must be one of {', '.join(SCHEDULES)}, got {self.schedule!r}"

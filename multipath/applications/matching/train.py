@@ -26,8 +26,9 @@ from multipath.applications.runs.files import read_json, write_bytes, write_json
 from multipath.applications.runs.folders import AFRESH, RunFolder, changed_files, folder_lock
 from multipath.errors import ConfigurationError, InputError, MultipathError
 from multipath.importance import ThetaImportance, load_probabilities
+from multipath.metric import AdaptiveDamping, PNPLoss
 
-from .callbacks import DrawHistogram, History, Progress, WholeCheckpoints
+from .callbacks import Damping, DrawHistogram, History, Progress, WholeCheckpoints
 from .config import MatchConfig
 from .module import SoundMatching
 from .report import write_report
@@ -58,7 +59,8 @@ def run(
     The folder gets ``config.json``, ``metrics.csv``, ``summary.json``, ``encoder.pt``, plots (PNG),
     pairs of target and reconstruction (WAV), TensorBoard logs, and ``report.html``, which shows
     them; and ``probabilities.pt``, a copy of the file that a run draws from, if any, so that it can
-    be resumed without the original. The checkpoint is removed when the run is finished. torch's
+    be resumed without the original; and ``metric.journal``, the metrics of the targets, if the loss
+    needs them: they are measured once. The checkpoint is removed when the run is finished. torch's
     global generator is left as it was found.
 
     Args:
@@ -97,6 +99,7 @@ def run(
             model = SoundMatching(config, files.read_probabilities(config, resume=resume))
             if not going_on:
                 files.prepare(config, fingerprint, resume=resume)
+            model.measure(files.metric, progress=progress is not None)
             untrained = model.evaluate("test", model.estimate("test"))
             if going_on:
                 files.restore(model)
@@ -116,6 +119,10 @@ def run(
                 on_train_batch_start=seed_step, on_train_batch_end=report_progress
             )
             own: list[Callback] = [history, DrawHistogram(files.draws), around]
+            if isinstance(model.criterion, PNPLoss) and isinstance(
+                model.criterion.damping, AdaptiveDamping
+            ):
+                own.append(Damping(model.criterion.damping))
             if checkpoints:
                 own.append(
                     ModelCheckpoint(
@@ -144,6 +151,8 @@ def run(
         history.write()
         estimate = model.estimate("test")
         summary = _summarize(model, history, untrained, model.evaluate("test", estimate))
+        if count := config.training.test_sounds:
+            summary["scattering_distance"] = model.scattering_distance(estimate, count)
         write_tensors(files.encoder, model.encoder.state_dict())
         write_report(files.root, model, estimate, history.rows, summary)
         files.finish(summary)
@@ -160,6 +169,7 @@ class MatchFolder(RunFolder):
         self.encoder = root / "encoder.pt"
         self.sources = root / "sources.json"
         self.probabilities = root / "probabilities.pt"
+        self.metric = root / "metric.journal"
         self.tensorboard = root / "tensorboard"
         self.checkpoint = root / "checkpoints" / "last.ckpt"
 

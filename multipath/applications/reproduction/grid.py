@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from multipath.applications.matching.config import MatchConfig
 from multipath.applications.matching.presets import preset
+from multipath.applications.matching.tasks.base import ScatteringSettings
 from multipath.applications.synths.chirplet import CHIRPLETS
 from multipath.errors import ConfigurationError
 
@@ -62,7 +63,8 @@ class Row:
     @property
     def case(self) -> str:
         """Task and label, fit for a file name."""
-        return f"{self.task}-{self.label}".rstrip("-")
+        label = "" if self.label == self.task else self.label
+        return f"{self.task}-{label}".rstrip("-")
 
     def config(self, scale: str, seed: int, data: str | None = None) -> MatchConfig:
         """The run of a seed, drawing uniformly.
@@ -194,6 +196,29 @@ _BEST = [method for method in METHODS if method not in ("scrapl-adam", "scrapl-p
 _COSTS = [method for method in _BEST if method != "scrapl-theta"]  # one path costs what it costs
 _COMPARED = ["jtfs", "scrapl", "kpaths", "mss-linear", "mss-log", "mss-revisited", "mss-random"]
 
+_PNP: Mapping[str, Any] = {
+    "n_targets": 400,
+    "validate_every": 60,
+    "test_sounds": 32,
+    "scattering": ScatteringSettings(
+        J=9, Q=(8, 1), J_fr=2, Q_fr=1, T=1024, F=8, sampling="reduced", eps=1e-3
+    ),
+}
+"""At the scale ``quick``: few targets and paths, since metrics of all targets come first."""
+
+_PNP_SHORT = {"kpaths": 120, "mss-log": 240}
+"""Steps that take the time of 600 with P-loss."""
+
+
+def _pnp_rows() -> Iterator[Row]:
+    for task in ("chirplet", "amchirp", "drum"):
+        for method in ("ploss", "pnp", "mss-log", "kpaths"):
+            yield Row(method, method, task, {"test_sounds": 32}, _PNP, label=task)
+        for method, steps in _PNP_SHORT.items():
+            short = {**_PNP, "steps": steps}
+            yield Row(f"{method}-short", method, task, {"test_sounds": 32}, short, label=task)
+
+
 TABLES: dict[str, Table] = {
     table.name: table
     for table in (
@@ -258,6 +283,17 @@ TABLES: dict[str, Table] = {
             "Error against cost, granular textures",
             _rows(*_BEST),
             [_ERRORS[0], _SPEED[-1]],
+        ),
+        Table(
+            "pnp",
+            "Distances between parameters and between sounds",
+            list(_pnp_rows()),
+            [
+                _ERRORS[0],
+                Column("distance", "scattering distance (%)", 100.0),
+                _SPEED[-1],
+            ],
+            seeds=5,
         ),
         Table(
             "demo",

@@ -88,6 +88,7 @@ def _numbers(job: Job, summary: Mapping[str, Any], table: Table) -> dict[str, An
             "steps": summary["steps_to_converge"],
             "variation": summary["total_variation"],
             "time": summary["seconds_per_step"],
+            "distance": summary.get("scattering_distance"),
         }
     except (KeyError, TypeError) as error:
         raise InputError(

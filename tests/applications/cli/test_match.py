@@ -99,8 +99,9 @@ def test_help_says_what_a_setting_is_and_what_it_is_by_default(call):
 def test_help_of_match_lists_the_tasks_and_no_words_show_help(call):
     for words, texts in (
         ([], ("resynthesize", "Train with a loss that is a mean")),
-        (["match"], ("chirplet", "granular", "tr808")),
+        (["match"], ("amchirp", "chirplet", "drum", "granular", "tr808")),
         (["importance", "--help"], ("chirplet", "granular", "tr808")),
+        (["metric", "--help"], ("amchirp", "drum")),
     ):
         code, out, _ = call(*words)
         assert code == 0

@@ -67,7 +67,7 @@ def test_changes_reach_their_group_and_nothing_else():
         ({"synth": "slow"}, "unknown chirplet synthesizer 'slow'"),
         ({"colour": 1}, "chirplet has no settings named colour"),
         ({"task": "granular", "synth": "slow-slow"}, "granular has no settings named synth"),
-        ({"task": "bells"}, "announces tasks called 'bells'; there are chirplet, granular, tr808"),
+        ({"task": "bells"}, "announces tasks called 'bells'; there are amchirp, chirplet, drum"),
         ({"name": "huge"}, "unknown preset 'huge'; choose one of quick, paper"),
         ({"reweight": True}, "reweight changes nothing without probabilities"),
         ({"loss": "kpaths", "probabilities": "p.pt"}, "'kpaths' does not draw from probabilities"),

@@ -49,12 +49,23 @@ def n_paths() -> int:
     return len(task.scattering.build(task.n_samples, task.sample_rate).paths)
 
 
-@pytest.mark.parametrize("task", TASKS)
-@pytest.mark.parametrize("loss", [with_argument(name) for name in LOSSES])
+FEW = "amchirp", "drum"
+"""Tasks that are like others to all losses but those that look into the synthesizer."""
+
+
+@pytest.mark.parametrize(
+    ("loss", "task"),
+    [
+        (with_argument(name), task)
+        for name, row in LOSSES.items()
+        for task in TASKS
+        if row.metric or task not in FEW
+    ],
+)
 @pytest.mark.slow
 def test_every_loss_moves_every_weight_of_the_encoder_and_nothing_else(loss, task):
     torch.manual_seed(0)
-    model = SoundMatching(TASKS[task].changed(loss=loss, dropout=0.0))
+    model = SoundMatching(TASKS[task].changed(loss=loss, dropout=0.0, n_targets=8))
     model.training_step(model.batches.training_batch(0), 0).backward()
     gradients = {
         name: weight.grad for name, weight in model.named_parameters() if weight.grad is not None
@@ -68,12 +79,14 @@ def test_every_loss_moves_every_weight_of_the_encoder_and_nothing_else(loss, tas
 def test_only_the_supervised_loss_sees_true_parameters():
     for loss in map(with_argument, LOSSES):
         torch.manual_seed(0)
-        model = SoundMatching(TINY.changed(loss=loss, dropout=0.0))
+        model = SoundMatching(TINY.changed(loss=loss, dropout=0.0, n_targets=8))
+        model.measure()
         model.synth.forward = lambda theta, shift=None: (  # type: ignore[method-assign]
             theta.sum() * 0 + torch.linspace(-1, 1, 1024).sin().expand(len(theta), -1)
         )
         value = model.training_step(model.batches.training_batch(0), 0)
-        assert (value.item() > 0) == (loss == "ploss")  # equal sounds, different parameters
+        supervised = loss in ("ploss", "pnp")
+        assert (value.item() > 0) == supervised  # equal sounds, different parameters
 
 
 @pytest.mark.parametrize("loss", SCRAPL)

@@ -41,7 +41,7 @@ def test_killed_at_any_change_of_a_file(program, tmp_path):
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="each moment is resumed in a fork")
-@pytest.mark.parametrize("program", PROGRAMS)
+@pytest.mark.parametrize("program", sorted(PROGRAMS.keys() - {"pnp"}))  # which ends as match does
 def test_killed_at_the_last_changes_with_all_that_is_written_in_the_end(program, tmp_path):
     assert kill(program, tmp_path, -4) == "resumed 4\n"
 

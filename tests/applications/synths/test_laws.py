@@ -3,7 +3,9 @@
 import pytest
 import torch
 
+from multipath.applications.synths.am_chirp import AMChirpRanges, AMChirpSynth
 from multipath.applications.synths.chirplet import CHIRPLETS, ChirpletSynth
+from multipath.applications.synths.drum import DrumRanges, DrumSynth
 from multipath.applications.synths.granular import GranularSynth
 from multipath.applications.synths.tr808 import TR808Synth
 from multipath.errors import InputError
@@ -20,6 +22,23 @@ CASES["granular"] = (
     ),
     1.0,
     SEEDS,
+)
+CASES["am chirp"] = (
+    AMChirpSynth(
+        AMChirpRanges((128.0, 256.0), (4.0, 8.0), (4.0, 8.0)), n_samples=512, sample_rate=2048.0
+    ),
+    1.0,
+    SHIFTS,
+)
+CASES["drum"] = (  # in ranges in which all parameters are heard: differences are of doubles
+    DrumSynth(
+        DrumRanges((250.0, 800.0), (0.02, 0.1), (0.02, 0.2), (0.1, 0.3)),
+        n_samples=200,
+        sample_rate=4096.0,
+        modes=(3, 4),
+    ),
+    1.0,
+    SHIFTS,
 )
 CASES["tr808"] = TR808Synth(n_samples=600), 0.3, SEEDS_AND_SHIFTS  # loud, not yet saturated
 
@@ -63,7 +82,10 @@ def test_a_row_depends_on_nothing_else_in_the_batch_nor_on_the_global_generator(
             lambda theta, nuisance: (theta[0], nuisance),
             r"theta must have shape \(batch, \d+\), got",
         ),
-        (lambda theta, nuisance: (theta[:, 1:], nuisance), r"theta must have shape .*, got \(3, 1"),
+        (
+            lambda theta, nuisance: (theta[:, 1:], nuisance),
+            r"theta must have .*, got \(3, \d+\)",
+        ),
         (lambda theta, nuisance: (theta, nuisance[1:]), r"each of the 3 .* got shape \(2,"),
         (lambda theta, nuisance: (theta, nuisance.float()), r"each of the 3 .* of torch.float32"),
     ],

@@ -55,10 +55,12 @@ class Batch(NamedTuple):
     Args:
         targets: What to match.
         nuisance: As in :class:`Targets`, but of the reconstructions: other shifts, other seeds.
+        rows: Numbers of the targets in their split, for what is known of each one.
     """
 
     targets: Targets
     nuisance: Tensor
+    rows: Tensor | None = None
 
 
 class Batches:
@@ -118,7 +120,7 @@ class Batches:
         order = torch.randperm(train.size, generator=seeded(self.seed, "order", round_))
         chosen = order[place * self.size : (place + 1) * self.size]
         nuisance = self.draw_nuisance(self.size, seeded(self.seed, "reconstruction", step))
-        return Batch(train.take(chosen), nuisance)
+        return Batch(train.take(chosen), nuisance, chosen)
 
     def all_of(self, split: str, size: int = 64) -> Iterator[Batch]:
         """All targets of a split, in order; the nuisance of their reconstructions is fixed too."""
@@ -126,7 +128,7 @@ class Batches:
         nuisance = self.evaluation_nuisance(targets.size, seeded(self.seed, split))
         for start in range(0, targets.size, size):
             part = slice(start, start + size)
-            yield Batch(targets.take(part), nuisance[part])
+            yield Batch(targets.take(part), nuisance[part], torch.arange(targets.size)[part])
 
 
 class TrainingBatches:

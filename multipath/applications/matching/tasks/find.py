@@ -13,7 +13,7 @@ def task_names() -> list[str]:
 
     Example:
         >>> task_names()[:3]
-        ['chirplet', 'granular', 'tr808']
+        ['amchirp', 'chirplet', 'drum']
     """
     return [plugin.name for plugin in installed("tasks")]
 

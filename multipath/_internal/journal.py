@@ -8,22 +8,18 @@ import io
 import json
 import os
 import re
-from collections.abc import Iterator, Sequence
-from itertools import chain
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from multipath._internal.files import naming
-from multipath._internal.inputs import brief, is_whole
 from multipath.errors import ConfigurationError, InputError
 
-from ._problem import Batch, Problem
+from .files import naming
+from .inputs import brief, is_whole
 
-FORMAT = "multipath theta-importance, 1"
-START = json.dumps({"format": FORMAT})[:-1].encode()
 ADDRESS = re.compile(r" at 0x[0-9a-f]+")
 """The address in the ``repr`` of a function, which differs from process to process."""
 
@@ -38,16 +34,19 @@ class Journal:
 
     Args:
         path: The file of rank 0; rank r > 0 appends ``.r`` to the name.
-        fingerprint: Identifies everything that the results depend on, see :func:`fingerprint`.
+        fingerprint: Identifies everything that the results depend on, see :func:`digest`.
         rank: Rank of this process.
+        kind: What the results are, written into the first line.
 
     Raises:
         ConfigurationError: If the file belongs to other work.
         InputError: If the file is no journal, or is damaged before its last line.
     """
 
-    def __init__(self, path: Path, fingerprint: str, rank: int = 0) -> None:
-        self.path, self.fingerprint = path, fingerprint
+    def __init__(
+        self, path: Path, fingerprint: str, rank: int = 0, *, kind: str = "theta-importance"
+    ) -> None:
+        self.path, self.fingerprint, self.kind = path, fingerprint, kind
         self.own = path if rank == 0 else path.with_name(f"{path.name}.{rank}")
         self.records: dict[str, Record] = {}
         for file in _files(path):
@@ -61,7 +60,7 @@ class Journal:
         lines = [json.dumps(entry)]
         if not self.own.exists() or self.own.stat().st_size == 0:
             self.own.parent.mkdir(parents=True, exist_ok=True)
-            lines.insert(0, json.dumps({"format": FORMAT, "fingerprint": self.fingerprint}))
+            lines.insert(0, _header(self.kind, fingerprint=self.fingerprint))
         with naming(self.own), self.own.open("ab") as stream:
             stream.write(("\n".join(lines) + "\n").encode())
             stream.flush()
@@ -70,7 +69,7 @@ class Journal:
 
     def _read(self, file: Path, repair: bool) -> None:
         content = file.read_bytes()
-        written_for = _fingerprint(file, content)
+        written_for = _fingerprint(file, content, self.kind)
         if written_for not in (None, self.fingerprint):
             raise ConfigurationError(
                 f"{file} belongs to other work: the loss, the weights, the batches or the settings "
@@ -96,8 +95,12 @@ class Journal:
                 stream.truncate(len(content) - len(torn))
 
 
-def discard_journal(path: Path) -> None:
+def discard_journal(path: Path, kind: str = "theta-importance") -> None:
     """Remove a journal, the files of all ranks included.
+
+    Args:
+        path: The file.
+        kind: What its results are: ``"theta-importance"`` or ``"parameter metrics"``.
 
     Raises:
         ConfigurationError: If the path is a folder.
@@ -105,7 +108,7 @@ def discard_journal(path: Path) -> None:
     """
     files = _files(path)
     for file in files:
-        _fingerprint(file, file.read_bytes())
+        _fingerprint(file, file.read_bytes(), kind)
     for file in reversed(files):  # that of rank 0 stands for all as long as any is there
         file.unlink()
 
@@ -130,48 +133,46 @@ def _files(path: Path) -> list[Path]:
     return sorted(file for file in beside if ours.fullmatch(file.name))
 
 
-def _fingerprint(file: Path, content: bytes) -> str | None:
+def _header(kind: str, **more: str) -> str:
+    return json.dumps({"format": f"multipath {kind}, 1", **more})
+
+
+def _fingerprint(file: Path, content: bytes, kind: str) -> str | None:
     """The fingerprint in the header; None if an interruption has left less than a header."""
     header, end, _ = content.partition(b"\n")
+    start = _header(kind)[:-1].encode()
     try:
-        if not end and START.startswith(header[: len(START)]):
+        if not end and start.startswith(header[: len(start)]):
             return None
         entry = json.loads(header)
-        if entry["format"] == FORMAT:
+        if entry["format"] == json.loads(_header(kind))["format"]:
             return str(entry["fingerprint"])
     except (ValueError, KeyError, TypeError):
         pass  # refused below, like files of another format
-    raise InputError(f"{file} is no journal of theta-importance; choose another file")
+    raise InputError(f"{file} is no journal of {kind}; choose another file")
 
 
-def fingerprint(problem: Problem, batches: Sequence[Batch], *settings: Any) -> str:
-    """Digest of all that derivatives depend on and that can be seen: not the code of functions.
+def digest(described: Iterable[str], tensors: Iterable[Tensor], modules: Iterable[Any]) -> str:
+    """Digest of all that results depend on and that can be seen: not the code of functions.
 
     Args:
-        problem: Loss, encoder, decoder and weights.
-        batches: The examples.
-        *settings: Further settings, compared by their ``repr``.
+        described: Settings in words.
+        tensors: Numbers.
+        modules: Modules, whose settings, weights and buffers count, or functions, whose names do.
     """
-    loss = problem.loss
-    described = [repr(settings), repr(loss), str(loss.paths.keys), loss.reduction]
-    tensors = [
-        *problem.weights.values(),
-        loss.path_weights,
-        *(value for value in loss.state_dict().values() if isinstance(value, Tensor)),
-        *chain.from_iterable((b.inputs, b.target, *b.context) for b in batches),
-    ]
-    for module in (problem.encoder, problem.decoder):
+    described, tensors = list(described), list(tensors)
+    for module in modules:
         if isinstance(module, nn.Module):
             described += [repr(module), *_settings(module)]
             tensors += [*module.parameters(), *module.buffers()]
         else:
             described.append(getattr(module, "__qualname__", type(module).__qualname__))
-    digest = hashlib.sha256(ADDRESS.sub("", repr(described)).encode())
+    found = hashlib.sha256(ADDRESS.sub("", repr(described)).encode())
     for tensor in tensors:
         plain = tensor.detach().cpu().contiguous()
-        digest.update(repr((tuple(plain.shape), plain.dtype)).encode())
-        digest.update(plain.flatten().view(torch.uint8).numpy().tobytes())
-    return digest.hexdigest()
+        found.update(repr((tuple(plain.shape), plain.dtype)).encode())
+        found.update(plain.flatten().view(torch.uint8).numpy().tobytes())
+    return found.hexdigest()
 
 
 def _settings(module: nn.Module) -> Iterator[str]:

@@ -14,7 +14,7 @@ from torch.distributed.distributed_c10d import PrefixStore
 
 from multipath.errors import ConfigurationError, InputError
 
-from ._journal import Record
+from .journal import Record
 
 
 class Workers:
@@ -22,9 +22,13 @@ class Workers:
 
     Each takes the next unit when it has finished one, so that fast processes do more. The result of
     a unit does not depend on which process computes it.
+
+    Args:
+        kind: What is worked at, for messages.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, kind: str) -> None:
+        self.kind = kind
         together = dist.is_available() and dist.is_initialized()
         self.rank = dist.get_rank() if together else 0
         self.size = dist.get_world_size() if together else 1
@@ -87,7 +91,7 @@ class Workers:
             raise failure
         for rank, message in enumerate(failures):
             if message is not None:
-                raise InputError(f"theta-importance failed on rank {rank}: {message}")
+                raise InputError(f"{self.kind} failed on rank {rank}: {message}")
         for part in self._gather(own):
             for unit in part.keys() - own.keys():
                 elsewhere(part[unit])
@@ -101,9 +105,7 @@ class Workers:
             return lambda amount: next(numbers)
         # The store of torchrun outlives the processes that it starts again, and counters with it.
         name = self._gather(uuid4().hex)[0]
-        store = PrefixStore(
-            f"multipath/theta_importance/{name}", distributed_c10d._get_default_store()
-        )
+        store = PrefixStore(f"multipath/{self.kind}/{name}", distributed_c10d._get_default_store())
         return lambda amount: int(store.add("next", amount)) - amount
 
     def _gather(self, value: Any) -> list[Any]:
