@@ -157,7 +157,7 @@ def parameter_metric(
                 "depends on the others (is a term one number for the whole batch?)"
             )
         if derivatives == "auto":
-            derivatives = "forward" if supports_forward(problem, first) else "reverse"
+            derivatives = "forward" if supports_forward(problem, first, 2) else "reverse"
         whole = Batch(theta, theta, extras)
         settings = (derivatives, size, paths, indices is None)
         same = fingerprint(problem, [whole], *settings)

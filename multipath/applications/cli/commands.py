@@ -41,7 +41,7 @@ COMMANDS = {
     ),
     "metric": Command(
         "metric:metric",
-        "Measure how the scattering loss sees a synthesizer's parameters, and which it cannot hear.",
+        "Measure how the loss sees a synthesizer's parameters, and which it cannot hear.",
     ),
     "features": Command(
         "features:features",

@@ -29,7 +29,7 @@ def metric(
     restart: bool = False,
     overwrite: bool = False,
 ) -> None:
-    """Measure how the scattering loss sees a synthesizer's parameters, and which it cannot hear.
+    """Measure how the loss sees a synthesizer's parameters, and which it cannot hear.
 
     Args:
         config: What is matched.
