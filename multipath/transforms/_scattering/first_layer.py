@@ -136,7 +136,8 @@ class WaveletGroup:
             torch.mul(blocks[:, :, None, source], self.values[rows], out=scratch[:, :, rows, place])
         n = self.step * self.blocks.size
         planes: Tensor = torch.fft.irfft(as_complex(scratch), n=n, norm="forward")
-        return self.blocks.valid(planes[..., :: self.step]).unflatten(0, sources.shape[:2])
+        apart: Tensor = planes.unflatten(0, sources.shape[:2])
+        return self.blocks.valid(apart[..., :: self.step])
 
     def plain_analyse(self, spectrum: Tensor) -> Tensor:
         """:meth:`analyse` of a spectrum, in plain operations."""
@@ -327,21 +328,22 @@ class _ReadModuli(torch.autograd.Function):
                     for reading, gradient in zip(readings, remaining, strict=False)
                     if gradient is not None
                 ]
-                tiles = []
-                while sum(map(len, tiles)) < len(spectrum):
+                tiles: list[Tensor] = []
+                while sum(len(tile) for tile in tiles) < len(spectrum):
                     tiles.append(next(directions))
                 if not gathered:
                     continue
-                room = group.blocks.room(max(map(len, tiles)), len(group), group.step, sources)
+                largest = max(len(tile) for tile in tiles)
+                room = group.blocks.room(largest, len(group), group.step, sources)
                 start = 0
                 for direction in tiles:
-                    tile = slice(start, start + len(direction))
-                    moduli = reduce(add, (r.adjoint(gradient[tile]) for r, gradient in gathered))
+                    signals = slice(start, start + len(direction))
+                    moduli = reduce(add, (r.adjoint(g[signals]) for r, g in gathered))
                     # the derivative of |z| is the direction z / |z|
                     planes = group.blocks.line_adjoint(direction, moduli, room)
-                    group.synthesise(planes, sources[tile])
+                    group.synthesise(planes, sources[signals])
                     del planes, moduli
-                    start = tile.stop
+                    start = signals.stop
             found.append(from_sources(sources))
         return None, None, *found
 

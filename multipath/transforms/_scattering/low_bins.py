@@ -110,7 +110,8 @@ class LowBins:
     def _project_image(self, line: Tensor, image: Image) -> Tensor:
         samples = line[..., self.blocks.originals(image)]
         frames = samples.unflatten(-1, (-1, self.basis.shape[1]))
-        return (frames @ self.reversed.mT).flip(2)
+        projected: Tensor = frames @ self.reversed.mT
+        return projected.flip(2)
 
     def gather(self, projected: Tensor, level: Tensor | None) -> Tensor:
         """The bins, from all that was projected."""
