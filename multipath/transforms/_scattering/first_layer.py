@@ -253,6 +253,8 @@ def read_moduli(
         For each reading of each group, two tensors of shape (batch, wavelets, ...): that of the
         signals, with gradient, and that of the signals followed by the others, without.
     """
+    if not plan:  # of the averaged signal, no moduli are read
+        return []
     if any(map(is_traced, spectra)):
         traced = differentiably_read_moduli(plan, spectra)
         return list(zip(traced, traced, strict=True))

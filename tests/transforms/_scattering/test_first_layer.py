@@ -173,3 +173,8 @@ def test_spectra_of_moduli_of_which_some_are_not_used(first_layer):
         for a, b in zip(actual, expected, strict=True):
             zero = torch.zeros_like(x[0])
             assert_near(zero if a is None else a, zero if b is None else b)
+
+
+def test_nothing_is_read_where_nothing_is_planned():
+    assert read_moduli([], []) == []
+    assert read_moduli([], [], []) == []
