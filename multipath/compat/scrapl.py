@@ -22,7 +22,7 @@ from multipath.samplers import Importance, Sampler, Uniform
 from multipath.stochastic import StochasticLoss
 from multipath.transforms import JTFS
 from multipath.transforms._scattering.base import Finish
-from multipath.transforms._scattering.time import FirstLayer
+from multipath.transforms._scattering.layers import FirstLayer
 
 from ._scrapl_hooks import GradientHooks
 

@@ -26,8 +26,9 @@ from ._numerics.settings import (
 from ._numerics.tiles import tile_size
 from ._scattering.base import Finish, Scattering
 from ._scattering.frequency import FrequencyBatch, FrequencyFilters
+from ._scattering.layers import FirstLayer, Request
 from ._scattering.modulus_jets import modulus_jets
-from ._scattering.time import FirstLayer, Request, TimeScattering
+from ._scattering.time import TimeScattering
 from ._scattering.wavelets import Wavelet, low_pass, wavelet_bank
 
 

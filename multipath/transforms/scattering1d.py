@@ -20,7 +20,8 @@ from ._numerics.settings import (
     wavelets_per_octave,
 )
 from ._scattering.base import Finish, Scattering
-from ._scattering.time import FirstLayer, Request, TimeScattering, with_others
+from ._scattering.layers import FirstLayer, Request
+from ._scattering.time import TimeScattering, with_others
 
 
 class Scattering1D(Scattering):

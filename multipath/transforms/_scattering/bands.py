@@ -78,15 +78,20 @@ def find_band(wavelet: Wavelet, length: int, threshold: float) -> Band:
     return Band(band.start, band.values.copy())  # which holds nothing else in memory
 
 
-def extend(half_spectrum: Tensor, below: int, beyond: int) -> Tensor:
-    """Half spectra of real signals with ``below`` negative bins and ``beyond`` past the middle one.
+def unwrapped(half_spectrum: Tensor, bins: range) -> Tensor:
+    """Bins of real signals, which may start below bin 0 and end beyond the middle one.
 
-    The added bins are complex conjugates of bins that are there.
+    Bins that the half spectrum does not hold are complex conjugates of bins that it does.
+
+    Args:
+        half_spectrum: Half spectra, from bin 0 to the middle one, or to the last one asked for.
+        bins: Which bins.
     """
     n = half_spectrum.shape[-1]
-    parts = [half_spectrum]
+    below, beyond = max(0, -bins.start), max(0, bins.stop - n)
+    parts = [half_spectrum[..., max(0, bins.start) : bins.stop]]
     if below:
         parts.insert(0, half_spectrum[..., 1 : below + 1].flip(-1).conj_physical())
     if beyond:
         parts.append(half_spectrum[..., n - 1 - beyond : n - 1].flip(-1).conj_physical())
-    return torch.cat(parts, dim=-1) if len(parts) > 1 else half_spectrum
+    return torch.cat(parts, dim=-1) if len(parts) > 1 else parts[0]

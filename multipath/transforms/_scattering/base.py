@@ -14,7 +14,8 @@ from multipath.paths import Path, check_indices
 from multipath.transforms._numerics.analytic import peak_scale
 from multipath.transforms.base import Transform, check_signal, full_precision, working_dtype
 
-from .time import FirstLayer, Request, TimeScattering
+from .layers import FirstLayer, Request
+from .time import TimeScattering
 
 Finish = Callable[[Tensor], dict[int, Tensor]]
 

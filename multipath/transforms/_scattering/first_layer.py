@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import partial, reduce
+from functools import reduce
 from itertools import groupby
 from operator import add
 from typing import Any
@@ -27,16 +27,15 @@ from multipath.transforms._numerics.adjoints import (
     through_plain,
 )
 from multipath.transforms._numerics.analytic import (
+    half_spectrum,
     modulus,
-    modulus_and_inverse,
     oversampling,
-    quick_modulus,
-    stuffed,
 )
 from multipath.transforms._numerics.rows import take
 from multipath.transforms._numerics.tiles import signal_tiles, tile_size
 
-from .bands import Band
+from .bands import Band, unwrapped
+from .blocks import Blocks
 from .low_bins import SignedBins
 from .readings import OfRows
 
@@ -50,32 +49,34 @@ class WaveletGroup:
     octave that their rate leaves room for.
 
     Attributes:
-        length: Number of samples kept.
+        blocks: Which samples are computed, in which blocks.
         step: The inverse transform is longer by this factor, to make room for a wide wavelet, and
             its output is subsampled by it.
         values: Shape (wavelets, 2 * bins). Each value appears twice, for the real and the imaginary
             part of a bin: torch would multiply real by complex numbers after making both complex.
         firsts: For each wavelet, the bin that its values start from.
+        extents: For each wavelet, the first and the last of its values that is not zero.
     """
 
-    length: int
+    blocks: Blocks
     step: int
     values: Tensor
     firsts: tuple[int, ...]
+    extents: tuple[range, ...]
 
     @classmethod
     def design(
-        cls, bands: Sequence[Band], like: Tensor, below: int, level: int, length: int
+        cls, bands: Sequence[Band], like: Tensor, start: int, blocks: Blocks
     ) -> WaveletGroup:
         """Make a group from the bands of some wavelets, highest frequency first.
 
         Args:
-            bands: Bands of the wavelets.
+            bands: Bands of the wavelets, on the bins of a block.
             like: A tensor of the precision and device wanted.
-            below: Number of negative bins at the start of the spectra to be filtered.
-            level: One sample in 2^level is kept.
-            length: Number of samples kept.
+            start: The bin that the spectra to be filtered start from.
+            blocks: Which samples are computed, in which blocks.
         """
+        length = blocks.size
         step = oversampling(max(len(band.values) for band in bands), length)
         runs: list[list[Band]] = []
         for band in bands:
@@ -88,70 +89,87 @@ class WaveletGroup:
         latest = max(band.stop for band in bands) - width
         firsts = [min(latest, *(band.start for band in run)) for run in runs for _ in run]
         values = like.new_zeros(len(bands), width)
-        for row, first, band in zip(values, firsts, bands, strict=True):
-            row[band.start - first : band.stop - first] = band.as_tensor(like)
+        extents = tuple(
+            range(band.start - first, band.stop - first)
+            for first, band in zip(firsts, bands, strict=True)
+        )
+        for row, extent, band in zip(values, extents, bands, strict=True):
+            row[extent.start : extent.stop] = band.as_tensor(like)
         # the inverse transform is unscaled, and counts each bin twice, for its mirror image
-        values = values.repeat_interleave(2, dim=1) / (length * 2 ** (level + 1))
-        return cls(length, step, values, tuple(first + below for first in firsts))
+        values = values.repeat_interleave(2, dim=1) / (2 * length << blocks.level)
+        return cls(blocks, step, values, tuple(first - start for first in firsts), extents)
 
     def of(self, rows: Sequence[int]) -> WaveletGroup:
         """Some of the wavelets."""
         firsts = tuple(self.firsts[row] for row in rows)
-        return replace(self, values=take(self.values, rows, dim=0), firsts=firsts)
+        extents = tuple(self.extents[row] for row in rows)
+        return replace(self, values=take(self.values, rows, dim=0), firsts=firsts, extents=extents)
 
     def __len__(self) -> int:
         return len(self.values)
+
+    @property
+    def numbers(self) -> int:
+        """How many real numbers are computed of each signal."""
+        return 2 * len(self) * self.blocks.n_blocks * self.blocks.size
 
     def scratch(self, n_signals: int, like: Tensor) -> Tensor:
         """Buffer for the half spectra of real and imaginary planes, zero except where bands go.
 
         One buffer serves all tiles, so that the zeros are written once.
         """
-        halves = like.new_empty(n_signals, 2, len(self), self.step * self.length + 2)
+        n_items = n_signals * self.blocks.n_blocks
+        halves = like.new_empty(n_items, 2, len(self), self.step * self.blocks.size + 2)
         halves[..., :2].zero_()
         halves[..., 2 + self.values.shape[1] :].zero_()
         return halves
 
     def analyse(self, sources: Tensor, scratch: Tensor) -> Tensor:
-        """Planes (signals, 2, wavelets, length) of band-passed signals.
+        """Planes (signals, blocks, 2, wavelets, samples) of band-passed signals.
 
         Args:
             sources: Spectra from :func:`as_sources`.
             scratch: Buffer from :meth:`scratch` for as many signals.
         """
+        blocks = sources.flatten(0, 1)
         for rows, source, place in self._spans():
-            torch.mul(
-                sources[:, :, None, source], self.values[rows], out=scratch[:, :, rows, place]
-            )
-        n = self.step * self.length
+            torch.mul(blocks[:, :, None, source], self.values[rows], out=scratch[:, :, rows, place])
+        n = self.step * self.blocks.size
         planes: Tensor = torch.fft.irfft(as_complex(scratch), n=n, norm="forward")
-        return planes[..., :: self.step]
+        apart: Tensor = planes.unflatten(0, sources.shape[:2])
+        return self.blocks.valid(apart[..., :: self.step])
 
     def plain_analyse(self, spectrum: Tensor) -> Tensor:
         """:meth:`analyse` of a spectrum, in plain operations."""
-        n = self.step * self.length
-        values, sources = self.values[:, ::2], torch.stack([spectrum, -1j * spectrum], dim=1)
+        n = self.step * self.blocks.size
+        values, sources = self.values[:, ::2], torch.stack([spectrum, -1j * spectrum], dim=2)
         width = values.shape[1]
         bands = torch.cat(
             [
-                sources[:, :, None, first : first + width] * values[rows]
+                sources[..., None, first : first + width] * values[rows]
                 for rows, first in self._runs()
             ],
-            dim=2,
+            dim=3,
         )
         planes: Tensor = torch.fft.irfft(pad(bands, (1, n // 2 - width)), n=n, norm="forward")
-        return planes[..., :: self.step]
+        return self.blocks.valid(planes[..., :: self.step])
 
     def synthesise(self, planes: Tensor, sources: Tensor) -> None:
-        """Add the adjoint of :meth:`analyse` to gradients with respect to the sources."""
+        """Add the adjoint of :meth:`analyse` to gradients with respect to the sources.
+
+        Args:
+            planes: Gradients with respect to whole blocks, (signals, blocks, 2, wavelets, samples).
+            sources: Where to add.
+        """
         # the adjoint of an unscaled real inverse transform is a real transform whose inner bins,
         # the only ones used, count twice
-        bins = as_pairs(torch.fft.rfft(stuffed(planes, self.step)))
-        for rows, source, place in self._spans():
-            into = sources[..., source]
-            # row by row, since the bands of a run add up in the same bins
-            for row in range(rows.start, rows.stop):
-                into.addcmul_(bins[:, :, row, place], self.values[row], value=2)
+        bins, blocks = as_pairs(torch.fft.rfft(planes.flatten(0, 1))), sources.flatten(0, 1)
+        # wavelet by wavelet, since the bands of several add up in the same bins
+        for row, (first, extent) in enumerate(zip(self.firsts, self.extents, strict=True)):
+            start, stop = 2 * extent.start, 2 * extent.stop
+            into = blocks[..., 2 * first + start : 2 * first + stop]
+            values = self.values[row, start:stop]
+            into.addcmul_(bins[:, :, row, 2 + start : 2 + stop], values, value=2)
 
     def _spans(self) -> Iterator[tuple[slice, slice, slice]]:
         """Rows that start from the same bin, and their places in the sources and in half spectra.
@@ -191,37 +209,56 @@ def as_sources(spectrum: Tensor) -> Tensor:
     The real part of -i z is the imaginary part of z, so that real inverse transforms make both
     planes.
     """
-    return as_pairs(torch.stack([spectrum, -1j * spectrum], dim=1))
+    return as_pairs(torch.stack([spectrum, -1j * spectrum], dim=2))
 
 
 def from_sources(gradient: Tensor) -> Tensor:
     """The adjoint of :func:`as_sources`."""
-    real, imaginary = as_complex(gradient).unbind(dim=1)
+    real, imaginary = as_complex(gradient).unbind(dim=2)
     return real + 1j * imaginary
 
 
-# Groups of wavelets, and what to read from the moduli of each.
-Plan = Sequence[tuple[WaveletGroup, Sequence[SignedBins | OfRows]]]
+@dataclass(frozen=True)
+class Section:
+    """Wavelets that are applied to the same blocks of signals.
+
+    Attributes:
+        bins: The bins of the blocks' spectra that the wavelets cover.
+        groups: Groups of wavelets, and what to read from the moduli of each.
+    """
+
+    bins: range
+    groups: Sequence[tuple[WaveletGroup, Sequence[SignedBins | OfRows]]]
+
+    def spectrum(self, x: Tensor) -> Tensor:
+        """Spectra (batch, blocks, bins) of padded signals."""
+        group, _ = self.groups[0]
+        return unwrapped(half_spectrum(group.blocks.cut(x)), self.bins)
+
+
+Plan = Sequence[Section]
 
 
 def read_moduli(
-    plan: Plan, spectrum: Tensor, others: Tensor | None = None
+    plan: Plan, spectra: Sequence[Tensor], others: Sequence[Tensor] | None = None
 ) -> list[tuple[Tensor, Tensor]]:
     """What is read from first-order moduli, most often low bins of their spectra.
 
     Args:
         plan: What to compute.
-        spectrum: Spectra of signals, shape (batch, bins), from :func:`~.bands.extend`.
+        spectra: For each section, spectra of the signals.
         others: Spectra of more signals, of which no gradient is wanted.
 
     Returns:
         For each reading of each group, two tensors of shape (batch, wavelets, ...): that of the
         signals, with gradient, and that of the signals followed by the others, without.
     """
-    if is_traced(spectrum):
-        traced = differentiably_read_moduli(plan, spectrum)
+    if not plan:  # of the averaged signal, no moduli are read
+        return []
+    if any(map(is_traced, spectra)):
+        traced = differentiably_read_moduli(plan, spectra)
         return list(zip(traced, traced, strict=True))
-    found: tuple[Tensor, ...] = _ReadModuli.apply(plan, spectrum, others)  # type: ignore[no-untyped-call]
+    found: tuple[Tensor, ...] = _ReadModuli.apply(plan, others, *spectra)  # type: ignore[no-untyped-call]
     half = len(found) // 2
     return list(zip(found[:half], found[half:], strict=True))
 
@@ -229,76 +266,101 @@ def read_moduli(
 class _ReadModuli(torch.autograd.Function):
     @staticmethod
     def forward(
-        ctx: Any, plan: Plan, spectrum: Tensor, others: Tensor | None
+        ctx: Any, plan: Plan, others: Sequence[Tensor] | None, *spectra: Tensor
     ) -> tuple[Tensor, ...]:
         ctx.plan = plan
-        wanted = len(spectrum) if ctx.needs_input_grad[1] else 0
-        sources = as_sources(spectrum if others is None else torch.cat([spectrum, others]))
+        n_signals = len(spectra[0])
+        wanted = n_signals if any(ctx.needs_input_grad) else 0
+        largest = torch.finfo(spectra[0].dtype).tiny ** -0.5
         joint: list[Tensor] = []
         directions = []
-        for group, readings in plan:
-            size = tile_size(2 * len(group) * group.length, spectrum.device)
-            scratch = group.scratch(min(size, len(sources)), sources)
-            outputs = [r.empty(len(sources), len(group), spectrum) for r in readings]
-            for tile, n_kept in signal_tiles(len(sources), size, wanted):
-                planes = group.analyse(sources[tile], scratch[: tile.stop - tile.start])
-                if n_kept:
-                    moduli, inverse = modulus_and_inverse(*planes.unbind(dim=1))
-                    # in place only if the whole tile is kept: a part would keep all its memory
-                    kept, out = planes[:n_kept], planes if n_kept == len(planes) else None
-                    directions.append(torch.mul(kept, inverse[:n_kept, None], out=out))
-                    del inverse
-                else:
-                    moduli = quick_modulus(*planes.unbind(dim=1))
-                del planes  # free it before anything is read, which allocates
-                for output, reading in zip(outputs, readings, strict=True):
-                    reading.read(moduli, output[tile])
-                del moduli
-            del scratch
-            joint += outputs
-        ctx.save_for_backward(spectrum, *directions)
+        for number, section in enumerate(plan):
+            spectrum = spectra[number]
+            sources = as_sources(
+                spectrum if others is None else torch.cat([spectrum, others[number]])
+            )
+            for group, readings in section.groups:
+                size = tile_size(group.numbers, spectrum.device)
+                scratch = group.scratch(min(size, len(sources)), sources)
+                read = [r.empty(len(sources), len(group), spectrum) for r in readings]
+                for tile, n_kept in signal_tiles(len(sources), size, wanted):
+                    part = sources[tile]
+                    planes = group.analyse(part, scratch[: len(part) * group.blocks.n_blocks])
+                    real, imaginary = planes.unbind(dim=2)
+                    # zero goes by infinity back to zero
+                    inverse = torch.mul(real, real).addcmul_(imaginary, imaginary).rsqrt_()
+                    moduli = group.blocks.line(inverse, reciprocal=True)
+                    if n_kept:
+                        kept = planes[:n_kept]
+                        # in place only if all of it is kept: a part would keep all its memory
+                        out = planes if n_kept == len(planes) and group.blocks.whole else None
+                        finite = inverse[:n_kept, :, None].clamp_max_(largest)
+                        directions.append(torch.mul(kept, finite, out=out))
+                        del kept, out, finite
+                    # free it before anything is read, which allocates
+                    del planes, real, imaginary, inverse
+                    for reading, into in zip(readings, read, strict=True):
+                        reading.read(moduli, into[tile])
+                    del moduli
+                del scratch
+                joint += [r.gather(found) for r, found in zip(readings, read, strict=True)]
+        ctx.save_for_backward(*spectra, *directions)
         ctx.mark_non_differentiable(*joint)
         ctx.set_materialize_grads(False)
-        return (*(found[: len(spectrum)] for found in joint), *joint)
+        return (*(found[:n_signals] for found in joint), *joint)
 
     @staticmethod
     @by_hand
     def backward(ctx: Any, saved: Sequence[Tensor], *gradients: Tensor | None) -> Gradients:
-        spectrum, *directions = saved
+        plan: Plan = ctx.plan
+        spectra, directions = saved[: len(plan)], iter(saved[len(plan) :])
         wanted = gradients[: len(gradients) // 2]
         if must_be_plain(*wanted):
             result = through_plain(
-                partial(differentiably_read_moduli, ctx.plan), [spectrum], wanted
+                lambda *spectra: differentiably_read_moduli(plan, spectra), spectra, wanted
             )
-            return None, *result, None
-        found = torch.zeros_like(as_sources(spectrum))
-        remaining, remaining_gradients = iter(directions), iter(wanted)
-        for group, readings in ctx.plan:
-            read = [
-                (reading, gradient)
-                for reading, gradient in zip(readings, remaining_gradients, strict=False)
-                if gradient is not None
-            ]
-            start = 0
-            while start < len(spectrum):
-                direction = next(remaining)
-                tile = slice(start, start + len(direction))
-                if read:
-                    moduli = reduce(add, (r.adjoint(gradient[tile]) for r, gradient in read))
+            return None, None, *result
+        remaining = iter(wanted)
+        found = []
+        for section, spectrum in zip(plan, spectra, strict=True):
+            sources = torch.zeros_like(as_sources(spectrum))
+            for group, readings in section.groups:
+                gathered = [
+                    (reading, reading.gather_adjoint(gradient))
+                    for reading, gradient in zip(readings, remaining, strict=False)
+                    if gradient is not None
+                ]
+                tiles: list[Tensor] = []
+                while sum(len(tile) for tile in tiles) < len(spectrum):
+                    tiles.append(next(directions))
+                if not gathered:
+                    continue
+                largest = max(len(tile) for tile in tiles)
+                room = group.blocks.room(largest, len(group), group.step, sources)
+                start = 0
+                for direction in tiles:
+                    signals = slice(start, start + len(direction))
+                    moduli = reduce(add, (r.adjoint(g[signals]) for r, g in gathered))
                     # the derivative of |z| is the direction z / |z|
-                    planes = direction * moduli[:, None]
-                    group.synthesise(planes, found[tile])
-                    del planes
-                start = tile.stop
-        return None, from_sources(found), None
+                    planes = group.blocks.line_adjoint(direction, moduli, room)
+                    group.synthesise(planes, sources[signals])
+                    del planes, moduli
+                    start = signals.stop
+            found.append(from_sources(sources))
+        return None, None, *found
 
 
-def differentiably_read_moduli(plan: Plan, spectrum: Tensor) -> list[Tensor]:
+def differentiably_read_moduli(plan: Plan, spectra: Sequence[Tensor]) -> list[Tensor]:
     """:func:`read_moduli` in plain operations, for further derivatives and ``torch.func``."""
     found: list[Tensor] = []
-    for group, readings in plan:
-        size = tile_size(2 * len(group) * group.length, spectrum.device)
-        tiles = (modulus(group.plain_analyse(tile)) for tile in spectrum.split(size))
-        parts = [[reading(tile) for reading in readings] for tile in tiles]
-        found += map(torch.cat, zip(*parts, strict=True))
+    for section, spectrum in zip(plan, spectra, strict=True):
+        for group, readings in section.groups:
+            size = tile_size(group.numbers, spectrum.device)
+            parts = []
+            for tile in spectrum.split(size):
+                planes = group.plain_analyse(tile)
+                moduli = modulus(planes.flatten(0, 1)).unflatten(0, planes.shape[:2])
+                moduli = group.blocks.line(moduli)
+                parts.append([reading(moduli) for reading in readings])
+            found += map(torch.cat, zip(*parts, strict=True))
     return found

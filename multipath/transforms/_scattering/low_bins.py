@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from functools import cache
 
@@ -11,75 +12,148 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from multipath.transforms._numerics.analytic import adjoint_rfft
+from multipath.transforms._numerics.tiles import tile_size
 
-from .bands import extend
+from .bands import unwrapped
+from .blocks import Blocks, Image
 from .products import product
 
 # Shorter frames do not pay off, and longer ones save no more.
 SHORTEST_FRAME, LONGEST_FRAME = 32, 256
 # The basis may miss waves by this fraction of their norm.
-NEGLIGIBLE = {torch.float32: 1e-9, torch.float64: 1e-16}
+NEGLIGIBLE = {torch.float32: 1e-8, torch.float64: 1e-16}
 
 
 class LowBins:
     r"""Bins 0 to K - 1 of the Fourier transform of real signals of L samples.
 
-    A wave of frequency k < K turns by at most half a cycle within a frame of
-    :math:`D \le L / 2K` samples. There, all these waves together span, to working precision, a
-    space of about ten dimensions: with an orthonormal basis :math:`v_r` of it,
+    A wave of frequency k < K turns by at most one cycle within a frame of :math:`D \le L / K`
+    samples. There, all these waves together span, to working precision, a space of about ten
+    dimensions: with an orthonormal basis :math:`v_r` of it,
 
     .. math:: e^{-2 \pi i k n / L} = \sum_r C_r[k]\, v_r[n], \qquad
         X[k] = \sum_r C_r[k] \sum_f e^{-2 \pi i k f D / L} \Big( \sum_n v_r[n]\, x[f D + n] \Big)
 
     so that one product with a matrix of ten rows reads the signal, and what remains are ten
-    Fourier transforms of L / D samples instead of one of L. (The :math:`v_r` are discrete prolate
-    spheroidal sequences: Slepian, Bell System Technical Journal 57(5), 1978.) Where K is not small
-    compared to L, the whole Fourier transform is computed and its upper bins are dropped.
+    Fourier transforms of L / D samples instead of one of L, whose bins recur. (The :math:`v_r` are
+    discrete prolate spheroidal sequences: Slepian, Bell System Technical Journal 57(5), 1978.)
+    Where K is not small compared to L, the whole Fourier transform is computed and its upper bins
+    are dropped.
+
+    Where a part of the signal is an image of another one, frames of that are projected in reverse.
 
     Args:
-        length: Number of samples L.
+        blocks: Which of the L samples are computed, and which are images of others.
         n_bins: Number of bins K.
         like: A tensor of the precision and device wanted.
     """
 
-    def __init__(self, length: int, n_bins: int, like: Tensor) -> None:
-        self.length, self.n_bins = length, n_bins
-        longest = min(LONGEST_FRAME, length // (2 * max(n_bins - 1, 1)))
-        frame = 1 << longest.bit_length() >> 1  # the largest power of two up to that
+    def __init__(self, blocks: Blocks, n_bins: int, like: Tensor) -> None:
+        self.blocks, self.n_bins = blocks, n_bins
+        length = blocks.length
+        longest = min(LONGEST_FRAME, length // n_bins)
+        # the largest power of two up to that which cuts every part of the circle into whole frames
+        sizes = [image.stop - image.start for image in blocks.images]
+        unit = math.gcd(blocks.split, blocks.n_seam, *sizes)
+        frame = min(1 << longest.bit_length() >> 1, unit & -unit)
         fits = frame >= SHORTEST_FRAME and length % (2 * frame) == 0
         self.n_frames = length // frame if fits else 0
-        if self.n_frames:
-            basis = prolate_basis(frame, NEGLIGIBLE[like.dtype])
-            phase = 2 * np.pi / length * np.outer(np.arange(n_bins), np.arange(frame))
-            waves = basis @ np.exp(-1j * phase).T
-            self.basis = torch.as_tensor(basis, dtype=like.dtype, device=like.device)
-            self.waves = torch.as_tensor(
-                waves[:, None, None], dtype=like.dtype.to_complex(), device=like.device
-            )
-
-    def __call__(self, x: Tensor) -> Tensor:
-        """Low bins of (batch, rows, L), shape (batch, rows, K)."""
         if not self.n_frames:
-            whole: Tensor = torch.fft.rfft(x)
-            return whole[..., : self.n_bins]
-        # In long float32 sums of moduli, the rounding of their mean would drown their fluctuations:
-        # a constant near the mean is subtracted first, and added back to bin 0, the only one that
-        # it reaches.
-        level = x[..., :: self.n_frames].mean(dim=-1, keepdim=True)
-        frames = (x - level).reshape(-1, self.length // self.n_frames)
-        projected = product(self.basis, frames.T).reshape(-1, *x.shape[:-1], self.n_frames)
-        bins: Tensor = torch.fft.rfft(projected)[..., : self.n_bins]
-        spectrum = (bins * self.waves).sum(dim=0)
-        spectrum[..., :1] += self.length * level
+            return
+        cycles = math.ceil(8 * frame * n_bins / length) / 8  # few different ones
+        basis = prolate_basis(frame, cycles, NEGLIGIBLE[like.dtype])
+        phase = 2 * np.pi / length * np.arange(n_bins)
+        waves = basis @ np.exp(-1j * np.outer(np.arange(frame), phase))
+        waves *= np.exp(-1j * phase * blocks.first)
+        # frames around the circle, from the first of the run: of the line, or of an image
+        self._parts: list[tuple[int, Image | None]] = [(blocks.split // frame, None)]
+        if blocks.n_seam:
+            self._parts.append((blocks.n_seam // frame, None))
+        for image in blocks.images:
+            place = 1 if image.start == blocks.stop else len(self._parts)
+            self._parts.insert(place, ((image.stop - image.start) // frame, image))
+        self.basis = torch.as_tensor(basis, dtype=like.dtype, device=like.device)
+        self.reversed = self.basis.flip(1)
+        self.waves = torch.as_tensor(
+            waves[:, None, None], dtype=like.dtype.to_complex(), device=like.device
+        )
+
+    def __call__(self, line: Tensor) -> Tensor:
+        """Low bins of (batch, rows, computed samples), shape (batch, rows, K)."""
+        return self.gather(*self.project(line))
+
+    def project(self, line: Tensor, in_place: bool = False) -> tuple[Tensor, Tensor | None]:
+        """What the bins are made of: projections of frames, (batch, rows, frames * R), and levels.
+
+        In long float32 sums of moduli, the rounding of their mean would drown their fluctuations: a
+        constant near the mean, the level, is subtracted first, and added back to bin 0, the only
+        one that it reaches. Without frames, these are the bins themselves.
+        """
+        if not self.n_frames:
+            whole: Tensor = torch.fft.rfft(self.blocks.circle(line))
+            return whole[..., : self.n_bins], None
+        level = line[..., :: self.n_frames].mean(dim=-1, keepdim=True)
+        line = line.sub_(level) if in_place else line - level
+        remaining = iter(
+            self._project(line).split([n for n, image in self._parts if image is None], dim=2)
+        )
+        parts = [
+            next(remaining) if image is None else self._project_image(line, image)
+            for _, image in self._parts
+        ]
+        return torch.cat(parts, dim=2).flatten(2), level
+
+    def _project(self, line: Tensor) -> Tensor:
+        frames = line.reshape(-1, self.basis.shape[1])
+        return product(frames, self.basis.mT).reshape(*line.shape[:2], -1, len(self.basis))
+
+    def _project_image(self, line: Tensor, image: Image) -> Tensor:
+        samples = line[..., self.blocks.originals(image)]
+        frames = samples.unflatten(-1, (-1, self.basis.shape[1]))
+        projected: Tensor = frames @ self.reversed.mT
+        return projected.flip(2)
+
+    def gather(self, projected: Tensor, level: Tensor | None) -> Tensor:
+        """The bins, from all that was projected."""
+        if level is None:
+            return projected
+        size = tile_size(2 * projected.shape[1] * projected.shape[2], projected.device)
+        parts = []
+        for some in projected.unflatten(-1, (-1, len(self.basis))).split(size):
+            frames = some.movedim(-1, 0).contiguous()
+            bins = unwrapped(torch.fft.rfft(frames), range(self.n_bins))
+            parts.append((bins * self.waves).sum(dim=0))
+        spectrum = torch.cat(parts)
+        spectrum[..., :1] += self.blocks.length * level
         return spectrum
 
-    def adjoint(self, gradient: Tensor) -> Tensor:
-        """Gradient with respect to x, from that with respect to the bins."""
+    def gather_adjoint(self, gradient: Tensor) -> Tensor:
+        """The adjoint of :meth:`gather`."""
         if not self.n_frames:
-            return adjoint_rfft(gradient, self.length)
-        projected = adjoint_rfft(gradient * self.waves.conj(), self.n_frames)
-        frames = projected.reshape(len(self.basis), -1).T @ self.basis
-        return frames.reshape(*gradient.shape[:-1], self.length)
+            return gradient
+        bins = gradient * self.waves.conj()
+        n_held = self.n_frames // 2 + 1
+        if self.n_bins > n_held:
+            recurring = bins[..., n_held:].flip(-1).conj()
+            bins = bins[..., :n_held]
+            bins[..., 2 * n_held - 1 - self.n_bins : n_held - 1] += recurring
+        return adjoint_rfft(bins, self.n_frames).movedim(0, -1).flatten(-2)
+
+    def project_adjoint(self, gradient: Tensor) -> Tensor:
+        """Gradient with respect to the samples that are computed."""
+        if not self.n_frames:
+            return self.blocks.circle_adjoint(adjoint_rfft(gradient, self.blocks.length))
+        frames = gradient.unflatten(-1, (-1, len(self.basis)))
+        parts = frames.split([n for n, _ in self._parts], dim=2)
+        pairs = list(zip(parts, (image for _, image in self._parts), strict=True))
+        computed = torch.cat([part for part, image in pairs if image is None], dim=2)
+        line = product(computed.reshape(-1, len(self.basis)), self.basis)
+        line = line.reshape(*gradient.shape[:2], -1)
+        for part, image in pairs:
+            if image is not None:
+                samples = (part.flip(2) @ self.reversed).flatten(2)
+                line[..., self.blocks.originals(image)] += samples
+        return line
 
 
 @dataclass(frozen=True)
@@ -95,35 +169,51 @@ class SignedBins:
     below: int
 
     def __call__(self, x: Tensor) -> Tensor:
-        """Bins of (batch, rows, L), shape (batch, rows, below + K)."""
-        return extend(self.low_bins(x), self.below, 0)
+        """Bins of (batch, rows, computed samples), shape (batch, rows, below + K)."""
+        return unwrapped(self.low_bins(x), range(-self.below, self.low_bins.n_bins))
 
     def empty(self, n_signals: int, n_rows: int, like: Tensor) -> Tensor:
-        """Where bins of moduli of complex signals, such as ``like``, go."""
-        return like.new_empty(n_signals, n_rows, self.below + self.low_bins.n_bins)
+        """Where projections of moduli of complex signals, such as ``like``, go."""
+        if not self.low_bins.n_frames:
+            return like.new_empty(n_signals, n_rows, self.low_bins.n_bins)
+        n_numbers = self.low_bins.n_frames * len(self.low_bins.basis)
+        # and the level of each row, which comes last
+        return like.real.new_empty(n_signals, n_rows, n_numbers + 1)
 
     def read(self, x: Tensor, out: Tensor) -> None:
-        """Write the bins of some signals to a part of an :meth:`empty` tensor."""
-        out[..., self.below :] = self.low_bins(x)
-        if self.below:
-            mirrored = out[..., self.below + 1 : 2 * self.below + 1].flip(-1)
-            torch.conj_physical(mirrored, out=out[..., : self.below])
+        """Write projections of some signals to a part of an :meth:`empty` tensor.
 
-    def adjoint(self, gradient: Tensor) -> Tensor:
-        """Gradient with respect to x, from that with respect to the bins."""
+        The signals change: of several readings, this one comes last.
+        """
+        projected, level = self.low_bins.project(x, in_place=True)
+        out[..., : projected.shape[-1]] = projected
+        if level is not None:
+            out[..., -1:] = level
+
+    def gather(self, read: Tensor) -> Tensor:
+        """Bins of all signals, once all is written."""
+        parts = (read[..., :-1], read[..., -1:]) if self.low_bins.n_frames else (read, None)
+        return unwrapped(self.low_bins.gather(*parts), range(-self.below, self.low_bins.n_bins))
+
+    def gather_adjoint(self, gradient: Tensor) -> Tensor:
+        """The adjoint of :meth:`gather`."""
         if self.below:  # the adjoint of mirroring adds to the mirrored bins
             mirrored = gradient[..., : self.below].conj().flip(-1)
             gradient = gradient[..., self.below :].clone()
             gradient[..., 1 : self.below + 1] += mirrored
-        return self.low_bins.adjoint(gradient)
+        return self.low_bins.gather_adjoint(gradient)
+
+    def adjoint(self, gradient: Tensor) -> Tensor:
+        """Gradient with respect to some signals, from that of their projections."""
+        return self.low_bins.project_adjoint(gradient)
 
 
 @cache
-def prolate_basis(frame: int, tolerance: float) -> NDArray[np.float64]:
-    """Orthonormal rows that span all waves of up to half a cycle in a frame of samples."""
+def prolate_basis(frame: int, cycles: float, tolerance: float) -> NDArray[np.float64]:
+    """Orthonormal rows that span all waves of up to some cycles in a frame of samples."""
     # Chebyshev nodes in frequency, many more than the space has dimensions
-    cycles = (1 - np.cos(np.pi * (np.arange(64) + 0.5) / 64)) / 4
-    phase = 2 * np.pi * np.outer(cycles, np.arange(frame) / frame)
+    nodes = cycles * (1 - np.cos(np.pi * (np.arange(64) + 0.5) / 64)) / 2
+    phase = 2 * np.pi * np.outer(nodes, np.arange(frame) / frame)
     _, sizes, directions = np.linalg.svd(
         np.concatenate([np.cos(phase), np.sin(phase)]), full_matrices=False
     )

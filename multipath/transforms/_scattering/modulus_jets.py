@@ -45,29 +45,32 @@ def modulus_jets(planes: Tensor, order: JetOrder) -> Tensor:
     return found
 
 
-def read_modulus_jets(plan: Plan, spectrum: Tensor, order: JetOrder) -> list[Tensor]:
+def read_modulus_jets(plan: Plan, spectra: Sequence[Tensor], order: JetOrder) -> list[Tensor]:
     """The jets of :func:`~.first_layer.read_moduli`.
 
     Args:
         plan: What to compute.
-        spectrum: Spectra of the components of signals, jet after jet, (batch * components, bins).
+        spectra: For each section, spectra of the components of signals, jet after jet.
         order: Which derivatives there are.
     """
-    sources = as_sources(spectrum)
     found: list[Tensor] = []
-    for group, readings in plan:
-        # a tile holds whole jets, since their components meet in the modulus
-        size = len(order) * tile_size(2 * len(order) * len(group) * group.length, spectrum.device)
-        scratch = group.scratch(min(size, len(sources)), sources)
-        outputs = [reading.empty(len(sources), len(group), spectrum) for reading in readings]
-        for start in range(0, len(sources), size):
-            part = sources[start : start + size]
-            planes = group.analyse(part, scratch[: len(part)]).unflatten(0, (-1, len(order)))
-            moduli = modulus_jets(planes.movedim((2, 1), (0, 1)), order)
-            moduli = moduli.transpose(0, 1).flatten(0, 1)
-            for output, reading in zip(outputs, readings, strict=True):
-                reading.read(moduli, output[start : start + size])
-        found += outputs
+    for section, spectrum in zip(plan, spectra, strict=True):
+        sources = as_sources(spectrum)
+        for group, readings in section.groups:
+            # a tile holds whole jets, since their components meet in the modulus
+            size = len(order) * tile_size(len(order) * group.numbers, spectrum.device)
+            scratch = group.scratch(min(size, len(sources)), sources)
+            read = [reading.empty(len(sources), len(group), spectrum) for reading in readings]
+            for start in range(0, len(sources), size):
+                part = sources[start : start + size]
+                n_blocks = len(part) * group.blocks.n_blocks
+                # (jets, components, blocks, 2, ...)
+                planes = group.analyse(part, scratch[:n_blocks]).unflatten(0, (-1, len(order)))
+                moduli = modulus_jets(planes.movedim((3, 1), (0, 1)), order)
+                moduli = group.blocks.line(moduli.transpose(0, 1).flatten(0, 1))
+                for reading, into in zip(readings, read, strict=True):
+                    reading.read(moduli, into[start : start + size])
+            found += [r.gather(projected) for r, projected in zip(readings, read, strict=True)]
     return found
 
 

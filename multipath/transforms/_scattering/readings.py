@@ -12,6 +12,7 @@ from torch import Tensor
 
 from multipath.transforms._numerics.rows import take
 
+from .blocks import Blocks
 from .products import product
 
 LONGEST_FRAME = 256  # samples that one matrix product sums
@@ -142,18 +143,20 @@ class OfRows:
     """A reading of some rows of moduli.
 
     Attributes:
-        reading: What is read from each.
+        blocks: Which samples of the moduli are computed.
+        reading: What is read from each row.
         rows: Which rows, increasing.
         n_rows: How many rows there are.
     """
 
+    blocks: Blocks
     reading: Reading
     rows: Sequence[int]
     n_rows: int
 
     def __call__(self, x: Tensor) -> Tensor:
-        """What is read from (batch, rows, samples)."""
-        return self.reading(take(x, self.rows, dim=1))
+        """What is read from (batch, rows, computed samples)."""
+        return self.reading(self.blocks.circle(take(x, self.rows, dim=1)))
 
     def empty(self, n_signals: int, n_rows: int, like: Tensor) -> Tensor:
         """Where what is read from moduli of complex signals, such as ``like``, goes."""
@@ -163,9 +166,17 @@ class OfRows:
         """Write what is read from some signals to a part of an :meth:`empty` tensor."""
         out.copy_(self(x))
 
+    def gather(self, read: Tensor) -> Tensor:
+        """What is read of all signals, once all is written."""
+        return read
+
+    def gather_adjoint(self, gradient: Tensor) -> Tensor:
+        """The adjoint of :meth:`gather`."""
+        return gradient
+
     def adjoint(self, gradient: Tensor) -> Tensor:
         """Gradient with respect to all rows."""
-        found = self.reading.adjoint(gradient)
+        found = self.blocks.circle_adjoint(self.reading.adjoint(gradient))
         if len(self.rows) == self.n_rows:
             return found
         spread = found.new_zeros(len(found), self.n_rows, found.shape[-1])

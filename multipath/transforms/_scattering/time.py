@@ -26,8 +26,10 @@ from multipath.transforms._numerics.settings import check_scattering, log2_strid
 from multipath.transforms._numerics.tiles import keep_freed_memory, tile_size
 
 from .average import StridedAverage
-from .bands import Band, extend, find_band
-from .first_layer import WaveletGroup, read_moduli
+from .bands import Band, find_band
+from .blocks import Blocks, Circle
+from .first_layer import Section, WaveletGroup, read_moduli
+from .layers import FirstLayer, Layout, ReadRows, Request, SpectrumLayer
 from .low_bins import LowBins, SignedBins
 from .modulation import Modulation, Part
 from .modulus_jets import averaged_modulus_jets, read_modulus_jets
@@ -43,107 +45,34 @@ THRESHOLD = {torch.float32: 1e-7, torch.float64: 1e-16}
 # so that more of it may alias.
 REDUCED_THRESHOLD = 1e-5
 FIRST_POINTS, SECOND_POINTS = 19.5, 12.0
+# So many standard deviations from its middle, the envelope of a wavelet is negligible.
+REACH = {torch.float32: 5.3, torch.float64: 8.3}
 # How torch pads signals that are mirrored, periodic or silent beyond their ends.
 PADDING = {"reflect": "reflect", "periodic": "circular", "zero": "constant"}
 
 
 @dataclass(frozen=True)
-class Request:
-    """What is wanted of the first layer.
+class _Bank:
+    """Wavelets of the first layer that are kept at one sampling rate.
 
     Attributes:
-        rates: For each second-order wavelet n2 to be applied, the n1 that it is applied to.
-        averaged: The n1 whose moduli will be averaged over the window.
-        read: The n1 whose moduli are wanted themselves, or their means over the signal.
+        rows: Their indices n1.
+        group: The wavelets.
+        bins: The bins that they cover, in a block.
     """
 
-    rates: Mapping[int, Sequence[int]]
-    averaged: Sequence[int] = ()
-    read: Sequence[int] = ()
-
-
-@dataclass(frozen=True)
-class Layout:
-    """What is computed of some first-order moduli that are kept at one sampling rate.
-
-    Attributes:
-        level: One sample in 2^level is kept.
-        rows: Indices n1 of the wavelets.
-        n_bins: How many bins of their spectra, from bin 0 on.
-        below: How many negative bins.
-        read: The n1 that are read themselves.
-    """
-
-    level: int
-    rows: tuple[int, ...]
-    n_bins: int
-    below: int
-    read: tuple[int, ...]
-
-
-@dataclass(frozen=True)
-class SpectrumLayer:
-    """Low bins of the spectra of first-order moduli that are kept at one sampling rate.
-
-    Attributes:
-        level: One sample in 2^level is kept.
-        rows: Indices n1 of the wavelets.
-        below: Number of negative bins, which come first.
-        spectra: Shape (batch, len(rows), bins), with gradient.
-        joint: The spectra, without gradient, followed by those of signals that want none.
-        order: Which derivatives there are, if the batch consists of components of jets.
-    """
-
-    level: int
-    rows: tuple[int, ...]
-    below: int
-    spectra: Tensor
-    joint: Tensor
-    order: JetOrder | None = None
-
-
-@dataclass(frozen=True)
-class ReadRows:
-    """First-order moduli at their own rate, or their means over the signal.
-
-    Attributes:
-        rows: Indices n1 of the wavelets.
-        values: Shape (batch, len(rows), samples), with gradient.
-        joint: The values, without gradient, followed by those of signals that want none.
-    """
-
-    rows: tuple[int, ...]
-    values: Tensor
-    joint: Tensor
-
-
-@dataclass(frozen=True)
-class FirstLayer:
-    """All that was computed of first-order moduli.
-
-    Attributes:
-        layers: Low bins of spectra.
-        read: The moduli that are wanted themselves.
-    """
-
-    layers: list[SpectrumLayer]
-    read: list[ReadRows]
-
-    @property
-    def joint(self) -> list[Tensor]:
-        """All tensors, without gradient."""
-        return [*(layer.joint for layer in self.layers), *(rows.joint for rows in self.read)]
+    rows: list[int]
+    group: WaveletGroup
+    bins: range
 
 
 @dataclass(frozen=True)
 class _Bands:
-    """Bands of the filters, and how far those of the first layer exceed a half spectrum."""
+    """Bands of the filters."""
 
     first: list[Band]
     second: list[Band]
     low_pass: Band
-    below: int
-    beyond: int
 
 
 class TimeScattering(FilterBuffers):
@@ -197,6 +126,9 @@ class TimeScattering(FilterBuffers):
             )
         self.pad_left = (self.padded - n_samples) // 2
         self.pad_right = self.padded - n_samples - self.pad_left
+        last = self.pad_left + n_samples - 1
+        mirrored = self.border == "reflect"
+        self._circle = Circle(self.padded, (2 * self.pad_left, 2 * last) if mirrored else None)
         self.psi1 = wavelet_bank(J, Q[0])
         self.psi2 = wavelet_bank(J, Q[1])
         self._designs1 = [self._design(f"psi1_{n1}", psi) for n1, psi in enumerate(self.psi1)]
@@ -267,8 +199,7 @@ class TimeScattering(FilterBuffers):
         """Averaged signals, shape (batch, frames)."""
         if not self.windowed:
             return self._averaging(0, x)(self.pad(x))
-        bands = self._bands(x.dtype)
-        return self._low_pass(self._spectrum(x)[:, bands.below :], level=0)
+        return self._low_pass(half_spectrum(self.pad(x)), level=0)
 
     def first_layer(
         self,
@@ -286,24 +217,24 @@ class TimeScattering(FilterBuffers):
             order: Which derivatives there are, if the signals are components, jet after jet.
         """
         layouts = self.layouts(request, x)
-        plan = [
-            (self._group(layout.level, layout.rows, x), self._readings(layout, x))
-            for layout in layouts
-        ]
-        spectrum = self._spectrum(x)
+        plan = self._plan(layouts, x)
+        of_x, *of_others = (
+            [section.spectrum(padded) for section in plan]
+            for padded in map(self.pad, [x] if others is None else [x, others])
+        )
         if order is not None:
-            found = [(read, read) for read in read_modulus_jets(plan, spectrum, order)]
+            found = [(read, read) for read in read_modulus_jets(plan, of_x, order)]
         else:
-            found = read_moduli(plan, spectrum, None if others is None else self._spectrum(others))
+            found = read_moduli(plan, of_x, *of_others)
         remaining = iter(found)
         first = FirstLayer([], [])
         for layout in layouts:
+            if layout.read:
+                first.read.append(ReadRows(layout.read, *next(remaining)))
             if layout.n_bins:
                 first.layers.append(
                     SpectrumLayer(layout.level, layout.rows, layout.below, *next(remaining), order)
                 )
-            if layout.read:
-                first.read.append(ReadRows(layout.read, *next(remaining)))
         return first
 
     def kept_layer(self, request: Request, joint: Sequence[Tensor]) -> FirstLayer:
@@ -343,19 +274,18 @@ class TimeScattering(FilterBuffers):
                 max(0, min(below, n_bins - 1)),
                 tuple(n1 for n1 in rows if n1 in read),
             )
-            for level, rows, n_bins in self._groups(reach, like.device)
+            for level, rows, n_bins in self._groups(reach, like)
         ]
 
-    def _readings(self, layout: Layout, like: Tensor) -> list[SignedBins | OfRows]:
+    def _readings(self, layout: Layout, blocks: Blocks, like: Tensor) -> list[SignedBins | OfRows]:
         readings: list[SignedBins | OfRows] = []
-        if layout.n_bins:
-            low_bins = self._low_bins(layout.level, layout.n_bins, like)
-            readings.append(SignedBins(low_bins, layout.below))
         if layout.read:
             rows = [layout.rows.index(n1) for n1 in layout.read]
-            readings.append(
-                OfRows(self._averaging(layout.level, like), rows, n_rows=len(layout.rows))
-            )
+            averaging = self._averaging(layout.level, like)
+            readings.append(OfRows(blocks, averaging, rows, n_rows=len(layout.rows)))
+        if layout.n_bins:  # last, since it changes what it reads
+            low_bins = self._low_bins(layout, blocks, like)
+            readings.append(SignedBins(low_bins, layout.below))
         return readings
 
     def first_order(
@@ -444,53 +374,78 @@ class TimeScattering(FilterBuffers):
     def _bands(self, dtype: torch.dtype) -> _Bands:
         """Bands of the filters, cut for a precision."""
         if dtype not in self._cut_bands:
-            threshold = THRESHOLD[dtype] if self.sampling == "exact" else REDUCED_THRESHOLD
+            threshold = self._threshold(dtype)
             first = [band.above(threshold) for band in self._designs1]
             self._cut_bands[dtype] = _Bands(
                 first=first,
                 second=[band.above(threshold) for band in self._designs2],
                 low_pass=self._design_phi.above(threshold),
-                below=max(0, -min(band.start for band in first)),
-                beyond=max(0, max(band.stop for band in first) - self.padded // 2 - 1),
             )
         return self._cut_bands[dtype]
 
-    def _spectrum(self, x: Tensor) -> Tensor:
-        bands = self._bands(x.dtype)
-        return extend(half_spectrum(self.pad(x)), bands.below, bands.beyond)
-
     def _groups(
-        self, reach: Mapping[int, int], device: torch.device
+        self, reach: Mapping[int, int], like: Tensor
     ) -> Iterator[tuple[int, tuple[int, ...], int]]:
         """Level, wavelets and number of bins of each layer, which is at most a tile."""
         for level, members in groupby(sorted(reach), key=self.levels1.__getitem__):
             rows = tuple(members)
             length = self.padded >> level
             n_bins = min(max(reach[n1] for n1 in rows), length // 2 + 1)
-            size = tile_size(2 * length, device)
+            blocks = self._bank(level, like).group.blocks
+            size = tile_size(2 * blocks.n_blocks * blocks.size, like.device)
             for start in range(0, len(rows), size):
                 yield level, rows[start : start + size], n_bins
 
-    def _group(self, level: int, rows: Sequence[int], like: Tensor) -> WaveletGroup:
-        members = [n1 for n1, other in enumerate(self.levels1) if other == level]
-        bands = self._bands(like.dtype)
-        group = self.derived(
-            ("psi1", level),
-            like,
-            lambda like: WaveletGroup.design(
-                [bands.first[n1] for n1 in members],
-                like,
-                bands.below,
-                level,
-                self.padded >> level,
-            ),
-        )
-        return group.of([members.index(n1) for n1 in rows])
+    def _plan(self, layouts: Sequence[Layout], like: Tensor) -> list[Section]:
+        """How to compute layouts: those of one level, or of one block, share a section."""
+        pairs = [(layout, self._bank(layout.level, like)) for layout in layouts]
+        plan = []
+        for _, members in groupby(
+            pairs, lambda pair: None if pair[1].group.blocks.whole else pair[0].level
+        ):
+            chosen = list(members)
+            start = chosen[0][1].bins.start
+            stop = max(bank.bins.stop for _, bank in chosen)
+            groups = [
+                (
+                    bank.group.of([bank.rows.index(n1) for n1 in layout.rows]),
+                    self._readings(layout, bank.group.blocks, like),
+                )
+                for layout, bank in chosen
+            ]
+            plan.append(Section(range(start, stop), groups))
+        return plan
 
-    def _low_bins(self, level: int, n_bins: int, like: Tensor) -> LowBins:
-        length = self.padded >> level
+    def _bank(self, level: int, like: Tensor) -> _Bank:
+        """The wavelets of the first layer whose outputs are kept at one sample in 2^level."""
+
+        def make(like: Tensor) -> _Bank:
+            rows = [n1 for n1, other in enumerate(self.levels1) if other == level]
+            narrowest = min(self.psi1[n1].sigma for n1 in rows)
+            reach = math.ceil(REACH[like.dtype] / (2 * math.pi * narrowest * 2**level))
+            blocks = Blocks.design(self._circle, level, reach)
+            if blocks.whole:
+                bands = self._bands(like.dtype).first
+                start = min(band.start for band in bands)  # the same for all levels
+                bands = [bands[n1] for n1 in rows]
+            else:
+                threshold = self._threshold(like.dtype)
+                size = blocks.size << level
+                bands = [find_band(self.psi1[n1], size, threshold) for n1 in rows]
+                start = min(band.start for band in bands)
+            group = WaveletGroup.design(bands, like, start, blocks)
+            return _Bank(rows, group, range(start, max(band.stop for band in bands)))
+
+        return self.derived(("psi1", level), like, make)
+
+    def _threshold(self, dtype: torch.dtype) -> float:
+        return THRESHOLD[dtype] if self.sampling == "exact" else REDUCED_THRESHOLD
+
+    def _low_bins(self, layout: Layout, blocks: Blocks, like: Tensor) -> LowBins:
         return self.derived(
-            ("low bins", length, n_bins), like, lambda like: LowBins(length, n_bins, like)
+            ("low bins", layout.level, layout.n_bins),
+            like,
+            lambda like: LowBins(blocks, layout.n_bins, like),
         )
 
     def _second_filter(self, n2: int, level: int, like: Tensor) -> Tensor:

@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from multipath.transforms._scattering.blocks import Blocks
 from multipath.transforms._scattering.readings import Mean, OfRows, Samples
 from tests.transforms.cases import assert_near
 from tests.transforms.cases import double_noise as noise
@@ -30,7 +31,7 @@ def test_adjoints_and_tiles(length, kept, rows):
         middle = reading.n_frames // 2 * reading.stride
         parts = [reading.project(part) for part in x.tensor_split([middle], dim=-1)]
         assert_near(torch.cat(parts, dim=-2), whole)
-        of_rows = OfRows(reading, rows, n_rows=3)
+        of_rows = OfRows(Blocks.one(0, length), reading, rows, n_rows=3)
         read = of_rows(x)
         gradient = noise(*read.shape, seed=1)
         back = of_rows.adjoint(gradient)
