@@ -23,7 +23,7 @@ from multipath.applications.matching.objectives import LOSSES
         (["match", "chirplet", "--loss", "nonsense"], "choose one of scrapl"),
         (["paths", "--preset", "nonsense"], "choose one of quick, paper"),
         (["paths", "--task", "nonsense"], "'nonsense'; there are amchirp, chirplet, drum"),
-        (["match", "piano"], "announces tasks called 'piano'; there are chirplet, granular"),
+        (["match", "piano"], "announces tasks called 'piano'; there are amchirp, chirplet"),
         (["importance", "chirplets"], "called 'chirplets'; did you mean chirplet"),
         (["match", "chirplet", "--lr", "x"], 'unable to convert "x" into float'),
         (["match", "chirplet", "--colour", "x"], "Unknown option: --colour."),

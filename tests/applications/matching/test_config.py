@@ -66,7 +66,10 @@ def test_changes_reach_their_group_and_nothing_else():
         ({"learning_rate": 0.0}, "learning_rate must be positive"),
         ({"synth": "slow"}, "unknown chirplet synthesizer 'slow'"),
         ({"colour": 1}, "chirplet has no settings named colour"),
-        ({"task": "granular", "synth": "slow-slow"}, "granular has no settings named synth"),
+        (
+            {"task": "granular", "detach_window": True},
+            "granular has no settings named detach_window",
+        ),
         ({"task": "bells"}, "announces tasks called 'bells'; there are amchirp, chirplet, drum"),
         ({"name": "huge"}, "unknown preset 'huge'; choose one of quick, paper"),
         ({"reweight": True}, "reweight changes nothing without probabilities"),
