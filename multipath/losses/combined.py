@@ -129,11 +129,11 @@ class CombinedLoss(PathDecomposedLoss):
 
         Raises:
             ConfigurationError: If an argument is out of range.
-            InputError: If there are fewer than two targets, all are alike, or they are not tensors
-                of finite numbers.
+            InputError: If there are fewer than two targets, all are alike, they differ in shape, or
+                they are not batches of finite numbers.
         """
         _check_losses(losses)
-        batches = list(checked_batches(targets))
+        batches = _of_one_shape(next(iter(losses.values())), targets)
         if sum(map(len, batches)) < 2:
             raise InputError("sizes are measured between targets: pass at least two of them")
         before: list[Tensor] = []
@@ -185,7 +185,7 @@ class CombinedLoss(PathDecomposedLoss):
                 f"loss must be a TransformLoss without a rho, got {loss!r}: what is compressed "
                 "already needs no other compression"
             )
-        batches = list(checked_batches(targets))
+        batches = _of_one_shape(loss, targets)
         compressed = TransformLoss(
             loss.transform,
             rho=Log1p(EPS_MEDIANS * _median_coefficient(loss, batches)),
@@ -317,7 +317,8 @@ class CombinedLoss(PathDecomposedLoss):
         r"""Restore the sizes and the :math:`\varepsilon` of compressions, bit for bit.
 
         Raises:
-            InputError: If they are not positive, or not as many as the losses.
+            InputError: If they are out of range, or not as many as the losses; then nothing is
+                restored.
         """
         saved = unpack(state, self, {"sizes", "eps"})
         name, shape = f"of {type(self).__name__}", (len(self.losses),)
@@ -327,10 +328,14 @@ class CombinedLoss(PathDecomposedLoss):
         compressed = [isinstance(loss.rho, Log1p) for loss in self._losses]
         if (eps > 0).tolist() != compressed:
             raise InputError(f"the eps {name} must be positive where it compresses; {ANOTHER}")
+        try:
+            restored = [Log1p(value) if value else None for value in eps.tolist()]
+        except ConfigurationError as error:
+            raise InputError(f"{error}; {ANOTHER}") from error
         self.sizes = dict(zip(self.sizes, sizes.tolist(), strict=True))
-        for loss, value in zip(self._losses, eps.tolist(), strict=True):
-            if value:
-                loss.rho = Log1p(value)
+        for loss, rho in zip(self._losses, restored, strict=True):
+            if rho is not None:
+                loss.rho = rho
 
     def extra_repr(self) -> str:
         """Shown by ``print``."""
@@ -368,6 +373,20 @@ def _numbers(what: str, given: Mapping[str, float] | None, names: list[str]) -> 
 def _is_norm(loss: TransformLoss) -> bool:
     """Whether the loss grows with the difference, rather than with its square."""
     return loss.normalize is None and loss.distance in ("l1", "l2")
+
+
+def _of_one_shape(loss: TransformLoss, targets: Iterable[Tensor] | Tensor) -> list[Tensor]:
+    """Batches of targets that can be compared with each other."""
+    batches = list(checked_batches(targets))
+    if not batches:
+        raise InputError("no batch of targets came; pass at least two targets")
+    for batch in batches:
+        if batch.ndim <= loss.transform.signal_ndim or batch.shape[1:] != batches[0].shape[1:]:
+            raise InputError(
+                "targets must come in batches, (batch, ...), of signals of one shape, got shapes "
+                f"{tuple(batches[0].shape)} and {tuple(batch.shape)}"
+            )
+    return batches
 
 
 @torch.no_grad()

@@ -120,7 +120,7 @@ def _slopes(problem: Problem, batch: Batch) -> Tensor:
         leaf = theta.clone().requires_grad_()
         sounds = problem.decode(leaf, batch)
         if not sounds.requires_grad:
-            return torch.zeros(theta.shape[1], *sounds.shape, dtype=theta.dtype)
+            return sounds.new_zeros(theta.shape[1], *sounds.shape)
         # the transpose of reverse mode, itself differentiated in reverse
         seed = torch.zeros_like(sounds, requires_grad=True)
         (pulled,) = torch.autograd.grad(sounds, leaf, seed, create_graph=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
+import sys
 from collections.abc import Mapping
 from typing import Any
 
@@ -11,10 +12,10 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from multipath._internal.inputs import check_real, is_whole
-from multipath._internal.settings import between, positive, real
+from multipath._internal.inputs import check_real, described, is_whole
+from multipath._internal.settings import between, is_scalar, positive
 from multipath._internal.state import check_names, loaded_real, refused
-from multipath.errors import ConfigurationError
+from multipath.errors import ConfigurationError, InputError
 
 
 class AdaptiveDamping:
@@ -72,8 +73,17 @@ class AdaptiveDamping:
             metric: Shape (..., U, U).
             shrink: As in the class.
             grow: As in the class.
+
+        Raises:
+            InputError: If the metric has another shape, or is not finite.
+            ConfigurationError: If no parameter has any effect.
         """
         check_real(metric, "metric", "metrics")
+        if metric.ndim < 2 or metric.shape[-1] != metric.shape[-2] or not metric.isfinite().all():
+            raise InputError(
+                "metric must hold finite numbers and have shape (..., U, U), got shape "
+                f"{tuple(metric.shape)}"
+            )
         values = metric.detach().cpu().double()
         largest = float(torch.linalg.eigvalsh(values).max())
         if not largest > 0:
@@ -86,15 +96,20 @@ class AdaptiveDamping:
         """End an epoch.
 
         Args:
-            value: Of the validation metric: lower is better, and NaN a failure.
+            value: Of the validation metric: lower is better, and NaN or infinity a failure.
             module: What is trained.
             optimizer: What trains it.
 
         Returns:
             Whether it was a success.
+
+        Raises:
+            InputError: If the value is not a number.
         """
-        found = real(value)
-        if found < self.best:
+        if not (is_scalar(value) or (isinstance(value, Tensor) and value.numel() == 1)):
+            raise InputError(f"value must be a number, got {described(value)}")
+        found = float(value)
+        if math.isfinite(found) and found < self.best:
             self.best, self.value = found, self.value * self.shrink
             self._weights = copy.deepcopy(module.state_dict())
             self._optimizer = copy.deepcopy(optimizer.state_dict()["state"])
@@ -129,7 +144,7 @@ class AdaptiveDamping:
         value, best = state_dict["value"], state_dict["best"]
         value = loaded_real("the damping", value)
         if best != math.inf:
-            best = loaded_real("the best value of the damping", best)
+            best = loaded_real("the best value of the damping", best, -sys.float_info.max)
         for name in names[2:]:
             if state_dict[name] is not None:
                 _check_numbers(f"the {name} of the damping", state_dict[name])

@@ -10,9 +10,9 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from multipath._internal.inputs import check_real
+from multipath._internal.inputs import check_real, check_tensor
 from multipath._internal.journal import Journal
-from multipath._internal.settings import choice, count
+from multipath._internal.settings import choice, count, several
 from multipath._internal.units import Shape, Units, progress_bars
 from multipath._internal.workers import Workers
 from multipath.errors import ConfigurationError, InputError
@@ -125,14 +125,15 @@ def parameter_metric(
         )
     choice("derivatives", derivatives, "auto", "forward", "reverse")
     size, theta = count("items_at_once", items_at_once), _checked_theta(theta)
-    extras = tuple(
-        part.detach() for part in ((context,) if isinstance(context, Tensor) else context)
-    )
-    if any(len(part) != len(theta) for part in extras):
+    given = (context,) if isinstance(context, Tensor) else several("context", context)
+    for part in given:
+        check_tensor(part, "context")
+    if any(part.shape[:1] != theta.shape[:1] for part in given):
         raise InputError(
             f"context must have the batch of theta first, {len(theta)} items, got "
-            f"{', '.join(str(tuple(part.shape)) for part in extras)}"
+            f"{', '.join(str(tuple(part.shape)) for part in given)}"
         )
+    extras = tuple(part.detach() for part in given)
     weights = loss.path_weights
     if indices is None:
         paths = weights.nonzero().flatten().tolist()
@@ -149,7 +150,8 @@ def parameter_metric(
         check_reach(problem, first, labels)
         check_smooth(problem, first)
         # at the target all losses are zero: these are away from it, each by another distance
-        factors = torch.arange(2, 2 + len(target)).to(target).reshape(-1, *[1] * (target.ndim - 1))
+        factors = torch.arange(2, 2 + len(target), dtype=target.dtype, device=target.device)
+        factors = factors.reshape(-1, *[1] * (target.ndim - 1))
         apart = Batch(first.inputs, target * factors, first.context)
         if mixes_items(problem, [apart]):
             raise ConfigurationError(

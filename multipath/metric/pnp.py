@@ -9,7 +9,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from multipath._internal.inputs import check_real
+from multipath._internal.inputs import check_real, described
 from multipath._internal.modes import trainable
 from multipath._internal.settings import choice, not_negative, switch
 from multipath.errors import InputError
@@ -129,10 +129,18 @@ class PNPLoss(PathDecomposedLoss):
         """The loss of some of the examples, for a batch of these; the damping stays shared.
 
         Args:
-            rows: Numbers of the examples.
+            rows: Numbers of the examples, or a mask.
+
+        Raises:
+            InputError: If they are no such list.
         """
-        if isinstance(rows, list):
-            rows = torch.tensor(rows, device=self.metric.device)
+        if not isinstance(rows, slice):
+            rows = torch.as_tensor(rows, device=self.metric.device)
+            if rows.ndim != 1 or rows.is_floating_point():
+                raise InputError(
+                    "rows must be the numbers of some examples, as a list or a tensor of one "
+                    f"dimension, got {described(rows)}"
+                )
         few = copy.copy(self)
         few._buffers = {
             "metric": self.metric[:, rows],

@@ -13,6 +13,7 @@ from multipath import (
     TargetCache,
     TransformLoss,
 )
+from multipath._internal.state import pack
 from multipath.errors import ConfigurationError, InputError
 from multipath.optim import PSAGA
 from multipath.samplers import AdaptiveImportance, Energy, Stratified
@@ -216,6 +217,15 @@ def test_state_holds_what_was_measured():
         plain.load_state_dict(loss.state_dict())
 
 
+def test_a_state_out_of_range_restores_nothing():
+    loss = CombinedLoss.with_compression(TransformLoss(stft()), sounds(6))
+    sizes, eps = dict(loss.sizes), loss.losses[1].rho.eps
+    one, other = torch.ones(2, dtype=torch.float64), torch.tensor([0.0, 1e40], dtype=torch.float64)
+    with pytest.raises(InputError, match=r"eps of log1p must lie in .*; it is damaged"):
+        loss.set_extra_state(pack({"sizes": one, "eps": other}))
+    assert (loss.sizes, loss.losses[1].rho.eps) == (sizes, eps)
+
+
 def test_what_cannot_be_combined_is_refused():
     transform, y = stft(), sounds()
     plain = TransformLoss(transform)
@@ -256,8 +266,13 @@ def test_targets_that_tell_nothing_are_refused():
         (torch.full((2, N), torch.nan), "NaN|finite"),
         ([(sounds(), sounds())], "for pairs"),
         (sounds().numpy(), "numpy"),
+        (sounds()[0], r"in batches, \(batch, ...\), of signals of one shape, got shapes \(256,\)"),
+        ([sounds(), sounds()[:, :100]], r"of one shape, got shapes \(4, 256\) and \(4, 100\)"),
     ]:
         with pytest.raises(InputError, match=message):
             CombinedLoss.from_targets({"a": plain}, targets)
+    for targets in ([], sounds()[0], [sounds(), sounds()[:, :100]]):
+        with pytest.raises(InputError, match=r"at least two|of one shape"):
+            CombinedLoss.with_compression(plain, targets)
     with pytest.raises(InputError, match="all zero, or not finite"):
         CombinedLoss.with_compression(plain, torch.zeros(2, N))

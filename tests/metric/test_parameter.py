@@ -221,6 +221,26 @@ def test_theta_is_a_batch_of_parameters(theta):
         parameter_metric(stft(), synth, theta)
 
 
+@pytest.mark.parametrize("context", [None, [1, 2], torch.tensor(3.0), torch.ones(3)])
+def test_context_has_the_batch_of_theta(context):
+    with pytest.raises((ConfigurationError, InputError), match="context"):
+        parameter_metric(stft(), synth, some_theta(), context=context)
+
+
+@pytest.mark.parametrize("make", [stft, lambda: stft(rho="log1p", normalize="target")])
+def test_the_default_device_is_not_asked(make):
+    loss, theta = make(), some_theta()
+    time = torch.arange(N, dtype=DTYPE)
+
+    def tone(theta):
+        return theta[:, :1] * torch.sin((0.3 + theta[:, 1:2]) * time) + theta[:, 2:] * time / N
+
+    wanted = parameter_metric(loss, tone, theta)
+    with torch.device("meta"):
+        found = parameter_metric(loss, tone, theta)
+    assert found.equal(wanted)
+
+
 def test_a_slope_at_the_target_is_pointed_out(caplog):
     loss = QuadraticLoss(3)
     close(

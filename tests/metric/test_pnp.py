@@ -47,6 +47,12 @@ def test_it_is_the_quadratic_form(name):
     torch.testing.assert_close(loss.take(rows)(estimate[rows], theta[rows], "none"), wanted[rows])
 
 
+@pytest.mark.parametrize("rows", [1, torch.tensor(1), [], [0.0], torch.tensor([[0, 1]])])
+def test_rows_are_the_numbers_of_examples(rows):
+    with pytest.raises(InputError, match="rows must be the numbers of some examples"):
+        PNPLoss(some_metrics(N)).take(rows)
+
+
 @pytest.mark.parametrize("name", DAMPED)
 def test_a_normalized_loss_keeps_its_size_while_the_damping_shrinks(name):
     metric, (estimate, theta) = some_metrics(N), some_pair()
@@ -175,7 +181,36 @@ def equal(first, second):
     return first == second
 
 
-@pytest.mark.parametrize("value", [1.0, 1.5, math.nan, math.inf, torch.tensor(2.0)])
+@pytest.mark.parametrize("value", ["low", None, torch.ones(2)])
+def test_the_value_of_an_epoch_is_a_number(value):
+    module = nn.Linear(1, 1)
+    damping = AdaptiveDamping(1.0)
+    with pytest.raises(InputError, match="value must be a number, got"):
+        damping.update(value, module, torch.optim.SGD(module.parameters()))
+
+
+def test_a_run_goes_on_whose_best_value_is_negative():
+    module = nn.Linear(1, 1)
+    damping, other = AdaptiveDamping(1.0), AdaptiveDamping(1.0)
+    damping.update(-3.0, module, torch.optim.SGD(module.parameters()))
+    other.load_state_dict(damping.state_dict())
+    assert (other.best, other.value) == (-3.0, damping.value)
+
+
+@pytest.mark.parametrize(
+    ("metric", "message"),
+    [
+        (torch.ones(3), r"shape \(..., U, U\), got shape \(3,\)"),
+        (torch.ones(3, 2), r"shape \(..., U, U\), got shape \(3, 2\)"),
+        (torch.full((2, 2), math.nan), "finite numbers"),
+    ],
+)
+def test_a_damping_begins_at_a_metric(metric, message):
+    with pytest.raises(InputError, match=message):
+        AdaptiveDamping.for_metric(metric)
+
+
+@pytest.mark.parametrize("value", [1.0, 1.5, math.nan, math.inf, -math.inf, torch.tensor(2.0)])
 def test_a_bad_epoch_is_undone(value):
     metric = some_metrics(N).float()
     damping = AdaptiveDamping.for_metric(metric)
