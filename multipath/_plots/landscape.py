@@ -73,7 +73,7 @@ def _draw_curve(
 ) -> None:
     tidy(axes)
     for color, ((low, high), values) in zip(SHADES, parts.items(), strict=False):
-        label = f"targets from {low:.2g}" + f" to {min(high, grid[-1]):.2g}"
+        label = f"targets from {max(low, grid[0]):.2g} to {min(high, grid[-1]):.2g}"
         axes.plot(grid, values, color=color, linewidth=1.0, label=label)
     axes.plot(grid, mean, color=INK, linewidth=2.0, label="all targets")
     axes.axhline(truth, color=FAINT, linestyle="--", linewidth=0.8, label="at the truth")

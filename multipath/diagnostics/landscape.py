@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from multipath._internal.bookkeeping import bookkept
 from multipath._internal.extras import extra
-from multipath._internal.inputs import check_real
+from multipath._internal.inputs import check_real, check_tensor
 from multipath._internal.modes import evaluating
 from multipath._internal.settings import affordable, real, several, whole
 from multipath._internal.tables import aligned
@@ -56,7 +56,7 @@ class Valley(NamedTuple):
     depth: float
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class LossLandscape:
     """A loss over guesses of the parameters; made by :func:`loss_landscape`.
 
@@ -148,9 +148,9 @@ class LossLandscape:
         return sum(shares) / len(shares)
 
     def parts(self, parameter: str) -> list[tuple[float, float]]:
-        """Thirds of the range of a parameter in which there is any target."""
+        """Thirds of the guesses, in which there is any target; the outer ones have no end."""
         low, high = float(self.grid[0]), float(self.grid[-1])
-        edges = [low + (high - low) * i / PARTS for i in range(PARTS)] + [inf]
+        edges = [-inf, *(low + (high - low) * i / PARTS for i in range(1, PARTS)), inf]
         values = self.theta[:, self._place(parameter)]
         return [
             (low, high)
@@ -376,8 +376,10 @@ def _checked(batches: Any) -> list[Batch]:
     for batch in given:
         if not isinstance(batch, tuple | list) or len(batch) < 2:
             raise InputError("batches must be tuples (theta, target, *context) of tensors")
-        check_real(batch[0], "theta")
-        if batch[0].ndim != 2 or len({len(part) for part in batch}) > 1:
+        check_real(batch[0], "theta", "parameters")
+        for part in batch[1:]:
+            check_tensor(part, "targets and context")
+        if batch[0].ndim != 2 or len({part.shape[:1] for part in batch}) > 1:
             shapes = ", ".join(str(tuple(part.shape)) for part in batch)
             raise InputError(
                 f"expected theta of shape (batch, U), and targets and context of as many items, "
@@ -397,6 +399,12 @@ def _losses(loss: Any, decoder: Any, batch: Batch, values: Mapping[int, float]) 
     for parameter, value in values.items():
         guess[:, parameter] = value
     made = decoder(guess, *context)
+    check_tensor(made, "what the decoder makes")
+    if made.shape[:1] != target.shape[:1]:
+        raise InputError(
+            f"the decoder must make one item for each of the {len(target)} targets, got shape "
+            f"{tuple(made.shape)}"
+        )
     # one by one: whatever the loss does with a batch, these are the losses of single targets
     pairs = zip(made.split(1), target.split(1), strict=True)
     return bookkept(torch.stack([loss(x, y).mean() for x, y in pairs]))

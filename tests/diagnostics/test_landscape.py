@@ -134,6 +134,23 @@ def test_reach_tells_a_loss_that_sees_no_parameter_from_one_that_does():
     assert blind.reach("0") < caught.reach("0") < 1.0
 
 
+@pytest.mark.parametrize(("bounds", "nearest"), [((2.0, 3.0), 2.0), ((-3.0, -2.0), -2.0)])
+def test_targets_may_lie_beyond_the_guesses(bounds, nearest):
+    theta = torch.tensor([[0.2], [0.8]], dtype=torch.float64)
+    landscape = look(lambda x, y: (x - y).square().sum(dim=1), theta, bounds=bounds)
+    assert [valley.guess for valley in landscape.valleys("0")] == [(nearest,)]
+    assert landscape.reach("0") == 1.0
+    assert len(landscape.parts("0")) == 1
+    assert "100%" in str(landscape)
+
+
+def test_landscapes_are_compared_as_objects():
+    landscape, other = (look(two_valleys, [[0.3]]) for _ in range(2))
+    assert landscape == landscape
+    assert landscape != other
+    assert len({landscape, other}) == 2
+
+
 def test_batches_context_and_criteria():
     """A synthesizer with time shifts, in batches, and an estimator, which is evaluated in full."""
 
@@ -205,11 +222,19 @@ def test_wrong_targets_are_refused():
         ((theta.flatten(), theta), "theta of shape"),
         ((theta, theta[:2]), "as many items"),
         ([(theta, theta), (theta[:, :1], theta)], "same number of parameters"),
-        ((theta > 0.5, theta), "real"),
+        ((theta > 0.5, theta), "tensor of parameters"),
+        ((theta, theta, 3), "targets and context: expected a torch.Tensor, got int"),
+        ((theta, theta, torch.tensor(3.0)), "as many items"),
         ([(theta[:0], theta[:0])], "none empty|no item|empty"),
     ]:
         with pytest.raises(InputError, match=message):
             loss_landscape(QuadraticLoss(2), nn.Identity(), batches)
+    for decoder, message in [
+        (lambda theta: None, "what the decoder makes: expected a torch.Tensor, got None"),
+        (lambda theta: theta[:1], r"one item for each of the 3 targets, got shape \(1, 2\)"),
+    ]:
+        with pytest.raises(InputError, match=message):
+            loss_landscape(QuadraticLoss(2), decoder, (theta, theta))
     with pytest.raises(InputError, match="not finite"):
         look(lambda x, y: (x - 0.5).log().sum(dim=1), theta)
     landscape = look(two_valleys, theta[:, :1])

@@ -8,7 +8,7 @@ from dataclasses import dataclass, fields
 import torch
 from torch import Tensor, nn
 
-from multipath._internal.settings import count, positive
+from multipath._internal.settings import count, positive, several
 from multipath.errors import ConfigurationError, InputError
 
 from .chirplet import shift_signals
@@ -51,7 +51,8 @@ class DrumSynth(nn.Module):
         modes: How many modes there are along each side.
 
     Raises:
-        ConfigurationError: If a setting is out of range.
+        ConfigurationError: If a setting is out of range, or the highest pitch of the first mode is
+            not below half the sample rate.
 
     Example:
         >>> synth = DrumSynth(n_samples=4096)
@@ -79,13 +80,22 @@ class DrumSynth(nn.Module):
         self.ranges = ranges or DrumRanges()
         self.sample_rate = sample_rate = positive("sample_rate", sample_rate)
         self.n_samples = n_samples = count("n_samples", n_samples)
-        self.modes = count("modes", modes[0]), count("modes", modes[1])
+        numbers = [count("modes", number) for number in several("modes", modes)]
+        if len(numbers) != 2:
+            raise ConfigurationError(f"modes must be two numbers, one for each side, got {modes!r}")
+        self.modes = numbers[0], numbers[1]
         bounds = [getattr(self.ranges, name) for name in map(str.lower, self.parameter_names)]
         for name, (low, high) in zip(self.parameter_names, bounds, strict=True):
             if not 0 < low < high:
                 raise ConfigurationError(
                     f"the {name} range must satisfy 0 < low < high, got {low} to {high}"
                 )
+        highest = self.ranges.omega[1] / (2 * math.pi)
+        if highest >= sample_rate / 2:
+            raise ConfigurationError(
+                f"the first mode reaches {highest:g} Hz, which is not below half the sample rate "
+                f"({sample_rate / 2:g} Hz); lower the omega range"
+            )
         first, second = (torch.arange(1.0, n + 1, dtype=torch.float64) for n in self.modes)
         shapes = [torch.sin(POSITION * math.pi * each) ** 2 for each in (first, second)]
         time = torch.arange(n_samples, dtype=torch.float64) / sample_rate

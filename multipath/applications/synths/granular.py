@@ -268,7 +268,7 @@ class PublishedGranularSynth(GranularSynth):
             grain_samples=grain_samples,
             f_min=f_min,
             f_max=f_max,
-            typical_slope=sample_rate / (4 * 12 * 256),
+            typical_slope=positive("sample_rate", sample_rate) / (4 * 12 * 256),
             steepest=steepest,
         )
         with torch.no_grad():

@@ -73,5 +73,12 @@ def test_settings_out_of_range_are_refused():
         DrumSynth(DrumRanges(tau=(2.0, 1.0)))
     with pytest.raises(ConfigurationError, match="modes must be a positive integer"):
         DrumSynth(modes=(0, 3))
+    for modes in ((5,), (5, 5, 5)):
+        with pytest.raises(ConfigurationError, match="modes must be two numbers"):
+            DrumSynth(modes=modes)
+    with pytest.raises(ConfigurationError, match="modes must be a sequence, got 5"):
+        DrumSynth(modes=5)
+    with pytest.raises(ConfigurationError, match=r"reaches 1004.2 Hz, .*rate \(1000 Hz\)"):
+        DrumSynth(sample_rate=2000.0)
     with pytest.raises(InputError, match=r"theta must have shape \(batch, 5\), got \(2, 4\)"):
         DrumSynth(n_samples=8)(torch.rand(2, 4))

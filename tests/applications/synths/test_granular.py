@@ -144,6 +144,12 @@ def test_gradients_are_those_of_finite_differences(make):
     assert torch.autograd.gradcheck(lambda t: (synth(t, seeds) * weights).sum(), theta, atol=1e-4)
 
 
+@pytest.mark.parametrize("make", [GranularSynth, PublishedGranularSynth])
+def test_a_sample_rate_is_a_number(make):
+    with pytest.raises(ConfigurationError, match="sample_rate must be positive, got 'fast'"):
+        make(sample_rate="fast")
+
+
 def test_the_published_synthesizer_is_an_option_of_the_paper_preset():
     assert type(preset("paper", "granular").task.build_synth()) is GranularSynth
     theirs = preset("paper", "granular", synth="published").task.build_synth()
