@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from lightning.pytorch import LightningModule
+from lightning.pytorch import Callback, LightningModule
 from torch import Tensor, nn
 from torch.optim.lr_scheduler import LambdaLR
 from torch.utils.data import DataLoader
@@ -15,6 +15,7 @@ from torch.utils.data import DataLoader
 from multipath.errors import InputError
 from multipath.metric import PNPLoss
 
+from .callbacks import Damping
 from .config import MatchConfig
 from .cqt import LogCQT
 from .encoder import Encoder
@@ -91,7 +92,7 @@ class SoundMatching(LightningModule):
             journal: File that keeps what is done, so that interrupted work goes on.
             progress: Show a progress bar.
         """
-        if not self.objective.metric:
+        if not self.objective.metric or self._metrics:
             return
         targets = {split: self.batches.splits[split] for split in ("train", "validation")}
         self._metrics = target_metrics(
@@ -123,8 +124,7 @@ class SoundMatching(LightningModule):
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """The loss of one batch."""
-        if self.objective.metric and not self._metrics:
-            self.measure()
+        self.measure()
         sounds = self.sounds(batch.targets)
         theta = self(sounds)
         loss: Tensor
@@ -152,6 +152,13 @@ class SoundMatching(LightningModule):
             numbers["damping"] = torch.full_like(numbers["pnp"], self.criterion.level)
         for name, values in numbers.items():
             self.log(f"validation/{name}", values.mean(), batch_size=batch.targets.size)
+
+    def configure_callbacks(self) -> list[Callback]:
+        """What moves the damping of a loss that has any; its metrics are measured first."""
+        if not self.objective.metric:
+            return []
+        self.measure()
+        return [Damping(self.criterion.damping)]  # type: ignore[arg-type]
 
     def configure_optimizers(self) -> Any:
         """Optimizer and learning rate schedule of the run."""

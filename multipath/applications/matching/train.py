@@ -26,9 +26,8 @@ from multipath.applications.runs.files import read_json, write_bytes, write_json
 from multipath.applications.runs.folders import AFRESH, RunFolder, changed_files, folder_lock
 from multipath.errors import ConfigurationError, InputError, MultipathError
 from multipath.importance import ThetaImportance, load_probabilities
-from multipath.metric import AdaptiveDamping, PNPLoss
 
-from .callbacks import Damping, DrawHistogram, History, Progress, WholeCheckpoints
+from .callbacks import DrawHistogram, History, Progress, WholeCheckpoints
 from .config import MatchConfig
 from .module import SoundMatching
 from .report import write_report
@@ -119,10 +118,6 @@ def run(
                 on_train_batch_start=seed_step, on_train_batch_end=report_progress
             )
             own: list[Callback] = [history, DrawHistogram(files.draws), around]
-            if isinstance(model.criterion, PNPLoss) and isinstance(
-                model.criterion.damping, AdaptiveDamping
-            ):
-                own.append(Damping(model.criterion.damping))
             if checkpoints:
                 own.append(
                     ModelCheckpoint(

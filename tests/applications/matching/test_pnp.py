@@ -6,6 +6,7 @@ import csv
 
 import pytest
 import torch
+from lightning.pytorch import Trainer
 
 from multipath.applications.matching.metric import target_metrics
 from multipath.applications.matching.module import SoundMatching
@@ -48,6 +49,22 @@ def test_a_run_shrinks_the_damping_and_tells_of_it(whole):
         better = float(row["pnp"]) < best
         best = min(best, float(row["pnp"]))
         assert now == pytest.approx(0.2 * before if better else min(damping[0], 2 * before), 1e-5)
+
+
+def test_any_trainer_measures_the_metrics_and_moves_the_damping():
+    torch.manual_seed(0)
+    model = SoundMatching(CONFIG)
+    Trainer(
+        max_steps=4,
+        accelerator="cpu",
+        num_sanity_val_steps=0,
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+    ).fit(model)
+    assert isinstance(model.criterion, PNPLoss)
+    assert model.criterion.damping.best < float("inf")
 
 
 @pytest.mark.slow
