@@ -12,7 +12,7 @@ from torch import Tensor
 from multipath._internal.bookkeeping import bookkept
 from multipath._internal.modes import trainable
 from multipath._internal.printing import listed
-from multipath._internal.settings import between, count, not_negative, switch
+from multipath._internal.settings import between, count, switch
 from multipath._internal.state import ANOTHER, check_kind, loaded_integer
 from multipath.errors import ConfigurationError, InputError
 from multipath.paths import PathTable
@@ -20,6 +20,9 @@ from multipath.paths import PathTable
 from ._systematic import CERTAIN, systematic_points
 from ._tree import Floats, Integers, SumTree, mass
 from .categorical import Categorical
+
+LARGEST = 1e70
+"""Of an estimate: its fourth power, summed over any number of paths, is finite."""
 
 
 class LearnedSampler(Categorical):
@@ -46,7 +49,7 @@ class LearnedSampler(Categorical):
 
     Args:
         floor: f in [0, 1].
-        power: :math:`\gamma \ge 0`.
+        power: :math:`\gamma`, from 0 to 4.
         threshold: The fraction in [0, 1).
         decay: Of the moving average over what is observed, in [0, 1).
         every: Observe at every m-th draw.
@@ -63,7 +66,7 @@ class LearnedSampler(Categorical):
         every: int = 1,
         replacement: bool = True,
     ) -> None:
-        self.floor, self.power = between("floor", floor, 0, 1), not_negative("power", power)
+        self.floor, self.power = between("floor", floor, 0, 1), between("power", power, 0, 4)
         self.threshold = between("threshold", threshold, 0, 1, "[)")
         self.decay, self.every = between("decay", decay, 0, 1, "[)"), count("every", every)
         self.replacement = switch("replacement", replacement)
@@ -173,8 +176,8 @@ class LearnedSampler(Categorical):
         check_kind(name, estimates, (size,), torch.float64)
         estimates = estimates.detach().cpu().clone()
         known = estimates[~estimates.isnan()]
-        if not bool((known.isfinite() & (known >= 0)).all()):
-            raise InputError(f"{name} must be finite and not negative where known; {ANOTHER}")
+        if not bool(((known >= 0) & (known <= LARGEST)).all()):
+            raise InputError(f"{name} must lie in [0, {LARGEST:g}] where known; {ANOTHER}")
         if self.observes is None and not (len(known) == size and float(known.sum()) > 0):
             raise InputError(f"{name} were measured, and must be known and not all 0; {ANOTHER}")
         self._estimates, self._steps = estimates, steps

@@ -14,7 +14,7 @@ from multipath.losses import PathDecomposedLoss
 from multipath.losses._targets import average_over_targets
 from multipath.paths import PathTable
 
-from ._learned import LearnedSampler
+from ._learned import LARGEST, LearnedSampler
 
 
 class Energy(LearnedSampler):
@@ -48,7 +48,7 @@ class Energy(LearnedSampler):
             noise, where there is any) are never drawn and get no share of the floor. That is a
             declared bias: ``unbiased`` is then False (of a running estimate from the start), and
             the estimate that of the loss without these paths.
-        power: :math:`\gamma \ge 0`: 0 draws uniformly, 1 in proportion.
+        power: :math:`\gamma`, from 0 to 4: 0 draws uniformly, 1 in proportion.
         replacement: Independent draws, or k distinct paths, see :class:`Categorical`.
         decay: Of the running estimate, in [0, 1).
         every: The running estimate looks at every m-th draw only.
@@ -86,8 +86,8 @@ class Energy(LearnedSampler):
             self.observes = "target_norms"
             return
         values = vector("energies", energies)
-        if values.ndim != 1 or not bool(torch.isfinite(values).all() and (values >= 0).all()):
-            raise ConfigurationError("energies must be a vector of finite, non-negative numbers")
+        if values.ndim != 1 or not bool(((values >= 0) & (values <= LARGEST)).all()):
+            raise ConfigurationError(f"energies must be a vector of numbers in [0, {LARGEST:g}]")
         if not float(values.sum()) > 0:
             raise ConfigurationError(
                 "every path is silent: the targets hold no energy on any path; check that they "
@@ -134,7 +134,7 @@ class Energy(LearnedSampler):
                 enough.
             floor: f in [0, 1], the share of the probability spread evenly.
             threshold: Paths below this fraction of the largest energy are never drawn.
-            power: :math:`\gamma \ge 0`, as in the class.
+            power: :math:`\gamma`, as in the class.
             replacement: Independent draws, or k distinct paths.
 
         Raises:
