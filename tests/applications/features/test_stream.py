@@ -318,5 +318,8 @@ def test_the_command(folder, tmp_path, capsys):
     assert "--window must be positive" in refused(
         capsys, "features", folder, "--out", out, "--window=-1"
     )
+    assert "--sample-rate must be a whole number of Hz" in refused(
+        capsys, "features", folder, "--out", out, "--sample-rate=0"
+    )
     assert "no such file" in refused(capsys, "features", tmp_path / "no.wav", "--out", out)
     assert "a folder of recordings, or files" in refused(capsys, "features", "--out", out)
