@@ -315,6 +315,9 @@ def watched(device: torch.device, scale: Scale, report: Report) -> None:
     )
     report.section(f"Waiting, memory and launches, batch {batch}", *head)
     for name, step in subjects(device, scale, batch):
+        if isinstance(step, str):
+            report.row(name, f"left out: {step}", "-", "-", "-")
+            continue
         if device.type != "cuda":
             report.row(name, "-", "-", str(launches(device, step)), "no GPU")
             continue

@@ -44,12 +44,15 @@ def features(
         T: Averaging in samples. Default: from the window.
         batch_size: Windows that are computed together.
     """
+    from multipath.applications.audio.files import check_rate
     from multipath.applications.features.stream import first_rate, stream_features
     from multipath.integrations.sklearn import ScatteringFeatures
     from multipath.transforms import JTFS, Scattering1D
 
     if not recordings:
         raise InputError("expected a folder of recordings, or files")
+    if sample_rate is not None:
+        check_rate(sample_rate, "--sample-rate", ConfigurationError)
     given: Any = recordings[0] if len(recordings) == 1 else recordings
     rate = first_rate(given) if sample_rate is None else sample_rate
     kind: type[JTFS] | type[Scattering1D] = JTFS if transform == "jtfs" else Scattering1D

@@ -413,7 +413,10 @@ class _Folder:
                 raise ConfigurationError(
                     f"{self.root} holds other features: {'; '.join(changed[:5])}; {elsewhere}"
                 )
-            return read_json(self.summary, elsewhere) if self.summary.exists() else None
+            if not self.summary.exists():
+                return None
+            self.states.unlink(missing_ok=True)  # the last step, before which a process may end
+            return read_json(self.summary, elsewhere)
         if held := [each.name for each in self.root.iterdir() if not each.name.startswith(".")]:
             raise ConfigurationError(
                 f"{self.root} holds {', '.join(held[:3])} and no features; {elsewhere}"

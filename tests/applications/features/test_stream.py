@@ -164,6 +164,7 @@ def test_an_interrupted_stream_goes_on(folder, tmp_path, monkeypatch, point):
     if name == "write_json":
         assert not read
     again = files(out)
+    (out / "states.partial.npy").touch()  # left by a process that ended between the last two steps
     assert stream_features(features(), folder, out, hop=HOP)["rows"]
     assert files(out) == again
 
@@ -317,6 +318,9 @@ def test_the_command(folder, tmp_path, capsys):
     assert "holds other features" in refused(capsys, *arguments[:-1], "0.03")
     assert "--window must be positive" in refused(
         capsys, "features", folder, "--out", out, "--window=-1"
+    )
+    assert "--sample-rate must be a whole number of Hz" in refused(
+        capsys, "features", folder, "--out", out, "--sample-rate=0"
     )
     assert "no such file" in refused(capsys, "features", tmp_path / "no.wav", "--out", out)
     assert "a folder of recordings, or files" in refused(capsys, "features", "--out", out)
