@@ -17,6 +17,9 @@ from multipath._internal.settings import between, is_scalar, positive
 from multipath._internal.state import check_names, loaded_real, refused
 from multipath.errors import ConfigurationError, InputError
 
+LEAST = 1e-12
+"""Of its start: the damping shrinks no further, or after hundreds of successes it would be zero."""
+
 
 class AdaptiveDamping:
     r"""The damping :math:`\lambda` of a :class:`~multipath.metric.PNPLoss`, epoch by epoch.
@@ -110,7 +113,8 @@ class AdaptiveDamping:
             raise InputError(f"value must be a number, got {described(value)}")
         found = float(value)
         if math.isfinite(found) and found < self.best:
-            self.best, self.value = found, self.value * self.shrink
+            self.best = found
+            self.value = max(self.value * self.shrink, LEAST * self.start)
             self._weights = copy.deepcopy(module.state_dict())
             self._optimizer = copy.deepcopy(optimizer.state_dict()["state"])
             return True

@@ -16,10 +16,11 @@ from multipath._internal.tracing import is_traced
 from multipath.errors import ConfigurationError, InputError
 from multipath.paths import check_indices
 
-from ._scattering.base import Scattering
 from ._scattering.time import PADDING, TimeScattering
 from ._scattering.wavelets import low_pass
 from .base import Transform, check_signal, full_precision, working_dtype
+from .jtfs import JTFS
+from .scattering1d import Scattering1D
 
 # So many standard deviations from its centre, a Gaussian no longer matters beside the rounding.
 REACH = {torch.float32: 5.3, torch.float64: 8.3}
@@ -79,8 +80,8 @@ class Tiled(Transform):
 
     compilable = False
 
-    def __init__(self, transform: Scattering) -> None:
-        if not isinstance(transform, Scattering):
+    def __init__(self, transform: Scattering1D | JTFS) -> None:
+        if not isinstance(transform, Scattering1D | JTFS):
             raise ConfigurationError(
                 f"only Scattering1D and JTFS can be computed in tiles, got {described(transform)}"
             )

@@ -261,3 +261,15 @@ def test_a_damaged_state_is_refused(change, message):
     with pytest.raises(ConfigurationError, match="not that of AdaptiveDamping"):
         damping.load_state_dict({})
     assert damping.value == 1.0
+
+
+def test_a_damping_grows_again_after_any_number_of_successes():
+    module, damping = torch.nn.Linear(1, 1), AdaptiveDamping(1.0, shrink=0.05)
+    optimizer = torch.optim.SGD(module.parameters(), lr=0.1)
+    for step in range(400):
+        assert damping.update(-float(step), module, optimizer)
+    assert 0 < damping.value < 1e-11
+    AdaptiveDamping(1.0).load_state_dict(damping.state_dict())
+    before = damping.value
+    assert not damping.update(1.0, module, optimizer)
+    assert damping.value == 2 * before

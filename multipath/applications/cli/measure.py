@@ -75,16 +75,22 @@ class Measurement:
             more: Where that goes, by option.
         """
         out, journal, plot = self.result_file, self.journal_file, self.plot
-        files = {"--out": out, "--journal": journal, **(more or {})}
+        results = {"--out": out, **(more or {})}
+        files = {**results, "--journal": journal}
         if plot is not None:
             files["--plot"] = plot
-        taken = f"{out} exists; choose another file (--out), or replace it with --overwrite"
+
+        def taken(option: str, file: Path) -> ConfigurationError:
+            return ConfigurationError(
+                f"{file} exists; choose another file ({option}), or replace it with --overwrite"
+            )
 
         def prepare() -> None:
             _check(files)
             # with a journal that is not removed yet, it may be the result of this very command
-            if out.exists() and not (self.overwrite or journal.exists()):
-                raise ConfigurationError(taken)
+            for option, file in results.items():
+                if file.exists() and not (self.overwrite or journal.exists()):
+                    raise taken(option, file)
             if self.restart and os.environ.get("TORCHELASTIC_RESTART_COUNT", "0") == "0":
                 discard_journal(journal, self.kind)
 
@@ -105,13 +111,13 @@ class Measurement:
                 raise SystemExit(2) from None
             if rank == 0:
                 if out.exists() and not self.overwrite and not same(result, out):
-                    raise ConfigurationError(taken)
+                    raise taken("--out", out)
                 result.save(out)
                 if plot is not None:
                     write_figure(plot, draw(result), dpi=150)
+                show(result)
                 if self.journal is None:  # only now that all is written
                     discard_journal(journal, self.kind)
-                show(result)
                 if plot is not None:
                     print(visible(f"plot: {plot}"))
 

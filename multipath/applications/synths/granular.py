@@ -245,7 +245,7 @@ class PublishedGranularSynth(GranularSynth):
 
     Example:
         >>> PublishedGranularSynth().physical(torch.tensor([[0.25, 0.75]])).round(decimals=2)
-        tensor([[16.00,  0.62]])
+        tensor([[16.0000,  0.6200]])
 
     Source: SCRAPL (Mitcheltree et al., ICLR 2026), ``ChirpTextureSynth`` of the authors' code.
     """

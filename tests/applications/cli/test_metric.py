@@ -32,7 +32,11 @@ def test_it_writes_what_it_shows(tmp_path, capsys):
         ThetaImportance.load(pi).probabilities(), wanted.importance().probabilities()
     )
     assert sorted(file.name for file in tmp_path.iterdir()) == ["m.png", "m.pt", "pi.pt"]
-    assert "exists; choose another file" in refused(capsys, *command)
+    assert "exists; choose another file (--out)" in refused(capsys, *command)
+    before = pi.read_bytes()
+    elsewhere = ("metric", "chirplet", "--out", tmp_path / "n.pt", "--importance", pi)
+    assert "pi.pt exists; choose another file (--importance)" in refused(capsys, *elsewhere)
+    assert pi.read_bytes() == before
 
 
 def test_an_interrupted_command_goes_on(tmp_path, capsys, monkeypatch):

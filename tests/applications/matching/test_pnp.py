@@ -51,6 +51,7 @@ def test_a_run_shrinks_the_damping_and_tells_of_it(whole):
         assert now == pytest.approx(0.2 * before if better else min(damping[0], 2 * before), 1e-5)
 
 
+@pytest.mark.filterwarnings("ignore:.*LeafSpec.*:FutureWarning")  # lightning, with new torch
 def test_any_trainer_measures_the_metrics_and_moves_the_damping():
     torch.manual_seed(0)
     model = SoundMatching(CONFIG)

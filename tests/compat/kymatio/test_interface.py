@@ -37,7 +37,7 @@ def test_order_and_output_may_be_changed():
     scattering.max_order = 1
     first = scattering(x)
     assert {path["order"] for path in first} == {0, 1}
-    assert torch.equal(first[3]["coef"], found[2,])
+    torch.testing.assert_close(first[3]["coef"], found[2,])
     assert scattering.output_size(detail=True) == (1, len(first) - 1)
     scattering.max_order = 3
     with pytest.raises(ValueError, match="max_order must be 1 or 2"):
@@ -130,7 +130,8 @@ def test_lower_orders_and_totals_of_joint_scattering():
     native = JTFS(300, 5, (4, 1), 2, 1, orders=(0, 1, 2))
     for path, found in zip(native.paths, joint(x).values(), strict=True):
         expected = native.coefficients(x, [path.index])[0]
-        assert torch.equal(found, expected[:, : found.shape[1]] if path.key else expected)
+        kept = expected[:, : found.shape[1]] if path.key else expected
+        torch.testing.assert_close(found, kept)
     # kymatio gives no frames of order 1 here, and cannot stack sums in this format
     assert tensors.TimeFrequencyScattering(**JOINT, T=0, out_type="dict")(x)[0, 0].shape == (2, 9)
     total = tensors.TimeFrequencyScattering(**JOINT, T="global", format="joint")
