@@ -15,6 +15,7 @@ from torch.distributed.distributed_c10d import PrefixStore
 from multipath.errors import ConfigurationError, InputError
 
 from .journal import Record
+from .ranks import several_ranks
 
 
 class Workers:
@@ -29,7 +30,7 @@ class Workers:
 
     def __init__(self, kind: str) -> None:
         self.kind = kind
-        together = dist.is_available() and dist.is_initialized()
+        together = several_ranks()
         self.rank = dist.get_rank() if together else 0
         self.size = dist.get_world_size() if together else 1
 
