@@ -30,7 +30,7 @@ QUICK: list[dict[str, Any]] = [
 def errors(settings: dict[str, Any], n_compared: int) -> list[str]:
     """One row: largest relative errors of coefficients and gradients over some paths."""
     import torch
-    from scrapl import SCRAPLLoss  # type: ignore[import-not-found]
+    from scrapl import SCRAPLLoss
 
     from multipath.transforms import JTFS
 

@@ -18,11 +18,12 @@ from multipath.paths import PathTable
 from .path_plane import draw_bars, draw_plane, path_plane
 
 MOST = 200
-"""Ellipses in a panel."""
+"""A panel shows at most this many ellipses."""
 RADIUS = 0.06
-"""Of the median ellipse of all panels, in a range of 1: the geometric mean of its semi-axes."""
+"""The radius to which the median ellipse is scaled, the geometric mean of its two semi-axes;
+parameters range from 0 to 1."""
 LONGEST = 4.0
-"""Semi-axis of what is inaudible, which would be infinite."""
+"""Longest semi-axis that is drawn: along an inaudible direction it would be infinite."""
 COLUMNS = 4
 
 

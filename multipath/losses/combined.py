@@ -391,7 +391,7 @@ def _of_one_shape(loss: TransformLoss, targets: Iterable[Tensor] | Tensor) -> li
 
 @torch.no_grad()
 def _median_coefficient(loss: TransformLoss, batches: Sequence[Tensor]) -> float:
-    """Of the absolute values that are not zero."""
+    """The median magnitude of the targets' coefficients, zeros left out."""
     everything = list(range(len(loss.paths)))
     found = torch.cat([c.flatten() for b in batches for c in loss._wanted(b, everything)[0]]).abs()
     median = float(found[found > 0].median()) if bool(found.any()) else 0.0

@@ -20,7 +20,8 @@ from multipath.paths import Path, check_indices
 from .damping import AdaptiveDamping
 
 ROUNDING = 1e-4
-"""Of the largest number of a metric: more asymmetric or negative it is no metric."""
+"""How far from symmetric and from positive semi-definite a metric may be, relative to its largest
+entry."""
 
 
 class PNPLoss(PathDecomposedLoss):
@@ -41,8 +42,8 @@ class PNPLoss(PathDecomposedLoss):
 
     Args:
         metric: M of n examples, shape (n, U, U), or :math:`M_p` of P paths, (P, n, U, U), of which
-            the loss takes the mean with its weights. Of one shape (U, U), all examples have the
-            same.
+            the loss takes the mean with its weights. If n = 1, or the shape is (U, U), all
+            examples have the same metric.
         damping: :math:`\lambda`, a number that is not negative (default 0), or an
             ``AdaptiveDamping``, which is asked at each evaluation.
         damping_matrix: D: ``"identity"``, ``"diagonal"`` for that of each M, or ``"mean"`` for the
@@ -100,6 +101,7 @@ class PNPLoss(PathDecomposedLoss):
         self.metric = nn.Buffer(values, persistent=False)
         self.damped = nn.Buffer(self._damped(whole), persistent=False)
         self.normalize = switch("normalize", normalize)
+        self._taken = False
         self._sizes = tuple(
             float(each.diagonal(dim1=1, dim2=2).mean()) for each in (whole, self.damped)
         )
@@ -142,6 +144,7 @@ class PNPLoss(PathDecomposedLoss):
                     f"dimension, got {described(rows)}"
                 )
         few = copy.copy(self)
+        few._taken = True  # for a batch of just these: a single one is not for any other
         few._buffers = {
             "metric": self.metric[:, rows],
             "damped": self.damped[rows] if len(self.damped) > 1 else self.damped,
@@ -168,7 +171,7 @@ class PNPLoss(PathDecomposedLoss):
                 f"input and target must both have shape (batch, {size}), got "
                 f"{tuple(input.shape)} and {tuple(target.shape)}"
             )
-        if len(input) != count and count > 1:
+        if len(input) != count and (count > 1 or self._taken):
             raise InputError(
                 f"the loss has the metrics of {count} examples, but the batch has {len(input)}; "
                 "choose those of the batch with .take(rows)"

@@ -273,3 +273,10 @@ def test_a_damping_grows_again_after_any_number_of_successes():
     before = damping.value
     assert not damping.update(1.0, module, optimizer)
     assert damping.value == 2 * before
+
+
+def test_the_metric_of_one_example_is_not_taken_for_that_of_others():
+    loss, (estimate, theta) = PNPLoss(some_metrics(N)), some_pair()
+    assert loss.take([1])(estimate[1:2], theta[1:2]).isfinite()
+    with pytest.raises(InputError, match=r"metrics of 1 examples, but the batch has"):
+        loss.take([1])(estimate, theta)

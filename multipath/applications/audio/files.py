@@ -36,7 +36,7 @@ __all__ = [
 ]
 
 SUFFIXES = (".wav", ".flac", ".ogg", ".mp3", ".aif", ".aiff")
-"""Of the files of a folder that are taken for recordings."""
+"""Files in a folder with these suffixes are taken for recordings."""
 
 #: Largest deviation from the mean (full scale = 1) that still counts as silence: -120 dB.
 SILENCE = 1e-6

@@ -415,6 +415,12 @@ class _Folder:
                 )
             if not self.summary.exists():
                 return None
+            for file in (self.features, self.rows, self.names):
+                if not file.exists():
+                    raise ConfigurationError(
+                        f"{self.root} is finished, but {file.name} is missing; put it back, or "
+                        "choose another folder"
+                    )
             self.states.unlink(missing_ok=True)  # the last step, before which a process may end
             return read_json(self.summary, elsewhere)
         if held := [each.name for each in self.root.iterdir() if not each.name.startswith(".")]:

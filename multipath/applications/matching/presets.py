@@ -27,6 +27,10 @@ QUICK_TRAINING = TrainingSettings(
 )
 QUICK_SCATTERING = ScatteringSettings(J=10, Q=(8, 2), J_fr=3, Q_fr=2, T=1024, F=8)
 PAPER_SCATTERING = ScatteringSettings(J=12, Q=(8, 2), J_fr=3, Q_fr=2, T=4096, F=8)
+PNP_SCATTERING = ScatteringSettings(
+    J=13, Q=(12, 1), J_fr=5, Q_fr=1, T=8192, F=2, sampling="reduced", eps=1e-3
+)
+"""The transform of the PNP papers, for 32768 samples or more."""
 PAPER_OBJECTIVE = ObjectiveSettings(energy_targets=64, fft_sizes=(64, 128, 256, 512, 1024, 2048))
 
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -130,13 +132,17 @@ def measure(pairs: Sequence[Pair], file: Path, task: TR808Task) -> Iterator[dict
     rows: list[dict[str, Any]] = []
     for pair in pairs:
         row = {key: str(value) for key, value in asdict(pair).items()}
+        row["fingerprint"] = _fingerprint(pair, task)
         before = done.get((pair.method, pair.name))
         if before is None:
             found = metrics(_read(pair.reconstruction, task), _read(pair.target, task))
             rows.append(row | {name: value.item() for name, value in found.items()})
             write_csv(file, rows)
-        elif any(before[key] != value for key, value in row.items()):
-            raise InputError(f"{file} is of other recordings; choose another folder with --out")
+        elif before["fingerprint"] != row["fingerprint"]:
+            raise InputError(
+                f"{file} is of other recordings or of another scale; choose another folder with "
+                "--out"
+            )
         else:
             rows.append(before)
         yield rows[-1]
@@ -148,10 +154,19 @@ def _measured(file: Path) -> list[dict[str, Any]]:
     try:
         for row in rows:
             row.update({column.name: float(row[column.name]) for column in DRUM_COLUMNS})
-            _ = [row[each.name] for each in fields(Pair)]
+            if not {"fingerprint", *(each.name for each in fields(Pair))} <= row.keys():
+                raise KeyError("fingerprint")
     except (KeyError, ValueError) as error:
         raise InputError(f"{file} is damaged ({error!r}); delete it to measure again") from error
     return rows
+
+
+def _fingerprint(pair: Pair, task: TR808Task) -> str:
+    """Identifies both recordings by their content, and how they are compared."""
+    found = sha256(json.dumps(task.to_dict(), sort_keys=True).encode())
+    for file in (pair.target, pair.reconstruction):
+        found.update(sha256(file.read_bytes()).digest())
+    return found.hexdigest()[:16]
 
 
 def _read(file: Path, task: TR808Task) -> Tensor:

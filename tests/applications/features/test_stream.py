@@ -304,6 +304,15 @@ def test_wrong_places_and_recordings_are_refused(folder, tmp_path):
         stream_features(TRANSFORM, folder, tmp_path / "other")
 
 
+@pytest.mark.parametrize("name", ["features.npy", "rows.csv", "names.json"])
+def test_a_finished_stream_of_which_a_file_is_gone_is_not_called_finished(folder, tmp_path, name):
+    out = tmp_path / "out"
+    stream_features(features(), folder, out, hop=HOP)
+    (out / name).unlink()
+    with pytest.raises(ConfigurationError, match=f"{name} is missing; put it back"):
+        stream_features(features(), folder, out, hop=HOP)
+
+
 def test_the_command(folder, tmp_path, capsys):
     (folder / "text.wav").write_text("no sound")
     out = tmp_path / "out"

@@ -1,5 +1,6 @@
 """Table 4 from recordings that are there already."""
 
+import dataclasses
 import shutil
 
 import numpy as np
@@ -171,16 +172,22 @@ def test_folders_that_do_not_fit(folder, tmp_path, spoil, words):
         list(measure(find_pairs(folder), tmp_path / "d.csv", TASK))
 
 
-def test_results_of_other_recordings_are_not_mixed_in(folder, tmp_path):
-    list(measure(find_pairs(folder), tmp_path / "d.csv", TASK))
+def test_results_of_other_recordings_or_scales_are_not_mixed_in(folder, tmp_path):
+    whole = list(measure(find_pairs(folder), tmp_path / "d.csv", TASK))
     before = (tmp_path / "d.csv").read_bytes()
-    folder.rename(tmp_path / "meso")
-    with pytest.raises(InputError, match="of other recordings"):
-        list(measure(find_pairs(tmp_path / "meso"), tmp_path / "d.csv", TASK))
+    folder.rename(tmp_path / "meso")  # recordings are known by their content
+    found = list(measure(find_pairs(tmp_path / "meso"), tmp_path / "d.csv", TASK))
+    assert [row["jtfs"] for row in found] == [row["jtfs"] for row in whole]
+    another = dataclasses.replace(TASK, onset=TASK.onset + 1)
+    write_audio(tmp_path / "meso" / "mine" / "2.wav", drum(2, 11.0), RATE)
+    for task in (another, TASK):  # settled before anything is computed
+        with pytest.raises(InputError, match="of other recordings or of another scale"):
+            list(measure(find_pairs(tmp_path / "meso"), tmp_path / "d.csv", task))
     assert (tmp_path / "d.csv").read_bytes() == before
-    (tmp_path / "d.csv").write_text("method,name\na,b\n")
-    with pytest.raises(InputError, match="is damaged"):
-        list(measure(find_pairs(tmp_path / "meso"), tmp_path / "d.csv", TASK))
+    for damaged in ("method,name\na,b\n", before.decode().replace("fingerprint", "finger")):
+        (tmp_path / "d.csv").write_text(damaged)
+        with pytest.raises(InputError, match="is damaged"):
+            list(measure(find_pairs(tmp_path / "meso"), tmp_path / "d.csv", TASK))
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ from torch import Tensor
 from multipath.applications.matching.presets import (
     PAPER_ENCODER,
     PAPER_OBJECTIVE,
+    PNP_SCATTERING,
     QUICK_ENCODER,
     QUICK_SCATTERING,
     QUICK_TRAINING,
@@ -19,12 +20,7 @@ from multipath.applications.matching.testing import TaskTests
 from multipath.applications.synths.am_chirp import AMChirpRanges, AMChirpSynth
 from multipath.errors import ConfigurationError
 
-from .base import Preset, RenderedTask, ScatteringSettings
-
-PNP_SCATTERING = ScatteringSettings(
-    J=13, Q=(12, 1), J_fr=5, Q_fr=1, T=8192, F=2, sampling="reduced", eps=1e-3
-)
-"""The transform of the PNP papers, for 32768 samples or more."""
+from .base import Preset, RenderedTask
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,6 +10,7 @@ from torch import Tensor
 from multipath.applications.matching.presets import (
     PAPER_ENCODER,
     PAPER_OBJECTIVE,
+    PNP_SCATTERING,
     QUICK_ENCODER,
     QUICK_SCATTERING,
     QUICK_TRAINING,
@@ -19,7 +20,6 @@ from multipath.applications.matching.testing import TaskTests
 from multipath.applications.synths.drum import DrumRanges, DrumSynth
 from multipath.errors import ConfigurationError
 
-from .am_chirp import PNP_SCATTERING
 from .base import Preset, RenderedTask
 
 
