@@ -17,6 +17,7 @@ from typing import Any
 
 import pytest
 import torch
+from torch import nn
 
 import multipath
 from multipath import BalancedLoss, PathTable, StochasticLoss
@@ -24,6 +25,7 @@ from multipath._internal.journal import Journal
 from multipath._internal.state import pack, unpack
 from multipath.applications.losses.random_resolutions import RandomResolutionLoss
 from multipath.applications.matching.callbacks import Damping, History
+from multipath.applications.matching.train import load_encoder
 from multipath.applications.reproduction.plan import Job
 from multipath.applications.resynthesis.search import Resynthesis
 from multipath.applications.resynthesis.settings import ResynthesisSettings
@@ -339,7 +341,9 @@ DOORS = {
             "sizes": {"shorter"},
         },
     ),
-    "Settings.from_dict of training": settings(TINY.training, {"threshold": {"None"}}),
+    "Settings.from_dict of training": settings(
+        TINY.training, {"threshold": {"None"}, "start": {"string"}}
+    ),
     "Settings.from_dict": settings(SEARCH),
     "Job.from_dict": Door(
         None,
@@ -370,6 +374,11 @@ DOORS = {
     "AdaptiveDamping.load_state_dict": of_damping(damping),
     "Damping.load_state_dict": of_damping(lambda: Damping(damping())),
     "load_probabilities": in_file(load_probabilities, LAW),
+    "load_encoder": in_file(
+        lambda file: load_encoder(file, nn.Linear(2, 1)),
+        nn.Linear(2, 1).state_dict(),
+        dict.fromkeys(("weight", "bias"), NUMBERS),
+    ),
     "Journal": Door(None, lambda _: (LAW, LAW[:1]), read_journal, OF_RECORDS),
 }  # fmt: skip
 WAYS = {"load_state_dict", "set_extra_state", "load", "from_dict", "from_state"}

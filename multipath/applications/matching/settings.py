@@ -107,6 +107,8 @@ class TrainingSettings(Settings):
             all is trained, besides what every run is judged by. 0: none.
         threshold: A run has converged at the first validation whose error is below this, in the
             unit of the errors (per mille). None: it never has.
+        start: Folder of a finished run of the same task and encoder, or its ``encoder.pt``, whose
+            weights training starts from. Default: random ones.
     """
 
     steps: int
@@ -117,6 +119,7 @@ class TrainingSettings(Settings):
     weight_decay: float = 0.01
     test_sounds: int = 0
     threshold: float | None = 100.0
+    start: str | None = None
 
     def __post_init__(self) -> None:
         """Check what no other constructor would notice, or notice too late."""

@@ -7,7 +7,7 @@ import math
 import signal
 import threading
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -16,11 +16,11 @@ import torch
 from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.callbacks import LambdaCallback, ModelCheckpoint
 from lightning.pytorch.loggers import TensorBoardLogger
-from torch import Tensor
+from torch import Tensor, nn
 
 from multipath._internal.files import naming
 from multipath._internal.names import visible
-from multipath._internal.state import loaded_integer, loaded_tensor
+from multipath._internal.state import check_names, loaded_integer, loaded_tensor
 from multipath.applications.runs.environment import describe_environment
 from multipath.applications.runs.files import read_json, write_bytes, write_json, write_tensors
 from multipath.applications.runs.folders import AFRESH, RunFolder, changed_files, folder_lock
@@ -57,10 +57,10 @@ def run(
 
     The folder gets ``config.json``, ``metrics.csv``, ``summary.json``, ``encoder.pt``, plots (PNG),
     pairs of target and reconstruction (WAV), TensorBoard logs, and ``report.html``, which shows
-    them; and ``probabilities.pt``, a copy of the file that a run draws from, if any, so that it can
-    be resumed without the original; and ``metric.journal``, the metrics of the targets, if the loss
-    needs them: they are measured once. The checkpoint is removed when the run is finished. torch's
-    global generator is left as it was found.
+    them; and ``probabilities.pt`` and ``start.pt``, copies of the files that a run draws from and
+    starts from, if any, so that it can be resumed without the originals; and ``metric.journal``,
+    the metrics of the targets, if the loss needs them: they are measured once. The checkpoint is
+    removed when the run is finished. torch's global generator is left as it was found.
 
     Args:
         config: What to run.
@@ -96,6 +96,8 @@ def run(
         with _quiet_lightning(), torch.random.fork_rng(devices=gpus):
             torch.manual_seed(seeded(config.seed, "weights").initial_seed())
             model = SoundMatching(config, files.read_probabilities(config, resume=resume))
+            if start := files.source_of_weights(config, resume=resume):
+                load_encoder(start, model.encoder)
             if not going_on:
                 files.prepare(config, fingerprint, resume=resume)
             model.measure(files.metric, progress=progress is not None)
@@ -164,6 +166,7 @@ class MatchFolder(RunFolder):
         self.encoder = root / "encoder.pt"
         self.sources = root / "sources.json"
         self.probabilities = root / "probabilities.pt"
+        self.start = root / "start.pt"
         self.metric = root / "metric.journal"
         self.tensorboard = root / "tensorboard"
         self.checkpoint = root / "checkpoints" / "last.ckpt"
@@ -207,6 +210,23 @@ class MatchFolder(RunFolder):
                 log.warning("%s was measured for %s, but this run matches %s", *words)
         return load_probabilities(file)
 
+    def source_of_weights(self, config: MatchConfig, *, resume: bool) -> Path | None:
+        """The weights to start from, if any: a resumed run's own copy, else those named."""
+        if config.training.start is None or (resume and self.start.exists()):
+            return self.start if config.training.start else None
+        named = Path(config.training.start)
+        if not named.is_dir():
+            return named
+        before = MatchFolder(named)
+        if before.config.is_file():
+            task = read_json(before.config).get("task")
+            if isinstance(task, Mapping) and task.get("name") != config.task.name:
+                raise ConfigurationError(
+                    f"{named} matched {task.get('name')}, but this run matches {config.task.name}; "
+                    "start from a run of the same task"
+                )
+        return before.encoder
+
     def check_sources(self, fingerprint: dict[str, str]) -> None:
         """Refuse to go on when the files that the targets come from have changed."""
         saved = read_json(self.sources, AFRESH) if self.sources.exists() else {}
@@ -221,14 +241,54 @@ class MatchFolder(RunFolder):
         self, config: MatchConfig, fingerprint: dict[str, str], *, resume: bool = False
     ) -> None:
         """Begin, and keep what the run depends on beside its settings."""
-        given, content = config.objective.probabilities, None
-        if given is not None and not (resume and self.probabilities.exists()):
-            content = Path(given).read_bytes()  # first: the file may be that of an earlier run here
+        needed: dict[Path, Path] = {}
+        if config.objective.probabilities is not None:
+            needed[self.probabilities] = Path(config.objective.probabilities)
+        if start := self.source_of_weights(config, resume=resume):
+            needed[self.start] = start
+        contents = {  # first: the files may be those of an earlier run here
+            copy: given.read_bytes()
+            for copy, given in needed.items()
+            if not (resume and copy.exists())
+        }
         self.begin(config.to_dict(), resume=resume)
-        if content is not None:
-            write_bytes(self.probabilities, content)
+        for copy, content in contents.items():
+            write_bytes(copy, content)
         if fingerprint:
             write_json(self.sources, fingerprint)
+
+
+def load_encoder(file: Path, encoder: nn.Module) -> None:
+    """Give an encoder the weights that an earlier run has found.
+
+    Args:
+        file: ``encoder.pt`` of that run.
+        encoder: Changed in place.
+
+    Raises:
+        InputError: If there is no such file, it is damaged, or it holds the weights of another
+            encoder.
+    """
+    own = encoder.state_dict()
+    try:
+        found = torch.load(file, map_location="cpu", weights_only=True)
+        check_names("the encoder", found, own)
+        weights = {
+            name: loaded_tensor(name, found[name], tuple(value.shape), value.dtype)
+            for name, value in own.items()
+        }
+    except PermissionError:
+        raise
+    except Exception as error:  # torch says what is wrong with a damaged file in many ways
+        if isinstance(error, MultipathError):
+            reason = str(error)
+        else:
+            reason = "it is damaged" if file.is_file() else "there is no such file"
+        raise InputError(
+            "expected a finished run of the same task and encoder to start from, or its "
+            f"encoder.pt, got {file}, but {reason}"
+        ) from error
+    encoder.load_state_dict(weights)
 
 
 def _fit(trainer: Trainer, model: SoundMatching, checkpoint: Path | None) -> None:

@@ -44,6 +44,7 @@ class Row:
         paper: Settings that do so at the scale ``paper`` alone.
         importance: Whether paths are drawn from probabilities that theta-importance finds first.
         label: Which of several tasks of a table it is.
+        after: Method whose runs it starts from, each from that of its own seed.
     """
 
     method: str
@@ -54,6 +55,7 @@ class Row:
     paper: Mapping[str, Any] = field(default_factory=dict)
     importance: bool = False
     label: str = ""
+    after: str = ""
 
     @property
     def name(self) -> str:
@@ -117,6 +119,10 @@ class Table:
                 )
         chosen = methods or [m for m in known if m not in WEIGHTS or os.environ.get(WEIGHTS[m])]
         return [row for row in self.rows if row.method in chosen]
+
+    def row(self, method: str, label: str) -> Row:
+        """The row of a method on the task of a label."""
+        return next(row for row in self.rows if (row.method, row.label) == (method, label))
 
 
 BASELINE = "mss-log"
@@ -217,6 +223,8 @@ def _pnp_rows() -> Iterator[Row]:
         for method, steps in _PNP_SHORT.items():
             short = {**_PNP, "steps": steps}
             yield Row(f"{method}-short", method, task, {"test_sounds": 32}, short, label=task)
+        more = {**_PNP, "steps": _PNP_SHORT["kpaths"], "learning_rate": 3e-4}
+        yield Row("pnp-kpaths", "kpaths", task, {"test_sounds": 32}, more, label=task, after="pnp")
 
 
 TABLES: dict[str, Table] = {

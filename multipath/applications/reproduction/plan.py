@@ -109,20 +109,20 @@ class Plan:
         scale: ``"quick"`` or ``"paper"``.
         folder: Where everything goes. Tables of one scale share it, and the runs in it.
         rows: Those chosen, each with the jobs of its seeds.
-        importance: Jobs that the others need.
+        needed: Jobs that come first, because others need what they find and no row has them.
     """
 
     table: Table
     scale: str
     folder: Path
     rows: Sequence[tuple[Row, Sequence[Job]]]
-    importance: Sequence[Job]
+    needed: Sequence[Job]
 
     @property
     def jobs(self) -> list[Job]:
-        """All: probabilities first, then seed by seed, so that every row fills at the same pace."""
+        """All: those needed first, then seed by seed, so that every row fills at the same pace."""
         by_seed = zip(*(jobs for _, jobs in self.rows), strict=True)
-        return [*self.importance, *(job for jobs in by_seed for job in jobs)]
+        return [*self.needed, *(job for jobs in by_seed for job in jobs)]
 
 
 def make_plan(
@@ -155,23 +155,28 @@ def make_plan(
     if seeds < 1:
         raise ConfigurationError(f"at least one seed is needed, got {seeds}")
     preset = "paper" if table.kind == "cost" else scale  # costs are those of the paper's signals
-    importance: dict[str, Job] = {}
-    rows = []
-    for row in table.choose(only):
-        jobs = []
-        for seed in range(seeds):
-            config = row.config(preset, seed, data).changed(**(changes or {}))
-            needs = None
-            if row.importance and table.kind == "match":
-                needs = f"importance-{row.case}"
-                file = folder / "importance" / f"{needs}.pt"
-                importance.setdefault(row.case, Job(needs, "importance", file, config.to_dict()))
-                config = config.changed(probabilities=str(file))
-            name = f"{table.kind}-{row.case}-{row.method}-{seed}"
-            place = folder / ("costs" if table.kind == "cost" else "runs") / name
-            jobs.append(Job(name, table.kind, place, config.to_dict(), needs))
-        rows.append((row, jobs))
-    plan = Plan(table, scale, folder, rows, list(importance.values()))
+    needed: dict[str, Job] = {}
+
+    def job_of(row: Row, seed: int) -> Job:
+        """The run of a row and a seed; what it needs is noted."""
+        config, needs = row.config(preset, seed, data).changed(**(changes or {})), None
+        if row.importance and table.kind == "match":
+            needs = f"importance-{row.case}"
+            file = folder / "importance" / f"{needs}.pt"
+            needed.setdefault(needs, Job(needs, "importance", file, config.to_dict()))
+            config = config.changed(probabilities=str(file))
+        if row.after:
+            before = job_of(table.row(row.after, row.label), seed)
+            needs = needed.setdefault(before.name, before).name
+            config = config.changed(start=str(before.target))
+        name = f"{table.kind}-{row.case}-{row.method}-{seed}"
+        place = folder / ("costs" if table.kind == "cost" else "runs") / name
+        return Job(name, table.kind, place, config.to_dict(), needs)
+
+    rows = [(row, [job_of(row, seed) for seed in range(seeds)]) for row in table.choose(only)]
+    names = {job.name for _, jobs in rows for job in jobs}
+    first = [job for job in needed.values() if job.name not in names]
+    plan = Plan(table, scale, folder, rows, first)
     _check(plan.jobs)
     return plan
 
@@ -198,8 +203,9 @@ def _changed(job: Job, recordings: dict[str | None, Mapping[str, str]]) -> list[
     sources = _sources(job, before)
     if job.kind == "importance":  # it depends on nothing else
         before, now = ({name: each.get(name) for name in ON} for each in (before, now))
-    for values in (before, now):  # a file may be reached by another path
+    for values in (before, now):  # files may be reached by other paths
         _forget(values, "objective", "probabilities")
+        _forget(values, "training", "start")
     folder = now["task"].get("data")
     if not sources or folder is None:
         return list(differences(before, now))

@@ -44,9 +44,9 @@ def _match(job: Job, config: MatchConfig) -> None:
     from multipath.applications.matching.train import run
 
     resume = job.settings.is_file()
-    if resume:  # the same settings, but perhaps another way to the file of probabilities
+    if resume:  # the same settings, but perhaps other ways to the files that it begins with
         begun = MatchConfig.from_dict(read_json(job.settings))
-        config = replace(config, objective=begun.objective)
+        config = replace(config, objective=begun.objective, training=begun.training)
     run(config, job.target, resume=resume)
 
 

@@ -220,3 +220,34 @@ def test_a_run_that_cannot_be_built_leaves_no_folder(tmp_path):
     with pytest.raises(ConfigurationError, match="lower f0 or the bandwidth"):
         run(TINY.changed(f0=900.0), tmp_path / "done", overwrite=True)
     assert (tmp_path / "done" / "summary.json").exists()
+
+
+def test_a_run_starts_from_what_another_one_has_found(tmp_path):
+    first = run(TINY.changed(loss="ploss"), tmp_path / "first")
+    later = TINY.changed(loss="kpaths", start=str(tmp_path / "first"))
+    with pytest.raises(KeyboardInterrupt):
+        run(later, tmp_path / "later", callbacks=[StopAt(2)])
+    whole = run(later.changed(start=str(tmp_path / "first" / "encoder.pt")), tmp_path / "whole")
+    shutil.rmtree(tmp_path / "first")  # a resumed run has its own copy
+    resumed = run(later, tmp_path / "later", resume=True)
+    assert resumed["untrained_error"] == first["theta_error"]
+    assert resumed["theta_error"] == whole["theta_error"] != first["theta_error"]
+
+
+def test_weights_that_no_run_can_start_from_are_refused_before_anything_is_written(tmp_path):
+    run(TINY.changed(channels=(4, 4)), tmp_path / "other")
+    damaged = tmp_path / "damaged.pt"
+    damaged.write_bytes((tmp_path / "other" / "encoder.pt").read_bytes()[:-100])
+    (tmp_path / "empty").mkdir()
+    for start, reason in {
+        "other": "this state is not that of the encoder|must be",
+        "damaged.pt": "it is damaged",
+        "empty": "there is no such file",
+        "absent": "there is no such file",
+    }.items():
+        with pytest.raises(InputError, match=f"same task and encoder.*{start}.*, but.*({reason})"):
+            run(TINY.changed(start=str(tmp_path / start)), tmp_path / "run")
+        assert not [each for each in (tmp_path / "run").glob("*") if each.name[0] != "."]
+    run(TINY_GRANULAR, tmp_path / "textures")
+    with pytest.raises(ConfigurationError, match="textures matched granular, but this run matches"):
+        run(TINY.changed(start=str(tmp_path / "textures")), tmp_path / "run")

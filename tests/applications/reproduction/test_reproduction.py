@@ -127,16 +127,30 @@ def test_tables_share_their_runs(tmp_path):
 
 def test_probabilities_are_found_once_for_each_synthesizer(tmp_path):
     plan = tiny_plan(tmp_path, "table3", only=("scrapl", "scrapl-theta"))
-    assert len(plan.importance) == 4
+    assert len(plan.needed) == 4
     assert len({job.target for job in plan.jobs}) == 4 + 4 * 2 * 2
     for row, jobs in plan.rows:
         for job in jobs:
             if row.importance:
-                needed = next(each for each in plan.importance if each.name == job.needs)
+                needed = next(each for each in plan.needed if each.name == job.needs)
                 assert row.label in needed.name
                 assert job.config["objective"]["probabilities"] == str(needed.target)
             else:
                 assert job.needs is job.config["objective"]["probabilities"] is None
+
+
+def test_runs_that_start_from_others_need_those_of_their_seed(tmp_path):
+    plan = make_plan(TABLES["pnp"], "quick", tmp_path, 2, only=["pnp-kpaths"])
+    before = {job.name: job for job in plan.needed}
+    assert len(before) == 2 * 3
+    for row, jobs in plan.rows:
+        for seed, job in enumerate(jobs):
+            assert job.needs == f"match-{row.task}-pnp-{seed}"
+            assert job.config["training"]["start"] == str(before[job.needs].target)
+            assert before[job.needs].config["objective"]["loss"] == "pnp"
+    both = make_plan(TABLES["pnp"], "quick", tmp_path, 2, only=["pnp", "pnp-kpaths"])
+    assert not both.needed
+    assert len(both.jobs) == len({job.name for job in both.jobs}) == 12
 
 
 def test_a_folder_with_other_settings_is_refused_and_another_way_to_a_file_is_not(tmp_path):
@@ -350,7 +364,7 @@ def test_a_run_draws_from_what_theta_importance_found(tmp_path):
     plan = tiny_plan(tmp_path, seeds=1, only=("scrapl-theta",), steps=4, channels=(4,))
     for job in plan.jobs:
         do(job.to_dict())
-    probabilities = load_probabilities(plan.importance[0].target)
+    probabilities = load_probabilities(plan.needed[0].target)
     assert probabilities.std() > 0
     run = plan.jobs[-1]
     assert load_probabilities(run.target / "probabilities.pt").equal(probabilities)
