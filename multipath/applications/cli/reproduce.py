@@ -13,7 +13,17 @@ from multipath.errors import ConfigurationError
 
 def reproduce(
     table: Literal[
-        "table1", "table2", "table3", "table4", "table5", "figure1", "pnp", "demo", "distances"
+        "table1",
+        "table2",
+        "table3",
+        "table4",
+        "table5",
+        "figure1",
+        "batches",
+        "pareto",
+        "pnp",
+        "demo",
+        "distances",
     ],
     /,
     *,

@@ -20,14 +20,14 @@ __all__ = ["plot_cost", "write_figures"]
 
 
 def write_figures(plan: Plan) -> list[Path]:
-    """Write the figures of a table: ``figure1.png``, or ``TABLE-TASK.png`` with a task's curves.
+    """Write the figures of a table: ``TABLE.png`` with costs, or ``TABLE-TASK.png`` with curves.
 
     Nothing is written for what has no finished run.
     """
     figures: dict[str, Figure] = {}
-    if plan.table.name == "figure1":
+    if plan.table.figure == "cost":
         if figure := plot_cost(plan):
-            figures["figure1"] = figure
+            figures[plan.table.name] = figure
     elif plan.table.kind == "match":
         sections: dict[str, Section] = {}  # one for each task, with a group for each method
         for row, jobs in plan.rows:
@@ -48,7 +48,7 @@ def plot_cost(plan: Plan) -> Figure | None:
         return None
     figure = Figure(figsize=(6.4, 4.2), layout="constrained")
     axes = figure.subplots()
-    for line, marker in zip(lines, cycle("osD^v<>pPX"), strict=False):
+    for line, marker in zip(lines, cycle("osD^v<>pPX*hd"), strict=False):
         error, cost = line.values["theta"], line.values["time"]
         margin = error.margin if error.count > 1 else 0.0
         axes.errorbar(

@@ -91,6 +91,7 @@ class Table:
         columns: In their order.
         kind: ``"match"``: runs of sound matching; ``"cost"``: measurements of time and memory.
         seeds: How many the paper took.
+        figure: ``"curves"`` over training, or ``"cost"``: error against time per step.
     """
 
     name: str
@@ -99,6 +100,7 @@ class Table:
     columns: Sequence[Column]
     kind: str = "match"
     seeds: int = 20
+    figure: str = "curves"
 
     def choose(self, methods: Sequence[str] = ()) -> list[Row]:
         """The rows of some methods; all if none is named. Networks without weights are left out.
@@ -227,6 +229,17 @@ def _pnp_rows() -> Iterator[Row]:
         yield Row("pnp-kpaths", "kpaths", task, {"test_sounds": 32}, more, label=task, after="pnp")
 
 
+def _pareto_rows() -> Iterator[Row]:
+    for method in ("ploss", "mss-linear", "mss-log", "mss-revisited", "mss-random"):
+        yield Row(method, method, "chirplet")
+    for count in (1, 2, 4, 8, 16):
+        yield Row(f"kpaths-{count}", "kpaths", "chirplet", {"n_draws": count})
+    reduced = ScatteringSettings(J=10, Q=(8, 2), J_fr=3, Q_fr=2, T=1024, F=8, sampling="reduced")
+    yield Row("kpaths-8-reduced", "kpaths", "chirplet", quick={"scattering": reduced})
+    for method in ("scrapl", "jtfs"):
+        yield Row(method, method, "chirplet")
+
+
 TABLES: dict[str, Table] = {
     table.name: table
     for table in (
@@ -291,6 +304,26 @@ TABLES: dict[str, Table] = {
             "Error against cost, granular textures",
             _rows(*_BEST),
             [_ERRORS[0], _SPEED[-1]],
+            figure="cost",
+        ),
+        Table(
+            "batches",
+            "Ablation by size of the batch, granular textures",
+            [
+                replace(row, quick={**row.quick, "batch_size": size}, label=label)
+                for size, label in ((4, ""), (16, "batch-16"))  # the first are those of table2
+                for row in _rows("scrapl-adam", "scrapl")
+            ],
+            [*_ERRORS, *_SPEED],
+            seeds=3,
+        ),
+        Table(
+            "pareto",
+            "Error against cost, chirplets",
+            list(_pareto_rows()),
+            [*_CHIRPLET_ERRORS, _SPEED[-1]],
+            seeds=3,
+            figure="cost",
         ),
         Table(
             "pnp",
