@@ -18,7 +18,7 @@ from multipath.paths import Path, PathIndices, check_indices
 
 from ._targets import average_over_targets, checked_batches
 from .base import Indices, PathDecomposedLoss
-from .transform import Log1p, TransformLoss, check_pair
+from .transform import LOUDEST, QUIETEST, Log1p, TransformLoss, check_pair
 
 Pick = Callable[[list[Tensor]], list[Tensor]]
 
@@ -167,7 +167,8 @@ class CombinedLoss(PathDecomposedLoss):
         Raises:
             ConfigurationError: If the loss is none, or compresses already; if the share is out of
                 range.
-            InputError: As :meth:`from_targets`; also if all coefficients are 0.
+            InputError: As :meth:`from_targets`; also if all coefficients are 0, or so small or
+                large that the level of their compression is out of range.
 
         Example:
             >>> from multipath.transforms import MultiResolutionSTFT
@@ -188,7 +189,7 @@ class CombinedLoss(PathDecomposedLoss):
         batches = _of_one_shape(loss, targets)
         compressed = TransformLoss(
             loss.transform,
-            rho=Log1p(EPS_MEDIANS * _median_coefficient(loss, batches)),
+            rho=Log1p(_level(loss, batches)),
             distance=loss.distance,
             weights=loss.path_weights,
             reduction=loss.reduction,
@@ -390,11 +391,17 @@ def _of_one_shape(loss: TransformLoss, targets: Iterable[Tensor] | Tensor) -> li
 
 
 @torch.no_grad()
-def _median_coefficient(loss: TransformLoss, batches: Sequence[Tensor]) -> float:
-    """The median magnitude of the targets' coefficients, zeros left out."""
+def _level(loss: TransformLoss, batches: Sequence[Tensor]) -> float:
+    """The level of the compression, from the median magnitude of coefficients that are not zero."""
     everything = list(range(len(loss.paths)))
     found = torch.cat([c.flatten() for b in batches for c in loss._wanted(b, everything)[0]]).abs()
     median = float(found[found > 0].median()) if bool(found.any()) else 0.0
     if not 0 < median < inf:
         raise InputError("the coefficients of the targets are all zero, or not finite")
-    return median
+    if not QUIETEST <= EPS_MEDIANS * median <= LOUDEST:
+        raise InputError(
+            f"expected coefficients that can be compressed from a level between {QUIETEST:g} and "
+            f"{LOUDEST:g}, ten times their median, but the median of the targets' is {median:g}; "
+            "scale the signals"
+        )
+    return EPS_MEDIANS * median

@@ -31,6 +31,9 @@ Rho = Callable[[Tensor], Tensor]
 Distance = Callable[[Tensor], Tensor]
 
 
+QUIETEST, LOUDEST = 1e-30, 1e30  # levels of compression: quotients fit in single precision
+
+
 class Log1p:
     r"""The pointwise compression :math:`\rho(S) = \log(1 + S / \varepsilon)`.
 
@@ -51,7 +54,7 @@ class Log1p:
     """
 
     def __init__(self, eps: float = 1e-3) -> None:
-        self.eps = between("eps of log1p", eps, 1e-30, 1e30)
+        self.eps = between("eps of log1p", eps, QUIETEST, LOUDEST)
 
     def __call__(self, coefficients: Tensor) -> Tensor:
         """Compress."""

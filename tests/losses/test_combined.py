@@ -257,6 +257,12 @@ def test_what_cannot_be_combined_is_refused():
             CombinedLoss.with_compression(loss, y)
 
 
+@pytest.mark.parametrize("scale", [1e-100, 1e100])
+def test_targets_too_quiet_or_loud_to_compress_are_refused_by_name(scale):
+    with pytest.raises(InputError, match=r"the median of the targets' is .*; scale the signals"):
+        CombinedLoss.with_compression(TransformLoss(stft()), scale * sounds(4).double())
+
+
 def test_targets_that_tell_nothing_are_refused():
     plain = TransformLoss(stft())
     for targets, message in [
