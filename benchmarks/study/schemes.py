@@ -11,7 +11,14 @@ import torch
 from torch import Tensor, nn
 from torch.optim import AdamW, Optimizer
 
-from multipath import BalancedLoss, Log1p, PathDecomposedLoss, StochasticLoss, TransformLoss
+from multipath import (
+    BalancedLoss,
+    CombinedLoss,
+    Log1p,
+    PathDecomposedLoss,
+    StochasticLoss,
+    TransformLoss,
+)
 from multipath.applications.losses.multi_scale import mss_log
 from multipath.optim import PSAGA
 from multipath.samplers import (
@@ -99,9 +106,9 @@ def active(task: Task) -> Importance:
     return Importance(chosen / chosen.sum())
 
 
-def scrapl(task: Task, sampler: Sampler) -> Method:
+def scrapl(task: Task, sampler: Sampler, loss: PathDecomposedLoss | None = None) -> Method:
     """One path a step, P-Adam and P-SAGA, no weights on the draws."""
-    criterion, _ = draws(task, sampler, 1, reweight=False)
+    criterion, _ = draws(task, sampler, 1, loss, reweight=False)
     return criterion, partial(PSAGA, weight_decay=0.01)
 
 
@@ -134,12 +141,31 @@ def compressed(task: Task, k: int) -> Method:
     return draws(task, energy(task, loss), k, loss)
 
 
+def combined(task: Task) -> PathDecomposedLoss:
+    """Plain and compressed distances together, both on each path: the default of ``kpaths``."""
+    plain = TransformLoss(task.transform)
+    return CombinedLoss.with_compression(plain, task.targets).grouped("path")
+
+
+def with_energy(task: Task, loss: PathDecomposedLoss) -> Method:
+    """8 draws a step by the energy that targets have in a loss."""
+    return draws(task, energy(task, loss), 8, loss)
+
+
 SCHEMES: dict[str, Scheme] = {
     "scrapl": Scheme(
         "1 uniform path, P-Adam and P-SAGA: as published", lambda task: scrapl(task, Uniform())
     ),
     "scrapl active": Scheme(
         "the same, silent paths never drawn", lambda task: scrapl(task, active(task))
+    ),
+    "scrapl combined": Scheme(
+        "1 uniform path, plain and compressed, P-Adam and P-SAGA",
+        lambda task: scrapl(task, Uniform(), combined(task)),
+    ),
+    "combined 8": Scheme(
+        "8 draws by target energy, plain and compressed distances of each path, AdamW",
+        lambda task: with_energy(task, combined(task)),
     ),
     **{
         f"{name} {k}": Scheme(
