@@ -2,25 +2,29 @@
 # that is asked for has one of its own: `make test PYTHON=python3.13`.
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV := .venv$(if $(filter command,$(origin PYTHON)),-$(notdir $(PYTHON)))
-BIN := $(VENV)/bin
+BIN := $(VENV)/$(if $(filter Windows_NT,$(OS)),Scripts,bin)
 STAMP := $(VENV)/.installed
-CODE := multipath tests docs benchmarks examples
+CONSTRAINTS := constraints.txt
+NEEDS := --group docs --group dev
+CODE := multipath tests docs benchmarks examples tools hatch_build.py
 # One torch thread per test worker: two workers on two cores.
 TEST_ENVIRONMENT := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo quick test lint format types docs links dist fuzz bench clean
+.PHONY: help demo quick test lowest newest lint format types docs links dist tag fuzz bench clean
 SECONDS ?= 1200
 SEED ?= 0
 
 help:  ## Show the targets
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 16
 
-$(STAMP): pyproject.toml constraints.txt
+INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check -c $(CONSTRAINTS)
+
+$(STAMP): pyproject.toml $(CONSTRAINTS)
 	@echo "Installing into $(VENV), once: a few minutes"
 	$(PYTHON) -m venv --clear $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check \
-		-c constraints.txt -e '.[applications,docs,dev]'
+	$(INSTALL) --upgrade 'pip>=25.1'  # the first that knows groups of dependencies
+	$(INSTALL) -e '.[applications]' $(NEEDS)
 	@touch $@
 
 demo: $(STAMP)  ## Train sound matching with four losses and compare them (minutes)
@@ -32,6 +36,23 @@ quick: $(STAMP)  ## Unit tests without the slowest: under a minute
 
 test: lint types  ## Lint, types, tests, and the code of docstrings and documentation
 	$(TEST_ENVIRONMENT) $(BIN)/python -m pytest -n 2
+
+# Both download gigabytes: PyTorch of another version, perhaps with all that a GPU needs. What is
+# newest is found out once; remove .venv-newest to ask again.
+lowest: build/lowest.txt  ## Quick tests with the lowest versions of all dependencies, on Python 3.11
+	$(MAKE) quick PYTHON=python3.11 VENV=.venv-lowest CONSTRAINTS=$< NEEDS='--group dev'
+
+newest: build/newest.txt  ## Quick tests with the newest, on Python 3.13 or PYTHON=python3.14
+	$(MAKE) quick PYTHON=$(if $(filter command,$(origin PYTHON)),$(PYTHON),python3.13) \
+		VENV=.venv-newest CONSTRAINTS=$< NEEDS='--group dev'
+
+build/lowest.txt: pyproject.toml tools/lowest.py
+	mkdir -p build
+	$(PYTHON) -m tools.lowest > $@
+
+build/newest.txt: pyproject.toml
+	mkdir -p build
+	touch $@  # no constraints
 
 lint: $(STAMP)  ## Check style and format
 	$(BIN)/python -m ruff check $(CODE)
@@ -57,6 +78,9 @@ dist: $(STAMP)  ## Build wheel and source distribution, twice, and compare them
 	$(BIN)/python -m hatchling build -d build/again
 	diff -r dist build/again
 	cd dist && sha256sum *
+
+tag:  ## Check that TAG=v1.2.3 is the version of package, citation and changelog
+	$(PYTHON) -m tools.tag $(TAG)
 
 fuzz: $(STAMP)  ## Inputs at random for 20 minutes, or SECONDS=60 SEED=1
 	OMP_NUM_THREADS=1 $(BIN)/python -W ignore -m tests.fuzz --seconds $(SECONDS) --seed $(SEED)

@@ -131,8 +131,10 @@ def main() -> None:
             },
         }
         print(name, results[name]["contenders"], flush=True)
-        (options.out / "resynthesis.json").write_text(json.dumps(results, indent=1) + "\n")
-        (options.out / "resynthesis.md").write_text(as_markdown(results))
+        (options.out / "resynthesis.json").write_text(
+            json.dumps(results, indent=1) + "\n", encoding="utf-8"
+        )
+        (options.out / "resynthesis.md").write_text(as_markdown(results), encoding="utf-8")
 
 
 if __name__ == "__main__":

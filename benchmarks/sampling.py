@@ -109,8 +109,10 @@ def main() -> None:
         for name in TRANSFORMS:
             report[name][signal] = relative_errors(name, x, options.stride)
             print(name, signal, report[name][signal], flush=True)
-        (options.out / "sampling.json").write_text(json.dumps(report, indent=1) + "\n")
-        (options.out / "sampling.md").write_text(as_markdown(report))
+        (options.out / "sampling.json").write_text(
+            json.dumps(report, indent=1) + "\n", encoding="utf-8"
+        )
+        (options.out / "sampling.md").write_text(as_markdown(report), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import ctypes
 import gc
-import resource
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,11 @@ from .cases import Spec
 from .environment import proc
 from .subjects import SUBJECTS
 from .timing import step_of
+
+try:
+    import resource
+except ImportError:  # Windows
+    resource = None
 
 Stages = dict[str, dict[str, float]]
 
@@ -62,9 +67,8 @@ def touch_torch() -> None:
 def give_back() -> None:
     """Return freed memory to the system, so that what remains is what is held."""
     gc.collect()
-    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
-    if trim is not None:
-        trim(0)
+    with suppress(AttributeError, TypeError):  # where the C library is glibc
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 def reset_peak() -> None:
@@ -75,8 +79,12 @@ def reset_peak() -> None:
 
 def peak_bytes() -> int:
     """Most memory resident at once since the last reset."""
+    if peak := _status("VmHWM"):
+        return peak
+    if resource is None:
+        raise OSError("this system does not say how much memory a process holds")
     unit = 1 if sys.platform == "darwin" else 1024
-    return _status("VmHWM") or unit * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return unit * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 
 
 def resident_bytes() -> int:

@@ -6,11 +6,15 @@ for the project and once for its peers; a library is imported by the first funct
 
 from __future__ import annotations
 
-import resource
 import sys
 import traceback
 from multiprocessing.connection import Connection
 from pkgutil import resolve_name
+
+try:
+    import resource
+except ImportError:  # Windows
+    resource = None
 
 
 def limit_memory(limit: int) -> None:

@@ -179,7 +179,9 @@ answering the middle scores 250. `python -m benchmarks.study.run` repeats it."""
             f"{quadratic.PRICE:g} evaluations of one path; k paths cost 0.75 + 0.25 k.",
             quadratic_table(quadratics),
         ]
-    path.with_suffix(".md").write_text("\n\n".join(part.strip() for part in parts) + "\n")
+    path.with_suffix(".md").write_text(
+        "\n\n".join(part.strip() for part in parts) + "\n", encoding="utf-8"
+    )
     plot(tables, path.with_suffix(".png"))
 
 

@@ -52,7 +52,7 @@ def load(path: Path) -> list[Record]:
     if not path.exists():
         return []
     records = []
-    for line in path.read_text().splitlines():
+    for line in path.read_text(encoding="utf-8").splitlines():
         try:
             records.append(json.loads(line))
         except json.JSONDecodeError:
@@ -128,7 +128,7 @@ def execute(runs: Iterable[Run], path: Path, workers: int) -> None:
     context = multiprocessing.get_context("spawn")
     with (
         Progress() as bar,
-        path.open("a") as file,
+        path.open("a", encoding="utf-8") as file,
         ProcessPoolExecutor(workers, context, _start) as pool,
     ):
         task = bar.add_task(missing[0].stage, total=len(missing))

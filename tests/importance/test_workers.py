@@ -1,14 +1,14 @@
 """Several processes share the work and give what one gives, bit by bit."""
 
 import os
-import subprocess
-import sys
 
 import pytest
 import torch
+import torch.distributed
+from torch.multiprocessing import ProcessExitedException
 
 from multipath.importance import theta_importance
-from tests import ROOT
+from tests.ranks import start_ranks
 
 from .cases import Interrupted, problem, same
 
@@ -20,65 +20,55 @@ pytestmark = [
     ),
 ]
 
-SCRIPT = """
-import sys, torch
-from multipath.importance import theta_importance
-from tests.importance.cases import problem
-folder = sys.argv[1]
-torch.distributed.init_process_group("gloo")
-rank = torch.distributed.get_rank()
-made = problem("quadratic", "shared", 2, (3, 2))
-arguments = made.loss, made.encoder, made.decoder, made.batches
-result = theta_importance(*arguments, items_at_once=1, journal=folder + "/journal")
-torch.save((result.curvature, result.residuals), f"{folder}/{rank}.pt")
-messages = []
-with torch.no_grad():
-    weight = next(made.encoder.parameters())
-    weight += 0.01 * rank
-try:
-    theta_importance(*arguments)
-except Exception as error:
-    messages.append(str(error))
-with torch.no_grad():
-    weight -= 0.01 * rank
-calls = 0
-def decoder(theta, shift):
-    global calls
-    calls += 1
-    if rank == 1 and calls > 9:
-        raise ValueError("this synthesizer is out of order")
-    return made.decoder(theta, shift)
-try:
-    theta_importance(made.loss, made.encoder, decoder, made.batches, items_at_once=1,
-                     derivatives="forward")
-except Exception as error:
-    messages.append(f"{type(error).__name__}: {error}")
-torch.save(messages, f"{folder}/messages{rank}.pt")
-torch.distributed.barrier()
-torch.distributed.destroy_process_group()
-"""
 
-
-def torchrun(folder, script, *options):
-    (folder / "script.py").write_text(script)
-    return subprocess.run(
-        [
-            *(sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"),
-            *(*options, str(folder / "script.py"), str(folder)),
-        ],
-        cwd=ROOT,
-        env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)},
-        capture_output=True,
-        text=True,
-        timeout=600,  # on a machine with other things to do
+def rank_main(rank, folder):
+    torch.set_num_threads(1)
+    torch.distributed.init_process_group(
+        "gloo", init_method=f"file://{folder}/rendezvous", rank=rank, world_size=2
     )
+    made = problem("quadratic", "shared", 2, (3, 2))
+    arguments = made.loss, made.encoder, made.decoder, made.batches
+    result = theta_importance(*arguments, items_at_once=1, journal=f"{folder}/journal")
+    torch.save((result.curvature, result.residuals), f"{folder}/{rank}.pt")
+    messages = []
+    with torch.no_grad():
+        weight = next(made.encoder.parameters())
+        weight += 0.01 * rank
+    try:
+        theta_importance(*arguments)
+    except Exception as error:
+        messages.append(str(error))
+    with torch.no_grad():
+        weight -= 0.01 * rank
+    calls = 0
+
+    def decoder(theta, shift):
+        nonlocal calls
+        calls += 1
+        if rank == 1 and calls > 9:
+            raise ValueError("this synthesizer is out of order")
+        return made.decoder(theta, shift)
+
+    try:
+        theta_importance(
+            made.loss,
+            made.encoder,
+            decoder,
+            made.batches,
+            items_at_once=1,
+            derivatives="forward",
+        )
+    except Exception as error:
+        messages.append(f"{type(error).__name__}: {error}")
+    torch.save(messages, f"{folder}/messages{rank}.pt")
+    torch.distributed.barrier()
+    torch.distributed.destroy_process_group()
 
 
 @pytest.fixture(scope="module")
 def ranks(tmp_path_factory):
     folder = tmp_path_factory.mktemp("ranks")
-    done = torchrun(folder, SCRIPT)
-    assert done.returncode == 0, done.stderr[-3000:]
+    start_ranks(rank_main, str(folder), world=2)
     return folder
 
 
@@ -115,44 +105,44 @@ class TestRanks:
         assert other.startswith("InputError: theta-importance failed on rank 1: this synth")
 
 
-RESTARTED = """
-import os, signal, sys, torch
-from pathlib import Path
-from multipath.importance import theta_importance
-from tests.importance.cases import problem
-folder, attempt = sys.argv[1], int(os.environ["TORCHELASTIC_RESTART_COUNT"])
-rank = int(os.environ["RANK"])
-apart = Path(folder, f"apart {rank}")
-apart.touch()
-signal.alarm(60)  # ends a process that torch leaves waiting for ever
-torch.distributed.init_process_group("gloo")
-torch.distributed.barrier()
-signal.alarm(0)
-apart.unlink()
-made = problem("quadratic", "shared", 2, (3, 2))
-calls = 0
-def decoder(theta, shift):
-    global calls
-    calls += 1
-    if (attempt, rank) in ((0, 1), (1, 0)) and calls == 14:
-        os._exit(9)
-    return made.decoder(theta, shift)
-decoder.__qualname__ = made.decoder.__qualname__
-for items_at_once in (1, 2):
-    result = theta_importance(made.loss, made.encoder, decoder, made.batches,
-                              items_at_once=items_at_once, journal=f"{folder}/{items_at_once}")
-    torch.save((result.curvature, result.residuals), f"{folder}/{items_at_once}-{rank}.pt")
-torch.distributed.barrier()
-torch.distributed.destroy_process_group()
-"""
+def restarted_main(rank, folder, attempt):
+    """What torchrun starts again: with a store that outlives the processes."""
+    torch.set_num_threads(1)
+    torch.distributed.init_process_group(
+        "gloo", init_method=f"file://{folder}/rendezvous{attempt}", rank=rank, world_size=2
+    )
+    store = torch.distributed.FileStore(f"{folder}/store")
+    torch.distributed.distributed_c10d._get_default_store = lambda: store
+    made = problem("quadratic", "shared", 2, (3, 2))
+    calls = 0
+
+    def decoder(theta, shift):
+        nonlocal calls
+        calls += 1
+        if (attempt, rank) in ((0, 1), (1, 0)) and calls == 14:
+            os._exit(9)
+        return made.decoder(theta, shift)
+
+    decoder.__qualname__ = made.decoder.__qualname__
+    for items_at_once in (1, 2):
+        result = theta_importance(
+            made.loss,
+            made.encoder,
+            decoder,
+            made.batches,
+            items_at_once=items_at_once,
+            journal=f"{folder}/{items_at_once}",
+        )
+        torch.save((result.curvature, result.residuals), f"{folder}/{items_at_once}-{rank}.pt")
+    torch.distributed.barrier()
+    torch.distributed.destroy_process_group()
 
 
 def test_workers_that_are_started_again_find_all_units(tmp_path):
-    done = torchrun(tmp_path, RESTARTED, "--max-restarts=3")
-    if done.returncode and any(tmp_path.glob("apart *")):
-        # on some machines the processes of gloo do not find each other a second time
-        pytest.skip("torch itself does not start workers again here")
-    assert done.returncode == 0, done.stderr[-3000:]
+    for attempt in (0, 1):
+        with pytest.raises(ProcessExitedException, match="exit code 9"):
+            start_ranks(restarted_main, str(tmp_path), attempt, world=2)
+    start_ranks(restarted_main, str(tmp_path), 2, world=2)
     made = problem("quadratic", "shared", 2, (3, 2))
     for items_at_once in (1, 2):
         expected = theta_importance(*made.arguments, items_at_once=items_at_once)

@@ -14,6 +14,7 @@ from multipath.errors import ConfigurationError, DrawError
 from multipath.optim import PSAGA, PAdam
 from multipath.samplers import AdaptiveImportance, Reshuffle
 from multipath.testing import QuadraticLoss
+from tests.ranks import start_ranks
 
 from .test_distributed import pytestmark  # noqa: F401
 
@@ -194,9 +195,7 @@ def rank_main(rank, world, folder):
 
 
 def start(world, folder, main=rank_main):
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("OMP_NUM_THREADS", "1")
-        torch.multiprocessing.spawn(main, (world, str(folder)), nprocs=world)
+    start_ranks(main, world, str(folder), world=world)
     return [torch.load(folder / f"results{rank}.pt") for rank in range(world)]
 
 

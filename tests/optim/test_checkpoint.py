@@ -23,6 +23,7 @@ from multipath.optim import PSAGA, PAdam, prepare_for_checkpoint
 from multipath.samplers import Reshuffle
 from multipath.testing import QuadraticLoss
 from multipath.testing._checks import same
+from tests.ranks import start_ranks
 
 from .test_distributed import pytestmark, whole  # noqa: F401
 
@@ -154,10 +155,8 @@ def rank_main(rank, world, folder):
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     folder = tmp_path_factory.mktemp("checkpoints")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("OMP_NUM_THREADS", "1")
-        for world in (2, 3):
-            torch.multiprocessing.spawn(rank_main, (world, str(folder)), nprocs=world)
+    for world in (2, 3):
+        start_ranks(rank_main, world, str(folder), world=world)
     return folder
 
 

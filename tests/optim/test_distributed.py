@@ -14,6 +14,7 @@ from multipath.errors import ConfigurationError
 from multipath.optim import PSAGA, PAdam
 from multipath.samplers import AdaptiveImportance, Importance, Uniform
 from multipath.testing import QuadraticLoss
+from tests.ranks import start_ranks
 
 pytestmark = [
     pytest.mark.slow,
@@ -174,9 +175,7 @@ def resumed(name, model, criterion, optimizer, file):
 @pytest.fixture(scope="module")
 def ranks(tmp_path_factory):
     folder = tmp_path_factory.mktemp("ranks")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("OMP_NUM_THREADS", "1")
-        torch.multiprocessing.spawn(rank_main, (str(folder),), nprocs=2)
+    start_ranks(rank_main, str(folder), world=2)
     return [torch.load(folder / f"results{rank}.pt") for rank in (0, 1)]
 
 

@@ -73,16 +73,12 @@ def test_the_source_distribution_holds_all_sources_and_nothing_that_is_ignored(b
     assert packed == tracked - {".ci/run"} | {"PKG-INFO"}
 
 
-def test_the_citation_names_this_version():
-    lines = (ROOT / "CITATION.cff").read_text(encoding="utf-8").splitlines()
-    assert f"version: {multipath.__version__}" in lines
-
-
 def test_every_extra_says_why_it_is_needed():
     text = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
-    project = tomllib.loads(text)["project"]
+    content = tomllib.loads(text)
+    project, groups = content["project"], content["dependency-groups"].values()
     extras = project["optional-dependencies"].values()
-    needed = [*project["dependencies"], *chain.from_iterable(extras)]
+    needed = [*project["dependencies"], *chain.from_iterable(chain(extras, groups))]
     lines = text.splitlines()
     for requirement in needed:
         (reason, *_) = [line.partition(" # ")[2] for line in lines if f'"{requirement}"' in line]

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+import multipath
 from tests.project.test_distribution import ROOT, build
 
 BLOCK = re.compile(
@@ -112,7 +113,10 @@ def test_the_example_plug_in_is_installed_listed_and_checked(environment, tmp_pa
     assert done.returncode == 0
     rows = [" ".join(line.split()) for line in done.stdout.splitlines()]
     assert "losses pyramid multipath-pyramid 0.1.0 multipath_pyramid:PyramidLoss yes" in rows
-    assert "transforms JTFS multipath-loss 0.1.0 multipath.transforms:JTFS yes" in rows
+    assert (
+        f"transforms JTFS multipath-loss {multipath.__version__} multipath.transforms:JTFS yes"
+        in rows
+    )
 
 
 def test_the_example_task_is_trained_resumed_and_reported(environment, tmp_path):

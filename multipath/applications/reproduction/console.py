@@ -98,6 +98,8 @@ def _headline(job: Job) -> str:
         return "probabilities found"
     summary = read_json(job.summary)
     if job.kind == "cost":
-        return f"{1000 * summary['time']:.4g} ms, {summary['memory']:.4g} MB"
+        memory = summary["memory"]
+        held = "" if memory is None else f", {memory:.4g} MB"
+        return f"{1000 * summary['time']:.4g} ms{held}"
     error = summary[summary["errors"]][summary["headline"]]
     return f"{summary['headline']} {error:.4g}, {summary['training_seconds']:.0f} s of training"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gc
-import resource
 import sys
 from collections.abc import Callable
 from contextlib import suppress
@@ -18,6 +17,11 @@ from torch import Tensor
 from multipath.applications.matching.config import MatchConfig
 from multipath.applications.matching.objectives import LossContext, find_objective
 from multipath.applications.runs.environment import describe_environment
+
+try:
+    import resource
+except ImportError:  # Windows
+    resource = None  # type: ignore[assignment]
 
 __all__ = ["BATCH", "measure_cost"]
 
@@ -40,7 +44,8 @@ def measure_cost(config: MatchConfig, seconds: float = 10.0, least: int = 3) -> 
         least: but at least as many times, after one that is not counted.
 
     Returns:
-        ``time`` in seconds, ``memory`` in MB, ``repeats``, the loss and the environment.
+        ``time`` in seconds, ``memory`` in MB (None where the system does not tell), ``repeats``,
+        the loss and the environment.
 
     Example:
         >>> from multipath.applications.matching.presets import preset
@@ -67,10 +72,11 @@ def measure_cost(config: MatchConfig, seconds: float = 10.0, least: int = 3) -> 
         value.backward()
 
     time, repeats = _repeat(evaluate, device, seconds, least)
+    peak = _peak(device)
     return {
         "loss": config.objective.loss,
         "time": time,
-        "memory": max(0.0, _peak(device) - before) / MEGABYTE,
+        "memory": None if peak is None or before is None else max(0.0, peak - before) / MEGABYTE,
         "repeats": repeats,
         "environment": describe_environment(),
     }
@@ -101,8 +107,8 @@ def _repeat(
     return spent / count, count
 
 
-def _start_counting(device: torch.device) -> float:
-    """Forget earlier peaks; returns the bytes that are in use now."""
+def _start_counting(device: torch.device) -> float | None:
+    """Forget earlier peaks; returns the bytes that are in use now, if the system tells."""
     gc.collect()
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats()
@@ -116,12 +122,14 @@ def _start_counting(device: torch.device) -> float:
     return _resident("VmRSS")
 
 
-def _peak(device: torch.device) -> float:
-    """Bytes: allocated on a GPU, or resident in this process."""
+def _peak(device: torch.device) -> float | None:
+    """Bytes: allocated on a GPU, or resident in this process; None if the system does not tell."""
     if device.type == "cuda":
         return float(torch.cuda.max_memory_allocated())
     if STATUS.is_file():
         return _resident("VmHWM")
+    if resource is None:
+        return None
     unit = 1 if sys.platform == "darwin" else 1024
     return float(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit)
 

@@ -23,6 +23,8 @@ from .work import do
 __all__ = ["Handle", "LocalProcesses", "Slurm", "run_jobs", "visible_gpus"]
 
 GRACE = 20.0  # seconds for an interrupted run to leave its folder in order
+# Windows knows no interrupt for a single process: there it ends at once, its files whole.
+INTERRUPT = signal.SIGTERM if sys.platform == "win32" else signal.SIGINT
 
 
 class Handle(Protocol):
@@ -106,13 +108,16 @@ class _Process:
 
     def cancel(self) -> None:
         if not self.done():
-            self.process.send_signal(signal.SIGINT)
+            self.process.send_signal(INTERRUPT)
 
     def kill(self, deadline: float) -> None:
         try:
             self.process.wait(max(0.0, deadline - time.monotonic()))
         except subprocess.TimeoutExpired:
-            os.killpg(self.process.pid, signal.SIGKILL)  # what it has started, too
+            if hasattr(os, "killpg"):
+                os.killpg(self.process.pid, signal.SIGKILL)  # what it has started, too
+            else:
+                self.process.kill()
         os.close(self.lifeline)
 
 

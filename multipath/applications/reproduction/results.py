@@ -111,7 +111,7 @@ def _add_ratios(costs: Mapping[str, Mapping[int, dict[str, Any]]]) -> None:
         for seed, numbers in by_seed.items():
             base = costs.get(BASELINE, {}).get(seed, {})
             for name in ("time", "memory"):
-                if base.get(name, 0) > 0:
+                if numbers.get(name) is not None and (base.get(name) or 0) > 0:
                     numbers[f"{name}_ratio"] = numbers[name] / base[name]
 
 

@@ -93,7 +93,9 @@ def _end_with_standard_input() -> None:
     """
     while os.read(0, 1024):  # not sys.stdin, whose lock would trouble the end of the interpreter
         pass
-    os.killpg(0, signal.SIGKILL)
+    if hasattr(os, "killpg"):
+        os.killpg(0, signal.SIGKILL)
+    os._exit(1)  # Windows has no groups of processes
 
 
 if __name__ == "__main__":

@@ -14,6 +14,7 @@ from matplotlib.image import imread
 
 from multipath.applications.cli.reproduce import reproduce
 from multipath.applications.matching.config import MatchConfig
+from multipath.applications.reproduction.console import _headline
 from multipath.applications.reproduction.cost import measure_cost
 from multipath.applications.reproduction.figures import write_figures
 from multipath.applications.reproduction.grid import TABLES
@@ -489,6 +490,19 @@ def test_ratios_of_costs_are_taken_seed_by_seed(tmp_path):
     assert (ratio.mean, ratio.margin) == (3.0, 0.0)  # both vary, their ratio does not
     assert lines["ploss"]["time"].mean == 4500.0
     assert lines["ploss"]["memory_ratio"].mean == 1.0
+
+
+def test_memory_that_the_system_does_not_tell_is_left_out(tmp_path):
+    plan = make_plan(TABLES["table5"], "quick", tmp_path, 1, only=("mss-log", "ploss"))
+    for (_, (job,)), memory in zip(plan.rows, (None, 5.0), strict=True):
+        job.target.mkdir(parents=True)
+        write_json(job.summary, {"time": 2.0, "memory": memory})
+    first, second = collect(plan)
+    assert "memory" not in first.values
+    assert (second.values["memory"].mean, second.values["time_ratio"].mean) == (5.0, 1.0)
+    assert "memory_ratio" not in second.values
+    headlines = [_headline(job) for _, (job,) in plan.rows]
+    assert headlines == ["2000 ms", "2000 ms, 5 MB"]
 
 
 def test_a_table_of_means_intervals_and_published_numbers(tmp_path):

@@ -1,0 +1,1 @@
+"""Small programs for maintainers, which need nothing but Python."""
