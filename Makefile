@@ -89,5 +89,5 @@ bench: $(STAMP)  ## Time the losses beside their peers: half an hour, or OPTIONS
 	$(BIN)/python -m benchmarks.run $(OPTIONS)
 
 clean:  ## Remove the environments and everything that was built
-	rm -rf .venv .venv-* build dist docs/_build docs/gallery .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf .venv .venv-* build dist docs/_build docs/gallery docs/notebooks .mypy_cache .pytest_cache .ruff_cache .hypothesis
 	find multipath tests docs benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -6,6 +6,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent / "_ext"))
 
+import notebooks
+
 project = "multipath"
 author = "multipath contributors"
 copyright = f"2026, {author}"
@@ -18,9 +20,11 @@ extensions = [
     "sphinx.ext.mathjax",
     "sphinx-mathjax-offline",  # MathJax itself, so that formulas need no network
     "sphinx.ext.doctest",
+    "sphinx.ext.extlinks",
     "myst_parser",  # tables of the README and of results
     "sphinx.ext.viewcode",
     "sphinx_gallery.gen_gallery",  # runs examples/gallery and shows its plots
+    "notebooks",  # executes some of its examples as notebooks
     "public_names",  # fails the build on an undocumented public name
 ]
 exclude_patterns = ["_build"]
@@ -28,6 +32,8 @@ suppress_warnings = ["myst.header"]  # parts of Markdown files begin below their
 html_theme = "furo"
 highlight_language = "none"  # plain literal blocks are mostly command lines
 html_title = f"multipath {release}"
+html_static_path = ["_static"]
+html_css_files = ["custom.css"]
 
 autodoc_member_order = "bysource"
 autodoc_typehints_format = "short"
@@ -50,6 +56,13 @@ sphinx_gallery_conf = {
     "min_reported_time": 3600,  # seconds differ from one build to the next
     "thumbnail_size": (400, 280),
 }
+
+# Links to notebooks that run elsewhere are there once `[project.urls]` names a repository.
+hosted = notebooks.repository()
+if hosted:
+    tags.add("hosted")  # noqa: F821
+kept = f"https://colab.research.google.com/github/{hosted}/blob/main/examples/notebooks"
+extlinks = {"colab": (f"{kept}/%s.ipynb", "Open in Colab: %s")}
 
 # References into the package have to resolve; those to other projects would need the network.
 nitpicky = True

@@ -5,11 +5,13 @@ from html.parser import HTMLParser
 import torch
 
 from multipath import Draw, PathTable, StochasticLoss
-from multipath.diagnostics import estimate_variance
+from multipath.applications.distance.compare import compare, plot
+from multipath.diagnostics import estimate_variance, plot_path_values
 from multipath.importance import theta_importance
 from multipath.paths import Path
 from multipath.samplers import Uniform
 from multipath.testing import QuadraticLoss
+from multipath.transforms import MultiResolutionSTFT
 
 
 class Table(HTMLParser):
@@ -74,3 +76,27 @@ def test_results_show_what_they_print():
             for cell in row:
                 assert cell in text
         assert len(shown(result).rows) > 2
+
+
+def test_a_distance_shows_the_paths_that_it_comes_from():
+    noise = torch.randn(2, 1024, generator=torch.Generator().manual_seed(0))
+    sizes = [2**n for n in range(3, 9)] + [3 * 2**n for n in range(2, 8)]
+    found = compare(*noise, 2048, MultiResolutionSTFT(sizes))
+    table = shown(found)
+    assert f"{found.distance:.4g}" in table.caption
+    assert "10 of 12 paths" in table.caption
+    assert table.rows[0] == ["path", *found.paths.columns, "distance", "share"]
+    ranked = found.contributions(10)
+    assert [row[0] for row in table.rows[1:]] == [str(item.path.key) for item in ranked]
+    assert [row[-1] for row in table.rows[1:]] == [f"{100 * item.share:.2f} %" for item in ranked]
+    assert is_png(plot(found))
+
+
+def is_png(figure):
+    return figure._repr_png_().startswith(b"\x89PNG\r\n")
+
+
+def test_plots_show_themselves_although_pyplot_was_never_imported():
+    assert is_png(plot_path_values(PathTable(3), [1.0, 2.0, 3.0]))
+    x, y = torch.randn(2, 5, 4)
+    assert is_png(estimate_variance(QuadraticLoss(4), x, y, {"even": Uniform()}, 1).plot())

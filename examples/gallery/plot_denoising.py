@@ -12,11 +12,13 @@ import matplotlib.pyplot as plt
 import torch
 
 from multipath import StatisticsLoss, StochasticLoss, TransformLoss
+from multipath.applications.audio.players import Players
 from multipath.samplers import Uniform
 from multipath.transforms import Scattering1D
 
 n_steps = 300
 n_samples, level = 4096, 0.3  # the level of the noise, which is known
+sample_rate = 8192  # Hz, for listening only
 
 # %%
 # Bursts of hiss, in steady hiss as loud: no spectrum tells the one from the other.
@@ -32,6 +34,8 @@ def noise(n_items):
 
 
 recording = clean + noise(1)[0]
+
+Players({"clean sound": clean, "recording": recording}, sample_rate)
 
 # %%
 # There is no target signal: ``StatisticsLoss`` is given the coefficients of the recording, and
@@ -113,6 +117,11 @@ for axis, (title, x) in zip(axes, shown.items(), strict=True):
     axis.set(title=title, ylabel="amplitude")
 axes[-1].set_xlabel("time")
 plt.show()
+
+# %%
+# The same to listen to.
+
+Players(shown, sample_rate)
 
 # %%
 # The loss of 8 paths with 4 noises at each step.

@@ -11,6 +11,7 @@ import matplotlib.pyplot as plt
 import torch
 
 from multipath import CombinedLoss, TransformLoss
+from multipath.applications.audio.players import Players
 from multipath.diagnostics import loss_landscape
 from multipath.transforms import JTFS, MultiResolutionSTFT
 
@@ -28,6 +29,8 @@ generator = torch.Generator().manual_seed(0)
 theta = torch.rand(12, 2, generator=generator)
 phases = 6.28 * torch.rand(2, 12, 1, generator=generator)
 targets = tone(theta, phases[0])
+
+Players({f"target {i}": targets[i] for i in range(3)}, sample_rate)
 
 # %%
 # A spectrogram has a narrow valley for each pitch, and a plain around it, on which nothing points

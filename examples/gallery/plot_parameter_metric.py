@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 from multipath import TransformLoss
+from multipath.applications.audio.players import Players
 from multipath.applications.synths.chirplet import ChirpletRanges, ChirpletSynth
 from multipath.metric import parameter_metric
 from multipath.transforms import JTFS, MultiResolutionSTFT
@@ -26,6 +27,14 @@ ranges = ChirpletRanges(am=(4.0, 16.0), fm=(2.0, 8.0))
 synth = ChirpletSynth(ranges, n_samples=n_samples, sample_rate=sample_rate, f0=256.0)
 grid = torch.linspace(0.1, 0.9, n_steps)  # ellipses along each side
 theta = torch.cartesian_prod(grid, grid)
+corners = {
+    f"AM {am:.1f}, FM {fm:.1f}": (am, fm) for am in (0.1, 0.9) for fm in (0.1, 0.9)
+}
+
+Players(
+    dict(zip(corners, synth(torch.tensor([*corners.values()])), strict=True)),
+    sample_rate,
+)
 
 # %%
 # Joint time-frequency scattering hears rates and speeds, spectrograms the places of the energy. The

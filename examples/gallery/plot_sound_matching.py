@@ -12,6 +12,7 @@ import matplotlib.pyplot as plt
 import torch
 
 from multipath import StochasticLoss, TransformLoss
+from multipath.applications.audio.players import Players
 from multipath.applications.synths.chirplet import ChirpletRanges, ChirpletSynth
 from multipath.transforms import JTFS, MultiResolutionSTFT
 
@@ -23,13 +24,17 @@ n_samples = 2048  # two seconds
 
 # %%
 # The target is 0.15 s late, and we start from six guesses. The synthesizer takes parameters between
-# 0 and 1 and maps them logarithmically to these ranges.
+# 0 and 1 and maps them logarithmically to these ranges. The sounds are low: we hear them at four
+# times the speed, two octaves higher.
 
 ranges = ChirpletRanges(am=(4.0, 16.0), fm=(1.0, 4.0))
 synth = ChirpletSynth(ranges, n_samples=n_samples, sample_rate=sample_rate, f0=128.0)
 truth = torch.tensor([[0.5, 0.5]])
 target = synth(truth, shift=torch.tensor([int(0.15 * sample_rate)])).expand(6, -1)
 guesses = torch.cartesian_prod(torch.tensor([0.1, 0.9]), torch.tensor([0.1, 0.5, 0.9]))
+number = 5  # the guess that we follow
+
+Players({"target": target[0], "guess": synth(guesses)[number]}, 4 * sample_rate)
 
 # %%
 # We compare two losses. The spectrogram has three paths, its resolutions, and computes them all.
@@ -93,7 +98,6 @@ def show(axis, theta, title, delay=0):
     axis.set(title=title, xlabel="time (s)", xlim=(0.5, 1.7), ylim=(0, 350))
 
 
-number = 5
 found = {name: theta[number] for name, (_, theta, _) in runs.items()}
 figure, axes = plt.subplots(1, 4, figsize=(13, 3.2), layout="constrained", sharey=True)
 show(axes[0], truth[0], "target", int(0.15 * sample_rate))
@@ -102,6 +106,12 @@ for axis, (name, theta) in zip(axes[2:], found.items(), strict=True):
     show(axis, theta, f"found: {name}")
 axes[0].set_ylabel("frequency (Hz)")
 plt.show()
+
+# %%
+# The same to listen to.
+
+sounds = {f"found: {name}": synth(theta[None])[0] for name, theta in found.items()}
+Players({"target": target[0], **sounds}, 4 * sample_rate)
 
 # %%
 # On the left is the way from each guess (dots) to where it ended (crosses). On the right are the

@@ -10,12 +10,12 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.collections import QuadMesh
 from matplotlib.colors import Normalize
-from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
 from multipath._internal.axes import FAINT, INK, plain, tidy
 from multipath.paths import PathTable
 
+from .figure import Figure
 from .path_plane import FEW, draw_plane, name_paths, outline, path_plane
 
 LABEL = "probability / uniform probability"

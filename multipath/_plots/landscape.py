@@ -8,9 +8,10 @@ from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 
 from multipath._internal.axes import FAINT, INK, plain, tidy
+
+from .figure import Figure
 
 MOST_COLUMNS = 4
 SHADES = ("tab:blue", "tab:orange", "tab:green")

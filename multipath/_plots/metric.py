@@ -10,11 +10,11 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.collections import EllipseCollection
 from matplotlib.colors import Normalize
-from matplotlib.figure import Figure
 
 from multipath._internal.axes import FAINT, INK, plain, tidy
 from multipath.paths import PathTable
 
+from .figure import Figure
 from .path_plane import draw_bars, draw_plane, path_plane
 
 MOST = 200

@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.colors import Normalize
-from matplotlib.figure import Figure
 
 from multipath._internal.axes import plain, tidy
 from multipath.paths import PathTable
 
+from .figure import Figure
 from .path_plane import are_numbers, draw_bars, draw_plane, path_plane, spread
 
 

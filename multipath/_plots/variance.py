@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.colors import LogNorm
-from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
 from multipath._internal.axes import FAINT, INK, plain, tidy
 from multipath.paths import PathTable
 
+from .figure import Figure
 from .path_plane import draw_bars, draw_plane, path_plane
 
 SIZE = "weight × norm of the gradient"

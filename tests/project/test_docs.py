@@ -49,7 +49,7 @@ def run_sphinx(source, *options):
 @pytest.fixture
 def source(tmp_path):
     """Copy what Sphinx reads, since the gallery writes next to its pages."""
-    unwanted = shutil.ignore_patterns("_build", "gallery", "__pycache__", ".*")
+    unwanted = shutil.ignore_patterns("_build", "gallery", "notebooks", "__pycache__", ".*")
     shutil.copytree(ROOT / "docs", tmp_path / "docs", ignore=unwanted)
     shutil.copytree(ROOT / "examples", tmp_path / "examples")
     for name in ["CHANGELOG.md", "README.md"]:

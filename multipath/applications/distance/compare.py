@@ -6,18 +6,22 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from math import log2
 from pathlib import Path as FilePath
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
 from multipath import Path, PathTable
+from multipath._internal.tables import html_table
 from multipath.applications.audio.files import check_waveform
 from multipath.errors import InputError
 from multipath.transforms import JTFS, MultiResolutionSTFT, Scattering1D, Transform
 
 from .heard import Heard, measure
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 __all__ = [
     "LEVELS",
@@ -32,6 +36,8 @@ __all__ = [
 ]
 
 MIN_SAMPLES = 256  # room for four octaves of wavelets
+MOST_ROWS = 10
+"""Paths that a notebook shows."""
 
 
 @dataclass(frozen=True)
@@ -100,6 +106,19 @@ class Comparison:
                 for item in self.contributions()
             ],
         }
+
+    def _repr_html_(self) -> str:
+        """The paths that contribute most, in notebooks."""
+        columns = self.paths.columns
+        rows = [["path", *columns, "distance", "share"]]
+        for item in self.contributions(MOST_ROWS):
+            values = [item.path.metadata.get(name, "-") for name in columns]
+            cells = [f"{value:.4g}" if isinstance(value, float) else str(value) for value in values]
+            share = f"{100 * item.share:.2f} %"
+            rows.append([str(item.path.key), *cells, f"{item.loss:.4g}", share])
+        found = f"distance {self.distance:.4g}, relative {100 * self.relative:.1f} %"
+        shown = f"{len(rows) - 1} of {len(self.paths)} paths"
+        return html_table(rows, f"{found}; the {shown} that contribute most")
 
 
 def compare(
@@ -212,12 +231,15 @@ def default_transform(name: str, n_samples: int, sample_rate: float) -> Transfor
     return TRANSFORMS[name](n_samples, sample_rate)
 
 
-def plot(comparison: Comparison, file: str | FilePath) -> None:
+def plot(comparison: Comparison, file: str | FilePath | None = None) -> Figure:
     """Plot where a distance comes from, as :func:`~multipath.diagnostics.plot_path_values` does.
 
     Args:
         comparison: What :func:`compare` returned.
-        file: File to write, e.g. ``difference.png``.
+        file: File to write, e.g. ``difference.png``, if any.
+
+    Returns:
+        The plot, which a notebook shows.
 
     Raises:
         InputError: If there is no such folder or format.
@@ -229,7 +251,7 @@ def plot(comparison: Comparison, file: str | FilePath) -> None:
         f"{comparison.settings['transform']}: distance {comparison.distance:.4g}, "
         f"relative {100 * comparison.relative:.1f} %"
     )
-    write_path_values(comparison.paths, comparison.path_losses, "distance", title, file)
+    return write_path_values(comparison.paths, comparison.path_losses, "distance", title, file)
 
 
 def check_length(n_samples: int, purpose: str) -> None:

@@ -1,4 +1,4 @@
-"""Plots of where a distance comes from, written to files."""
+"""Plots of where a distance comes from, also in files."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
 
 from multipath import PathTable
 from multipath.applications.runs.files import write_figure
@@ -14,8 +15,8 @@ from multipath.errors import InputError
 
 
 def write_path_values(
-    paths: PathTable, values: Sequence[float], quantity: str, title: str, file: str | Path
-) -> None:
+    paths: PathTable, values: Sequence[float], quantity: str, title: str, file: str | Path | None
+) -> Figure:
     """Plot a number for each path, and write the plot whole or not at all.
 
     Args:
@@ -23,14 +24,18 @@ def write_path_values(
         values: One number per path.
         quantity: What the numbers are, for the labels.
         title: The title of the plot.
-        file: File to write; its suffix names the format (PNG, PDF, SVG, ...).
+        file: File to write, if any; its suffix names the format (PNG, PDF, SVG, ...).
 
     Raises:
         InputError: If there is no such folder or format.
         OSError: If the file cannot be written.
     """
-    check_plot_file(file)
-    write_figure(Path(file), plot_path_values(paths, values, quantity, title), dpi=150)
+    if file is not None:
+        check_plot_file(file)
+    figure = plot_path_values(paths, values, quantity, title)
+    if file is not None:
+        write_figure(Path(file), figure, dpi=150)
+    return figure
 
 
 def check_plot_file(file: str | Path) -> None:
