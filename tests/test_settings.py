@@ -25,7 +25,9 @@ from multipath.applications.audio.resampling import Resample
 from multipath.applications.losses.multi_scale import mss_linear
 from multipath.applications.losses.random_resolutions import RandomResolutionLoss
 from multipath.applications.metrics.drums import DrumMetrics
+from multipath.applications.synths.am_chirp import AMChirpRanges, AMChirpSynth
 from multipath.applications.synths.chirplet import ChirpletSynth
+from multipath.applications.synths.drum import DrumRanges, DrumSynth
 from multipath.applications.synths.granular import GranularSynth
 from multipath.applications.synths.tr808 import TR808Synth
 from multipath.compat import SCRAPLLoss
@@ -185,6 +187,20 @@ CASES = {
         ChirpletSynth,
         {
             **{"n_samples": 64, "sample_rate": 64.0, "f0": 8.0, "bandwidth": 1.0, "sigma": 0.25},
+        },
+    ),
+    "AMChirpSynth": (
+        lambda carrier, am, fm, **options: AMChirpSynth(AMChirpRanges(carrier, am, fm), **options),
+        {
+            **{"n_samples": 64, "sample_rate": 64.0, "bandwidth": 1.0, "sigma": 0.25},
+            **{"carrier": (4.0, 8.0), "am": (1.0, 2.0), "fm": (0.5, 1.0)},
+        },
+    ),
+    "DrumSynth": (
+        lambda omega, tau, p, **options: DrumSynth(DrumRanges(omega, tau, p), **options),
+        {
+            **{"n_samples": 64, "sample_rate": 64.0, "modes": (2, 3)},
+            **{"omega": (8.0, 16.0), "tau": (0.5, 1.0), "p": (0.25, 0.5)},
         },
     ),
     "GranularSynth": (

@@ -20,9 +20,9 @@ from torch import Tensor, nn
 
 from multipath._internal.bookkeeping import bookkept
 from multipath._internal.extras import extra
-from multipath._internal.inputs import check_real, check_tensor
+from multipath._internal.inputs import check_real, check_tensor, described
 from multipath._internal.modes import evaluating
-from multipath._internal.settings import affordable, real, several, whole
+from multipath._internal.settings import affordable, between, real, several, switch, whole
 from multipath._internal.tables import aligned
 from multipath.errors import ConfigurationError, InputError
 
@@ -87,9 +87,11 @@ class LossLandscape:
             high: and those whose true value is not smaller than this.
 
         Raises:
+            ConfigurationError: If a limit is no number.
             InputError: If there is no such parameter, or no such target.
         """
         place = self._place(parameter)
+        low, high = (between(*end, -inf, inf) for end in (("low", low), ("high", high)))
         values = self.theta[:, place]
         chosen = (values >= low) & (values < high)
         if not bool(chosen.any()):
@@ -103,7 +105,7 @@ class LossLandscape:
             InputError: If it was not measured.
         """
         for names, values in self.planes.items():
-            if set(names) == {first, second}:
+            if names in ((first, second), (second, first)):
                 return values if names == (first, second) else values.T
         raise InputError(f"no plane of {first!r} and {second!r} was measured; name it in pairs")
 
@@ -115,9 +117,14 @@ class LossLandscape:
         Args:
             parameters: The name of one or of two.
             shallow: Leave out those less deep than this share of the whole range.
+
+        Raises:
+            ConfigurationError: If not one or two are named, or ``shallow`` does not lie in [0, 1].
+            InputError: If there is no such parameter, or they were not measured together.
         """
         if len(parameters) not in (1, 2):
             raise ConfigurationError(f"name one parameter or two, got {parameters}")
+        shallow = between("shallow", shallow, 0.0, 1.0)
         *first, last = parameters
         values = self.plane(first[0], last) if first else self.curve(last)
         found, _ = valleys_of(values, shallow)
@@ -137,7 +144,12 @@ class LossLandscape:
         Args:
             parameter: Its name.
             shallow: As in :meth:`valleys`.
+
+        Raises:
+            ConfigurationError: If ``shallow`` is no number from 0 to 1.
+            InputError: If there is no such parameter.
         """
+        shallow = between("shallow", shallow, 0.0, 1.0)
         shares = []
         for low, high in self.parts(parameter):
             _, basins = valleys_of(self.curve(parameter, low, high), shallow)
@@ -201,7 +213,7 @@ class LossLandscape:
         )
 
     def _place(self, parameter: str) -> int:
-        if parameter not in self.parameters:
+        if not isinstance(parameter, str) or parameter not in self.parameters:
             raise InputError(
                 f"no parameter is called {parameter!r}; there are {', '.join(self.parameters)}"
             )
@@ -254,7 +266,8 @@ def loss_landscape(
 
     Raises:
         ConfigurationError: If an argument is out of range, or there is no such parameter.
-        InputError: If there is no target, or the loss is not finite.
+        InputError: If there is no target, the decoder or the loss makes something else than real
+            numbers, or the loss is not finite.
 
     Example:
         >>> def two_valleys(x, y):  # of x - y, at 0 and at 0.6
@@ -272,10 +285,14 @@ def loss_landscape(
     if len(ends) != 2 or not -inf < ends[0] < ends[1] < inf:
         raise ConfigurationError(f"bounds must be two finite numbers, ascending, got {bounds!r}")
     grid = torch.linspace(ends[0], ends[1], points, dtype=torch.float64, device="cpu")
+    progress = switch("progress", progress)
+    for name, function in (("loss", loss), ("decoder", decoder)):
+        if not callable(function):
+            raise ConfigurationError(f"{name} must be callable, got {described(function)}")
     given = _checked(batches)
     theta = torch.cat([batch[0] for batch in given])
     labels = _names(names, decoder, theta.shape[1])
-    chosen = [_pair(pair, labels) for pair in pairs]
+    chosen = [_pair(pair, labels) for pair in several("pairs", pairs)]
     cells = list(product(range(points), repeat=2))
     guesses: list[dict[int, int]] = [{}]
     guesses += [{u: k} for u in range(len(labels)) for k in range(points)]
@@ -372,6 +389,10 @@ def valleys_of(values: Tensor, shallow: float) -> tuple[dict[Place, float], list
 def _checked(batches: Any) -> list[Batch]:
     """Batches as a list, each a tuple of theta, targets and context."""
     single = isinstance(batches, tuple | list) and batches and isinstance(batches[0], Tensor)
+    if not isinstance(batches, Iterable) or isinstance(batches, Mapping | Tensor):
+        raise InputError(
+            f"batches must be tuples (theta, target, *context) of tensors, got {described(batches)}"
+        )
     given = [batches] if single else list(batches)
     for batch in given:
         if not isinstance(batch, tuple | list) or len(batch) < 2:
@@ -407,12 +428,21 @@ def _losses(loss: Any, decoder: Any, batch: Batch, values: Mapping[int, float]) 
         )
     # one by one: whatever the loss does with a batch, these are the losses of single targets
     pairs = zip(made.split(1), target.split(1), strict=True)
-    return bookkept(torch.stack([loss(x, y).mean() for x, y in pairs]))
+    return bookkept(torch.stack([_mean(loss(x, y)) for x, y in pairs]))
+
+
+def _mean(value: Any) -> Tensor:
+    """The mean of what a loss returns, which may be one number or several."""
+    check_tensor(value, "what the loss returns")
+    if not value.is_floating_point():
+        raise InputError(f"the loss must return real numbers, got {described(value)}")
+    return value.mean()
 
 
 def _names(names: Sequence[str] | None, decoder: Any, n_parameters: int) -> tuple[str, ...]:
     given = getattr(decoder, "parameter_names", None) if names is None else names
-    labels = tuple(map(str, range(n_parameters) if given is None else given))
+    given = range(n_parameters) if given is None else several("names", given)
+    labels = tuple(map(str, given))
     if len(labels) != n_parameters or len(set(labels)) < n_parameters:
         raise ConfigurationError(
             f"names must be {n_parameters} different names, one for each parameter, got {labels}"
@@ -421,8 +451,10 @@ def _names(names: Sequence[str] | None, decoder: Any, n_parameters: int) -> tupl
 
 
 def _pair(pair: Any, labels: Sequence[str]) -> tuple[int, int]:
-    if len(pair) != 2 or len(set(pair)) < 2 or not set(pair) <= set(labels):
+    given = list(pair) if isinstance(pair, Iterable) and not isinstance(pair, str) else []
+    found = [labels.index(name) for name in given if isinstance(name, str) and name in labels]
+    if len(found) != 2 or len(given) != 2 or found[0] == found[1]:
         raise ConfigurationError(
             f"a pair must be two of the parameters {', '.join(labels)}, got {pair!r}"
         )
-    return labels.index(pair[0]), labels.index(pair[1])
+    return found[0], found[1]

@@ -1,7 +1,9 @@
 """Landscapes of losses whose valleys are known."""
 
+import math
 from itertools import pairwise
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given
@@ -206,6 +208,18 @@ def test_progress_is_shown_on_request(capsys):
         ({"pairs": [("0", "2")]}, "two of the parameters 0, 1"),
         ({"pairs": [("0", "0")]}, "two of the parameters 0, 1"),
         ({"pairs": ["0"]}, "two of the parameters 0, 1"),
+        ({"pairs": ["01"]}, "two of the parameters 0, 1"),
+        ({"pairs": ("0", "1")}, "two of the parameters 0, 1"),
+        ({"pairs": [("0", "1", "0")]}, "two of the parameters 0, 1"),
+        ({"pairs": [(0, 1)]}, "two of the parameters 0, 1"),
+        ({"pairs": [(["0"], ["1"])]}, "two of the parameters 0, 1"),
+        ({"pairs": [3]}, "two of the parameters 0, 1"),
+        ({"pairs": 3}, "pairs must be a sequence, got 3"),
+        ({"pairs": None}, "pairs must be a sequence, got None"),
+        ({"pairs": True}, "pairs must be a sequence, got True"),
+        ({"names": "ab"}, "names must be a sequence, got 'ab'"),
+        ({"names": 2}, "names must be a sequence, got 2"),
+        ({"progress": "no"}, "progress must be True or False"),
     ],
 )
 def test_wrong_settings_are_refused(options, message):
@@ -213,12 +227,55 @@ def test_wrong_settings_are_refused(options, message):
         look(two_valleys, [[0.3, 0.4]], **options)
 
 
+@pytest.mark.parametrize("wrong", [None, 3, "mse", torch.ones(2)], ids=repr)
+def test_what_cannot_be_called_is_refused(wrong):
+    theta = torch.rand(3, 2)
+    with pytest.raises(ConfigurationError, match="loss must be callable, got"):
+        loss_landscape(wrong, nn.Identity(), (theta, theta))
+    with pytest.raises(ConfigurationError, match="decoder must be callable, got"):
+        loss_landscape(QuadraticLoss(2), wrong, (theta, theta))
+
+
+@pytest.mark.parametrize("made", [0.5, None, [torch.ones(1)], np.float64(0.5)], ids=repr)
+def test_a_loss_that_returns_no_real_numbers_is_refused(made):
+    with pytest.raises(InputError, match=r"what the loss returns: expected a torch\.Tensor, got"):
+        look(lambda x, y: made, [[0.3]], points=3)
+
+
+@pytest.mark.parametrize("dtype", [torch.bool, torch.int64, torch.complex64])
+def test_a_loss_that_returns_other_numbers_is_refused(dtype):
+    with pytest.raises(InputError, match="loss must return real numbers, got torch"):
+        look(lambda x, y: (x - y).to(dtype), [[0.3]], points=3)
+
+
+def test_wrong_questions_are_refused():
+    landscape = look(two_valleys, [[0.3, 0.4]], points=3, pairs=[("0", "1")])
+    for name in ("2", 0, None, ["0"], torch.ones(2)):
+        for ask in (landscape.curve, landscape.valleys, landscape.reach, landscape.parts):
+            with pytest.raises(InputError, match="no parameter is called"):
+                ask(name)
+        with pytest.raises(InputError, match="no plane of"):
+            landscape.plane("0", name)
+    for wrong in ("x", None, math.nan, [0.5]):
+        with pytest.raises(ConfigurationError, match="low must"):
+            landscape.curve("0", low=wrong)
+        with pytest.raises(ConfigurationError, match="high must"):
+            landscape.curve("0", high=wrong)
+        for ask in (landscape.valleys, landscape.reach):
+            with pytest.raises(ConfigurationError, match="shallow must lie in"):
+                ask("0", shallow=wrong)
+
+
 def test_wrong_targets_are_refused():
     theta = torch.rand(3, 2)
     for batches, message in [
         ([], "no batch came"),
+        (None, "batches must be tuples .* got None"),
+        (3, "batches must be tuples .* got 3"),
+        ({"theta": theta}, "batches must be tuples .* got dict"),
+        (torch.tensor(1.0), "batches must be tuples .* got torch.float32"),
         ([theta], "tuples"),
-        (theta, "tuples"),
+        (theta, "batches must be tuples .* got torch.float32 of shape"),
         ((theta.flatten(), theta), "theta of shape"),
         ((theta, theta[:2]), "as many items"),
         ([(theta, theta), (theta[:, :1], theta)], "same number of parameters"),

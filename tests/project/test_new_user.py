@@ -140,7 +140,7 @@ def test_the_example_task_is_trained_resumed_and_reported(environment, tmp_path)
     done = environment.run([*command, "--resume"], tmp_path)
     assert done.returncode == 0
     rows = (tmp_path / "run" / "metrics.csv").read_text().splitlines()
-    assert [row.partition(",")[0] for row in rows] == ["step", "2", "4", "6"]
+    assert [row.partition(",")[0] for row in rows] == ["step", "0", "2", "4", "6"]
     done = environment.run([multipath, "report", "run"], tmp_path)
     assert done.returncode == 0
     assert "fm" in (tmp_path / "comparison.html").read_text()

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 import torch
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, NullFormatter
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -31,10 +32,13 @@ def plot_spectrograms(sounds: Mapping[str, tuple[Tensor, int]]) -> Figure:
         )
         axes.set_yscale("log")
         axes.set_ylim(LOWEST, max(rate / 2 for _, rate in sounds.values()))
+        axes.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+        axes.yaxis.set_major_formatter("{x:g}")
+        axes.yaxis.set_minor_formatter(NullFormatter())
         axes.set_title(plain(title), fontsize=10, loc="left")
-        axes.set_ylabel("Hz")
+        axes.set_ylabel("frequency (Hz)")
     panels[-1].set_xlabel("time (s)")
-    figure.colorbar(mesh, ax=list(panels), label="dB", fraction=0.03)
+    figure.colorbar(mesh, ax=list(panels), label="level (dB)", fraction=0.03)
     return figure
 
 

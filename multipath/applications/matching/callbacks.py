@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import statistics
 from collections.abc import Callable
 from pathlib import Path
@@ -23,6 +24,9 @@ Progress = Callable[[int, float | None], None]
 
 class History(Callback):
     """Keeps one row a validation, rewrites ``metrics.csv``, and times the training steps.
+
+    The first row is that of step 0, before training, with the loss of the first step. In the others
+    the loss is the mean over the steps since the row before.
 
     It is part of the checkpoint: a resumed run carries its rows on.
 
@@ -49,9 +53,13 @@ class History(Callback):
         """Stop the clock and remember the loss."""
         self.durations.append(perf_counter() - self._started)
         self._losses.append(outputs["loss"].detach())
+        if math.isnan(self.rows[0]["loss"]):
+            self.rows[0]["loss"] = float(self._losses[0])
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Add a row."""
+        """Add a row; what is resumed has that of step 0 already."""
+        if trainer.sanity_checking and self.rows:
+            return
         loss = float(torch.stack(self._losses).mean()) if self._losses else float("nan")
         self._losses.clear()
         errors = {
@@ -60,7 +68,8 @@ class History(Callback):
             if name.startswith("validation/")
         }
         self.rows.append({"step": trainer.global_step, "loss": loss, **errors})
-        self.write()
+        if not trainer.sanity_checking:
+            self.write()
 
     def write(self) -> None:
         """Write every row to the file."""
@@ -106,6 +115,8 @@ class Damping(Callback):
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Keep the encoder and the optimizer's state, or put them back to where they were best."""
+        if trainer.sanity_checking:
+            return
         value = trainer.callback_metrics["validation/pnp"]
         self.damping.update(value, pl_module.encoder, trainer.optimizers[0])  # type: ignore[arg-type]
 

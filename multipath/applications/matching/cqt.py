@@ -21,6 +21,10 @@ class LogCQT(nn.Module):
         hop: Samples between two frames.
         eps: Level below which the logarithm becomes linear.
 
+    Attributes:
+        lowest: Frequency of the lowest bin, in Hz.
+        seconds_per_frame: From one frame to the next.
+
     Raises:
         ConfigurationError: If an argument is not positive.
 
@@ -54,10 +58,12 @@ class LogCQT(nn.Module):
             if not value > 0:
                 raise ConfigurationError(f"{name} must be positive, got {value}")
         self.eps = eps
+        self.lowest, self.bins_per_octave = 0.4 * sample_rate / 2**octaves, bins_per_octave
+        self.seconds_per_frame = hop / sample_rate
         self.cqt = CQT(
             sr=sample_rate,
             hop_length=hop,
-            fmin=0.4 * sample_rate / 2**octaves,
+            fmin=self.lowest,
             n_bins=octaves * bins_per_octave,
             bins_per_octave=bins_per_octave,
             output_format="Magnitude",

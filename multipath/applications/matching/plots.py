@@ -2,42 +2,75 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 import torch
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 from torch import Tensor
 
 from multipath._internal.axes import FAINT, INK, plain, tidy
+
+if TYPE_CHECKING:
+    from .cqt import LogCQT
 
 MIDDLE = 250.0
 """Per mille error of always answering the middle of a uniform parameter range."""
 
 
 def plot_convergence(
-    rows: Sequence[Mapping[str, float]], label: str, untrained: float, column: str = "theta"
+    rows: Sequence[Mapping[str, float]],
+    label: str,
+    untrained: float | None = None,
+    column: str = "theta",
 ) -> Figure:
     """Validation error over steps.
 
     Args:
         rows: Those of ``metrics.csv``, with ``step`` and ``column``.
         label: Name of the curve.
-        untrained: Error at step 0.
+        untrained: Error at step 0, for rows that begin later.
         column: Which error.
     """
-    figure = Figure(figsize=(6.4, 3.8), layout="constrained")
-    axes = figure.add_subplot()
-    tidy(axes)
-    steps = [0.0, *(row["step"] for row in rows)]
-    errors = [untrained, *(row[column] for row in rows)]
-    axes.plot(steps, errors, label=plain(label), linewidth=1.6, alpha=0.85)
+    figure, axes = _curve("error (per mille)" if column == "theta" else plain(column))
+    points = [(row["step"], row[column]) for row in rows]
+    if untrained is not None and points[:1] and points[0][0] > 0:
+        points.insert(0, (0.0, untrained))
+    axes.plot(*zip(*points, strict=True), label=plain(label), linewidth=1.6, alpha=0.85)
     if column == "theta":
         axes.axhline(MIDDLE, color=FAINT, linewidth=1, linestyle=":", label="always the middle")
-    axes.set_xlabel("step")
-    axes.set_ylabel("error (per mille)" if column == "theta" else plain(column))
     axes.set_ylim(bottom=0)
+    axes.set_title("validation error", fontsize=10, color=INK)
     axes.legend(frameon=False)
     return figure
+
+
+def plot_loss(rows: Sequence[Mapping[str, float]]) -> Figure:
+    """Training loss over steps: that of the first step, then means between two validations.
+
+    Args:
+        rows: Those of ``metrics.csv``, with ``step`` and ``loss``.
+    """
+    figure, axes = _curve("loss")
+    points = [(row["step"], row["loss"]) for row in rows]
+    axes.plot(*zip(*points, strict=True), color="tab:purple", linewidth=1.6, alpha=0.85)
+    axes.set_ylim(bottom=min(0.0, *(loss for _, loss in points)))
+    axes.set_title("training loss", fontsize=10, color=INK)
+    return figure
+
+
+def _curve(quantity: str) -> tuple[Figure, Axes]:
+    """Axes for what falls over the steps."""
+    figure = Figure(figsize=(5.4, 3.4), layout="constrained")
+    axes = figure.add_subplot()
+    tidy(axes)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.set_xlabel("step")
+    axes.set_ylabel(quantity)
+    return figure, axes
 
 
 def plot_estimates(
@@ -52,9 +85,9 @@ def plot_estimates(
         units: Their units.
     """
     count = len(names)
-    columns = min(count, 7)
+    columns = min(count, 3)
     rows = -(-count // columns)
-    figure = Figure(figsize=(3.6 * columns, 3.6 * rows), layout="constrained")
+    figure = Figure(figsize=(3.2 * columns, 3.2 * rows), layout="constrained")
     for column, (name, unit) in enumerate(zip(names, units, strict=True)):
         axes = figure.add_subplot(rows, columns, column + 1)
         true, found = theta[:, column].tolist(), estimate[:, column].tolist()
@@ -68,30 +101,48 @@ def plot_estimates(
     return figure
 
 
-def plot_pairs(targets: Tensor, reconstructions: Tensor) -> Figure:
+def plot_pairs(
+    targets: Tensor,
+    reconstructions: Tensor,
+    names: Sequence[str] = (),
+    features: LogCQT | None = None,
+) -> Figure:
     """Constant-Q features of targets (above) and what the encoder makes of them (below).
 
     Args:
         targets: Features, shape (n, bins, frames).
         reconstructions: The same.
+        names: Titles of the columns.
+        features: What they are, for axes in seconds and Hz.
     """
     count = len(targets)
-    figure = Figure(figsize=(2.6 * count, 3.6), layout="constrained")
+    figure = Figure(figsize=(2.6 * count, 4.2), layout="constrained")
     top = float(torch.maximum(targets.max(), reconstructions.max()))
-    for row, (title, features) in enumerate(
-        {"target": targets, "reconstruction": reconstructions}.items()
+    _, bins, frames = targets.shape
+    seconds, octaves = float(frames), float(bins)
+    if features is not None:
+        seconds, octaves = frames * features.seconds_per_frame, bins / features.bins_per_octave
+    panels = figure.subplots(2, count, squeeze=False, sharex=True, sharey=True)
+    for title, row, planes in zip(
+        ("target", "reconstruction"), panels, (targets, reconstructions), strict=True
     ):
-        for column, plane in enumerate(features):
-            axes = figure.add_subplot(2, count, row * count + column + 1)
+        for axes, plane in zip(row, planes, strict=True):
             axes.imshow(
-                plane.numpy(), origin="lower", aspect="auto", cmap="magma", vmin=0.0, vmax=top
+                plane.numpy(),
+                origin="lower",
+                aspect="auto",
+                cmap="magma",
+                vmin=0.0,
+                vmax=top,
+                extent=(0.0, seconds, 0.0, octaves),
             )
-            axes.set_xticks([])
-            axes.set_yticks([])
-            if column == 0:
-                axes.set_ylabel(title, color=INK)
-            if row == 1:
-                axes.set_xlabel("time", color=INK)
-            if row == 0:
-                axes.set_title(f"#{column}", fontsize=9, color=INK)
+            axes.tick_params(colors=INK, labelsize=8)
+        row[0].set_ylabel(title if features is None else f"{title}\nfrequency (Hz)", color=INK)
+    for axes, name in zip(panels[0], names, strict=False):
+        axes.set_title(plain(name, 28), fontsize=9, color=INK)
+    for axes in panels[1]:
+        axes.set_xlabel("frame" if features is None else "time (s)", color=INK)
+    if features is not None:
+        ticks = range(0, math.floor(octaves) + 1)
+        panels[0, 0].set_yticks(ticks, [f"{features.lowest * 2.0**octave:.3g}" for octave in ticks])
     return figure

@@ -10,13 +10,14 @@ import torch
 from torch import Tensor
 
 from multipath.applications.audio.files import playable, write_audio
-from multipath.applications.runs.files import write_figure
-from multipath.applications.runs.html import render_page
+from multipath.applications.runs.files import drawn, write_bytes
+from multipath.applications.runs.html import embed, embed_files, embed_sound, render_page
 
 from .module import SoundMatching
-from .plots import plot_convergence, plot_estimates, plot_pairs
+from .plots import plot_convergence, plot_estimates, plot_loss, plot_pairs
 
 PAIRS = 4
+DPI = 110
 
 
 def write_report(
@@ -26,7 +27,7 @@ def write_report(
     rows: Sequence[Mapping[str, float]],
     summary: Mapping[str, Any],
 ) -> Path:
-    """Write ``report.html`` and what it shows: plots and ``audio/``.
+    """Write ``report.html`` and what it shows: plots and ``audio/``, which are also inside it.
 
     Estimates are compared with true parameters only where these are known.
 
@@ -44,18 +45,23 @@ def write_report(
     found = synth.physical(estimate)
     true = None if theta is None else synth.physical(theta)
     names, units = synth.parameter_names, synth.parameter_units
-    sounds = _write_pairs(folder, model, estimate)
+    targets, reconstructions, players = _write_pairs(folder, model, estimate)
     headline = summary["headline"]
     figures = {
-        "convergence.png": plot_convergence(
-            rows, summary["loss"], summary["untrained_error"][headline], headline
+        "convergence.png": plot_convergence(rows, summary["loss"], column=headline),
+        "loss.png": plot_loss(rows),
+        "pairs.png": plot_pairs(
+            model.features(targets),
+            model.features(reconstructions),
+            [_name(each) for each in summary["sounds"]],
+            model.features,
         ),
-        "pairs.png": plot_pairs(*(model.features(each) for each in sounds)),
     }
     if true is not None:
         figures["estimates.png"] = plot_estimates(true, found, names, units)
-    for name, figure in figures.items():
-        write_figure(folder / name, figure)
+    pictures = {name: drawn(figure, "png", DPI) for name, figure in figures.items()}
+    for name, content in pictures.items():
+        write_bytes(folder / name, content)
     return render_page(
         folder / "report.html",
         "run.html.jinja",
@@ -65,20 +71,36 @@ def write_report(
         config=model.config.to_dict(),
         parameters=[f"{name} ({unit})" for name, unit in zip(names, units, strict=True)],
         knows_theta=true is not None,
+        figures={name: embed("image/png", content) for name, content in pictures.items()},
+        files=embed_files(folder, summary),
         pairs=[
             {
+                "name": name,
                 "true": None if true is None else true[i].tolist(),
                 "found": found[i].tolist(),
-                "target": f"audio/{i}_target.wav",
-                "reconstruction": f"audio/{i}_reconstruction.wav",
+                "target": target,
+                "reconstruction": reconstruction,
             }
-            for i in range(len(sounds[0]))
+            for i, (name, (target, reconstruction)) in enumerate(
+                zip(summary["sounds"], players, strict=True)
+            )
         ],
     )
 
 
-def _write_pairs(folder: Path, model: SoundMatching, estimate: Tensor) -> tuple[Tensor, Tensor]:
-    """Save the first test targets and their reconstructions, with the same nuisance if possible."""
+def _name(recording: str) -> str:
+    """What a picture has room for: a recording without its folder."""
+    return recording.rpartition("/")[2]
+
+
+def _write_pairs(
+    folder: Path, model: SoundMatching, estimate: Tensor
+) -> tuple[Tensor, Tensor, list[tuple[str, str]]]:
+    """Save the first test targets and their reconstructions, with the same nuisance if possible.
+
+    Returns:
+        The sounds, and both of each pair for the page.
+    """
     (folder / "audio").mkdir(exist_ok=True)
     batch = next(model.batches.all_of("test", size=PAIRS))
     nuisance = batch.nuisance if batch.targets.nuisance is None else batch.targets.nuisance
@@ -86,8 +108,11 @@ def _write_pairs(folder: Path, model: SoundMatching, estimate: Tensor) -> tuple[
         targets = model.sounds(batch.targets)
         reconstructions = model.synth(estimate[: len(targets)], nuisance)
     rate = round(model.config.task.sample_rate)
+    players = []
     for i, pair in enumerate(torch.stack([targets, reconstructions], dim=1)):
         loud = 0.9 * pair / pair.abs().max().clamp_min(1e-9)
-        for name, sound in zip(("target", "reconstruction"), loud, strict=True):
-            write_audio(folder / "audio" / f"{i}_{name}.wav", *playable(sound, rate))
-    return targets, reconstructions
+        sounds = [playable(sound, rate) for sound in loud]
+        for name, sound in zip(("target", "reconstruction"), sounds, strict=True):
+            write_audio(folder / "audio" / f"{i}_{name}.wav", *sound)
+        players.append((embed_sound(*sounds[0]), embed_sound(*sounds[1])))
+    return targets, reconstructions, players

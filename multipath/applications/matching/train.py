@@ -30,7 +30,7 @@ from multipath.importance import ThetaImportance, load_probabilities
 from .callbacks import DrawHistogram, History, Progress, WholeCheckpoints
 from .config import MatchConfig
 from .module import SoundMatching
-from .report import write_report
+from .report import PAIRS, write_report
 from .tasks.data import seeded
 from .tasks.evaluation import by_type, means, steps_to_converge, total_variation
 
@@ -111,10 +111,9 @@ def run(
                 torch.manual_seed(seeded(config.seed, "step", trainer.global_step).initial_seed())
 
             def report_progress(trainer: Trainer, *_: Any) -> None:
-                if progress is not None:
-                    rows = history.rows
-                    latest = rows[-1][model.evaluation.headline] if rows else None
-                    progress(trainer.global_step, latest)
+                # the last step is told with its own validation, which follows
+                if progress is not None and trainer.global_step < config.training.steps:
+                    progress(trainer.global_step, history.rows[-1][model.evaluation.headline])
 
             around = LambdaCallback(
                 on_train_batch_start=seed_step, on_train_batch_end=report_progress
@@ -139,13 +138,15 @@ def run(
                 enable_progress_bar=False,
                 enable_model_summary=False,
                 enable_checkpointing=checkpoints,
-                num_sanity_val_steps=0,
+                num_sanity_val_steps=-1,  # the validation at step 0
                 use_distributed_sampler=False,
             )
             with naming(files.root):  # Lightning names no file
                 _fit(trainer, model, files.checkpoint if going_on else None)
             model.cpu()
         history.write()
+        if progress is not None:
+            progress(config.training.steps, history.rows[-1][model.evaluation.headline])
         estimate = model.estimate("test")
         summary = _summarize(model, history, untrained, model.evaluate("test", estimate))
         if count := config.training.test_sounds:
@@ -320,9 +321,10 @@ def _summarize(
     config, evaluation = model.config, model.evaluation
     training, objective = config.training, config.objective
     paths = getattr(getattr(model.criterion, "loss", model.criterion), "paths", None)
-    types = model.batches.splits["test"].types
-    curve = [row[evaluation.headline] for row in history.rows]
-    steps = [row["step"] for row in history.rows]
+    test = model.batches.splits["test"]
+    types, trained_rows = test.types, [row for row in history.rows if row["step"]]
+    curve = [row[evaluation.headline] for row in trained_rows]
+    steps = [row["step"] for row in trained_rows]
     return {
         "task": config.task.name,
         "variant": config.task.variant,
@@ -343,6 +345,7 @@ def _summarize(
         "total_variation": total_variation(curve),
         "seconds_per_step": history.seconds_per_step,
         "training_seconds": math.fsum(history.durations),
+        "sounds": [test.name(i) for i in range(min(PAIRS, test.size))],
         "paths": None if paths is None else len(paths),
         "encoder_weights": sum(weight.numel() for weight in model.encoder.parameters()),
         "environment": describe_environment(),

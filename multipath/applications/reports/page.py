@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import io
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,9 +9,9 @@ from typing import Any
 from urllib.parse import quote
 
 import numpy as np
-import soundfile
 import torch
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from multipath import Path as LossPath
 from multipath import PathTable
@@ -81,6 +79,7 @@ def plot_curves(section: Section) -> Figure:
             line = list(run.curve), list(run.curve.values())
             axes.plot(*line, style, color=color, linewidth=0.7, alpha=0.6)
     axes.set_ylim(bottom=0)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.set_xlabel("step")
     axes.set_ylabel(plain(section.measure))
     axes.legend(frameon=False, fontsize=8)
@@ -96,10 +95,13 @@ def _show(section: Section, beside: Path) -> dict[str, Any]:
         "curves": _embed_figure(plot_curves(section)),
         "names": list(dict.fromkeys(name for run in section.runs for name in run.errors)),
         "reports": {run.name: _link(run.folder / "report.html", beside) for run in section.runs},
-        "heard": [run.name for run in section.runs if run.sounds],
-        "rows": [_embed_sounds(row) for row in heard],
+        "rows": [{"name": row.name, "players": _embed_sounds(row)} for row in heard],
         "spectrograms": _spectrograms(heard),
-        "draws": [(group.label, _draws(group)) for group in section.groups if group.draws],
+        "draws": [
+            (group.label, _draws(group))
+            for group in section.groups
+            if any(row["count"] for row in group.draws)
+        ],
     }
 
 
@@ -116,12 +118,12 @@ def _link(file: Path, beside: Path) -> str | None:
 def _spectrograms(heard: Sequence[Heard]) -> str | None:
     """Plot spectrograms of targets and of what runs made of them, as many as a figure holds."""
     sounds: dict[str, tuple[torch.Tensor, int]] = {}
-    for number, row in enumerate(heard):
+    for row in heard:
         left = PANELS - len(sounds)
         if left < 2 or row.reconstructions.keys() & sounds.keys():  # a second target of a run
             break
         # the space keeps it apart from the names of runs
-        sounds[f" target #{number}" if number else " target"] = row.target, row.rate
+        sounds[f" target: {row.name}"] = row.target, row.rate
         for name, found in list(row.reconstructions.items())[: left - 1]:
             sounds[name] = found, row.rate
     return _embed_figure(plot_spectrograms(sounds)) if sounds else None
@@ -138,19 +140,14 @@ def _draws(group: Group) -> str:
 
 
 def _embed_figure(figure: Figure, dpi: int = 110) -> str:
-    return _embed("image/png", drawn(figure, "png", dpi))
+    from multipath.applications.runs.html import embed
+
+    return embed("image/png", drawn(figure, "png", dpi))
 
 
 def _embed_sounds(row: Heard) -> dict[str | None, str]:
     """Embed a target (None) and what runs made of it, by their names, at a common gain."""
-    embedded: dict[str | None, str] = {}
-    for name, sound in ((None, row.target), *row.reconstructions.items()):
-        buffer = io.BytesIO()  # 16 bits are enough to listen to, and half the size
-        samples = (row.gain * sound).numpy()
-        soundfile.write(buffer, samples, row.rate, format="WAV", subtype="PCM_16")
-        embedded[name] = _embed("audio/wav", buffer.getvalue())
-    return embedded
+    from multipath.applications.runs.html import embed_sound
 
-
-def _embed(kind: str, content: bytes) -> str:
-    return f"data:{kind};base64,{base64.b64encode(content).decode()}"
+    every = ((None, row.target), *row.reconstructions.items())
+    return {name: embed_sound(row.gain * sound, row.rate) for name, sound in every}

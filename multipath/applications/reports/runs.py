@@ -40,6 +40,7 @@ class Run:
         errors: Final errors by name (for ``match`` per mille of theta, or distances; percent and
             distance for ``resynthesis``); empty if it is not finished.
         draws: The rows of its ``draws.csv``, if there is one.
+        heard: What its sounds are called, as far as that is known.
         recording: A digest that tells recordings, or folders of recordings, of the same name
             apart; empty where there are none.
     """
@@ -55,6 +56,7 @@ class Run:
     errors: Mapping[str, float]
     draws: Sequence[Mapping[str, Any]]
     recording: str
+    heard: Sequence[str] = ()
 
     @property
     def finished(self) -> bool:
@@ -67,14 +69,17 @@ class Run:
         return next(reversed(self.curve), 0)
 
     @property
-    def sounds(self) -> list[tuple[Path, Path]]:
-        """Files with sounds, in pairs of target and reconstruction."""
+    def sounds(self) -> list[tuple[str, Path, Path]]:
+        """Names of sounds, and the files of their targets and reconstructions."""
         if self.kind == "resynthesis":
             pairs = [(self.folder / "target.wav", self.folder / "resynthesis.wav")]
         else:
             targets = sorted((self.folder / "audio").glob("*_target.wav"))
             pairs = [(t, t.with_name(t.name.replace("target", "reconstruction"))) for t in targets]
-        return [pair for pair in pairs if all(file.is_file() for file in pair)]
+        numbered = [f"sound {i + 1}" for i in range(len(pairs))]
+        names = [*self.heard, *numbered[len(self.heard) :]]
+        found = zip(names, pairs, strict=False)
+        return [(name, *pair) for name, pair in found if all(file.is_file() for file in pair)]
 
 
 @dataclass(frozen=True)
@@ -239,6 +244,7 @@ def read_run(folder: Path, name: str | None = None) -> Run:
             errors=_errors(kind, summary) if summary else {},
             draws=_optional(folder / "draws.csv", read_draws, []),
             recording=str(config.get("recording", "")) or _digest(folder / "sources.json"),
+            heard=[str(config["source"])] if kind == "resynthesis" else _names(summary),
         )
     except (KeyError, TypeError, ValueError, OverflowError) as error:
         if isinstance(error, InputError):
@@ -325,6 +331,14 @@ def _ungrouped(config: Mapping[str, Any]) -> dict[str, Any]:
     for group in ("objective", "encoder", "training"):
         settings |= config.get(group, {})
     return {"task": title, **settings, "preset": config.get("preset"), "seed": config["seed"]}
+
+
+def _names(summary: Mapping[str, Any]) -> list[str]:
+    """What the sounds of a match are called, which runs of earlier versions do not say."""
+    names = summary.get("sounds", [])
+    if not isinstance(names, list):
+        raise ValueError("sounds")
+    return [str(name) for name in names]
 
 
 def _digest(sources: Path) -> str:

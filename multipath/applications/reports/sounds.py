@@ -29,11 +29,13 @@ class Heard:
     Attributes:
         target: The target, shape (T,), of peak 1.
         rate: Sample rate in Hz.
+        name: What it is called; no two are called the same.
         reconstructions: What each run made of it, shape (T,), by the name of the run.
     """
 
     target: Tensor
     rate: int
+    name: str
     reconstructions: dict[str, Tensor] = field(default_factory=dict)
 
     @property
@@ -64,13 +66,14 @@ def hear(runs: Sequence[Run]) -> list[Heard]:
 
     def add(index: int) -> None:
         for run in runs:
-            for pair in run.sounds[index : index + 1]:
+            for name, *pair in run.sounds[index : index + 1]:
                 (target, rate), (found, _) = map(_read, pair)
                 peak = float(target.abs().max())
                 peak = peak if peak > SILENCE else 1.0
                 row = next((each for each in heard if each.is_of(target / peak, rate)), None)
                 if row is None:
-                    row = Heard(target / peak, rate)
+                    taken = name in {each.name for each in heard}
+                    row = Heard(target / peak, rate, f"{name} of {run.name}" if taken else name)
                     heard.append(row)
                 row.reconstructions.setdefault(run.name, found / peak)
 

@@ -9,16 +9,17 @@ from time import perf_counter
 from typing import Any
 
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 from torch import Tensor
 
 from multipath._internal.axes import tidy
 from multipath._internal.state import check_names, loaded_real
 from multipath.applications.audio.files import playable, write_audio
 from multipath.applications.audio.spectrograms import plot_spectrograms
-from multipath.applications.distance.plot import write_path_values
 from multipath.applications.runs.environment import describe_environment
-from multipath.applications.runs.files import write_csv, write_figure, write_tensors
+from multipath.applications.runs.files import drawn, write_bytes, write_csv, write_tensors
 from multipath.applications.runs.folders import RunFolder, folder_lock
+from multipath.diagnostics import plot_path_values
 
 from .search import Resynthesis, checked_recording
 from .settings import ResynthesisSettings
@@ -26,6 +27,7 @@ from .settings import ResynthesisSettings
 __all__ = ["ResynthesisFolder", "run_resynthesis"]
 
 PEAK = 0.9
+DPI = 110
 
 
 def run_resynthesis(
@@ -46,7 +48,7 @@ def run_resynthesis(
     ``resynthesis.wav``, the best sound so far; each is replaced whole, so an interruption or a full
     disk leaves the previous one. ``target.wav`` is the recording; both are scaled together to a
     peak of 0.9. ``config.json`` is there from the start, ``summary.json``, plots and
-    ``report.html`` at the end, when the checkpoint is removed.
+    ``report.html``, which holds them all, at the end, when the checkpoint is removed.
 
     Args:
         recording: Shape (T,).
@@ -136,11 +138,18 @@ class ResynthesisFolder(RunFolder):
         """Write down how far the search has come."""
         write_csv(self.metrics, search.rows)
         write_csv(self.draws, search.draws.rows())
+        for name, sound in self.sounds(search, recording).items():
+            write_audio(self.root / name, *sound)
+        write_tensors(self.checkpoint, {"search": search.state_dict(), "seconds": seconds})
+
+    def sounds(self, search: Resynthesis, recording: Tensor) -> dict[str, tuple[Tensor, int]]:
+        """Recording and best sound so far with their sample rate, at a common gain, by file."""
         gain = PEAK / max(float(recording.abs().max()), float(search.signal.abs().max()))
         rate = search.settings.sample_rate
-        for file, sound in ((self.target, recording), (self.sound, search.signal)):
-            write_audio(file, *playable(gain * sound, rate))
-        write_tensors(self.checkpoint, {"search": search.state_dict(), "seconds": seconds})
+        return {
+            self.target.name: playable(gain * recording, rate),
+            self.sound.name: playable(gain * search.signal, rate),
+        }
 
 
 def plot_descent(rows: Sequence[Mapping[str, float]]) -> Figure:
@@ -159,6 +168,7 @@ def plot_descent(rows: Sequence[Mapping[str, float]]) -> Figure:
         steps, tried = [row["step"] for row in refused], [row["tried"] for row in refused]
         axes.plot(steps, tried, "C0x", markersize=4, label="taken back")
     axes.set_yscale("log")
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.set_xlabel("step")
     axes.set_ylabel("full distance")
     axes.legend(frameon=False)
@@ -172,22 +182,34 @@ def _write_report(
     config: Mapping[str, Any],
     summary: Mapping[str, Any],
 ) -> None:
-    from multipath.applications.runs.html import render_page
+    from multipath.applications.runs.html import embed, embed_files, embed_sound, render_page
 
-    rate = search.settings.sample_rate
-    sounds = {"recording": (recording, rate), "resynthesis": (search.signal, rate)}
-    write_figure(files.root / "spectrograms.png", plot_spectrograms(sounds))
-    write_figure(files.root / "descent.png", plot_descent(search.rows))
-    drawn = bool(search.draws.counts.sum())
-    if drawn:
-        counts, file = search.draws.counts.tolist(), files.root / "draws.png"
-        write_path_values(search.loss.paths, counts, "draws", "draws of each path", file)
+    rate, sounds = search.settings.sample_rate, files.sounds(search, recording)
+    name = summary["source"] or "recording"
+    # the space keeps it apart from what was made of it
+    heard = {f" {name}": (recording, rate), "resynthesis": (search.signal, rate)}
+    figures = {
+        "spectrograms.png": plot_spectrograms(heard),
+        "descent.png": plot_descent(search.rows),
+    }
+    drawn_at_all = bool(search.draws.counts.sum())
+    if drawn_at_all:
+        counts = search.draws.counts.tolist()
+        figures["draws.png"] = plot_path_values(
+            search.loss.paths, counts, "draws", f"{sum(counts)} draws"
+        )
+    pictures = {name: drawn(figure, "png", DPI) for name, figure in figures.items()}
+    for name, content in pictures.items():
+        write_bytes(files.root / name, content)
     render_page(
         files.report,
         "resynthesis.html.jinja",
         summary=summary,
         config=config,
-        drawn=drawn,
+        drawn=drawn_at_all,
         kept=sum(int(row["kept"]) for row in search.rows[1:]),
         rounds=len(search.rows) - 1,
+        sounds={file: embed_sound(*sound) for file, sound in sounds.items()},
+        figures={name: embed("image/png", content) for name, content in pictures.items()},
+        files=embed_files(files.root, summary),
     )

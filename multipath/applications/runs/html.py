@@ -1,9 +1,13 @@
-"""Pages: templates filled with escaped text, and numbers as people read them."""
+"""Pages: templates filled with escaped text, what they embed, and numbers as people read them."""
 
 from __future__ import annotations
 
+import base64
+import io
+import json
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
@@ -11,6 +15,9 @@ from markupsafe import Markup
 from multipath._internal.names import visible
 
 from .files import write_text
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 def render_page(file: Path, template: str, **values: Any) -> Path:
@@ -25,6 +32,47 @@ def render_page(file: Path, template: str, **values: Any) -> Path:
     environment.filters["number"] = number
     write_text(file, environment.get_template(template).render(**values))
     return file
+
+
+def embed(kind: str, content: bytes) -> str:
+    """An address that holds its content, so that a page needs no file beside it.
+
+    Args:
+        kind: The media type, such as ``"image/png"``.
+        content: What is to be there.
+
+    Example:
+        >>> embed("text/plain", b"hello")
+        'data:text/plain;base64,aGVsbG8='
+    """
+    return f"data:{kind};base64,{base64.b64encode(content).decode()}"
+
+
+def embed_sound(samples: Tensor, rate: int) -> str:
+    """Embed a sound as WAV; 16 bits are enough to listen to, and half the size.
+
+    Args:
+        samples: Shape (T,), full scale at 1.
+        rate: Sample rate in Hz.
+    """
+    import soundfile
+
+    buffer = io.BytesIO()
+    soundfile.write(buffer, samples.numpy(), rate, format="WAV", subtype="PCM_16")
+    return embed("audio/wav", buffer.getvalue())
+
+
+def embed_files(folder: Path, summary: Mapping[str, Any]) -> dict[str, str]:
+    """Embed the numbers of a run for download, by the names of their files.
+
+    Args:
+        folder: That of the run.
+        summary: The content of ``summary.json``, which is written after the page.
+    """
+    files = [folder / name for name in ("metrics.csv", "config.json", "draws.csv")]
+    found = {file.name: file.read_bytes() for file in files if file.is_file()}
+    found["summary.json"] = json.dumps(summary, indent=2).encode()
+    return {name: embed("text/plain", content) for name, content in found.items()}
 
 
 def _shown(value: Any) -> Any:

@@ -12,6 +12,7 @@ from multipath._internal.settings import count, positive
 from multipath.errors import ConfigurationError, InputError
 
 from .chirplet import SILENCE, shift_signals
+from .ranges import check_ranges, expect_ranges
 
 
 class AMChirpSynth(nn.Module):
@@ -65,16 +66,12 @@ class AMChirpSynth(nn.Module):
         sigma: float = 0.1,
     ) -> None:
         super().__init__()
-        self.ranges = ranges or AMChirpRanges()
+        self.ranges = AMChirpRanges() if ranges is None else ranges
+        expect_ranges(self.ranges, AMChirpRanges)
         self.sample_rate = sample_rate = positive("sample_rate", sample_rate)
         self.bandwidth, self.sigma = positive("bandwidth", bandwidth), positive("sigma", sigma)
         self.n_samples = n_samples = count("n_samples", n_samples)
         bounds = [self.ranges.carrier, self.ranges.am, self.ranges.fm]
-        for name, (low, high) in zip(self.parameter_names, bounds, strict=True):
-            if not 0 < low < high:
-                raise ConfigurationError(
-                    f"the {name} range must satisfy 0 < low < high, got {low} to {high}"
-                )
         highest = self.ranges.carrier[1] * 2 ** (self.bandwidth / 2)
         if highest > sample_rate / 2:
             raise ConfigurationError(
@@ -129,11 +126,18 @@ class AMChirpRanges:
         carrier: Lowest and highest frequency in the middle, in Hz.
         am: Slowest and fastest modulator, in Hz.
         fm: Slowest and fastest frequency modulation, in octaves/s.
+
+    Raises:
+        ConfigurationError: If one is no pair of finite numbers, 0 < low < high.
     """
 
     carrier: tuple[float, float] = (512.0, 1024.0)
     am: tuple[float, float] = (4.0, 16.0)
     fm: tuple[float, float] = (0.5, 4.0)
+
+    def __post_init__(self) -> None:
+        """Check all ranges."""
+        check_ranges(self)
 
     def __str__(self) -> str:
         """All ranges."""

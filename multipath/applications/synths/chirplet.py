@@ -11,6 +11,8 @@ from torch import Tensor, nn
 from multipath._internal.settings import count, positive
 from multipath.errors import ConfigurationError, InputError
 
+from .ranges import checked_range, expect_ranges
+
 SILENCE = 1e-10
 """Where the window is lower, it is zero: subnormal numbers are slow and spoil gradients."""
 
@@ -166,12 +168,8 @@ def _find_ranges(ranges: str | ChirpletRanges) -> ChirpletRanges:
                 f"unknown chirplet synthesizer {ranges!r}; choose one of {', '.join(CHIRPLETS)}"
             )
         ranges = CHIRPLETS[ranges]
-    for name, (low, high) in {"AM": ranges.am, "FM": ranges.fm}.items():
-        if not 0 < low < high:
-            raise ConfigurationError(
-                f"the {name} range must satisfy 0 < low < high, got {low} to {high}"
-            )
-    return ranges
+    expect_ranges(ranges, ChirpletRanges, " or the name of some")
+    return ChirpletRanges(checked_range("AM", ranges.am), checked_range("FM", ranges.fm))
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ from multipath._internal.settings import count, positive, several
 from multipath.errors import ConfigurationError, InputError
 
 from .chirplet import shift_signals
+from .ranges import check_ranges, expect_ranges
 
 POSITION = 0.4
 """Where the membrane is struck and heard, as a share of both sides."""
@@ -77,7 +78,8 @@ class DrumSynth(nn.Module):
         modes: tuple[int, int] = (10, 10),
     ) -> None:
         super().__init__()
-        self.ranges = ranges or DrumRanges()
+        self.ranges = DrumRanges() if ranges is None else ranges
+        expect_ranges(self.ranges, DrumRanges)
         self.sample_rate = sample_rate = positive("sample_rate", sample_rate)
         self.n_samples = n_samples = count("n_samples", n_samples)
         numbers = [count("modes", number) for number in several("modes", modes)]
@@ -85,11 +87,6 @@ class DrumSynth(nn.Module):
             raise ConfigurationError(f"modes must be two numbers, one for each side, got {modes!r}")
         self.modes = numbers[0], numbers[1]
         bounds = [getattr(self.ranges, name) for name in map(str.lower, self.parameter_names)]
-        for name, (low, high) in zip(self.parameter_names, bounds, strict=True):
-            if not 0 < low < high:
-                raise ConfigurationError(
-                    f"the {name} range must satisfy 0 < low < high, got {low} to {high}"
-                )
         highest = self.ranges.omega[1] / (2 * math.pi)
         if highest >= sample_rate / 2:
             raise ConfigurationError(
@@ -178,6 +175,9 @@ class DrumRanges:
         p: How much faster higher modes decay.
         d: Dispersion D.
         alpha: Ratio of the sides.
+
+    Raises:
+        ConfigurationError: If one is no pair of finite numbers, 0 < low < high.
     """
 
     omega: tuple[float, float] = (10**2.4, 10**3.8)
@@ -185,6 +185,10 @@ class DrumRanges:
     p: tuple[float, float] = (1e-5, 0.2)
     d: tuple[float, float] = (1e-5, 0.3162)
     alpha: tuple[float, float] = (0.2, 1.0)
+
+    def __post_init__(self) -> None:
+        """Check all ranges."""
+        check_ranges(self)
 
     def __str__(self) -> str:
         """All ranges."""

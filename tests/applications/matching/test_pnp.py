@@ -42,7 +42,8 @@ def whole(tmp_path_factory):
 def test_a_run_shrinks_the_damping_and_tells_of_it(whole):
     folder, summary = whole
     assert summary["scattering_distance"] > 0
-    found = rows(folder)
+    start, *found = rows(folder)
+    assert (start["step"], start["damping"]) == ("0", found[0]["damping"])
     damping = [float(row["damping"]) for row in found]
     best = float("inf")
     for before, now, row in zip(damping, damping[1:], found, strict=False):

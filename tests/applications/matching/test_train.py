@@ -78,7 +78,7 @@ def test_the_summary_says_what_the_saved_encoder_scores(name, tmp_path):
     assert saved == config
     assert summary["task"] == name
     assert summary["steps_to_converge"] == 4  # any error is below a threshold that high
-    errors = [row["theta"] for row in read_numbers(tmp_path / "metrics.csv")]
+    _, *errors = [row["theta"] for row in read_numbers(tmp_path / "metrics.csv")]
     assert summary["total_variation"] == pytest.approx(abs(errors[1] - errors[0]) / 2)
 
 
@@ -121,7 +121,7 @@ def test_resuming_before_the_first_checkpoint_starts_over(tmp_path):
 
 def test_a_run_takes_one_batch_after_the_other_and_tells_of_each_step(tmp_path):
     taken: list[torch.Tensor] = []
-    told: list[tuple[int, float | None]] = []
+    told: list[tuple[int, float]] = []
 
     class Watch(Callback):
         def on_train_batch_start(self, trainer, module, batch, index) -> None:
@@ -132,10 +132,18 @@ def test_a_run_takes_one_batch_after_the_other_and_tells_of_each_step(tmp_path):
     wanted = [batches.training_batch(k).targets.theta for k in range(10)]
     assert all(theta.equal(other) for theta, other in zip(taken, wanted, strict=True))
     rows = read_numbers(tmp_path / "metrics.csv")
-    assert [row["step"] for row in rows] == [4, 8]
-    assert rows[0]["theta"] == pytest.approx((rows[0]["AM"] + rows[0]["FM"]) / 2)
+    assert [row["step"] for row in rows] == [0, 4, 8]
+    errors = [row["theta"] for row in rows]
+    assert errors == pytest.approx([(row["AM"] + row["FM"]) / 2 for row in rows])
     assert [step for step, _ in told] == list(range(1, 11))
-    assert (told[2][1], told[6][1]) == (None, rows[0]["theta"])
+    assert [told[2][1], told[6][1], told[9][1]] == errors
+
+
+def test_the_error_told_in_the_end_is_that_of_the_last_step(tmp_path):
+    told: list[tuple[int, float]] = []
+    run(TINY.changed(steps=8), tmp_path, progress=lambda *step: told.append(step))
+    assert told[-1] == (8, read_numbers(tmp_path / "metrics.csv")[-1]["theta"])
+    assert [step for step, _ in told] == list(range(1, 9))
 
 
 def test_the_learning_rate_follows_its_schedule(tmp_path):

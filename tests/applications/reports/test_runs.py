@@ -221,6 +221,24 @@ def test_the_page_of_real_runs(real, tmp_path, capsys):
     assert f"{np.mean(errors):.4g} ±" in page
 
 
+def test_players_of_a_comparison_come_first_and_have_names(real, tmp_path):
+    write_comparison([real / "scattering1d", real / "jtfs"], tmp_path / "page.html")
+    page = (tmp_path / "page.html").read_text()
+    assert page.index("<audio") < page.index("<img")
+    assert "<h3>tone.wav</h3>" in page
+    assert re.findall("<label>(.*?)<audio", page) == ["target", "scattering1d", "jtfs"]
+    assert not re.search("#[0-9]", page.partition("</style>")[2])
+
+
+def test_what_was_never_drawn_has_no_picture(tmp_path):
+    folders = [make_match(tmp_path / "a"), make_match(tmp_path / "b", loss="scrapl")]
+    make_draws(folders[0], [0, 0])
+    make_draws(folders[1], [1, 0])
+    write_comparison(folders, tmp_path / "page.html")
+    page = (tmp_path / "page.html").read_text()
+    assert re.findall("<h3>(Paths drawn.*?)</h3>", page) == ["Paths drawn: scrapl"]
+
+
 def test_a_page_replaces_an_older_one_whole(real, tmp_path, monkeypatch):
     out = tmp_path / "page.html"
     out.write_text("older")
@@ -258,6 +276,8 @@ def test_sounds_stand_beside_the_target_they_were_made_of(tmp_path):
         make_match(tmp_path / name, seed=seed, learning_rate=gain)
         (tmp_path / name / "audio").mkdir()
         make_sounds(tmp_path / name, targets, gain)
+        summary = json.loads((tmp_path / name / "summary.json").read_text())
+        write_json(tmp_path / name / "summary.json", {**summary, "sounds": ["kick"]})
     runs = read_runs([tmp_path / name for name in made])
     heard = hear(runs)
     assert [list(row.reconstructions) for row in heard] == [["a", "b"], ["c"]] * 2
@@ -265,6 +285,7 @@ def test_sounds_stand_beside_the_target_they_were_made_of(tmp_path):
         torch.testing.assert_close(row.target, target / target.abs().max(), rtol=0, atol=1e-5)
         for name, found in row.reconstructions.items():  # as loud as it was made
             torch.testing.assert_close(found, made[name][1] * row.target, rtol=0, atol=1e-5)
+    assert [row.name for row in heard] == ["kick", "kick of c", "sound 2", "sound 2 of c"]
     assert heard[0].gain == pytest.approx(0.45)  # "b" is twice as loud as the target
     assert len(hear(runs[:2])) == 4  # one target in common is no reason to hear no others
 

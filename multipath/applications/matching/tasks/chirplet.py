@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from multipath import PathTable
-from multipath._internal.settings import positive
+from multipath._internal.settings import positive, several, whole
 from multipath.applications.matching.presets import (
     PAPER_ENCODER,
     PAPER_OBJECTIVE,
@@ -56,13 +56,13 @@ class ChirpletTask(RenderedTask):
         """Check what no other constructor would notice, or notice too late."""
         super().__post_init__()
         positive("f0", self.f0, "Hz")
-        for frequency in self.fast_am:
+        for frequency in several("fast_am", self.fast_am):
             positive("fast_am", frequency, "Hz")
         if self.synth not in CHIRPLETS:
             raise ConfigurationError(
                 f"unknown chirplet synthesizer {self.synth!r}; choose one of {', '.join(CHIRPLETS)}"
             )
-        if not 0 <= self.max_shift < self.n_samples:
+        if not 0 <= whole("max_shift", self.max_shift) < self.n_samples:
             raise ConfigurationError(
                 f"max_shift must lie in [0, n_samples = {self.n_samples}), got {self.max_shift}"
             )

@@ -28,12 +28,14 @@ class Targets(NamedTuple):
             samples, seeds of grains or of noise.
         sounds: Recordings, shape (n, n_samples). None: rendered from the others.
         types: What each is, or None if they are all alike; errors are then told by type too.
+        names: What each is called, if it is a recording.
     """
 
     theta: Tensor | None = None
     nuisance: Tensor | None = None
     sounds: Tensor | None = None
     types: tuple[str, ...] | None = None
+    names: tuple[str, ...] | None = None
 
     @property
     def size(self) -> int:
@@ -42,11 +44,19 @@ class Targets(NamedTuple):
 
     def take(self, which: Tensor | slice) -> Targets:
         """Some of them."""
-        tensors, types = self[:-1], self.types
-        if types is not None:
-            types = tuple(types[i] for i in torch.arange(len(types))[which].tolist())
+
+        def words(field: tuple[str, ...] | None) -> tuple[str, ...] | None:
+            if field is None:
+                return None
+            return tuple(field[i] for i in torch.arange(len(field))[which].tolist())
+
+        tensors = (self.theta, self.nuisance, self.sounds)
         theta, nuisance, sounds = (None if field is None else field[which] for field in tensors)
-        return Targets(theta, nuisance, sounds, types)
+        return Targets(theta, nuisance, sounds, words(self.types), words(self.names))
+
+    def name(self, place: int) -> str:
+        """What one of them is called; those that are no recordings are numbered from 1."""
+        return f"sound {place + 1}" if self.names is None else self.names[place]
 
 
 class Batch(NamedTuple):

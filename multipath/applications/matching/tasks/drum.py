@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
+from multipath._internal.settings import whole
 from multipath.applications.matching.presets import (
     PAPER_ENCODER,
     PAPER_OBJECTIVE,
@@ -45,7 +46,7 @@ class DrumTask(RenderedTask):
     def __post_init__(self) -> None:
         """Check what no other constructor would notice, or notice too late."""
         super().__post_init__()
-        if not 0 <= self.max_delay < self.n_samples:
+        if not 0 <= whole("max_delay", self.max_delay) < self.n_samples:
             raise ConfigurationError(
                 f"max_delay must lie in [0, n_samples = {self.n_samples}), got {self.max_delay}"
             )

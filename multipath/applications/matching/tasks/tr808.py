@@ -281,7 +281,8 @@ class TR808Task(Task):
         """Recordings or drums of the synthesizer after their silence; every type in each split."""
         drums = self._drums(seed)
         sounds = pad(drums.sounds, (self.onset, 0))
-        everything = Targets(drums.theta, None, sounds, drums.types)
+        names = None if self.data is None else drums.names
+        everything = Targets(drums.theta, None, sounds, drums.types, names)
         return {split: everything.take(which) for split, which in drums.splits.items()}
 
     def build_evaluation(self, synth: TR808Synth) -> DrumDistances:  # type: ignore[override]
