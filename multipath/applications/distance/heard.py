@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
@@ -25,6 +25,7 @@ class Heard(Transform):
 
     Args:
         transform: :math:`\phi`.
+        keep: Says of a path whether to listen to it. Default: to all of them.
 
     Attributes:
         audible: The paths of the transform that are heard, as the transform numbers them.
@@ -40,8 +41,10 @@ class Heard(Transform):
         tensor(0.)
     """
 
-    def __init__(self, transform: Transform) -> None:
-        audible = transform.paths.filter(lambda path: path.metadata.get("order") != 0)
+    def __init__(self, transform: Transform, keep: Callable[[Path], bool] | None = None) -> None:
+        audible = transform.paths.filter(
+            lambda path: path.metadata.get("order") != 0 and (keep is None or keep(path))
+        )
         super().__init__(
             Path(index, path.key, path.metadata, path.cost) for index, path in enumerate(audible)
         )

@@ -9,9 +9,10 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn.functional import pad
 from torch.optim import LBFGS, Adam, Optimizer
 
-from multipath import PathDecomposedLoss, StochasticLoss, TargetCache, TransformLoss
+from multipath import Path, PathDecomposedLoss, StochasticLoss, TargetCache, TransformLoss
 from multipath._internal.inputs import check_real
 from multipath._internal.state import (
     check_names,
@@ -71,6 +72,7 @@ class Resynthesis:
     Args:
         settings: Everything else that defines the search.
         target: The recording, shape (T,).
+        keep: Says of a path whether it counts; the others are left to chance. Default: all count.
 
     Attributes:
         loss: The distance, for signals of shape (1, T).
@@ -95,7 +97,12 @@ class Resynthesis:
         (20, True)
     """
 
-    def __init__(self, settings: ResynthesisSettings, target: Tensor) -> None:
+    def __init__(
+        self,
+        settings: ResynthesisSettings,
+        target: Tensor,
+        keep: Callable[[Path], bool] | None = None,
+    ) -> None:
         target = checked_recording(target)
         if len(target) != settings.n_samples:
             raise InputError(
@@ -105,7 +112,7 @@ class Resynthesis:
         level = LEVELS["rms"](target[None])[0]
         self._gain = float(target.abs().max() / level.abs().max())
         self.target = level[None]
-        self._heard = Heard(settings.make_transform())
+        self._heard = Heard(settings.make_transform(), keep)
         self._cache = TargetCache(sys.maxsize)  # all that is heard of one target
         self.loss = TransformLoss(self._heard, cache=self._cache)
         self.draws = DrawCounts(self.loss.paths)
@@ -357,7 +364,7 @@ def make_start(name: str, target: Tensor, generator: torch.Generator) -> Tensor:
     """Make the signal that a search starts from, one of :data:`STARTS`.
 
     Args:
-        name: ``"noise"`` or ``"spectrum"``.
+        name: ``"noise"``, ``"spectrum"`` or ``"colour"``.
         target: The recording, shape (T,).
         generator: The generator of the noise.
 
@@ -368,9 +375,21 @@ def make_start(name: str, target: Tensor, generator: torch.Generator) -> Tensor:
         True
     """
     noise = torch.randn(target.shape, generator=generator, device="cpu").to(target.device)
-    if name == "spectrum":
-        spectrum = torch.fft.rfft(noise)
-        phases = spectrum / spectrum.abs().clamp_min(1e-12)
-        shaped: Tensor = torch.fft.irfft(phases * torch.fft.rfft(target).abs(), n=len(target))
-        return shaped
-    return noise * target.square().mean().sqrt()
+    if name == "noise":
+        return noise * target.square().mean().sqrt()
+    spectrum, magnitude = torch.fft.rfft(noise), torch.fft.rfft(target).abs()
+    if name == "colour":
+        magnitude = _smoothed(magnitude)
+    phases = spectrum / spectrum.abs().clamp_min(1e-12)
+    shaped: Tensor = torch.fft.irfft(phases * magnitude, n=len(target))
+    return shaped
+
+
+def _smoothed(magnitude: Tensor) -> Tensor:
+    """Root mean squares of a spectrum over a third of an octave around each of its bins."""
+    bins = torch.arange(len(magnitude), dtype=torch.float64, device="cpu")
+    low = (bins / 2 ** (1 / 6)).ceil().long()
+    high = (bins * 2 ** (1 / 6)).floor().long().clamp_max(len(magnitude) - 1)
+    sums = pad(magnitude.cpu().double().square().cumsum(0), (1, 0))
+    power = (sums[high + 1] - sums[low]).clamp_min(0) / (high + 1 - low)
+    return power.sqrt().to(magnitude)

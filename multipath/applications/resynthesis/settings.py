@@ -19,6 +19,7 @@ __all__ = ["STARTS", "ResynthesisSettings"]
 STARTS: Mapping[str, str] = {
     "noise": "white noise as loud as the recording",
     "spectrum": "noise with the spectrum of the recording (its phases are replaced)",
+    "colour": "noise as loud as the recording in each third of an octave",
 }
 """What a resynthesis may start from."""
 
@@ -43,7 +44,7 @@ class ResynthesisSettings(Settings):
         J_fr: Octaves of the filter bank over log-frequency (``jtfs``).
         Q_fr: Wavelets per octave of that filter bank (``jtfs``).
         F: Averaging over log-frequency, in wavelets (``jtfs``).
-        start: What the search starts from: ``noise`` or ``spectrum``.
+        start: What the search starts from: ``noise``, ``spectrum`` or ``colour``.
         steps: Number of optimizer steps: 100 by L-BFGS, 600 by Adam.
         interval: Steps between two evaluations of the full distance: 10 by L-BFGS, 25 by Adam.
         draws: Paths drawn per step, for Adam; 0 for all of them.

@@ -209,7 +209,7 @@ def test_seeds_and_starts():
         ({"seed": -1}, r"seed must lie in \[0, 2\*\*63\), got -1"),
         ({"learning_rate": 0.0}, "the learning rate must be positive and at most 1e6, got 0.0"),
         ({"floor": 0.0}, r"floor must lie in \(0, 1\], got 0.0"),
-        ({"start": "silence"}, "start must be one of noise, spectrum, got silence"),
+        ({"start": "silence"}, "start must be one of noise, spectrum, colour, got silence"),
         ({"transform": "stft"}, "transform must be one of jtfs, scattering1d, got 'stft'"),
         ({"speed": 2}, "unknown settings speed"),
         ({"draws": 0, "floor": 0.3}, "floor is a share of the draws, and there are none"),
@@ -224,7 +224,7 @@ def test_seeds_and_starts():
         ({"Q": 8}, "Q must be a sequence, got 8"),
         ({"Q": (8,)}, r"Q must be 2 whole numbers, got \(8,\)"),
         ({"Q": ("a", 1)}, "Q must be a whole number, got 'a'"),
-        ({"start": ["noise"]}, "start must be one of noise, spectrum"),
+        ({"start": ["noise"]}, "start must be one of noise, spectrum, colour"),
     ],
 )
 def test_settings_refused(changes, message):
