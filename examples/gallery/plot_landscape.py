@@ -45,7 +45,9 @@ losses = {
 landscapes = {}
 for name, loss in losses.items():
     batch = (theta, targets, phases[1])
-    landscapes[name] = loss_landscape(loss, tone, batch, points=points, names=["pitch", "level"])
+    landscapes[name] = loss_landscape(
+        loss, tone, batch, points=points, names=["pitch", "level"]
+    )
     print(name, landscapes[name], sep="\n", end="\n\n")
 
 # %%
