@@ -16,6 +16,7 @@ from multipath.diagnostics import loss_landscape
 from multipath.transforms import JTFS, MultiResolutionSTFT
 
 n_samples, sample_rate = 1024, 2048.0
+points = 11
 
 
 def tone(theta, phase):
@@ -47,7 +48,9 @@ losses = {
 landscapes = {}
 for name, loss in losses.items():
     batch = (theta, targets, phases[1])
-    landscapes[name] = loss_landscape(loss, tone, batch, names=["pitch", "level"])
+    landscapes[name] = loss_landscape(
+        loss, tone, batch, points=points, names=["pitch", "level"]
+    )
     print(name, landscapes[name], sep="\n", end="\n\n")
 
 # %%

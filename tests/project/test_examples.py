@@ -54,7 +54,7 @@ def plt():
 def test_the_gallery_runs_and_draws(example, plt, capsys):
     assert example.stem.startswith("plot_")  # or the documentation would not execute it
     source = example.read_text(encoding="utf-8")
-    fewer = re.sub(r"^(n_steps|budget) = \d+", r"\1 = 3", source, flags=re.MULTILINE)
+    fewer = re.sub(r"^(n_steps|budget|points) = \d+", r"\1 = 3", source, flags=re.MULTILINE)
     exec(compile(fewer, str(example), "exec"), {"__name__": "__main__"})
     printed = capsys.readouterr().out
     assert re.search(r"\d", printed)
