@@ -34,6 +34,7 @@ highlight_language = "none"  # plain literal blocks are mostly command lines
 html_title = f"multipath {release}"
 html_static_path = ["_static"]
 html_css_files = ["custom.css"]
+html_js_files = ["tables.js"]
 
 autodoc_member_order = "bysource"
 autodoc_typehints_format = "short"

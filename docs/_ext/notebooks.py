@@ -56,8 +56,13 @@ def execute(notebook, folder):
     """
     from nbclient import NotebookClient
 
-    resources = {"metadata": {"path": str(folder)}}
-    client = NotebookClient(notebook, timeout=TIMEOUT, kernel_name="python3", resources=resources)
+    client = NotebookClient(
+        notebook,
+        timeout=TIMEOUT,
+        kernel_name="python3",
+        resources={"metadata": {"path": str(folder)}},
+        extra_arguments=["--log-level=ERROR"],  # it warns that it listens on this machine
+    )
     client.execute()
 
 

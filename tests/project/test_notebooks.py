@@ -1,14 +1,16 @@
 """Notebooks: made from the gallery, executed, and the same as those that are kept."""
 
 import re
+import shutil
 import sys
+from types import SimpleNamespace
 
 import pytest
 
 from tests import ROOT
 
 nbformat = pytest.importorskip("nbformat")
-pytest.importorskip("nbclient")
+CellExecutionError = pytest.importorskip("nbclient.exceptions").CellExecutionError
 pytest.importorskip("sphinx_gallery")
 pytest.importorskip("ipykernel")
 sys.path.append(str(ROOT / "docs" / "_ext"))
@@ -44,6 +46,39 @@ def test_a_notebook_runs_and_shows_tables_players_and_plots(tmp_path):
     printed = "".join(output.get("text", "") for output in outputs)
     assert re.search(r"\d", printed)
     assert not re.search(r"\b(nan|inf)\b", printed)
+
+
+def test_a_build_executes_what_has_changed_and_says_what_fails(tmp_path, monkeypatch, caplog):
+    shutil.copytree(ROOT / "examples" / "gallery", tmp_path / "examples" / "gallery")
+    (tmp_path / "docs").mkdir()
+    settings = {"plot_gallery": True}
+    config = SimpleNamespace(sphinx_gallery_conf=settings)
+    app = SimpleNamespace(srcdir=str(tmp_path / "docs"), config=config)
+    executed = []
+
+    def execute(notebook, folder):
+        executed.append(notebook)
+        if "fails" in notebook.cells[1].source:
+            raise CellExecutionError("a traceback", "ZeroDivisionError", "division by zero")
+        for cell in notebook.cells:
+            if cell.cell_type == "code":
+                cell.execution_count = 1
+
+    def build():
+        executed.clear()
+        notebooks.build(app)
+        return len(executed)
+
+    monkeypatch.setattr(notebooks, "execute", execute)
+    settings["plot_gallery"] = False
+    assert build() == 0
+    assert len(list(tmp_path.glob("docs/notebooks/*.ipynb"))) == 3  # the pages link to them
+    settings["plot_gallery"] = True
+    assert [build(), build()] == [3, 0]
+    example = tmp_path / "examples" / "gallery" / notebooks.NOTEBOOKS[EXECUTED]
+    example.write_text(example.read_text().replace("import torch\n", "import torch  # fails\n", 1))
+    assert [build(), build()] == [1, 1]
+    assert f"notebook {EXECUTED}: a traceback" in caplog.text
 
 
 @pytest.mark.parametrize(
