@@ -19,9 +19,8 @@ import torch
 from matplotlib.figure import Figure
 from scipy.stats import spearmanr
 
-from multipath._internal.axes import INK
 from multipath._plots.importance import draw_ratios, label_colors, octave_limit
-from multipath._plots.path_plane import outline, path_plane
+from multipath._plots.path_plane import MARK, outline, path_plane
 from multipath.applications.matching.presets import preset
 from multipath.applications.runs.files import replacing
 from multipath.applications.synths.chirplet import CHIRPLETS
@@ -89,7 +88,7 @@ def draw(results: Results, preset_name: str, method: str, file: Path) -> None:
         mesh = draw_ratios(axes, result.paths, ratios[name], strict.numpy(), limit)
         plane = path_plane(result.paths, wider.numpy().astype(float))
         if plane is not None and not torch.equal(strict, wider):
-            outline(axes, plane[0] > 0, colors=INK, linewidths=1, linestyles="dotted")
+            outline(axes, plane[0] > 0, colors=MARK, linewidths=1, linestyles="dotted")
         (slow, fast), (flat, steep) = config.task.ranges.am, config.task.ranges.fm
         axes.set_title(
             f"{name}: AM {slow:g} to {fast:g} Hz, FM {flat:g} to {steep:g} octaves/s", fontsize=9

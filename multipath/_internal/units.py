@@ -12,6 +12,7 @@ from multipath.errors import InputError
 
 from .extras import extra
 from .journal import Journal, Record
+from .progress import redirected
 from .workers import Workers
 
 Shape = tuple[int | None, ...] | None
@@ -76,7 +77,7 @@ def _has_shape(tensor: Tensor, expected: Shape) -> bool:
 
 @contextmanager
 def progress_bars(wanted: bool) -> Iterator[Any]:
-    """Progress bars on standard error with the time that is left, or None if not wanted."""
+    """Bars on standard error, or lines in a file, with the time left; None if not wanted."""
     if not wanted:
         yield None
         return
@@ -98,5 +99,6 @@ def progress_bars(wanted: bool) -> Iterator[Any]:
         TextColumn("left"),
         TimeRemainingColumn(),
     )
-    with Progress(*columns, console=Console(stderr=True)) as bar:
+    console = Console(stderr=True)
+    with redirected(console) or Progress(*columns, console=console) as bar:
         yield bar

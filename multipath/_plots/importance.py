@@ -16,7 +16,7 @@ from multipath._internal.axes import FAINT, INK, plain, tidy
 from multipath.paths import PathTable
 
 from .figure import Figure
-from .path_plane import FEW, draw_plane, name_paths, outline, path_plane
+from .path_plane import FEW, MARK, draw_plane, name_paths, outline, path_plane
 
 LABEL = "probability / uniform probability"
 MORE, LESS = "tab:red", "tab:blue"
@@ -82,12 +82,9 @@ def draw_ratios(
         octaves = np.log2(plane)
     norm = Normalize(-limit, limit)
     # log2(0) = -inf would be drawn as missing: it gets the bottom colour, unlike cells of no path
-    mesh = draw_plane(
-        axes, np.maximum(octaves, -2 * limit), scales, rates, cmap="RdBu_r", norm=norm
-    )
-    axes.set_facecolor("#dddddd")
+    mesh = draw_plane(axes, np.maximum(octaves, -2 * limit), scales, rates, norm)
     if inside is not None and (marked := path_plane(paths, inside.astype(float))) is not None:
-        outline(axes, marked[0] > 0, colors=INK, linewidths=1.4)
+        outline(axes, marked[0] > 0, colors=MARK, linewidths=1.8)
     return mesh
 
 

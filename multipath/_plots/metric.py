@@ -139,5 +139,5 @@ def _draw_traces(figure: Figure, axes: Axes, paths: PathTable, traces: np.ndarra
     if plane is None:
         draw_bars(axes, paths, shares, quantity)
         return
-    mesh = draw_plane(axes, *plane, cmap="magma_r", norm=Normalize(0.0, np.nanmax(plane[0]) or 1.0))
+    mesh = draw_plane(axes, *plane, Normalize(0.0, np.nanmax(plane[0]) or 1.0))
     figure.colorbar(mesh, ax=axes, label=quantity)

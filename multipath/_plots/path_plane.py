@@ -12,6 +12,12 @@ from matplotlib.colors import Normalize
 from multipath._internal.axes import INK, plain, tidy
 from multipath.paths import PathTable
 
+CMAP = "magma"
+"""As spectrograms have it: what is loud, or large, is bright."""
+EMPTY = "#dddddd"
+"""The colour of cells without a path."""
+MARK = "#35d0ba"
+"""Lines that can be seen on every colour of a plane."""
 FEW = 32
 """At most so many paths are named below the axis."""
 
@@ -63,12 +69,11 @@ def draw_plane(
     plane: np.ndarray,
     scales: list[float],
     rates: list[float],
-    *,
-    cmap: str,
     norm: Normalize | None,
 ) -> QuadMesh:
-    """Draw evenly spaced cells whose ticks name rates and scales."""
-    mesh = axes.pcolormesh(plane, cmap=cmap, norm=norm)
+    """Draw evenly spaced cells whose ticks name rates and scales; all planes look like this."""
+    mesh = axes.pcolormesh(plane, cmap=CMAP, norm=norm)
+    axes.set_facecolor(EMPTY)
     shown = range(0, len(rates), len(rates) // 10 + 1)
     axes.set_xticks([i + 0.5 for i in shown], [short(rates[i]) for i in shown])
     shown = range(0, len(scales), len(scales) // 16 + 1)
@@ -77,7 +82,7 @@ def draw_plane(
     axes.set_yticks([i + 0.5 for i in shown], names)
     axes.tick_params(colors=INK, labelsize=8)
     axes.set_xlabel("rate (Hz)")
-    axes.set_ylabel("scale (cycles/octave)" + (": + rising, − falling" if signed else ""))
+    axes.set_ylabel("scale (cycles/octave)" + ("\n+ rising, − falling" if signed else ""))
     return mesh
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.colors import Normalize
+from matplotlib.ticker import LogLocator, NullFormatter
 
 from multipath._internal.axes import plain, tidy
 from multipath.paths import PathTable
@@ -36,7 +37,7 @@ def _draw_colors(
     quantity: str,
 ) -> None:
     norm = Normalize(0.0, np.nanmax(plane) or 1.0)
-    mesh = draw_plane(axes, plane, rows, columns, cmap="magma_r", norm=norm)
+    mesh = draw_plane(axes, plane, rows, columns, norm)
     figure.colorbar(mesh, ax=axes, label=f"{quantity} of the path")
 
 
@@ -50,6 +51,9 @@ def _draw_orders(figure: Figure, paths: PathTable, values: np.ndarray, quantity:
     tidy(axes[0])
     axes[0].plot(frequency[first], values[first], color="tab:purple")
     axes[0].set_xscale("log")
+    axes[0].xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+    axes[0].xaxis.set_major_formatter("{x:g}")
+    axes[0].xaxis.set_minor_formatter(NullFormatter())
     axes[0].set_ylim(bottom=0)
     axes[0].set_xlabel("frequency (Hz)")
     axes[0].set_ylabel(f"first order: {quantity}")

@@ -97,6 +97,6 @@ def _draw_gradients(
     top, least = np.nanmax(plane), np.nanmin(plane)
     floor = max(least, top * 10.0**-DECADES)
     norm = LogNorm(floor, top) if floor < top else None
-    mesh = draw_plane(axes, np.maximum(plane, floor), scales, rates, cmap="magma_r", norm=norm)
+    mesh = draw_plane(axes, np.maximum(plane, floor), scales, rates, norm)
     bar = figure.colorbar(mesh, ax=axes, extend="min" if least < floor else "neither")
     bar.set_label(SIZE)

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 
 import torch
 from torch import Tensor
 
-from multipath._internal.extras import extra
 from multipath._internal.modes import evaluating
+from multipath._internal.units import progress_bars
 from multipath.errors import InputError
 from multipath.losses import PathDecomposedLoss
 from multipath.losses.base import reduce_batch
@@ -83,9 +83,10 @@ def undisturbed(loss: PathDecomposedLoss, input: Tensor, target: Tensor) -> Iter
         yield
 
 
-def tracked(count: int, what: str) -> Iterable[int]:
+def tracked(count: int, what: str) -> Iterator[int]:
     """Numbers from 0, with a progress bar on standard error."""
-    with extra():
-        from rich.console import Console
-        from rich.progress import track
-    return track(range(count), description=what, console=Console(stderr=True))
+    with progress_bars(wanted=True) as bar:
+        task = bar.add_task(what, total=count)
+        for number in range(count):
+            yield number
+            bar.advance(task)

@@ -14,6 +14,7 @@ from rich.progress import Progress as ProgressBar
 from rich.table import Column, Table
 
 from multipath._internal.names import visible
+from multipath._internal.progress import redirected
 from multipath.applications.runs.folders import RunFolder
 from multipath.applications.runs.html import number
 
@@ -38,6 +39,8 @@ def show_progress(
 ) -> Iterator[Progress]:
     """Show a bar on stderr from the first step on, and say how to go on after an interruption.
 
+    Where stderr is a file, it gets a line for every tenth of the steps.
+
     Args:
         title: Before the bar.
         steps: When it is full.
@@ -50,19 +53,20 @@ def show_progress(
     Raises:
         SystemExit: With status 130, if interrupted.
     """
-    bar = ProgressBar(
+    console = Console(stderr=True)
+    bar: Any = redirected(console) or ProgressBar(
         TextColumn("{task.description}", markup=False),
         BarColumn(),
         MofNCompleteColumn(),
         TimeRemainingColumn(),
-        TextColumn("{task.fields[error]}"),
-        console=Console(stderr=True),
+        TextColumn("{task.fields[text]}"),
+        console=console,
     )
-    task = bar.add_task(visible(title), total=steps, error="")
+    task = bar.add_task(visible(title), total=steps, text="")
 
     def move(done: int, error: float | None) -> None:
         bar.start()
-        bar.update(task, completed=done, error="" if error is None else text(error))
+        bar.update(task, completed=done, text="" if error is None else text(error))
 
     try:
         yield move
@@ -72,8 +76,7 @@ def show_progress(
         print(f"multipath: interrupted; the same command {further}", file=sys.stderr)
         raise SystemExit(130) from None
     finally:
-        if bar.live.is_started:
-            bar.stop()
+        bar.stop()
 
 
 def show_finished(folder: Path) -> None:

@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from multipath._internal.names import visible
+from multipath._internal.progress import redirected
 from multipath.errors import ConfigurationError, InputError
 
 
@@ -59,29 +60,39 @@ def features(
     settings = kind.suggest(_samples("window", window, rate), rate)
     settings |= {name: value for name, value in (("J", J), ("T", T)) if value is not None}
     chosen = ScatteringFeatures(kind(**settings), pooling, batch_size=batch_size)
-    bar = Progress(
+    console = Console(stderr=True)
+    bar: Any = redirected(console) or Progress(
         TextColumn("{task.description}", markup=False),
         BarColumn(),
         MofNCompleteColumn(),
         TimeRemainingColumn(),
-        console=Console(stderr=True),
+        console=console,
     )
-    task = bar.add_task("rows")
+
+    def move(done: int, total: int) -> None:
+        """Show a bar only now: whatever is refused was refused before."""
+        bar.start()
+        if not bar.tasks:
+            bar.add_task("rows", total=total, completed=done)
+        bar.update(0, completed=done)
+
     try:
-        with bar:
-            summary = stream_features(
-                chosen,
-                given,
-                out,
-                hop=None if hop is None else _samples("hop", hop, rate),
-                sample_rate=sample_rate,
-                channels=channels,
-                shortest_gap=shortest_gap,
-                progress=lambda done, total: bar.update(task, completed=done, total=total),
-            )
+        summary = stream_features(
+            chosen,
+            given,
+            out,
+            hop=None if hop is None else _samples("hop", hop, rate),
+            sample_rate=sample_rate,
+            channels=channels,
+            shortest_gap=shortest_gap,
+            progress=move,
+        )
     except KeyboardInterrupt:
+        bar.stop()
         print("multipath: interrupted; the same command goes on", file=sys.stderr)
         raise SystemExit(130) from None
+    finally:
+        bar.stop()
     for each in summary["skipped"]:
         print(visible(f"left out: {each['file']}: {each['reason']}"))
     rows = ", ".join(f"{number} {state}" for state, number in summary["rows"].items())

@@ -15,7 +15,7 @@ from typing import Any
 from multipath._internal.names import visible
 from multipath.applications.matching.config import MatchConfig
 from multipath.applications.runs.files import write_figure
-from multipath.applications.runs.folders import check_place
+from multipath.applications.runs.folders import check_place, taken
 from multipath.errors import ConfigurationError, MultipathError
 from multipath.importance import discard_journal
 
@@ -80,17 +80,12 @@ class Measurement:
         if plot is not None:
             files["--plot"] = plot
 
-        def taken(option: str, file: Path) -> ConfigurationError:
-            return ConfigurationError(
-                f"{file} exists; choose another file ({option}), or replace it with --overwrite"
-            )
-
         def prepare() -> None:
             _check(files)
             # with a journal that is not removed yet, it may be the result of this very command
             for option, file in results.items():
                 if file.exists() and not (self.overwrite or journal.exists()):
-                    raise taken(option, file)
+                    raise taken(file, option)
             if self.restart and os.environ.get("TORCHELASTIC_RESTART_COUNT", "0") == "0":
                 discard_journal(journal, self.kind)
 
@@ -111,7 +106,7 @@ class Measurement:
                 raise SystemExit(2) from None
             if rank == 0:
                 if out.exists() and not self.overwrite and not same(result, out):
-                    raise taken("--out", out)
+                    raise taken(out, "--out")
                 result.save(out)
                 if plot is not None:
                     write_figure(plot, draw(result), dpi=150)

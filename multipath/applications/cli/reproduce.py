@@ -121,9 +121,7 @@ def _distances(
     folder: Path | None, out: Path | None, scale: str, only: list[str], given: dict[str, Any]
 ) -> int:
     """Compare recordings, with a bar; what was compared before is not compared again."""
-    from rich.console import Console
-    from rich.progress import track
-
+    from multipath._internal.units import progress_bars
     from multipath.applications.matching.presets import preset
     from multipath.applications.matching.tasks.tr808 import TR808Task
     from multipath.applications.reproduction.distances import find_pairs, measure, summary
@@ -149,14 +147,12 @@ def _distances(
     alignment = folder.name if folder.name in ("micro", "meso") else ""
     rows: list[dict[str, Any]] = []
     try:
-        for row in track(
-            measure(chosen, place / "distances.csv", task),
-            "comparing",
-            total=len(chosen),
-            console=Console(stderr=True),
-        ):
-            rows.append(row)
-            write_text(table, summary(rows, alignment))
+        with progress_bars(wanted=True) as bar:
+            compared = bar.add_task("comparing", total=len(chosen))
+            for row in measure(chosen, place / "distances.csv", task):
+                rows.append(row)
+                write_text(table, summary(rows, alignment))
+                bar.advance(compared)
     except KeyboardInterrupt:
         print("multipath: interrupted; the same command goes on", file=sys.stderr)
         return 130

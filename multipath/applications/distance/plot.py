@@ -47,6 +47,15 @@ def check_plot_file(file: str | Path) -> None:
     file = Path(file)
     if not file.parent.is_dir():
         raise InputError(f"{file}: there is no folder {file.parent}; make it first")
+    check_plot_format(file)
+
+
+def check_plot_format(file: Path) -> None:
+    """Refuse a plot whose suffix is not a format of matplotlib.
+
+    Raises:
+        InputError: If it is not.
+    """
     formats = FigureCanvasAgg.get_supported_filetypes()
     if file.suffix.lstrip(".").lower() not in formats:
         raise InputError(

@@ -120,7 +120,8 @@ def stream_features(
     - ``rows.csv``: for each row the file, the channel (0, 1, ... or ``mean``), the start of the
       window in seconds, and its state;
     - ``names.json``: the names of the features;
-    - ``summary.json``: how many rows are in which state, and which files were left out, and why.
+    - ``summary.json``: how many rows are in which state, and under ``"skipped"`` which files were
+      left out, and why.
 
     A row whose window has a gap is NaN throughout and says so in its state: ``nan`` where a sample
     is NaN or infinite, ``silence`` where it meets a part of the recording in which all samples are
@@ -355,7 +356,8 @@ def _open(
         try:
             recording = Recording.at(path, sample_rate)
         except (InputError, OSError) as error:
-            skipped.append({"file": _name(path, root), "reason": str(error)})
+            reason = str(error).removeprefix(f"{path}: ")
+            skipped.append({"file": _name(path, root), "reason": reason})
             continue
         if found and recording.new_rate != found[0].new_rate:
             raise InputError(
@@ -479,6 +481,4 @@ class _Folder:
         }
         write_json(self.summary, summary)
         self.states.unlink()
-        for each in skipped:
-            log.warning("left out: %s", visible(f"{each['file']}: {each['reason']}"))
         return summary

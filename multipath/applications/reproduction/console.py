@@ -5,11 +5,13 @@ from __future__ import annotations
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
 from multipath._internal.names import visible
+from multipath._internal.progress import redirected
 from multipath.applications.runs.files import read_json
 
 from .figures import write_figures
@@ -37,12 +39,13 @@ def show_jobs(plan: Plan, cluster: LocalProcesses | Slurm, at_once: int) -> dict
     if finished:
         print(f"{finished} of {len(jobs)} jobs are finished already")
     file = write_results(plan)
-    bar = Progress(
+    console = Console(stderr=True)
+    bar: Any = redirected(console) or Progress(
         TextColumn("{task.description}"),
         BarColumn(),
         TaskProgressColumn(),
         TimeRemainingColumn(elapsed_when_finished=True),
-        console=Console(stderr=True),
+        console=console,
         speed_estimate_period=600.0,
     )
     task = bar.add_task(_count(jobs), total=total, completed=_progress(jobs))

@@ -28,7 +28,15 @@ try:
 except ImportError:  # Windows
     fcntl = None  # type: ignore[assignment]
 
-__all__ = ["RunFolder", "changed_files", "check_place", "folder_lock", "is_locked"]
+__all__ = [
+    "RunFolder",
+    "changed_files",
+    "check_new_file",
+    "check_place",
+    "folder_lock",
+    "is_locked",
+    "taken",
+]
 
 log = logging.getLogger(__name__)
 
@@ -277,6 +285,36 @@ def check_place(folder: Path, option: str = "--out") -> None:
     raise ConfigurationError(
         f"expected a folder to write to, got {folder}, but {there} {reason}; choose another place "
         f"({option})"
+    )
+
+
+def check_new_file(file: Path, option: str, *, overwrite: bool) -> None:
+    """Refuse a file that cannot be made, or is there already, before the work for it is done.
+
+    Args:
+        file: The file.
+        option: The option that chooses another one, for the message.
+        overwrite: Whether an earlier file may be replaced.
+
+    Raises:
+        ConfigurationError: If it is refused.
+    """
+    if file.is_dir():
+        raise ConfigurationError(f"{file} is a folder; name a file ({option})")
+    check_place(file.parent, option)
+    if file.exists() and not overwrite:
+        raise taken(file, option)
+
+
+def taken(file: Path, option: str) -> ConfigurationError:
+    """What to say of a file that is there already.
+
+    Args:
+        file: The file.
+        option: The option that chooses another one.
+    """
+    return ConfigurationError(
+        f"{file} exists; choose another file ({option}), or replace it with --overwrite"
     )
 
 

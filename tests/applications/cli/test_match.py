@@ -10,6 +10,8 @@ import pytest
 
 from multipath.applications.cli.console import show_summary
 from multipath.applications.matching.presets import preset
+from multipath.applications.runs.files import read_numbers
+from multipath.applications.runs.html import number
 from tests.applications.tiny import TINY, use_tiny_presets
 
 
@@ -29,8 +31,14 @@ def watch(monkeypatch) -> list[tuple]:
 def test_command_line_runs_and_says_where_the_report_is(tmp_path, call, monkeypatch):
     use_tiny_presets(monkeypatch)
     folder = tmp_path / "a"
-    code, out, _ = call("match", "granular", "--steps", "2", "--out", str(folder))
+    words = ["--steps", "20", "--validate-every", "20", "--out"]
+    code, out, err = call("match", "granular", *words, str(folder))
     assert code == 0
+    lines = re.findall(r"^ploss, seed 0: (\d+) % \((\d+) of 20\), error (\S+), ", err, re.M)
+    assert [line[:2] for line in lines] == [(str(5 * i), str(i)) for i in range(2, 21, 2)]
+    rows = read_numbers(folder / "metrics.csv")
+    told = [number(row["theta"]) for row in rows]  # before training, and after it
+    assert [line[2] for line in lines] == [*9 * [told[0]], told[1]]
     assert (folder / "report.html").exists()
     assert f"report: {folder / 'report.html'}" in out.replace("\n", "")
 

@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import re
 import subprocess
 import sys
 import tracemalloc
@@ -313,18 +314,27 @@ def test_a_finished_stream_of_which_a_file_is_gone_is_not_called_finished(folder
         stream_features(features(), folder, out, hop=HOP)
 
 
-def test_the_command(folder, tmp_path, capsys):
+def test_the_command(folder, tmp_path, capsys, monkeypatch):
     (folder / "text.wav").write_text("no sound")
     out = tmp_path / "out"
     arguments = ["features", folder, "--out", out, "--window", "0.05", "--hop", "0.025"]
-    code, printed, _ = call(capsys, *arguments)
+    code, printed, progress = call(capsys, *arguments)
     assert code == 0
     assert "left out: text.wav: " in printed
+    assert (printed + progress).count("text.wav") == 1  # once, and not its path as well
+    lines = progress.splitlines()
+    assert all(line.startswith("rows: ") for line in lines)
+    assert re.match(r"rows: 100 % \((\d+) of \1\), in 0:00:", lines[-1])
     assert f"features: {out / 'features.npy'}" in printed
     values, rows = result(out)
     assert len(values) == len(rows)
     assert (code, printed) == call(capsys, *arguments)[:2]
-    assert "holds other features" in refused(capsys, *arguments[:-1], "0.03")
+    for terminal in ("", "1"):  # no bar before a refusal
+        monkeypatch.setenv("FORCE_COLOR", terminal)
+        code, printed, error = call(capsys, *arguments[:-1], "0.03")
+        assert (code, printed, error.count("\n")) == (2, "", 1)
+        assert error.startswith("multipath: ")
+    assert "holds other features" in error
     assert "--window must be positive" in refused(
         capsys, "features", folder, "--out", out, "--window=-1"
     )

@@ -66,6 +66,15 @@ def test_the_command_draws_and_prints(capsys, monkeypatch, tmp_path):
     for words in ("mean loss of 3 targets", "density", "slope", "density and slope", str(out)):
         assert words in printed
     assert out.read_bytes().startswith(b"\x89PNG")
+    before = out.read_bytes()
+    again = ["--loss", "mss", "--examples", "2", "--points", "3", "--out", out]
+    assert "landscape.png exists; choose another file (--out), or replace it with" in refused(
+        capsys, "landscape", "granular", *again
+    )
+    assert out.read_bytes() == before
+    assert call(capsys, "landscape", "granular", *again, "--overwrite")[0] == 0
+    assert out.read_bytes() != before
+    monkeypatch.chdir(tmp_path)
     for wrong, message in [
         (
             ["--loss", "mss", "--out", tmp_path / "plot.xyz"],
@@ -73,5 +82,9 @@ def test_the_command_draws_and_prints(capsys, monkeypatch, tmp_path):
         ),
         (["--loss", "ploss"], "compares parameters"),
         (["--loss", "mss", "--points", "2"], "points must be at least 3"),
+        (["--loss", "mss", "--examples", "0"], "examples must be a positive integer"),
+        (["--loss", "mss", "--out", tmp_path], "is a folder; name a file (--out)"),
+        (["--loss", "mss", "--out", out / "a.png"], "landscape.png is a file"),
     ]:
         assert message in refused(capsys, "landscape", "chirplet", *wrong)
+    assert list(tmp_path.iterdir()) == [out.parent]  # no empty folder of runs

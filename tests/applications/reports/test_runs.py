@@ -5,6 +5,7 @@ import io
 import json
 import re
 import shutil
+import sys
 from pathlib import Path
 from urllib.parse import unquote
 
@@ -364,6 +365,29 @@ def test_folders_refused_in_one_line(tmp_path, capsys, monkeypatch, names, messa
     monkeypatch.chdir(tmp_path)
     assert re.search(message, refused(capsys, "report", *names))
     assert not Path("comparison.html").exists()
+
+
+def test_an_earlier_page_is_replaced_only_on_request(tmp_path, capsys, monkeypatch):
+    folder, out = make_match(tmp_path / "a"), tmp_path / "page.html"
+    words = "report", folder, "--out", out
+    out.write_text("older")
+    line = refused(capsys, *words)
+    assert line.endswith(
+        "page.html exists; choose another file (--out), or replace it with --overwrite"
+    )
+    for answer, replaced in (("n", False), ("", False), ("yes", True), ("Y", True)):
+        out.write_text("older")
+        terminal = io.StringIO(f"{answer}\n")
+        terminal.isatty = lambda: True
+        with monkeypatch.context() as patch:
+            patch.setattr(sys, "stdin", terminal)
+            patch.setattr(sys.stderr, "isatty", lambda: True)
+            code, _, error = call(capsys, *words)
+        assert "page.html exists; replace it? [y/N]" in error
+        assert (code == 0) == replaced == (out.read_text() != "older")
+    out.write_text("older")
+    assert call(capsys, *words, "--overwrite")[0] == 0
+    assert out.read_text() != "older"
 
 
 def test_nothing_is_no_comparison():
