@@ -7,13 +7,15 @@ import os
 import select
 import shutil
 import subprocess
+import sys
 import tempfile
 import time
 from pathlib import Path
 
 NAMES = ["chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome"]
-PROGRAM = next((found for name in NAMES if (found := shutil.which(name))), None)
-MISSING = f"none of {', '.join(NAMES)} is installed"
+PIPES = os.name == "posix"
+PROGRAM = next((found for name in NAMES if PIPES and (found := shutil.which(name))), None)
+MISSING = f"none of {', '.join(NAMES)} is installed" if PIPES else "Chromium's pipes need POSIX"
 PATIENCE = 60.0
 """Seconds; a machine may be busy."""
 
@@ -29,10 +31,20 @@ Promise.all([...document.querySelectorAll("audio")].map(player => new Promise(re
 """
 """How long the sounds of a page last, in seconds; 0 for those that do not load."""
 
+# It reads from file 3 and writes to file 4, and Python cannot fork safely where threads are.
+LAUNCH = """
+import os, sys
+for number, held in zip((3, 4), [os.dup(int(text)) for text in sys.argv[1:3]]):
+    os.dup2(held, number)
+    os.set_inheritable(number, True)
+os.execv(sys.argv[3], sys.argv[3:])
+"""
+
 OPTIONS = [
     "--headless",
     "--remote-debugging-pipe",
     "--no-sandbox",  # tests may run as root
+    "--disable-dev-shm-usage",  # which containers keep small
     "--disable-gpu",
     "--disable-quic",
     "--disable-sync",
@@ -55,16 +67,10 @@ class Browser:
         self.complaints = []
         self._profile = tempfile.mkdtemp()
         (for_it, self._to), (self._from, from_it) = os.pipe(), os.pipe()
-
-        def become():  # it reads from 3 and writes to 4
-            low, high = os.dup(for_it), os.dup(from_it)
-            os.dup2(low, 3)
-            os.dup2(high, 4)
-
+        words = [PROGRAM, *OPTIONS, f"--user-data-dir={self._profile}", "about:blank"]
         self._process = subprocess.Popen(
-            [PROGRAM, *OPTIONS, f"--user-data-dir={self._profile}", "about:blank"],
-            preexec_fn=become,
-            close_fds=False,
+            [sys.executable, "-c", LAUNCH, str(for_it), str(from_it), *words],
+            pass_fds=(for_it, from_it),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
@@ -72,11 +78,7 @@ class Browser:
         os.close(for_it)
         os.close(from_it)
         self._buffer, self._sent, self._session = b"", 0, None
-        (target,) = [
-            each
-            for each in self._call("Target.getTargets")["targetInfos"]
-            if each["type"] == "page"
-        ]
+        target = self._call("Target.createTarget", url="about:blank")
         attach = {"targetId": target["targetId"], "flatten": True}
         self._session = self._call("Target.attachToTarget", **attach)["sessionId"]
         for domain in ("Page", "Runtime", "Log"):
@@ -113,7 +115,9 @@ class Browser:
         for width, dark in itertools.product((1280, 390), (False, True)):
             where = f"{width} pixels, {'dark' if dark else 'light'}"
             self.open(file, width, dark)
-            wide = self.run("document.documentElement.scrollWidth - innerWidth")
+            wide = self.run(
+                "document.documentElement.scrollWidth - document.documentElement.clientWidth"
+            )
             durations = self.run(DURATIONS)
             papers.add((dark, self.run("getComputedStyle(document.body).backgroundColor")))
             found += [f"{where}: {wide} pixels too wide"] * (wide > 0)

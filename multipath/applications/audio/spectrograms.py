@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 import numpy as np
 import torch
+from matplotlib import colormaps
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullFormatter
 from numpy.typing import NDArray
@@ -40,6 +41,20 @@ def plot_spectrograms(sounds: Mapping[str, tuple[Tensor, int]]) -> Figure:
     panels[-1].set_xlabel("time (s)")
     figure.colorbar(mesh, ax=list(panels), label="level (dB)", fraction=0.03)
     return figure
+
+
+def magma(count: int = 64) -> list[tuple[int, int, int]]:
+    """The colors of spectrograms from silent to loud: red, green and blue, 0 to 255.
+
+    Args:
+        count: How many.
+
+    Example:
+        >>> magma(3)
+        [(0, 0, 4), (183, 55, 121), (252, 253, 191)]
+    """
+    colors = colormaps["magma"](np.linspace(0.0, 1.0, count))[:, :3]
+    return [(red, green, blue) for red, green, blue in (255 * colors).round().astype(int).tolist()]
 
 
 def spectrogram(

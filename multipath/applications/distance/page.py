@@ -9,14 +9,12 @@ from math import log2
 from pathlib import Path as FilePath
 from typing import Any
 
-from matplotlib import colormaps
-from matplotlib.colors import to_hex
 from torch import Tensor
 from torch.nn.functional import pad
 
 from multipath._internal.settings import whole
 from multipath.applications.audio.players import data_uri
-from multipath.applications.audio.spectrograms import plot_spectrograms
+from multipath.applications.audio.spectrograms import magma, plot_spectrograms
 from multipath.applications.resynthesis.search import Resynthesis
 from multipath.applications.resynthesis.settings import ResynthesisSettings
 from multipath.applications.runs.files import drawn
@@ -214,6 +212,7 @@ def write_page(
         columns={group.column: group for group in sorted(found, key=lambda group: group.column)},
         whole=[data_uri(gain * sound, rate) for sound in pair],
         sounds=sounds,
+        magma=magma(),
         spectrograms=base64.b64encode(drawn(figure, "png", 110)).decode(),
     )
 
@@ -227,6 +226,7 @@ def _counted(
 
 def _colors(value: float) -> tuple[str, str]:
     """Color of a value in [0, 1] as in spectrograms, bright for loud, and of the text on it."""
-    red, green, blue, _ = colormaps["magma"](value)
-    dark = 0.3 * red + 0.6 * green + 0.1 * blue < 0.5
-    return to_hex((red, green, blue)), "#fff" if dark else "#000"
+    colors = magma(256)
+    color = colors[round(value * (len(colors) - 1))]
+    dark = sum(share * part for share, part in zip((0.3, 0.6, 0.1), color, strict=True)) < 128
+    return f"rgb{color}", "#fff" if dark else "#000"

@@ -127,6 +127,11 @@ def test_the_page_in_a_browser(written, browser):
         "window.played = [];"
         f"{players}.forEach((p, i) => p.addEventListener('playing', () => played.push(i)))"
     )
+    # spectrograms of both, in colors
+    drawn = "[...document.querySelectorAll('#hear canvas')].every(canvas => %s)"
+    browser.wait(drawn % "canvas.width === 62 && canvas.height === 16")  # 8 ms, 31 Hz
+    pixels = "canvas.getContext('2d').getImageData(0, 0, 62, 16).data"
+    assert browser.run(drawn % f"new Set({pixels}).size > 20")
     # by the keyboard
     browser.run("document.querySelector('[data-group=\"1\"]').focus()")
     browser.press("Enter")
