@@ -25,6 +25,7 @@ def onednn(request, monkeypatch):
     if request.param and not _products._has_onednn():
         pytest.skip("this build of torch has no oneDNN")
     monkeypatch.setattr(_products, "_has_onednn", lambda: request.param)
+    monkeypatch.setattr(_products, "_mkl_is_at_home", lambda: False)
     monkeypatch.setattr(_products, "LONGEST_SIDE", 0)
     monkeypatch.setattr(_products, "MULTIPLICATIONS", 0)
     return request.param
@@ -54,10 +55,31 @@ def test_products_that_record_a_gradient_have_one(onednn, which):
         torch.testing.assert_close(product(*factors), factors[0] @ factors[1])
 
 
+@pytest.mark.parametrize("vendor", ["GenuineIntel", "AuthenticAMD"])
+@pytest.mark.parametrize("linux", [True, False])
+def test_mkl_is_at_home_on_its_makers_processors(vendor, linux, monkeypatch):
+    def read(path):
+        if not linux:
+            raise FileNotFoundError
+        return f"processor\t: 0\nvendor_id\t: {vendor}\n"
+
+    monkeypatch.setattr(_products.Path, "read_text", read)
+    monkeypatch.setattr(_products.platform, "processor", lambda: "" if linux else f"1, {vendor}")
+    monkeypatch.setattr(torch.backends.mkl, "is_available", lambda: True)
+    try:
+        _products._mkl_is_at_home.cache_clear()
+        assert _products._mkl_is_at_home() == (vendor == "GenuineIntel")
+    finally:
+        _products._mkl_is_at_home.cache_clear()
+
+
 def test_only_large_products_in_single_precision_go_to_onednn(monkeypatch):
     if not _products._has_onednn():
         pytest.skip("this build of torch has no oneDNN")
     left, right = noise(16, 64), noise(64, 4096)
+    monkeypatch.setattr(_products, "_mkl_is_at_home", lambda: True)
+    assert not _products._pays(left, right)
+    monkeypatch.setattr(_products, "_mkl_is_at_home", lambda: False)
     assert _products._pays(left, right)
     assert not _products._pays(left.double(), right.double())
     assert not _products._pays(left[:15], right)
