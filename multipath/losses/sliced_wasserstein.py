@@ -85,7 +85,7 @@ class SlicedWasserstein(PathDecomposedLoss):
         unit = normal / torch.linalg.vector_norm(normal, dim=1, keepdim=True)
         self._drawn_in = torch.promote_types(torch.get_default_dtype(), torch.float32)
         # persistent: a checkpoint goes on with its own directions, whatever the seed
-        unit = unit.to(torch.get_default_device(), self._drawn_in)
+        unit = unit.to(torch.empty(0).device, self._drawn_in)
         self.register_buffer("projections", unit)
 
     @property

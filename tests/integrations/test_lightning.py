@@ -198,7 +198,7 @@ def test_counts_are_part_of_the_checkpoint(tmp_path):
     train(tmp_path, callback, max_steps=3)
     other = DrawLogger()
     other.load_state_dict(callback.state_dict())
-    train(tmp_path, other, max_steps=2)
+    train(tmp_path / "other", other, max_steps=2)
     assert int(other.draws.counts.sum()) == (3 + 2) * 2
 
 
@@ -225,7 +225,7 @@ def test_refuses_a_module_without_a_criterion_or_a_column(tmp_path):
     with pytest.raises(ConfigurationError, match=r"Module.loss to be a StochasticLoss, got NoneT"):
         train(tmp_path, DrawLogger(criterion="loss"), max_steps=1)
     with pytest.raises(ConfigurationError, match=r"no column 'scale' to log shares by.*: rate"):
-        train(tmp_path, DrawLogger(by="scale"), max_steps=1)
+        train(tmp_path / "other", DrawLogger(by="scale"), max_steps=1)
 
 
 def test_without_lightning_the_error_says_what_to_install(monkeypatch):

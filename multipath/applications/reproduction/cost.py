@@ -18,11 +18,6 @@ from multipath.applications.matching.config import MatchConfig
 from multipath.applications.matching.objectives import LossContext, find_objective
 from multipath.applications.runs.environment import describe_environment
 
-try:
-    import resource
-except ImportError:  # Windows
-    resource = None  # type: ignore[assignment]
-
 __all__ = ["BATCH", "measure_cost"]
 
 BATCH = 4
@@ -128,7 +123,9 @@ def _peak(device: torch.device) -> float | None:
         return float(torch.cuda.max_memory_allocated())
     if STATUS.is_file():
         return _resident("VmHWM")
-    if resource is None:
+    try:
+        import resource
+    except ImportError:  # Windows
         return None
     unit = 1 if sys.platform == "darwin" else 1024
     return float(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit)

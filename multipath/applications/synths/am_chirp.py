@@ -80,9 +80,9 @@ class AMChirpSynth(nn.Module):
             )
         time = torch.arange(n_samples, dtype=torch.float64, device="cpu") - n_samples // 2
         log_bounds = torch.tensor(bounds, dtype=torch.float64, device="cpu").log2()
-        place = torch.get_default_device(), torch.get_default_dtype()
-        self.time = nn.Buffer((time / sample_rate).to(*place), persistent=False)
-        self.log_bounds = nn.Buffer(log_bounds.to(*place), persistent=False)
+        place = torch.empty(0)  # of torch's default device and dtype
+        self.time = nn.Buffer((time / sample_rate).to(place), persistent=False)
+        self.log_bounds = nn.Buffer(log_bounds.to(place), persistent=False)
 
     def physical(self, theta: Tensor) -> Tensor:
         """Bring theta in [0, 1] to Hz, Hz and octaves/s, shape (..., 3)."""

@@ -91,9 +91,9 @@ class ChirpletSynth(nn.Module):
         self.detach_window = bool(detach_window)
         time = torch.arange(n_samples, dtype=torch.float64, device="cpu") - n_samples // 2
         bounds = torch.tensor([self.ranges.am, self.ranges.fm], dtype=torch.float64, device="cpu")
-        place = torch.get_default_device(), torch.get_default_dtype()
-        self.time = nn.Buffer((time / sample_rate).to(*place), persistent=False)
-        self.log_bounds = nn.Buffer(bounds.log2().to(*place), persistent=False)
+        place = torch.empty(0)  # of torch's default device and dtype
+        self.time = nn.Buffer((time / sample_rate).to(place), persistent=False)
+        self.log_bounds = nn.Buffer(bounds.log2().to(place), persistent=False)
 
     def physical(self, theta: Tensor) -> Tensor:
         """Bring theta in [0, 1] to AM in Hz and FM in octaves/s, shape (..., 2)."""

@@ -96,16 +96,16 @@ class DrumSynth(nn.Module):
         first, second = (torch.arange(1.0, n + 1, dtype=torch.float64) for n in self.modes)
         shapes = [torch.sin(POSITION * math.pi * each) ** 2 for each in (first, second)]
         time = torch.arange(n_samples, dtype=torch.float64) / sample_rate
-        place = torch.get_default_device(), torch.get_default_dtype()
+        place = torch.empty(0)  # of torch's default device and dtype
         squares = [first[:, None].expand(self.modes), second.expand(self.modes)]
         self.squares = nn.Buffer(
-            torch.stack([each.flatten() ** 2 for each in squares]).to(*place), persistent=False
+            torch.stack([each.flatten() ** 2 for each in squares]).to(place), persistent=False
         )
         gains = (shapes[0][:, None] * shapes[1]).flatten()
-        self.gains = nn.Buffer(gains.to(*place), persistent=False)
-        self.time = nn.Buffer(time.to(*place), persistent=False)
+        self.gains = nn.Buffer(gains.to(place), persistent=False)
+        self.time = nn.Buffer(time.to(place), persistent=False)
         self.bounds = nn.Buffer(
-            torch.tensor(bounds, dtype=torch.float64).to(*place), persistent=False
+            torch.tensor(bounds, dtype=torch.float64).to(place), persistent=False
         )
 
     def physical(self, theta: Tensor) -> Tensor:

@@ -116,10 +116,10 @@ class GranularSynth(nn.Module):
         self.bandwidth, self.softness, self.pitches = float(bandwidth), float(softness), pitches
         ticks = torch.arange(grain_samples, dtype=torch.float64, device="cpu")
         ticks = ticks - (grain_samples - 1) / 2
-        place = torch.get_default_device(), torch.get_default_dtype()
-        self.time = nn.Buffer((ticks / sample_rate).to(*place), persistent=False)
+        place = torch.empty(0)  # of torch's default device and dtype
+        self.time = nn.Buffer((ticks / sample_rate).to(place), persistent=False)
         window = torch.cos(math.pi * ticks / grain_samples).square()
-        self.window = nn.Buffer(window.to(*place), persistent=False)
+        self.window = nn.Buffer(window.to(place), persistent=False)
 
     def physical(self, theta: Tensor) -> Tensor:
         """Bring theta in [0, 1] to density in grains and slope in octaves/s, shape (..., 2)."""

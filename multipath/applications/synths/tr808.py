@@ -108,13 +108,13 @@ class TR808Synth(nn.Module):
         high[cutoff] = min(high[cutoff].item(), HIGHEST_CUTOFF * sample_rate)
         time = torch.arange(n_samples, dtype=torch.float64, device="cpu") / sample_rate
         rise = (time / ATTACK).clamp(max=1)
-        place = torch.get_default_device(), torch.get_default_dtype()
-        self.low = nn.Buffer(low.to(*place), persistent=False)
-        self.width = nn.Buffer((high - low).to(*place), persistent=False)
-        self.time = nn.Buffer(time.to(*place), persistent=False)
-        self.rise = nn.Buffer(rise.to(*place), persistent=False)
-        self.rise_integral = nn.Buffer((ATTACK / 2 * rise.square()).to(*place), persistent=False)
-        self.after_rise = nn.Buffer((time - ATTACK).clamp(min=0).to(*place), persistent=False)
+        place = torch.empty(0)  # of torch's default device and dtype
+        self.low = nn.Buffer(low.to(place), persistent=False)
+        self.width = nn.Buffer((high - low).to(place), persistent=False)
+        self.time = nn.Buffer(time.to(place), persistent=False)
+        self.rise = nn.Buffer(rise.to(place), persistent=False)
+        self.rise_integral = nn.Buffer((ATTACK / 2 * rise.square()).to(place), persistent=False)
+        self.after_rise = nn.Buffer((time - ATTACK).clamp(min=0).to(place), persistent=False)
 
     def physical(self, theta: Tensor) -> Tensor:
         """Bring theta in [0, 1] to Hz, s, dB and ratios (``parameter_units``), shape (..., 14)."""
