@@ -6,6 +6,7 @@ notebook out of a repository. ``python docs/_ext/notebooks.py`` writes those ane
 """
 
 import json
+import logging
 import re
 from importlib.metadata import metadata
 from pathlib import Path
@@ -56,6 +57,7 @@ def execute(notebook, folder):
     """
     from nbclient import NotebookClient
 
+    logging.getLogger("traitlets").setLevel(logging.WARNING)
     client = NotebookClient(
         notebook,
         timeout=TIMEOUT,
