@@ -100,6 +100,16 @@ def build(app):
         nbformat.write(notebook, file)
 
 
+class FirstThingsFirst:
+    """Sorts the gallery: examples that are notebooks first, in their order."""
+
+    def __init__(self, folder):
+        self.order = [*NOTEBOOKS.values()]
+
+    def __call__(self, name):
+        return (self.order.index(name) if name in self.order else len(self.order), name)
+
+
 def setup(app):
     app.connect("builder-inited", build, priority=900)
     return {"parallel_read_safe": True}
