@@ -49,6 +49,7 @@ doctest_global_setup = "import torch; torch.set_num_threads(1)"
 sphinx_gallery_conf = {
     "examples_dirs": "../examples/gallery",
     "gallery_dirs": "gallery",
+    "within_subsection_order": "notebooks.FirstThingsFirst",
     "filename_pattern": r"/plot_",
     "download_all_examples": False,
     "remove_config_comments": True,

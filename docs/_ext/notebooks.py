@@ -6,6 +6,7 @@ notebook out of a repository. ``python docs/_ext/notebooks.py`` writes those ane
 """
 
 import json
+import logging
 import re
 from importlib.metadata import metadata
 from pathlib import Path
@@ -56,6 +57,7 @@ def execute(notebook, folder):
     """
     from nbclient import NotebookClient
 
+    logging.getLogger("traitlets").setLevel(logging.WARNING)
     client = NotebookClient(
         notebook,
         timeout=TIMEOUT,
@@ -96,6 +98,16 @@ def build(app):
             except CellExecutionError as error:
                 logging.getLogger(__name__).warning("notebook %s: %s", name, error)
         nbformat.write(notebook, file)
+
+
+class FirstThingsFirst:
+    """Sorts the gallery: examples that are notebooks first, in their order."""
+
+    def __init__(self, folder):
+        self.order = [*NOTEBOOKS.values()]
+
+    def __call__(self, name):
+        return (self.order.index(name) if name in self.order else len(self.order), name)
 
 
 def setup(app):

@@ -105,10 +105,11 @@ sounds = {name: tremolo(history[-1])[3] for name, history in runs.items()}
 Players({"target": target[0], **sounds}, sample_rate)
 
 # %%
-# On the left, the losses over the rate: that of spectrograms has a valley for every way in which
-# the two may partly coincide. On the right, the way from each guess.
+# On the left, the losses over the rate. That of spectrograms has a peak at the truth, where the two
+# are out of step from beginning to end, and valleys where they partly coincide. On the right, the
+# way from each guess.
 
-rates = torch.logspace(0.2, 1.4, 25)[:, None]  # Hz
+rates = truth * 2 ** torch.linspace(-2, 1.5, 29)[:, None]  # Hz
 with torch.no_grad():
     curves = {
         "spectrogram": [spectrogram(tremolo(r), target[:1]).item() for r in rates],

@@ -115,9 +115,9 @@ Players({"target": target[0], **sounds}, 4 * sample_rate)
 
 # %%
 # On the left is the way from each guess (dots) to where it ended (crosses). On the right are the
-# losses, relative to the first: that of random paths is noisy, and still leads to the target. It
-# does not do so from everywhere: JTFS has local minima too, and the guess with slow AM and fast FM
-# stays in one.
+# losses, relative to the first: that of random paths is noisy, and still leads to the target, here
+# from all six guesses. That need not be so: any loss may have local minima, which
+# ``multipath.diagnostics.loss_landscape`` shows.
 
 colors = dict(zip(runs, ("tab:orange", "tab:blue"), strict=True))
 figure, (plane, errors, curves) = plt.subplots(
