@@ -54,7 +54,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         code = _run(given)
         sys.stdout.flush()
     except BrokenPipeError:  # who reads the output has seen enough, and wants no word more
-        sys.stdout = None  # type: ignore[assignment]  # nor would Python, which flushes in the end
+        sys.stdout = None  # nor would Python, which flushes in the end
         _exit(141)  # as the shell says of a process that SIGPIPE ends
     except KeyboardInterrupt:
         _exit(130, "interrupted")
