@@ -393,7 +393,7 @@ def _checked(batches: Any) -> list[Batch]:
         raise InputError(
             f"batches must be tuples (theta, target, *context) of tensors, got {described(batches)}"
         )
-    given = [batches] if single else list(batches)
+    given: list[Batch] = [batches] if single else list(batches)  # type: ignore[list-item]
     for batch in given:
         if not isinstance(batch, tuple | list) or len(batch) < 2:
             raise InputError("batches must be tuples (theta, target, *context) of tensors")
@@ -436,7 +436,8 @@ def _mean(value: Any) -> Tensor:
     check_tensor(value, "what the loss returns")
     if not value.is_floating_point():
         raise InputError(f"the loss must return real numbers, got {described(value)}")
-    return value.mean()
+    mean: Tensor = value.mean()
+    return mean
 
 
 def _names(names: Sequence[str] | None, decoder: Any, n_parameters: int) -> tuple[str, ...]:

@@ -51,7 +51,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     given = list(sys.argv[1:] if arguments is None else arguments)
     _refuse_empty(given)
     try:
-        _exit(_run(given))
+        code = _run(given)
+        sys.stdout.flush()
+    except BrokenPipeError:  # who reads the output has seen enough, and wants no word more
+        sys.stdout = None  # nor would Python, which flushes in the end
+        _exit(141)  # as the shell says of a process that SIGPIPE ends
     except KeyboardInterrupt:
         _exit(130, "interrupted")
     except ModuleNotFoundError as error:
@@ -60,6 +64,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         _exit(2, f"this command needs {error.name}, which is not installed: {INSTALL}")
     except (MultipathError, OSError) as error:
         _exit(2, _explain(error))
+    _exit(code)
 
 
 def _run(given: Sequence[str]) -> int:

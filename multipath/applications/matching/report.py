@@ -72,7 +72,7 @@ def write_report(
         parameters=[f"{name} ({unit})" for name, unit in zip(names, units, strict=True)],
         knows_theta=true is not None,
         figures={name: embed("image/png", content) for name, content in pictures.items()},
-        files=embed_files(folder, summary),
+        files=embed_files(folder),
         pairs=[
             {
                 "name": name,

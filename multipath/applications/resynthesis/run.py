@@ -95,7 +95,8 @@ def run_resynthesis(
             files.begin(config, resume=resume)
 
         def after_step(step: int) -> None:
-            if progress is not None:
+            # the last step is told with the evaluation that follows
+            if progress is not None and (step < settings.steps or step == search.step):
                 progress(step, search.rows[-1]["relative"])
 
         while not search.finished:
@@ -211,5 +212,5 @@ def _write_report(
         rounds=len(search.rows) - 1,
         sounds={file: embed_sound(*sound) for file, sound in sounds.items()},
         figures={name: embed("image/png", content) for name, content in pictures.items()},
-        files=embed_files(files.root, summary),
+        files=embed_files(files.root),
     )

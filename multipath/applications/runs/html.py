@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import base64
 import io
-import json
-from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -62,17 +60,14 @@ def embed_sound(samples: Tensor, rate: int) -> str:
     return embed("audio/wav", buffer.getvalue())
 
 
-def embed_files(folder: Path, summary: Mapping[str, Any]) -> dict[str, str]:
-    """Embed the numbers of a run for download, by the names of their files.
+def embed_files(folder: Path) -> dict[str, str]:
+    """Embed the tables and the settings of a run for download, by the names of their files.
 
     Args:
         folder: That of the run.
-        summary: The content of ``summary.json``, which is written after the page.
     """
-    files = [folder / name for name in ("metrics.csv", "config.json", "draws.csv")]
-    found = {file.name: file.read_bytes() for file in files if file.is_file()}
-    found["summary.json"] = json.dumps(summary, indent=2).encode()
-    return {name: embed("text/plain", content) for name, content in found.items()}
+    files = [folder / name for name in ("metrics.csv", "draws.csv", "config.json")]
+    return {file.name: embed("text/plain", file.read_bytes()) for file in files if file.is_file()}
 
 
 def _shown(value: Any) -> Any:

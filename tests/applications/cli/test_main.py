@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 from importlib import import_module
+from io import StringIO
 
 import pytest
 import soundfile
@@ -68,6 +69,20 @@ def test_interruption_of_any_command_is_said(call, monkeypatch):
 
     monkeypatch.setattr("multipath.applications.reports.page.write_comparison", interrupted)
     assert call("report", "run") == (130, "", "multipath: interrupted\n")
+
+
+@pytest.mark.parametrize("when", ["write", "flush"])
+def test_a_reader_that_has_seen_enough_is_no_error(when, capsys, monkeypatch):
+    def closed(*_):
+        raise BrokenPipeError(32, "Broken pipe")
+
+    stream = StringIO()
+    setattr(stream, when, closed)
+    monkeypatch.setattr(sys, "stdout", stream)
+    with pytest.raises(SystemExit) as ended:
+        cli.main(["list"])
+    assert ended.value.code == 141
+    assert capsys.readouterr().err == ""
 
 
 def test_a_missing_extra_is_named_with_its_remedy(call, monkeypatch):

@@ -347,7 +347,7 @@ def test_a_folder_holds_everything_and_its_page_shows_it(finished):
     page = (folder / "report.html").read_text()
     addresses = re.findall(r'(?:src|href)\s*=\s*["\']?([^"\'\s>]+)', page)
     kinds = Counter(address.partition(";")[0] for address in addresses)  # and no file beside it
-    assert kinds == {"data:image/png": 3, "data:audio/wav": 2, "data:text/plain": 4}
+    assert kinds == {"data:image/png": 3, "data:audio/wav": 2, "data:text/plain": 3}
     contents = [base64.b64decode(address.partition(",")[2]) for address in addresses]
     for name in ("spectrograms.png", "descent.png", "draws.png", "metrics.csv", "draws.csv"):
         assert (folder / name).read_bytes() in contents
@@ -358,6 +358,15 @@ def test_a_folder_holds_everything_and_its_page_shows_it(finished):
     assert f"{100 * summary['relative']:.1f} %" in page
     assert not (folder / "checkpoint.pt").exists()
     assert not list(folder.glob(".*"))
+
+
+def test_each_step_is_told_once_and_the_last_with_the_final_distance(tmp_path):
+    told = []
+    summary = run_resynthesis(
+        TONE, settings(), tmp_path / "run", progress=lambda *step: told.append(step)
+    )
+    assert [step for step, _ in told] == list(range(1, summary["steps"] + 1))
+    assert told[-1][1] == summary["relative"] < told[-2][1]
 
 
 def test_sounds_share_a_gain_and_browsers_play_them(finished):
