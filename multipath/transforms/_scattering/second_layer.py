@@ -66,7 +66,7 @@ class Branch:
     Attributes:
         modulate: Band-passes moduli with that wavelet.
         average: The averaging over time that follows the modulus, if any.
-        line: Which samples are computed of rows whose mirror images are known.
+        line: Which samples are computed of mixed rows whose mirror images are known, or all.
         mixing: Complex filters along the rows. None leaves the rows as they are.
     """
 
@@ -230,8 +230,8 @@ def _add_adjoint(
     for direction in directions:
         signals = slice(start, start + direction.shape[2])
         sums = branch.average.gather_adjoint(gradient[signals].transpose(0, 1))
-        moduli = branch.average.project_adjoint(sums, branch.line)
-        branch.modulate.add_adjoint(branch.line.cut_adjoint(direction * moduli), found, signals)
+        moduli = branch.average.project_adjoint(sums)
+        branch.modulate.add_adjoint(direction * moduli, found, signals)
         start = signals.stop
 
 

@@ -339,7 +339,10 @@ class TimeScattering(FilterBuffers):
         ]
         modulation = Modulation(parts, self.padded >> level)
         average = self._averaging(level, like)
-        return Branch(modulation, average, self._line(n2, rows, average.unit, like), mixing)
+        line = Line.all(modulation.length)
+        if mixing is not None:  # to cut rows that are not mixed costs what their images save
+            line = self._line(n2, rows, average.unit, like)
+        return Branch(modulation, average, line, mixing)
 
     def _line(self, n2: int, rows: Sequence[int], unit: int, like: Tensor) -> Line:
         """Which samples to compute of the second moduli of some rows, whose images are known."""
