@@ -245,11 +245,9 @@ class JTFS(Scattering):
         for n2, chosen in scales.items():
             rows = self._members[n2]
             like = first.layers[0].joint.real
-            # bounds a batch so that a tile holds at least one output frame of all its rows
-            most = tile_size(2 * self.time.frame(n2, like), like.device)
-            for batch in self.frequency.batches(list(chosen), len(rows), most, like):
-                branches.append(self.time.branch(first.layers, n2, rows, batch.mixing))
-                finishes.append(partial(_smooth, batch=batch, indices=chosen))
+            batch = self.frequency.batch(list(chosen), len(rows), like)
+            branches.append(self.time.branch(first.layers, n2, rows, batch.mixing))
+            finishes.append(partial(_smooth, batch=batch, indices=chosen))
         yield from zip(self.time.second_order(first.layers, branches), finishes, strict=True)
 
     def _first_order(
@@ -263,7 +261,7 @@ class JTFS(Scattering):
         order = first.layers[0].order
         for batch in self.frequency.batches(list(chosen), n_rows, most, spectra):
             # the spectra are real: the columns that filter imaginary parts are not needed
-            planes = (batch.mixing[:, :n_rows] @ spectra).unflatten(1, (2, -1))
+            planes = (batch.mixing.matrix[:, :n_rows] @ spectra).unflatten(1, (2, -1))
             if order is None:
                 moduli = modulus(planes)
             else:
@@ -276,12 +274,9 @@ class JTFS(Scattering):
 
 def _smooth(averaged: Tensor, batch: FrequencyBatch, indices: dict[int, int]) -> dict[int, Tensor]:
     """Average over log-frequency: coefficients (batch, log-frequency, frames) by index."""
-    found, start = {}, 0
-    for n_fr, smooth in zip(batch.scales, batch.smooth, strict=True):
-        stop = start + smooth.shape[1]
-        found[indices[n_fr]] = smooth @ averaged[:, start:stop]
-        start = stop
-    return found
+    return {
+        indices[n_fr]: smooth @ averaged[:, rows] for n_fr, (rows, smooth) in batch.smooth.items()
+    }
 
 
 def _path_table(

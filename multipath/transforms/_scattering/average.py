@@ -6,7 +6,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .products import product
+from .blocks import Line
+from .projection import Projection
 from .readings import Reading
 from .wavelets import Spectrum
 
@@ -57,7 +58,7 @@ class StridedAverage(Reading):
         shapes, sizes, _ = np.linalg.svd(table, full_matrices=False)
         shapes = shapes[:, sizes > NEGLIGIBLE[like.dtype] * sizes[0]]
         parts = (shapes.T @ table).reshape(shapes.shape[1], -1, len(delays)).swapaxes(0, 1)
-        self.block = block
+        self.unit = block
         self.shapes = torch.as_tensor(shapes, dtype=like.dtype, device=like.device)
         # what each block's coefficients give to each delay: (blocks * shapes, delays)
         self.parts = torch.as_tensor(
@@ -68,17 +69,26 @@ class StridedAverage(Reading):
         self.source = torch.as_tensor(source.ravel(), device=like.device)
         self.n_kept = len(kept)
 
-    def project(self, x: Tensor) -> Tensor:
+    def project(self, x: Tensor, line: Line | None = None, pairs: bool = False) -> Tensor:
         """Weighted sums of each frame of (..., samples), shape (..., frames, delays)."""
-        blocks = product(x.reshape(-1, self.block), self.shapes)
+        blocks = self._blocks(line, x.shape[-1])(x, pairs)
+        if line is not None:  # count blocks from the start of the circle
+            blocks = blocks.roll(line.first // self.unit, dims=-2)
         sums = blocks.reshape(-1, len(self.parts)) @ self.parts
         return sums.reshape(*x.shape[:-1], -1, self.n_delays)
 
-    def project_adjoint(self, gradient: Tensor) -> Tensor:
+    def project_adjoint(
+        self, gradient: Tensor, line: Line | None = None, pairs: bool = False
+    ) -> Tensor:
         """The adjoint of :meth:`project`."""
         blocks = gradient.reshape(-1, self.n_delays) @ self.parts.mT
-        samples = product(blocks.reshape(-1, self.shapes.shape[1]), self.shapes.mT)
-        return samples.reshape(*gradient.shape[:-2], -1)
+        blocks = blocks.reshape(*gradient.shape[:-2], -1, self.shapes.shape[1])
+        if line is not None:
+            blocks = blocks.roll(-(line.first // self.unit), dims=-2)
+        return self._blocks(line, blocks.shape[-2] * self.unit).adjoint(blocks, pairs)
+
+    def _blocks(self, line: Line | None, length: int) -> Projection:
+        return Projection(line or Line.all(length), self.shapes.mT)
 
     def gather(self, sums: Tensor) -> Tensor:
         """Outputs (..., frames kept) from the weighted sums of all frames."""

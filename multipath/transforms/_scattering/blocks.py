@@ -61,20 +61,15 @@ class Image:
 
 
 @dataclass(frozen=True)
-class Blocks:
-    """Which samples of a circle are computed, in blocks, and which are images of others.
+class Line:
+    """Which samples of a circle are computed, and which are images of others.
 
-    Blocks follow one another from sample ``first`` to ``stop``: the *run*. One more gives the
-    *seam*, the samples around the end of the circle, which is its start. Run and seam, one after
-    the other, are the *line*, which is all that is computed of a row. What lies between them is an
-    image, of a part of the run. Runs, seams and images hold a multiple of UNIT samples each. Or one
-    block is the whole circle.
+    Samples from ``first`` to ``stop`` are the *run*; those around the end of the circle, which is
+    its start, the *seam*. Run and seam, one after the other, are the *line*, which is all that is
+    computed of a row. What lies between them is an image, of a part of the run.
 
     Attributes:
-        level: One sample in 2^level is kept.
-        length: Samples of the circle, of those that are kept.
-        size: Samples of a block.
-        hop: Samples in the middle of a block that no edge has changed.
+        length: Samples of the circle.
         first: The first sample of the run.
         stop: One past its last sample.
         before: The first sample of the seam.
@@ -82,10 +77,7 @@ class Blocks:
         images: The parts of the circle that are images.
     """
 
-    level: int
     length: int
-    size: int
-    hop: int
     first: int
     stop: int
     before: int
@@ -93,69 +85,52 @@ class Blocks:
     images: tuple[Image, ...] = ()
 
     @classmethod
-    def one(cls, level: int, length: int) -> Blocks:
-        """One block, which is the whole circle."""
-        return cls(level, length, length, length, 0, length, length)
+    def all(cls, length: int) -> Line:
+        """All samples of a circle."""
+        return cls(length, 0, length, length)
 
     @classmethod
-    def design(cls, circle: Circle, level: int, reach: int) -> Blocks:
-        """Choose blocks.
+    def of(cls, circle: Circle, level: int, reach: int, unit: int = 1) -> Line:
+        """Find the images in a circle of which one sample in 2^level is kept.
 
         Args:
             circle: The signal.
             level: One sample in 2^level is kept.
-            reach: So many samples of those kept the longest wavelet sees, each way.
+            reach: So many samples of those kept are seen by what is computed, each way.
+            unit: Runs and images hold a multiple of so many samples, and so does the seam if both
+                ends of the signal have an image.
         """
         length, factor = circle.length >> level, 1 << level
-        size = max(SHORTEST, 1 << (REACHES * reach - 1).bit_length())
-        if length < FEWEST * size or length % UNIT:
-            return cls.one(level, length)
-        hop = size - 2 * reach
-        first = after = 0
+        left, right = circle.centres or (None, None)
+        first, after, stop, before = 0, 0, length, length
         images = []
-        left, right = circle.centres or (1, 1)
-        if circle.centres and left % factor == 0:
+        if left is not None and left % factor == 0:
             first = (left // factor + 1) // 2
-            after = (first - reach) % UNIT + reach
+            after = (first - reach) % unit + reach
             images.append(Image(after, first, left // factor))
-        if circle.centres and right % factor == 0:
+        if right is not None and right % factor == 0:
             wanted = right // factor // 2 + 1 - first
-            stop = first + wanted + -wanted % UNIT
-            before = length - reach - (length - reach - first) % UNIT
+            stop = first + wanted + -wanted % unit
+            before = length - reach - (length - reach - first) % unit
             images.append(Image(stop, before, right // factor))
-        else:
-            # as many whole blocks as leave something for the seam, but not more than it can hold
-            rest = length - first + after
-            stop = first + (rest - 1) // hop * hop // UNIT * UNIT
-            if length + after - stop > hop:
-                stop += UNIT
-            before = stop = min(stop, first + (length - first) // UNIT * UNIT)
-        if (
-            length + after - before > hop
-            or stop > before
-            or any(image.start >= image.stop for image in images)
-            or any(
-                image.centre - image.stop + 1 < first or image.centre - image.start >= stop
-                for image in images
-            )
-        ):  # the signal is hardly longer than its wavelets
-            return cls.design(Circle(circle.length, None), level, reach)
-        return cls(level, length, size, hop, first, stop, before, after, tuple(images))
+        if stop > before or any(
+            image.start >= image.stop
+            or image.centre - image.stop + 1 < first
+            or image.centre - image.start >= stop
+            for image in images
+        ):  # the signal is hardly longer than what is seen of it
+            return cls.all(length)
+        return cls(length, first, stop, before, after, tuple(images))
 
     @property
     def whole(self) -> bool:
-        """Whether one block is the whole circle."""
-        return self.size == self.length
+        """Whether all samples are computed, in order."""
+        return self.stop - self.first == self.length
 
     @property
     def split(self) -> int:
         """Where in the line the seam starts."""
         return self.stop - self.first
-
-    @property
-    def n_blocks(self) -> int:
-        """Number of blocks."""
-        return -(-self.split // self.hop) + (not self.whole)
 
     @property
     def n_seam(self) -> int:
@@ -171,6 +146,131 @@ class Blocks:
         """The samples of the line that an image is made of, in reverse."""
         start = image.centre - image.stop + 1 - self.first
         return slice(start, start + image.stop - image.start)
+
+    def cut(self, circle: Tensor) -> Tensor:
+        """The line (..., width) of circles (..., samples)."""
+        if self.whole:
+            return circle
+        run, before = circle[..., self.first : self.stop], circle[..., self.before :]
+        return torch.cat([run, before, circle[..., : self.after]], dim=-1)
+
+    def cut_adjoint(self, line: Tensor) -> Tensor:
+        """The adjoint of :meth:`cut`: circles that are zero beyond the line."""
+        if self.whole:
+            return line
+        circle = line.new_zeros(*line.shape[:-1], self.length)
+        run, before, after = self._split(line)
+        circle[..., self.first : self.stop] = run
+        circle[..., self.before :] = before
+        circle[..., : self.after] = after
+        return circle
+
+    def circle(self, line: Tensor, pairs: bool = False) -> Tensor:
+        """The circle (..., samples) from lines.
+
+        Args:
+            line: Shape (..., width).
+            pairs: Whether rows, the first dimension, are pairs of neighbours whose images change
+                places.
+        """
+        if self.whole:
+            return line
+        run, before, after = self._split(line)
+        left, right = (
+            [
+                _reversed(run[..., self.originals(image)], pairs)
+                for image in self.images
+                if image.stop == end
+            ]
+            for end in (self.first, self.before)
+        )
+        return torch.cat([after, *left, run, *right, before], dim=-1)
+
+    def circle_adjoint(self, gradient: Tensor, pairs: bool = False) -> Tensor:
+        """The adjoint of :meth:`circle`."""
+        line = self.cut(gradient)
+        for image in self.images:
+            into = line[..., self.originals(image)]
+            into += _reversed(gradient[..., image.start : image.stop], pairs)
+        return line
+
+    def _split(self, line: Tensor) -> list[Tensor]:
+        """The run, and the seam before and after the end of the circle."""
+        return list(line.split([self.split, self.n_seam - self.after, self.after], dim=-1))
+
+
+def _reversed(samples: Tensor, pairs: bool) -> Tensor:
+    if not pairs:
+        return samples.flip(-1)
+    return samples.unflatten(0, (-1, 2)).flip(1, -1).flatten(0, 1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Blocks(Line):
+    """A line that is computed in blocks, or in one block, which is the whole circle.
+
+    Blocks follow one another from the first sample of the run to its last; one more gives the seam.
+    Runs, seams and images hold a multiple of UNIT samples each.
+
+    Attributes:
+        level: One sample in 2^level is kept.
+        size: Samples of a block.
+        hop: Samples in the middle of a block that no edge has changed.
+    """
+
+    level: int
+    size: int
+    hop: int
+
+    @classmethod
+    def one(cls, level: int, length: int) -> Blocks:
+        """One block, which is the whole circle."""
+        return cls(
+            length=length, first=0, stop=length, before=length, level=level, size=length, hop=length
+        )
+
+    @classmethod
+    def design(cls, circle: Circle, level: int, reach: int) -> Blocks:
+        """Choose blocks.
+
+        Args:
+            circle: The signal.
+            level: One sample in 2^level is kept.
+            reach: So many samples of those kept the longest wavelet sees, each way.
+        """
+        length = circle.length >> level
+        size = max(SHORTEST, 1 << (REACHES * reach - 1).bit_length())
+        if length < FEWEST * size or length % UNIT:
+            return cls.one(level, length)
+        hop = size - 2 * reach
+        line = Line.of(circle, level, reach, UNIT)
+        first, after, stop, before = line.first, line.after, line.stop, line.before
+        if before == length:  # no image at the end of the signal
+            # as many whole blocks as leave something for the seam, but not more than it can hold
+            rest = length - first + after
+            stop = first + (rest - 1) // hop * hop // UNIT * UNIT
+            if length + after - stop > hop:
+                stop += UNIT
+            before = stop = min(stop, first + (length - first) // UNIT * UNIT)
+        beyond = any(image.centre - image.start >= stop for image in line.images)
+        if beyond or length + after - before > hop:  # hardly longer than its wavelets
+            return cls.design(Circle(circle.length, None), level, reach)
+        return cls(
+            length=length,
+            first=first,
+            stop=stop,
+            before=before,
+            after=after,
+            images=line.images,
+            level=level,
+            size=size,
+            hop=hop,
+        )
+
+    @property
+    def n_blocks(self) -> int:
+        """Number of blocks."""
+        return -(-self.split // self.hop) + (not self.whole)
 
     @property
     def _margin(self) -> int:
@@ -188,7 +288,7 @@ class Blocks:
         end = max(self._starts) + (self.size << self.level)
         return max(0, -min(self._starts)), max(0, end - (self.length << self.level))
 
-    def cut(self, x: Tensor) -> Tensor:
+    def blocks(self, x: Tensor) -> Tensor:
         """Blocks (batch, blocks, samples) of padded signals (batch, samples)."""
         if self.whole:
             return x[:, None]
@@ -268,28 +368,6 @@ class Blocks:
         ):
             torch.mul(towards, part.unsqueeze(-3), out=out)
         return room
-
-    def circle(self, line: Tensor) -> Tensor:
-        """The circle (..., samples) from lines."""
-        if self.whole:
-            return line
-        run, seam = line.split([self.split, self.n_seam], dim=-1)
-        before, after = seam.split([self.n_seam - self.after, self.after], dim=-1)
-        left, right = (
-            [run[..., self.originals(image)].flip(-1) for image in self.images if image.stop == end]
-            for end in (self.first, self.before)
-        )
-        return torch.cat([after, *left, run, *right, before], dim=-1)
-
-    def circle_adjoint(self, gradient: Tensor) -> Tensor:
-        """The adjoint of :meth:`circle`."""
-        if self.whole:
-            return gradient
-        run, before = gradient[..., self.first : self.stop], gradient[..., self.before :]
-        line = torch.cat([run, before, gradient[..., : self.after]], dim=-1)
-        for image in self.images:
-            line[..., self.originals(image)] += gradient[..., image.start : image.stop].flip(-1)
-        return line
 
 
 class _Cut(torch.autograd.Function):

@@ -233,7 +233,7 @@ class Section:
     def spectrum(self, x: Tensor) -> Tensor:
         """Spectra (batch, blocks, bins) of padded signals."""
         group, _ = self.groups[0]
-        return unwrapped(half_spectrum(group.blocks.cut(x)), self.bins)
+        return unwrapped(half_spectrum(group.blocks.blocks(x)), self.bins)
 
 
 Plan = Sequence[Section]

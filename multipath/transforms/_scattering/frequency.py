@@ -13,6 +13,7 @@ from torch.nn.functional import pad
 from multipath.transforms._numerics.filters import FilterBuffers, vanishing_tails
 from multipath.transforms._numerics.settings import Window
 
+from .mixing import Mixing
 from .wavelets import Wavelet, decimation_matrix, low_pass, subsample
 
 # Output rows whose largest weight is below this fraction of the peak are left out.
@@ -26,15 +27,13 @@ class FrequencyBatch:
     """Scales that are computed together.
 
     Attributes:
-        scales: Indices n_fr of the wavelets.
-        mixing: Their band-pass filters, as in :class:`~.second_layer.Branch`.
-        smooth: For each scale, the averaging matrix (log-frequency, its rows out) that follows the
-            modulus.
+        mixing: Their band-pass filters.
+        smooth: For the index n_fr of each wavelet, its rows out and the averaging matrix
+            (log-frequency, its rows out) that follows the modulus.
     """
 
-    scales: tuple[int, ...]
-    mixing: Tensor
-    smooth: list[Tensor]
+    mixing: Mixing
+    smooth: dict[int, tuple[slice, Tensor]]
 
 
 class FrequencyFilters(FilterBuffers):
@@ -65,6 +64,18 @@ class FrequencyFilters(FilterBuffers):
                 smooth = decimation_matrix(phi, 2 ** (log2_stride - level)).real
             self.register_filter(f"band_pass_{n_fr}", np.stack([band_pass.real, band_pass.imag]))
             self.register_filter(f"smooth_{n_fr}", smooth)
+        # the wide wavelets of a coarse bank are cut off on one side, which differs between spins
+        half = len(wavelets) // 2
+        self._conjugates = {
+            n_fr: n_fr + half for n_fr in range(1, half + 1) if self._alike(n_fr, n_fr + half)
+        }
+
+    def _alike(self, n_fr: int, other: int) -> bool:
+        """Whether two filters are complex conjugates of one another."""
+        one, two = (self._designs[f"band_pass_{n}"] for n in (n_fr, other))
+        return bool(
+            np.allclose(one[0], two[0], 0, 1e-14) and np.allclose(one[1], -two[1], 0, 1e-14)
+        )
 
     def batches(
         self, scales: Sequence[int], n_rows: int, most: int, like: Tensor
@@ -85,23 +96,42 @@ class FrequencyFilters(FilterBuffers):
         for n_fr in scales:
             size = self._matrices(n_fr, n_rows, like)[0].shape[1]
             if batch and total + size > most:
-                yield self._batch(tuple(batch), n_rows, like)
+                yield self.batch(batch, n_rows, like)
                 batch, total = [], 0
             batch.append(n_fr)
             total += size
-        yield self._batch(tuple(batch), n_rows, like)
+        yield self.batch(batch, n_rows, like)
 
-    def _batch(self, scales: tuple[int, ...], n_rows: int, like: Tensor) -> FrequencyBatch:
-        matrices = [self._matrices(n_fr, n_rows, like) for n_fr in scales]
-        filters = torch.cat([band_pass for band_pass, _ in matrices], dim=1)
-        # padded, batches have few different numbers of rows (each shape has its own compiled
+    def batch(self, scales: Sequence[int], n_rows: int, like: Tensor) -> FrequencyBatch:
+        """Some scales together; see :meth:`batches`."""
+        pairs = [
+            (n_fr, other)
+            for n_fr, other in self._conjugates.items()
+            if n_fr in scales and other in scales
+        ]
+        together = {n_fr for pair in pairs for n_fr in pair}
+        single = [(n_fr,) for n_fr in scales if n_fr and n_fr not in together]
+        filters, smooth, ends = [], {}, []
+        start = 0
+        for section in (single, pairs, [(0,)] if 0 in scales else []):
+            for group in section:
+                (real, imaginary), average = self._matrices(group[0], n_rows, like)
+                found = [torch.stack([real, imaginary]), torch.stack([real, -imaginary])]
+                filters.append(torch.stack(found[: len(group)], dim=2).flatten(1, 2))
+                stop = start + filters[-1].shape[1]
+                for place, n_fr in enumerate(group, start):
+                    smooth[n_fr] = slice(place, stop, len(group)), average
+                start = stop
+            ends.append(start)
+        # padded, batches have few different numbers of rows (each shape may have its own compiled
         # product, see products.py), and fill whole vector registers
-        real, imaginary = pad(filters, (0, 0, 0, -filters.shape[1] % ROWS))
+        real, imaginary = pad(torch.cat(filters, dim=1), (0, 0, 0, -start % ROWS))
         # complex product on planes: (A + iB)(X + iY) = (AX - BY) + i(BX + AY)
-        mixing = torch.cat(
+        matrix = torch.cat(
             [torch.cat([real, -imaginary], dim=1), torch.cat([imaginary, real], dim=1)]
         )
-        return FrequencyBatch(scales, mixing, [smooth for _, smooth in matrices])
+        n_single = len(real) if ends[0] == start else ends[0]  # with the padding
+        return FrequencyBatch(Mixing(matrix, n_single, ends[1] - ends[0]), smooth)
 
     def _matrices(self, n_fr: int, n_rows: int, like: Tensor) -> tuple[Tensor, Tensor]:
         return self.derived((n_fr, n_rows), like, lambda like: self._cut(n_fr, n_rows, like))

@@ -15,8 +15,8 @@ from multipath.transforms._numerics.analytic import adjoint_rfft
 from multipath.transforms._numerics.tiles import tile_size
 
 from .bands import unwrapped
-from .blocks import Blocks, Image
-from .products import product
+from .blocks import Blocks
+from .projection import Projection
 
 # Shorter frames do not pay off, and longer ones save no more.
 SHORTEST_FRAME, LONGEST_FRAME = 32, 256
@@ -65,15 +65,8 @@ class LowBins:
         phase = 2 * np.pi / length * np.arange(n_bins)
         waves = basis @ np.exp(-1j * np.outer(np.arange(frame), phase))
         waves *= np.exp(-1j * phase * blocks.first)
-        # frames around the circle, from the first of the run: of the line, or of an image
-        self._parts: list[tuple[int, Image | None]] = [(blocks.split // frame, None)]
-        if blocks.n_seam:
-            self._parts.append((blocks.n_seam // frame, None))
-        for image in blocks.images:
-            place = 1 if image.start == blocks.stop else len(self._parts)
-            self._parts.insert(place, ((image.stop - image.start) // frame, image))
         self.basis = torch.as_tensor(basis, dtype=like.dtype, device=like.device)
-        self.reversed = self.basis.flip(1)
+        self._projection = Projection(blocks, self.basis)
         self.waves = torch.as_tensor(
             waves[:, None, None], dtype=like.dtype.to_complex(), device=like.device
         )
@@ -94,24 +87,7 @@ class LowBins:
             return whole[..., : self.n_bins], None
         level = line[..., :: self.n_frames].mean(dim=-1, keepdim=True)
         line = line.sub_(level) if in_place else line - level
-        remaining = iter(
-            self._project(line).split([n for n, image in self._parts if image is None], dim=2)
-        )
-        parts = [
-            next(remaining) if image is None else self._project_image(line, image)
-            for _, image in self._parts
-        ]
-        return torch.cat(parts, dim=2).flatten(2), level
-
-    def _project(self, line: Tensor) -> Tensor:
-        frames = line.reshape(-1, self.basis.shape[1])
-        return product(frames, self.basis.mT).reshape(*line.shape[:2], -1, len(self.basis))
-
-    def _project_image(self, line: Tensor, image: Image) -> Tensor:
-        samples = line[..., self.blocks.originals(image)]
-        frames = samples.unflatten(-1, (-1, self.basis.shape[1]))
-        projected: Tensor = frames @ self.reversed.mT
-        return projected.flip(2)
+        return self._projection(line).flatten(2), level
 
     def gather(self, projected: Tensor, level: Tensor | None) -> Tensor:
         """The bins, from all that was projected."""
@@ -144,16 +120,7 @@ class LowBins:
         if not self.n_frames:
             return self.blocks.circle_adjoint(adjoint_rfft(gradient, self.blocks.length))
         frames = gradient.unflatten(-1, (-1, len(self.basis)))
-        parts = frames.split([n for n, _ in self._parts], dim=2)
-        pairs = list(zip(parts, (image for _, image in self._parts), strict=True))
-        computed = torch.cat([part for part, image in pairs if image is None], dim=2)
-        line = product(computed.reshape(-1, len(self.basis)), self.basis)
-        line = line.reshape(*gradient.shape[:2], -1)
-        for part, image in pairs:
-            if image is not None:
-                samples = (part.flip(2) @ self.reversed).flatten(2)
-                line[..., self.blocks.originals(image)] += samples
-        return line
+        return self._projection.adjoint(frames)
 
 
 @dataclass(frozen=True)

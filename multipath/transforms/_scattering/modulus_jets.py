@@ -85,18 +85,10 @@ def averaged_modulus_jets(branch: Branch, spectra: Sequence[Tensor], order: JetO
     Returns:
         Shape (batch * components, rows out, frames kept).
     """
-    average, stride = branch.average, branch.average.stride
-    n_frames = average.n_frames
-    size = tile_size(2 * len(order) * branch.rows * stride, spectra[0].device)
-    found = []
-    for start in range(0, len(spectra[0]), len(order)):
-        planes = branch.modulate(spectra, slice(start, start + len(order)))
-        sums = []
-        for first in range(0, n_frames, size):
-            samples = slice(first * stride, (first + size) * stride)
-            tile = planes[..., samples]
-            mixed = branch.mix(tile.flatten(2)).unflatten(2, tile.shape[2:])
-            moduli = modulus_jets(mixed.transpose(1, 2), order)
-            sums.append(average.project(moduli))
-        found.append(average.gather(torch.cat(sums, dim=2)))
-    return torch.cat(found)
+
+    def moduli(planes: Tensor) -> Tensor:
+        return modulus_jets(planes.transpose(1, 2), order).transpose(0, 1)
+
+    # jet by jet, since its components meet in the modulus
+    jets = [slice(start, start + len(order)) for start in range(0, len(spectra[0]), len(order))]
+    return torch.cat([branch.read(branch.modulate(spectra, jet), moduli) for jet in jets])

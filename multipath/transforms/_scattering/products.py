@@ -35,6 +35,14 @@ def product(left: Tensor, right: Tensor) -> Tensor:
     return _onednn(left, weight)
 
 
+def add_product(into: Tensor, left: Tensor, right: Tensor) -> None:
+    """Add ``left @ right`` to a matrix, without gradient."""
+    if _pays(left, right):
+        into.add_(product(left, right))
+    else:
+        into.addmm_(left, right)
+
+
 def _pays(left: Tensor, right: Tensor) -> bool:
     sides = (*left.shape, right.shape[1])
     large = max(sides) >= LONGEST_SIDE and math.prod(sides) >= MULTIPLICATIONS

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from multipath.transforms._numerics.rows import take
 
-from .blocks import Blocks
+from .blocks import Blocks, Line
 from .products import product
 
 LONGEST_FRAME = 256  # samples that one matrix product sums
@@ -26,11 +26,13 @@ class Reading(ABC):
     :meth:`gather` makes the outputs from the projections of all frames of one signal.
 
     Attributes:
+        unit: Runs, seams and images of a line that is read hold a multiple of so many samples.
         stride: Samples in a frame.
         n_frames: Frames in a signal.
         n_kept: Outputs.
     """
 
+    unit: int = 1
     stride: int
     n_frames: int
     n_kept: int
@@ -44,11 +46,19 @@ class Reading(ABC):
         return self.project_adjoint(self.gather_adjoint(gradient))
 
     @abstractmethod
-    def project(self, x: Tensor) -> Tensor:
-        """Projections of each frame of (..., samples), shape (..., frames, projections)."""
+    def project(self, x: Tensor, line: Line | None = None, pairs: bool = False) -> Tensor:
+        """Projections of each frame of (..., samples), shape (..., frames, projections).
+
+        Args:
+            x: Real signals.
+            line: Which samples of them are given, if not all.
+            pairs: Whether neighbours along the first dimension are images of one another.
+        """
 
     @abstractmethod
-    def project_adjoint(self, gradient: Tensor) -> Tensor:
+    def project_adjoint(
+        self, gradient: Tensor, line: Line | None = None, pairs: bool = False
+    ) -> Tensor:
         """The adjoint of :meth:`project`."""
 
     @abstractmethod
@@ -73,13 +83,16 @@ class Samples(Reading):
     def __init__(self, length: int, kept: range) -> None:
         self.n_frames, self.kept, self.n_kept = length, kept, len(kept)
 
-    def project(self, x: Tensor) -> Tensor:
+    def project(self, x: Tensor, line: Line | None = None, pairs: bool = False) -> Tensor:
         """Add a dimension."""
-        return x.unsqueeze(-1)
+        return (line.circle(x, pairs) if line else x).unsqueeze(-1)
 
-    def project_adjoint(self, gradient: Tensor) -> Tensor:
+    def project_adjoint(
+        self, gradient: Tensor, line: Line | None = None, pairs: bool = False
+    ) -> Tensor:
         """Drop that dimension."""
-        return gradient.squeeze(-1)
+        samples = gradient.squeeze(-1)
+        return line.circle_adjoint(samples, pairs) if line else samples
 
     def gather(self, projections: Tensor) -> Tensor:
         """Cut the padding off."""
@@ -117,15 +130,19 @@ class Mean(Reading):
         self.columns = torch.as_tensor(columns.T, dtype=like.dtype, device=like.device)
         self.weights = torch.as_tensor(weights.reshape(-1, 1), dtype=like.dtype, device=like.device)
 
-    def project(self, x: Tensor) -> Tensor:
+    def project(self, x: Tensor, line: Line | None = None, pairs: bool = False) -> Tensor:
         """Sums of each frame under each of the masks."""
+        x = line.circle(x, pairs) if line else x
         sums = product(x.reshape(-1, self.stride), self.columns)
         return sums.reshape(*x.shape[:-1], -1, self.columns.shape[1])
 
-    def project_adjoint(self, gradient: Tensor) -> Tensor:
+    def project_adjoint(
+        self, gradient: Tensor, line: Line | None = None, pairs: bool = False
+    ) -> Tensor:
         """The adjoint of :meth:`project`."""
         samples = gradient.reshape(-1, self.columns.shape[1]) @ self.columns.mT
-        return samples.reshape(*gradient.shape[:-2], -1)
+        samples = samples.reshape(*gradient.shape[:-2], -1)
+        return line.circle_adjoint(samples, pairs) if line else samples
 
     def gather(self, projections: Tensor) -> Tensor:
         """The sum over frames, each under its own mask."""

@@ -1,17 +1,25 @@
-"""The second layer of a scattering transform: from spectra of moduli to averaged coefficients.
+r"""The second layer of a scattering transform: from spectra of moduli to averaged coefficients.
 
 As in the first layer, forward and adjoint are written by hand, tile by tile, and the gradient needs
 the direction of each complex sample. Directions are kept where rows are not mixed. Mixed rows are
 many more than those of the first layer: nothing is kept of them, and the gradient computes each
 tile again. Derivatives of the gradient go through the same steps in differentiable form.
+
+As in the first layer, the mirror image of a signal saves samples. With c the centre of the mirror
+and a wavelet of real spectrum, the modulated rows satisfy
+
+.. math:: Y(2 c - t) = \overline{Y(t)}
+
+and so do they after real filters along the rows; after a complex filter, the image of its modulus
+is the modulus after the conjugate filter: rising and falling patterns change places.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import islice
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -31,9 +39,24 @@ from multipath.transforms._numerics.analytic import (
 )
 from multipath.transforms._numerics.tiles import SignalTiles, signal_tiles, tile_size
 
+from .blocks import Line
+from .mixing import Mixing
 from .modulation import Modulation
-from .products import product
 from .readings import Reading
+
+
+class Tile(NamedTuple):
+    """Rows out that are treated at once.
+
+    Attributes:
+        rows: Which rows.
+        line: Which samples of them are computed.
+        pairs: Whether neighbours are images of one another.
+    """
+
+    rows: slice
+    line: Line
+    pairs: bool
 
 
 @dataclass(frozen=True)
@@ -43,50 +66,66 @@ class Branch:
     Attributes:
         modulate: Band-passes moduli with that wavelet.
         average: The averaging over time that follows the modulus, if any.
-        mixing: A complex filter bank along the rows as a real matrix of shape (2 * rows out,
-            2 * rows), from real rows followed by imaginary ones to the same. None leaves the rows
-            as they are.
+        line: Which samples are computed of mixed rows whose mirror images are known, or all.
+        mixing: Complex filters along the rows. None leaves the rows as they are.
     """
 
     modulate: Modulation
     average: Reading
-    mixing: Tensor | None = None
+    line: Line
+    mixing: Mixing | None = None
 
     @property
     def rows(self) -> int:
         """Number of rows out."""
-        return self.modulate.rows if self.mixing is None else len(self.mixing) // 2
-
-    def mix(self, planes: Tensor) -> Tensor:
-        """Filter planes (2, rows, samples) along the rows, giving (2, rows out, samples)."""
-        if self.mixing is None:
-            return planes
-        return product(self.mixing, planes.flatten(0, 1)).view(2, -1, planes.shape[-1])
-
-    def mix_adjoint(self, planes: Tensor) -> Tensor:
-        """The adjoint of :meth:`mix`."""
-        if self.mixing is None:
-            return planes
-        return product(self.mixing.mT, planes.flatten(0, 1)).view(2, -1, planes.shape[-1])
+        return self.modulate.rows if self.mixing is None else self.mixing.rows
 
     def batches(self, n_signals: int, wanted: int, device: torch.device) -> SignalTiles:
         """Which signals to treat at once: as many as fit into a tile, or one."""
         rows = max(self.rows, self.modulate.rows)
-        size = tile_size(2 * rows * self.average.n_frames * self.average.stride, device)
-        return signal_tiles(n_signals, size, wanted)
+        return signal_tiles(n_signals, tile_size(2 * rows * self.line.length, device), wanted)
 
-    def tiles(self, n_samples: int, device: torch.device) -> Iterator[tuple[slice, slice]]:
-        """Which frames to treat at once, a tile of rows out, and the samples they are made of.
+    def tiles(self, n_signals: int, device: torch.device) -> list[Tile]:
+        """Which rows out of so many signals to treat at once."""
+        if self.mixing is None:
+            return [Tile(slice(0, self.rows), self.line, False)]
+        # pairs stay together
+        size = max(2, tile_size(2 * n_signals * self.line.length, device))
+        single = self.rows if self.line.whole else self.mixing.n_single
+        paired = min(single + self.mixing.n_paired, self.rows)
+        sections = [
+            (0, single, Line.all(self.line.length), False),
+            (single, paired, self.line, True),
+            (paired, self.rows, self.line, False),
+        ]
+        return [
+            Tile(slice(start, min(start + size, last)), line, pairs)
+            for first, last, line, pairs in sections
+            for start in range(first, last, size)
+        ]
 
-        The samples of several signals follow one another, so that a tile may cross from one signal
-        to the next: frames hold whole strides.
+    def read(self, planes: Tensor, moduli: Callable[[Tensor], Tensor]) -> Tensor:
+        """Averages (batch, rows out, frames kept) of modulated planes (2, rows, batch, samples).
+
+        Args:
+            planes: From :attr:`modulate`.
+            moduli: Makes moduli (rows, batch, samples) of planes of some rows out.
         """
-        stride = self.average.stride
-        n_frames = n_samples // stride
-        size = tile_size(2 * self.rows * stride, device)
-        for start in range(0, n_frames, size):
-            stop = min(start + size, n_frames)
-            yield slice(start, stop), slice(start * stride, stop * stride)
+        tiles = self.tiles(planes.shape[2], planes.device)
+        lines = lines_of(tiles, planes)
+        del planes
+        sums = []
+        for tile in tiles:
+            line = lines[tile.line]
+            samples = moduli(line if self.mixing is None else self.mixing(line, tile.rows))
+            sums.append(self.average.project(samples, tile.line, tile.pairs))
+            del samples
+        return self.average.gather(_joined(sums)).transpose(0, 1)
+
+
+def lines_of(tiles: Iterable[Tile], planes: Tensor) -> dict[Line, Tensor]:
+    """The samples of planes that tiles need."""
+    return {line: line.cut(planes) for line in dict.fromkeys(tile.line for tile in tiles)}
 
 
 def averaged_moduli(
@@ -148,55 +187,39 @@ class _AveragedModuli(torch.autograd.Function):
             if branch.mixing is None:
                 _add_adjoint(branch, directions, gradient, sums)
             else:
-                _add_mixed_adjoint(branch, spectra, gradient, sums)
+                _add_mixed_adjoint(branch, branch.mixing, spectra, gradient, sums)
         return None, None, *sums
 
 
 def _average(branch: Branch, joint: Sequence[Tensor], wanted: int) -> tuple[Tensor, list[Tensor]]:
     """Averages of the moduli of a branch, and directions to keep for the gradient."""
-    average = branch.average
     found: list[Tensor] = []
     directions: list[Tensor] = []
     for signals, n_kept in branch.batches(len(joint[0]), wanted, joint[0].device):
-        planes = branch.modulate(joint, signals)
-        if branch.mixing is not None:
-            samples_of_all = planes.flatten(2)
-            sums = _joined(
-                [
-                    average.project(quick_modulus(*branch.mix(samples_of_all[..., samples])))
-                    for _, samples in branch.tiles(samples_of_all.shape[-1], planes.device)
-                ],
-                dim=1,
-            )
-        elif n_kept:
-            moduli, inverse = modulus_and_inverse(*planes)
+
+        def moduli(planes: Tensor, n_kept: int = n_kept) -> Tensor:
+            if branch.mixing is not None or not n_kept:
+                return quick_modulus(*planes)
+            found, inverse = modulus_and_inverse(*planes)
             # the planes are not needed again: their memory holds the directions
             directions.append(planes[:, :, :n_kept].mul_(inverse[:, :n_kept]))
-            sums = average.project(moduli)
-        else:
-            sums = average.project(quick_modulus(*planes))
-        sums = sums.reshape(branch.rows, planes.shape[2], average.n_frames, -1)
-        found.append(average.gather(sums).transpose(0, 1))
-    return _joined(found, dim=0), directions
+            return found
+
+        found.append(branch.read(branch.modulate(joint, signals), moduli))
+    return _joined(found), directions
 
 
 def _differentiable_average(branch: Branch, spectra: Sequence[Tensor]) -> Tensor:
     """Averages of the moduli of a branch in plain operations, for further derivatives."""
-    average = branch.average
-    found = []
-    for signals, _ in branch.batches(len(spectra[0]), 0, spectra[0].device):
-        planes = branch.modulate.differentiable([s[signals] for s in spectra])
-        shape, samples_of_all = planes.shape[2:], planes.flatten(2)
-        sums = torch.cat(
-            [
-                average.project(modulus(branch.mix(samples_of_all[..., samples]).movedim(0, 1)))
-                for _, samples in branch.tiles(samples_of_all.shape[-1], planes.device)
-            ],
-            dim=1,
-        )
-        sums = sums.reshape(branch.rows, shape[0], average.n_frames, -1)
-        found.append(average.gather(sums).transpose(0, 1))
-    return torch.cat(found)
+    return _joined(
+        [
+            branch.read(
+                branch.modulate.differentiable([s[signals] for s in spectra]),
+                lambda planes: modulus(planes.movedim(0, 1)),
+            )
+            for signals, _ in branch.batches(len(spectra[0]), 0, spectra[0].device)
+        ]
+    )
 
 
 def _add_adjoint(
@@ -213,25 +236,30 @@ def _add_adjoint(
 
 
 def _add_mixed_adjoint(
-    branch: Branch, spectra: Sequence[Tensor], gradient: Tensor, found: Sequence[Tensor]
+    branch: Branch,
+    mixing: Mixing,
+    spectra: Sequence[Tensor],
+    gradient: Tensor,
+    found: Sequence[Tensor],
 ) -> None:
     """Add the adjoint of an average of mixed rows, which are computed again."""
     average = branch.average
     largest = torch.finfo(gradient.dtype).max
     for signals, _ in branch.batches(len(gradient), 0, gradient.device):
-        band_passed = branch.modulate(spectra, signals)
-        planes = band_passed.flatten(2)
-        sums = average.gather_adjoint(gradient[signals].transpose(0, 1)).flatten(1, 2)
-        back = torch.empty_like(planes)
-        for frames, samples in branch.tiles(planes.shape[-1], planes.device):
-            mixed = branch.mix(planes[..., samples])
-            moduli = average.project_adjoint(sums[:, frames])
+        sums = average.gather_adjoint(gradient[signals].transpose(0, 1))
+        tiles = branch.tiles(sums.shape[1], gradient.device)
+        lines = lines_of(tiles, branch.modulate(spectra, signals))
+        back = {line: torch.zeros_like(planes) for line, planes in lines.items()}
+        for rows, line, pairs in tiles:
+            mixed = mixing(lines[line], rows)
+            moduli = average.project_adjoint(sums[rows], line, pairs)
             scale = moduli.mul_(inverse_modulus(*mixed))
             # finite, so that its product with a sample of modulus zero is zero, not NaN
             scale.clamp_(-largest, largest)
-            back[..., samples] = branch.mix_adjoint(mixed.mul_(scale))
-        branch.modulate.add_adjoint(back.view_as(band_passed), found, signals)
+            mixing.add_adjoint(mixed.mul_(scale), rows, back[line])
+        for line, planes in back.items():
+            branch.modulate.add_adjoint(line.cut_adjoint(planes), found, signals)
 
 
-def _joined(parts: Sequence[Tensor], dim: int) -> Tensor:
-    return torch.cat(list(parts), dim=dim) if len(parts) > 1 else parts[0]
+def _joined(parts: Sequence[Tensor]) -> Tensor:
+    return torch.cat(list(parts)) if len(parts) > 1 else parts[0]

@@ -27,10 +27,11 @@ from multipath.transforms._numerics.tiles import keep_freed_memory, tile_size
 
 from .average import StridedAverage
 from .bands import Band, find_band
-from .blocks import Blocks, Circle
+from .blocks import Blocks, Circle, Line
 from .first_layer import Section, WaveletGroup, read_moduli
 from .layers import FirstLayer, Layout, ReadRows, Request, SpectrumLayer
 from .low_bins import LowBins, SignedBins
+from .mixing import Mixing
 from .modulation import Modulation, Part
 from .modulus_jets import averaged_modulus_jets, read_modulus_jets
 from .readings import Mean, OfRows, Reading, Samples
@@ -47,6 +48,8 @@ REDUCED_THRESHOLD = 1e-5
 FIRST_POINTS, SECOND_POINTS = 19.5, 12.0
 # So many standard deviations from its middle, the envelope of a wavelet is negligible.
 REACH = {torch.float32: 5.3, torch.float64: 8.3}
+# Images pay off if no more than this part of the samples is computed.
+WORTHWHILE = 0.9
 # How torch pads signals that are mirrored, periodic or silent beyond their ends.
 PADDING = {"reflect": "reflect", "periodic": "circular", "zero": "constant"}
 
@@ -305,16 +308,12 @@ class TimeScattering(FilterBuffers):
             low = with_others(layer.spectra, layer.joint)[..., bins]
             yield layer.rows, self._low_pass(low, layer.level)
 
-    def frame(self, n2: int, like: Tensor) -> int:
-        """Samples of a second modulus that one step of the averaging reads."""
-        return self._averaging(self.levels2[n2], like).stride
-
     def branch(
         self,
         layers: Sequence[SpectrumLayer],
         n2: int,
         rows: Sequence[int],
-        mixing: Tensor | None = None,
+        mixing: Mixing | None = None,
     ) -> Branch:
         """What becomes of the first layer under the second-order wavelet n2.
 
@@ -322,7 +321,7 @@ class TimeScattering(FilterBuffers):
             layers: Layers from :meth:`first_layer`.
             n2: Index of the wavelet.
             rows: Which n1, increasing; all must satisfy j1 < j2.
-            mixing: Filters along the rows, as in :class:`~.second_layer.Branch`.
+            mixing: Filters along the rows.
         """
         wanted = frozenset(rows)
         like = layers[0].joint.real
@@ -339,7 +338,22 @@ class TimeScattering(FilterBuffers):
             if not wanted.isdisjoint(layer.rows)
         ]
         modulation = Modulation(parts, self.padded >> level)
-        return Branch(modulation, self._averaging(level, like), mixing)
+        average = self._averaging(level, like)
+        line = Line.all(modulation.length)
+        if mixing is not None:  # to cut rows that are not mixed costs what their images save
+            line = self._line(n2, rows, average.unit, like)
+        return Branch(modulation, average, line, mixing)
+
+    def _line(self, n2: int, rows: Sequence[int], unit: int, like: Tensor) -> Line:
+        """Which samples to compute of the second moduli of some rows, whose images are known."""
+        level = self.levels2[n2]
+        slowest = min((self.psi1[n1] for n1 in rows), key=lambda wavelet: wavelet.sigma)
+        # spreads in time add up by their squares
+        spread = math.hypot(*(1 / wavelet.sigma for wavelet in (slowest, self.psi2[n2])))
+        reach = math.ceil(REACH[like.dtype] * spread / (2 * math.pi * 2**level))
+        line = Line.of(self._circle, level, reach, unit)
+        fits = line.first % unit == 0 and line.width <= WORTHWHILE * line.length
+        return line if fits else Line.all(line.length)
 
     def second_order(
         self, layers: Sequence[SpectrumLayer], branches: Sequence[Branch]

@@ -51,7 +51,7 @@ def test_circles_are_those_of_full_length(n_samples, level, mirrored):
     reach = math.ceil(8.3 / (2 * math.pi * wavelet.sigma) / 2**level)
     blocks, x = designed(1024, n_samples, level, mirrored, reach)
     full = torch.fft.ifft(torch.fft.fft(x) * torch.from_numpy(wavelet.spectrum(1024))).abs()
-    cut = blocks.cut(x)
+    cut = blocks.blocks(x)
     filters = torch.from_numpy(wavelet.spectrum(cut.shape[-1]))
     filtered = torch.fft.ifft(torch.fft.fft(cut) * filters).abs()
     line = blocks.line(blocks.valid(filtered[..., :: 2**level])[:, :, None])
@@ -78,7 +78,7 @@ def test_adjoints(case):
     blocks, x = designed(*case, reach=4)
     assert not blocks.whole
     moving = x.clone().requires_grad_()
-    cut = blocks.cut(moving)
+    cut = blocks.blocks(moving)
     weight = noise(*cut.shape, seed=1)
     (back,) = torch.autograd.grad((cut * weight).sum(), moving, create_graph=True)
     torch.testing.assert_close((back * x).sum(), (cut * weight).sum())
