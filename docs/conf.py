@@ -26,6 +26,7 @@ extensions = [
     "sphinx_gallery.gen_gallery",  # runs examples/gallery and shows its plots
     "notebooks",  # executes some of its examples as notebooks
     "public_names",  # fails the build on an undocumented public name
+    "listening",  # writes pages with sounds beside the others
 ]
 exclude_patterns = ["_build"]
 suppress_warnings = ["myst.header"]  # parts of Markdown files begin below their first heading

@@ -221,7 +221,12 @@ def _counted(
     progress: Callable[[int, float], None] | None, before: int, relative: float
 ) -> Callable[[int], None]:
     """What a search calls after its steps, where others have made some before."""
-    return lambda step: None if progress is None else progress(before + step, relative)
+
+    def after_step(step: int) -> None:
+        if progress is not None:
+            progress(before + step, relative)
+
+    return after_step
 
 
 def _colors(value: float) -> tuple[str, str]:
