@@ -10,8 +10,9 @@ import torch
 from torch import Tensor
 
 from multipath.applications.audio.files import playable, write_audio
+from multipath.applications.audio.players import data_uri
 from multipath.applications.runs.files import drawn, write_bytes
-from multipath.applications.runs.html import embed, embed_files, embed_sound, render_page
+from multipath.applications.runs.html import embed, embed_files, render_page
 
 from .module import SoundMatching
 from .plots import plot_convergence, plot_estimates, plot_loss, plot_pairs
@@ -114,5 +115,5 @@ def _write_pairs(
         sounds = [playable(sound, rate) for sound in loud]
         for name, sound in zip(("target", "reconstruction"), sounds, strict=True):
             write_audio(folder / "audio" / f"{i}_{name}.wav", *sound)
-        players.append((embed_sound(*sounds[0]), embed_sound(*sounds[1])))
+        players.append((data_uri(*sounds[0]), data_uri(*sounds[1])))
     return targets, reconstructions, players

@@ -147,7 +147,7 @@ def _embed_figure(figure: Figure, dpi: int = 110) -> str:
 
 def _embed_sounds(row: Heard) -> dict[str | None, str]:
     """Embed a target (None) and what runs made of it, by their names, at a common gain."""
-    from multipath.applications.runs.html import embed_sound
+    from multipath.applications.audio.players import data_uri
 
     every = ((None, row.target), *row.reconstructions.items())
-    return {name: embed_sound(row.gain * sound, row.rate) for name, sound in every}
+    return {name: data_uri(row.gain * sound, row.rate) for name, sound in every}

@@ -15,6 +15,7 @@ from torch import Tensor
 from multipath._internal.axes import tidy
 from multipath._internal.state import check_names, loaded_real
 from multipath.applications.audio.files import playable, write_audio
+from multipath.applications.audio.players import data_uri
 from multipath.applications.audio.spectrograms import plot_spectrograms
 from multipath.applications.runs.environment import describe_environment
 from multipath.applications.runs.files import drawn, write_bytes, write_csv, write_tensors
@@ -183,7 +184,7 @@ def _write_report(
     config: Mapping[str, Any],
     summary: Mapping[str, Any],
 ) -> None:
-    from multipath.applications.runs.html import embed, embed_files, embed_sound, render_page
+    from multipath.applications.runs.html import embed, embed_files, render_page
 
     rate, sounds = search.settings.sample_rate, files.sounds(search, recording)
     name = summary["source"] or "recording"
@@ -210,7 +211,7 @@ def _write_report(
         drawn=drawn_at_all,
         kept=sum(int(row["kept"]) for row in search.rows[1:]),
         rounds=len(search.rows) - 1,
-        sounds={file: embed_sound(*sound) for file, sound in sounds.items()},
+        sounds={file: data_uri(*sound) for file, sound in sounds.items()},
         figures={name: embed("image/png", content) for name, content in pictures.items()},
         files=embed_files(files.root),
     )

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import base64
-import io
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
@@ -13,9 +12,6 @@ from markupsafe import Markup
 from multipath._internal.names import visible
 
 from .files import write_text
-
-if TYPE_CHECKING:
-    from torch import Tensor
 
 
 def render_page(file: Path, template: str, **values: Any) -> Path:
@@ -44,20 +40,6 @@ def embed(kind: str, content: bytes) -> str:
         'data:text/plain;base64,aGVsbG8='
     """
     return f"data:{kind};base64,{base64.b64encode(content).decode()}"
-
-
-def embed_sound(samples: Tensor, rate: int) -> str:
-    """Embed a sound as WAV; 16 bits are enough to listen to, and half the size.
-
-    Args:
-        samples: Shape (T,), full scale at 1.
-        rate: Sample rate in Hz.
-    """
-    import soundfile
-
-    buffer = io.BytesIO()
-    soundfile.write(buffer, samples.numpy(), rate, format="WAV", subtype="PCM_16")
-    return embed("audio/wav", buffer.getvalue())
 
 
 def embed_files(folder: Path) -> dict[str, str]:
