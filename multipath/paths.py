@@ -16,6 +16,7 @@ from torch import Tensor
 
 from ._internal.settings import affordable, is_scalar, real, whole
 from ._internal.tables import aligned, ends, html_table
+from ._internal.tracing import listed
 from .errors import ConfigurationError, InputError
 
 GroupBy = (
@@ -398,7 +399,7 @@ def check_indices(indices: Sequence[int] | Tensor, n_paths: int) -> list[int]:
     if isinstance(indices, Tensor) and indices.dtype == torch.bool:
         raise InputError("path indices came as a mask; pass mask.nonzero().flatten()")
     try:
-        values = indices.tolist() if isinstance(indices, Tensor) else list(indices)
+        values = listed(indices) if isinstance(indices, Tensor) else list(indices)
         result = [to_int(value) for value in values]
     except TypeError:
         raise InputError(

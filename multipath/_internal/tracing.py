@@ -9,6 +9,7 @@ the transforms go through the same steps in plain operations.
 from __future__ import annotations
 
 from contextlib import AbstractContextManager
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -29,6 +30,16 @@ def is_traced(x: Tensor) -> bool:
 def untraced() -> AbstractContextManager[object]:
     """Step out of all ``torch.func`` transforms, to make tensors that outlast them."""
     return temporarily_clear_interpreter_stack()
+
+
+def listed(x: Tensor) -> Any:
+    """What ``x.tolist()`` gives; torch 2.6 refuses that inside of ``torch.func``."""
+    if torch.compiler.is_compiling() or not torch._C._are_functorch_transforms_active():
+        return x.tolist()
+    if torch._C._functorch.is_functorch_wrapped_tensor(x):
+        return x.tolist()
+    with untraced():
+        return x.tolist()
 
 
 def plain_batches(*tensors: Tensor) -> list[Tensor]:
