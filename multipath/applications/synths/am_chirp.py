@@ -11,8 +11,8 @@ from torch import Tensor, nn
 from multipath._internal.settings import count, positive
 from multipath.errors import ConfigurationError, InputError
 
+from ._ranges import check_ranges, expect_ranges
 from .chirplet import SILENCE, shift_signals
-from .ranges import check_ranges, expect_ranges
 
 
 class AMChirpSynth(nn.Module):

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from multipath._internal.settings import count, positive
 from multipath.errors import ConfigurationError, InputError
 
-from .ranges import checked_range, expect_ranges
+from ._ranges import checked_range, expect_ranges
 
 SILENCE = 1e-10
 """Where the window is lower, it is zero: subnormal numbers are slow and spoil gradients."""

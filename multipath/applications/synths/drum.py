@@ -11,8 +11,8 @@ from torch import Tensor, nn
 from multipath._internal.settings import count, positive, several
 from multipath.errors import ConfigurationError, InputError
 
+from ._ranges import check_ranges, expect_ranges
 from .chirplet import shift_signals
-from .ranges import check_ranges, expect_ranges
 
 POSITION = 0.4
 """Where the membrane is struck and heard, as a share of both sides."""
