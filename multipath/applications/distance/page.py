@@ -20,6 +20,7 @@ from multipath.applications.resynthesis.settings import ResynthesisSettings
 from multipath.applications.runs.files import drawn
 from multipath.applications.runs.html import render_page
 from multipath.errors import ConfigurationError, InputError
+from multipath.paths import Path
 
 from .compare import LEVELS, Comparison
 
@@ -63,6 +64,10 @@ class Group:
         """What the paths hear."""
         direction = {1: ", rising", -1: ", falling"}.get(self.spin, "")
         return f"{span(self.rates)} Hz, {span(self.scales)} cycles/octave{direction}"
+
+    def holds(self, path: Path) -> bool:
+        """Whether a path is one of them."""
+        return path.key in self.keys
 
 
 def span(values: tuple[float, float]) -> str:
@@ -184,7 +189,7 @@ def write_page(
     tasks = [(group, sound) for group in found[:groups] for sound in pair]
     searches = []
     for number, (group, sound) in enumerate(tasks):
-        search = Resynthesis(settings, sound, lambda path, keys=group.keys: path.key in keys)
+        search = Resynthesis(settings, sound, group.holds)
         search.advance(_counted(progress, number * steps, search.rows[0]["relative"]))
         searches.append(search)
     loudest = max(float(sound.abs().max()) for sound in (*pair, *(s.signal for s in searches)))
