@@ -202,7 +202,8 @@ class Line:
 def _reversed(samples: Tensor, pairs: bool) -> Tensor:
     if not pairs:
         return samples.flip(-1)
-    return samples.unflatten(0, (-1, 2)).flip(1, -1).flatten(0, 1)
+    turned: Tensor = samples.unflatten(0, (-1, 2)).flip(1, -1).flatten(0, 1)
+    return turned
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -36,7 +36,8 @@ class Mixing:
 
     def of(self, rows: slice) -> Tensor:
         """The part of the matrix that gives some of the rows."""
-        return self.matrix.unflatten(0, (2, -1))[:, rows].flatten(0, 1)
+        part: Tensor = self.matrix.unflatten(0, (2, -1))[:, rows].flatten(0, 1)
+        return part
 
     def __call__(self, planes: Tensor, rows: slice) -> Tensor:
         """Filter planes (2, rows, ..., samples) along the rows, giving some of the rows out."""

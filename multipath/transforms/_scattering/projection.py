@@ -88,4 +88,5 @@ def _turned(frames: Tensor, pairs: bool) -> Tensor:
     """Frames (..., frames, vectors) in reverse; of pairs of rows, those of the other one."""
     if not pairs:
         return frames.flip(-2)
-    return frames.unflatten(0, (-1, 2)).flip(1, -2).flatten(0, 1)
+    turned: Tensor = frames.unflatten(0, (-1, 2)).flip(1, -2).flatten(0, 1)
+    return turned
