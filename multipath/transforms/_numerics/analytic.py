@@ -74,7 +74,8 @@ def peak_scale(signals: Tensor) -> Tensor:
         peaks = torch.where(peaks > 0, peaks, 1.0)  # the slope of a logarithm at zero is not finite
         return torch.exp2(peaks.log2().ceil().clamp(-limit, limit))
     exponent = torch.frexp(signals.detach().abs().amax(dim=1)).exponent
-    return torch.ldexp(torch.ones_like(signals[:, 0]), exponent.clamp(-limit, limit))
+    scale = torch.ldexp(torch.ones_like(signals[:, 0]), exponent.clamp(-limit, limit))
+    return scale.to(signals.dtype)  # PyTorch 2.6 goes through the default dtype
 
 
 def norms(rows: Tensor) -> Tensor:
