@@ -11,6 +11,7 @@ CODE := multipath tests docs benchmarks examples tools hatch_build.py
 TEST_ENVIRONMENT := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1
 
 .DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
 .PHONY: help demo quick test lowest newest lint format types docs links dist tag fuzz bench clean
 SECONDS ?= 1200
 SEED ?= 0
@@ -29,9 +30,9 @@ $(STAMP): pyproject.toml $(CONSTRAINTS)
 
 demo: $(STAMP)  ## Train sound matching with four losses and compare them (minutes)
 	$(BIN)/multipath reproduce demo --jobs 2 --out runs/demo
-	$(BIN)/multipath report runs/demo/runs/* --out runs/demo/report.html
+	$(BIN)/multipath report runs/demo/runs/* --out runs/demo/report.html --overwrite
 
-quick: $(STAMP)  ## Unit tests without the slowest: under a minute
+quick: $(STAMP)  ## Unit tests without the slowest: a few minutes
 	$(TEST_ENVIRONMENT) $(BIN)/python -m pytest -n 2 -q -m "not project and not slow" tests
 
 test: lint types  ## Lint, types, tests, and the code of docstrings and documentation
@@ -90,4 +91,4 @@ bench: $(STAMP)  ## Time the losses beside their peers: half an hour, or OPTIONS
 
 clean:  ## Remove the environments and everything that was built
 	rm -rf .venv .venv-* build dist docs/_build docs/gallery docs/notebooks .mypy_cache .pytest_cache .ruff_cache .hypothesis
-	find multipath tests docs benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +
+	find multipath tests docs benchmarks examples tools -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -149,6 +149,7 @@ def main() -> None:
             runs.append({"loss": loss, "words": words, "rows": rows})
             heard = [row for row in rows if "sounds" in row]
             print(name, loss, *(f"{row['seconds']:.0f}s:{row['error']:.0f}" for row in heard))
+        trained = model.batches.splits["train"].size
         targets = model.batches.splits["test"].take(slice(HEARD))
         tasks.append(
             {
@@ -163,6 +164,8 @@ def main() -> None:
         options.out.parent.mkdir(exist_ok=True)
         found = {
             "steps": options.steps,
+            "trained": trained,
+            "tested": TESTED,
             "rate": HEARD_AT,
             "environment": describe_environment(),
             "tasks": tasks,

@@ -70,7 +70,7 @@ def write_pages(app: SimpleNamespace, error: Exception | None) -> None:
     write_training(Path(app.outdir, "listen_to_training.html"))
     file = Path(app.outdir, "which_modulation_differs.html")
     parts = Path(page.__file__).parents[1]
-    sources = [Path(__file__), *parts.glob("distance/*.py"), *parts.glob("templates/*")]
+    sources = [Path(__file__), *parts.rglob("*.py"), *parts.glob("templates/*")]
     if not file.exists() or file.stat().st_mtime < max(each.stat().st_mtime for each in sources):
         write_difference(file)
 

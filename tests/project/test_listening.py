@@ -4,10 +4,12 @@ import base64
 import importlib.util
 import io
 import json
+import logging
 import sys
 from types import SimpleNamespace
 
 import pytest
+import torch
 
 from tests import ROOT
 
@@ -133,14 +135,19 @@ def test_pages_come_with_a_build_of_html_and_the_map_if_its_sources_changed(
     assert written == ["which_modulation_differs.html"]
 
 
-def test_the_script_trains(tmp_path, monkeypatch, capsys):
+def test_the_script_trains(listening, tmp_path, monkeypatch, capsys):
     script = load(ROOT / "docs" / "listening_runs.py")
     few = {"n_targets": 10, "validate_every": 1, "channels": (4, 4, 4, 4)}
     monkeypatch.setattr(script, "SHARED", script.SHARED | few)
     monkeypatch.setattr(script, "LOSSES", {"ploss": "parameters"})
     arguments = ["listening_runs", "--only", "chirplet", "--steps", "2"]
     monkeypatch.setattr(sys, "argv", [*arguments, "--out", str(tmp_path / "runs.json")])
-    script.main()
+    logger, threads = logging.getLogger("lightning.pytorch"), torch.get_num_threads()
+    monkeypatch.setattr(logger, "level", logger.level)
+    with torch.random.fork_rng():
+        script.main()
+    torch.set_num_threads(threads)
+    listening.write_training(tmp_path / "page.html", tmp_path / "runs.json")
     assert "chirplet ploss" in capsys.readouterr().out
     (task,) = json.loads((tmp_path / "runs.json").read_text())["tasks"]
     (run,) = task["runs"]

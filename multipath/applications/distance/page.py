@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from math import log2
@@ -18,7 +17,7 @@ from multipath.applications.audio.spectrograms import magma, plot_spectrograms
 from multipath.applications.resynthesis.search import Resynthesis
 from multipath.applications.resynthesis.settings import ResynthesisSettings
 from multipath.applications.runs.files import drawn
-from multipath.applications.runs.html import render_page
+from multipath.applications.runs.html import embed, render_page
 from multipath.errors import ConfigurationError, InputError
 from multipath.paths import Path
 
@@ -29,7 +28,7 @@ __all__ = ["GROUPS", "LONGEST", "STEPS", "Group", "group_paths", "span", "write_
 GROUPS = 12
 """Groups that are resynthesised unless others are asked for."""
 STEPS = 12
-"""Steps of each resynthesis: the paths of a group are few, and soon as they should be."""
+"""Steps of each resynthesis: a group has few paths, which converge quickly."""
 LONGEST = 2**16
 """Samples of recordings whose page takes minutes."""
 OCTAVES = 2
@@ -91,7 +90,7 @@ def group_paths(comparison: Comparison) -> list[Group]:
         Groups that hold every path once, those that differ most first.
 
     Raises:
-        InputError: If the paths have no rate, scale and spin.
+        InputError: If the comparison is not by ``"jtfs"``.
 
     Example:
         >>> import torch
@@ -102,7 +101,7 @@ def group_paths(comparison: Comparison) -> list[Group]:
         >>> round(sum(group.share for group in groups), 6)
         1.0
     """
-    if not {"rate", "scale", "spin"} <= set(comparison.paths.columns):
+    if comparison.settings["transform"] != "jtfs":  # resynthesis knows no other settings of it
         raise InputError(
             "a map of rates and scales needs a comparison by jtfs, got one by "
             f"{comparison.settings['transform']}"
@@ -218,7 +217,7 @@ def write_page(
         whole=[data_uri(gain * sound, rate) for sound in pair],
         sounds=sounds,
         magma=magma(),
-        spectrograms=base64.b64encode(drawn(figure, "png", 110)).decode(),
+        spectrograms=embed("image/png", drawn(figure, "png", 110)),
     )
 
 

@@ -24,6 +24,7 @@ from multipath._internal.state import check_names, loaded_integer, loaded_tensor
 from multipath.applications.runs.environment import describe_environment
 from multipath.applications.runs.files import read_json, write_bytes, write_json, write_tensors
 from multipath.applications.runs.folders import AFRESH, RunFolder, changed_files, folder_lock
+from multipath.applications.runs.settings import differences
 from multipath.errors import ConfigurationError, InputError, MultipathError
 from multipath.importance import ThetaImportance, load_probabilities
 
@@ -216,17 +217,23 @@ class MatchFolder(RunFolder):
         if config.training.start is None or (resume and self.start.exists()):
             return self.start if config.training.start else None
         named = Path(config.training.start)
-        if not named.is_dir():
-            return named
-        before = MatchFolder(named)
-        if before.config.is_file():
-            task = read_json(before.config).get("task")
-            if isinstance(task, Mapping) and task.get("name") != config.task.name:
+        before = MatchFolder(named if named.is_dir() else named.parent)
+        task = read_json(before.config).get("task") if before.config.is_file() else None
+        if isinstance(task, Mapping):
+            now = config.to_dict()["task"]
+            if task.get("name") != now["name"]:
                 raise ConfigurationError(
-                    f"{named} matched {task.get('name')}, but this run matches {config.task.name}; "
+                    f"{named} matched {task.get('name')}, but this run matches {now['name']}; "
                     "start from a run of the same task"
                 )
-        return before.encoder
+            if changed := list(differences(task, now, "task.")):
+                log.warning(
+                    "%s was trained with other settings, so that its parameters may mean something "
+                    "else: %s",
+                    visible(named),
+                    visible("; ".join(changed[:3])),
+                )
+        return before.encoder if named.is_dir() else named
 
     def check_sources(self, fingerprint: dict[str, str]) -> None:
         """Refuse to go on when the files that the targets come from have changed."""

@@ -244,7 +244,9 @@ def read_run(folder: Path, name: str | None = None) -> Run:
             errors=_errors(kind, summary) if summary else {},
             draws=_optional(folder / "draws.csv", read_draws, []),
             recording=str(config.get("recording", "")) or _digest(folder / "sources.json"),
-            heard=[str(config["source"])] if kind == "resynthesis" else _names(summary),
+            heard=[str(config["source"]) or "recording"]
+            if kind == "resynthesis"
+            else _names(summary),
         )
     except (KeyError, TypeError, ValueError, OverflowError) as error:
         if isinstance(error, InputError):

@@ -45,6 +45,8 @@ class Row:
         importance: Whether paths are drawn from probabilities that theta-importance finds first.
         label: Which of several tasks of a table it is.
         after: Method whose runs it starts from, each from that of its own seed.
+        runs: What its runs are called, if other tables have the method on the task with other
+            settings. Default: after the task.
     """
 
     method: str
@@ -56,6 +58,7 @@ class Row:
     importance: bool = False
     label: str = ""
     after: str = ""
+    runs: str = ""
 
     @property
     def name(self) -> str:
@@ -64,7 +67,9 @@ class Row:
 
     @property
     def case(self) -> str:
-        """Task and label, fit for a file name."""
+        """What its runs are called, fit for a file name."""
+        if self.runs:
+            return self.runs
         label = "" if self.label == self.task else self.label
         return f"{self.task}-{label}".rstrip("-")
 
@@ -92,6 +97,7 @@ class Table:
         kind: ``"match"``: runs of sound matching; ``"cost"``: measurements of time and memory.
         seeds: How many the paper took.
         figure: ``"curves"`` over training, or ``"cost"``: error against time per step.
+        scales: Those that its settings are made for.
     """
 
     name: str
@@ -101,6 +107,7 @@ class Table:
     kind: str = "match"
     seeds: int = 20
     figure: str = "curves"
+    scales: Sequence[str] = ("quick", "paper")
 
     def choose(self, methods: Sequence[str] = ()) -> list[Row]:
         """The rows of some methods; all if none is named. Networks without weights are left out.
@@ -219,14 +226,18 @@ _PNP_SHORT = {"kpaths": 120, "mss-log": 240}
 
 
 def _pnp_rows() -> Iterator[Row]:
+    sounds = {"test_sounds": 32}
     for task in ("chirplet", "amchirp", "drum"):
         for method in ("ploss", "pnp", "mss-log", "kpaths"):
-            yield Row(method, method, task, {"test_sounds": 32}, _PNP, label=task)
+            yield Row(method, method, task, sounds, _PNP, label=task, runs=f"pnp-{task}")
         for method, steps in _PNP_SHORT.items():
             short = {**_PNP, "steps": steps}
-            yield Row(f"{method}-short", method, task, {"test_sounds": 32}, short, label=task)
+            name = f"{method}-short"
+            yield Row(name, method, task, sounds, short, label=task, runs=f"pnp-{task}")
         more = {**_PNP, "steps": _PNP_SHORT["kpaths"], "learning_rate": 3e-4}
-        yield Row("pnp-kpaths", "kpaths", task, {"test_sounds": 32}, more, label=task, after="pnp")
+        yield Row(
+            "pnp-kpaths", "kpaths", task, sounds, more, label=task, after="pnp", runs=f"pnp-{task}"
+        )
 
 
 def _pareto_rows() -> Iterator[Row]:
@@ -316,6 +327,7 @@ TABLES: dict[str, Table] = {
             ],
             [*_ERRORS, *_SPEED],
             seeds=3,
+            scales=("quick",),
         ),
         Table(
             "pareto",
@@ -324,6 +336,7 @@ TABLES: dict[str, Table] = {
             [*_CHIRPLET_ERRORS, _SPEED[-1]],
             seeds=3,
             figure="cost",
+            scales=("quick",),
         ),
         Table(
             "pnp",
@@ -335,6 +348,7 @@ TABLES: dict[str, Table] = {
                 _SPEED[-1],
             ],
             seeds=5,
+            scales=("quick",),
         ),
         Table(
             "demo",

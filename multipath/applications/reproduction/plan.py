@@ -147,13 +147,18 @@ def make_plan(
         changes: Settings that replace the table's own in every run, such as ``steps``.
 
     Raises:
-        ConfigurationError: If there are no seeds, no such methods, or the folder holds runs with
-            other settings or on other recordings, or cannot be written to.
+        ConfigurationError: If there are no seeds, no such methods, or no such scale, or the folder
+            holds runs with other settings or on other recordings, or cannot be written to.
         InputError: If there are no recordings to compare with those of a run that is there.
     """
     check_place(folder)
     if seeds < 1:
         raise ConfigurationError(f"at least one seed is needed, got {seeds}")
+    if scale not in table.scales:
+        raise ConfigurationError(
+            f"{table.name} has settings of the scale {' and '.join(table.scales)} alone, got "
+            f"{scale}; leave out --scale"
+        )
     preset = "paper" if table.kind == "cost" else scale  # costs are those of the paper's signals
     needed: dict[str, Job] = {}
 

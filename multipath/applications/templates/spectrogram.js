@@ -7,7 +7,7 @@ const look = (() => {
   const sine = Float32Array.from({length: SIZE}, (_, i) => Math.sin(2 * Math.PI * i / SIZE));
   const draw = (samples, highest) => {
     const bins = Math.round(Math.min(highest / RATE, 0.5) * SIZE);
-    const hop = Math.max(64, Math.ceil(samples.length / 400)), frames = Math.floor(samples.length / hop);
+    const hop = Math.max(64, Math.ceil(samples.length / 400)), frames = Math.max(1, Math.floor(samples.length / hop));
     const image = new ImageData(frames, bins), power = new Float32Array(frames * bins);
     for (let frame = 0; frame < frames; frame++) {
       const part = cosine.map((value, i) => (samples[frame * hop + i - SIZE / 2] || 0) * (1 - value));

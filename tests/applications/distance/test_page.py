@@ -13,6 +13,7 @@ from multipath.applications.distance.page import group_paths, span, write_page
 from multipath.applications.resynthesis.search import Resynthesis, make_start
 from multipath.applications.resynthesis.settings import ResynthesisSettings
 from multipath.errors import ConfigurationError, InputError
+from multipath.transforms import JTFS
 from tests.applications.command import call, refused
 
 RATE = 1024
@@ -152,9 +153,11 @@ def test_the_page_in_a_browser(written, browser):
 
 
 def test_a_page_needs_rates_and_scales_and_a_group(comparison, tmp_path):
-    spectral = compare(SLOW, FAST, RATE, "mrstft")
-    with pytest.raises(InputError, match="a map of rates and scales needs a comparison by jtfs"):
-        write_page(spectral, [SLOW, FAST], NAMES, tmp_path / "a.html")
+    own = JTFS(**JTFS.suggest(len(SLOW), RATE) | {"J": 6})  # its keys would be other paths there
+    for transform in ("mrstft", own):
+        other = compare(SLOW, FAST, RATE, transform)
+        with pytest.raises(InputError, match="rates and scales needs a comparison by jtfs"):
+            write_page(other, [SLOW, FAST], NAMES, tmp_path / "a.html")
     with pytest.raises(ConfigurationError, match="groups must be at least 1, got 0"):
         write_page(comparison, [SLOW, FAST], NAMES, tmp_path / "a.html", groups=0)
     with pytest.raises(ConfigurationError, match="steps must be at least 1, got 0"):

@@ -242,7 +242,7 @@ def test_a_run_starts_from_what_another_one_has_found(tmp_path):
     assert resumed["theta_error"] == whole["theta_error"] != first["theta_error"]
 
 
-def test_weights_that_no_run_can_start_from_are_refused_before_anything_is_written(tmp_path):
+def test_weights_that_no_run_can_start_from_are_refused(tmp_path, caplog):
     run(TINY.changed(channels=(4, 4)), tmp_path / "other")
     damaged = tmp_path / "damaged.pt"
     damaged.write_bytes((tmp_path / "other" / "encoder.pt").read_bytes()[:-100])
@@ -256,6 +256,9 @@ def test_weights_that_no_run_can_start_from_are_refused_before_anything_is_writt
         with pytest.raises(InputError, match=f"same task and encoder.*{start}.*, but.*({reason})"):
             run(TINY.changed(start=str(tmp_path / start)), tmp_path / "run")
         assert not [each for each in (tmp_path / "run").glob("*") if each.name[0] != "."]
+    other = TINY.changed(start=str(tmp_path / "other" / "encoder.pt"), synth="slow-slow", steps=1)
+    run(other.changed(channels=(4, 4), validate_every=1), tmp_path / "slow")
+    assert "task.synth was fast-moderate, is slow-slow" in caplog.text
     run(TINY_GRANULAR, tmp_path / "textures")
     with pytest.raises(ConfigurationError, match="textures matched granular, but this run matches"):
         run(TINY.changed(start=str(tmp_path / "textures")), tmp_path / "run")

@@ -21,7 +21,9 @@ pytestmark = pytest.mark.slow  # they start processes
 PATIENCE = 90.0  # seconds, on a machine with other things to do
 
 PARENT = """
-import sys
+import signal, sys
+if hasattr(signal, "SIGHUP"):  # ignored where the tests are run by nohup
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
 from pathlib import Path
 from tests.applications.reproduction.test_reproduction import tiny_plan
 from multipath.applications.reproduction.queue import LocalProcesses, run_jobs

@@ -146,12 +146,24 @@ def test_runs_that_start_from_others_need_those_of_their_seed(tmp_path):
     assert len(before) == 2 * 3
     for row, jobs in plan.rows:
         for seed, job in enumerate(jobs):
-            assert job.needs == f"match-{row.task}-pnp-{seed}"
+            assert job.needs == f"match-pnp-{row.task}-pnp-{seed}"
             assert job.config["training"]["start"] == str(before[job.needs].target)
             assert before[job.needs].config["objective"]["loss"] == "pnp"
     both = make_plan(TABLES["pnp"], "quick", tmp_path, 2, only=["pnp", "pnp-kpaths"])
     assert not both.needed
     assert len(both.jobs) == len({job.name for job in both.jobs}) == 12
+
+
+def test_runs_of_one_name_have_the_same_settings_in_all_tables(tmp_path):
+    seen = {}
+    for table in TABLES.values():
+        for scale in table.scales:
+            data = "recordings" if table.name == "table4" else None
+            for job in make_plan(table, scale, tmp_path / scale, 1, data=data).jobs:
+                assert seen.setdefault((scale, job.name), job.config) == job.config
+    for name in ("batches", "pareto", "pnp"):
+        with pytest.raises(ConfigurationError, match="of the scale quick alone, got paper"):
+            make_plan(TABLES[name], "paper", tmp_path, 1)
 
 
 def test_a_folder_with_other_settings_is_refused_and_another_way_to_a_file_is_not(tmp_path):
