@@ -7,7 +7,7 @@ import os
 import sys
 from collections.abc import Sequence
 from io import TextIOWrapper
-from typing import NoReturn, TextIO
+from typing import NoReturn
 
 from multipath._internal.names import visible
 from multipath.errors import MultipathError
@@ -53,10 +53,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     try:
         code = _run(given)
         sys.stdout.flush()
-    except BrokenPipeError as error:
-        if _can_be_read(sys.stdout):  # it is another pipe that broke
-            _exit(2, _explain(error))
-        # who reads the output has seen enough, and wants no word more
+    except BrokenPipeError:  # who reads the output has seen enough, and wants no word more
         sys.stdout = None  # nor would Python, which flushes in the end
         _exit(141)  # as the shell says of a process that SIGPIPE ends
     except KeyboardInterrupt:
@@ -68,15 +65,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except (MultipathError, OSError) as error:
         _exit(2, _explain(error))
     _exit(code)
-
-
-def _can_be_read(stream: TextIO) -> bool:
-    """Whether somebody is there still to read what is written."""
-    try:
-        stream.flush()
-    except BrokenPipeError:
-        return False
-    return True
 
 
 def _run(given: Sequence[str]) -> int:
