@@ -97,10 +97,11 @@ def run(
         with _quiet_lightning(), torch.random.fork_rng(devices=gpus):
             torch.manual_seed(seeded(config.seed, "weights").initial_seed())
             model = SoundMatching(config, files.read_probabilities(config, resume=resume))
-            if start := files.source_of_weights(config, resume=resume):
+            start = files.source_of_weights(config, resume=resume)
+            if start is not None:
                 load_encoder(start, model.encoder)
             if not going_on:
-                files.prepare(config, fingerprint, resume=resume)
+                files.prepare(config, fingerprint, start, resume=resume)
             model.measure(files.metric, progress=progress is not None)
             untrained = model.evaluate("test", model.estimate("test"))
             if going_on:
@@ -214,8 +215,10 @@ class MatchFolder(RunFolder):
 
     def source_of_weights(self, config: MatchConfig, *, resume: bool) -> Path | None:
         """The weights to start from, if any: a resumed run's own copy, else those named."""
-        if config.training.start is None or (resume and self.start.exists()):
-            return self.start if config.training.start else None
+        if config.training.start is None:
+            return None
+        if resume and self.start.exists():
+            return self.start
         named = Path(config.training.start)
         before = MatchFolder(named if named.is_dir() else named.parent)
         task = read_json(before.config).get("task") if before.config.is_file() else None
@@ -246,13 +249,18 @@ class MatchFolder(RunFolder):
             )
 
     def prepare(
-        self, config: MatchConfig, fingerprint: dict[str, str], *, resume: bool = False
+        self,
+        config: MatchConfig,
+        fingerprint: dict[str, str],
+        start: Path | None = None,
+        *,
+        resume: bool = False,
     ) -> None:
         """Begin, and keep what the run depends on beside its settings."""
         needed: dict[Path, Path] = {}
         if config.objective.probabilities is not None:
             needed[self.probabilities] = Path(config.objective.probabilities)
-        if start := self.source_of_weights(config, resume=resume):
+        if start is not None:
             needed[self.start] = start
         contents = {  # first: the files may be those of an earlier run here
             copy: given.read_bytes()
