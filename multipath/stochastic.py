@@ -367,7 +367,15 @@ class StochasticLoss(nn.Module):
         linked = self._linked() is not None
         draw = self._pending if linked else None
         if backward_number() >= 0:  # activation checkpointing repeats a forward
-            repeated = draw or self._repetitions.again(regions) or self.last_draw
+            repeated = draw or self._repetitions.again(regions)
+            if repeated is None and self.last_draw is not None:
+                repeated = self.last_draw
+                self._warn_once(
+                    "a forward ran within a backward pass, and not by torch.utils.checkpoint, "
+                    "whose repetitions are told apart: it used the latest draw, which is wrong if "
+                    "several forwards preceded this backward. Use torch.utils.checkpoint or "
+                    "redraw_after"
+                )
             if repeated is not None:
                 return repeated, repeated in self._unobserved
         if not torch.is_grad_enabled() and not regions:

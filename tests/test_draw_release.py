@@ -387,6 +387,35 @@ def test_checkpoints_within_checkpoints(outer_reentrant, inner_reentrant, linked
     assert not caplog.records
 
 
+class Home(torch.autograd.Function):
+    """A checkpoint of somebody's own."""
+
+    @staticmethod
+    def forward(ctx, x, run):
+        ctx.run = run
+        ctx.save_for_backward(x)
+        return run(x)
+
+    @staticmethod
+    def backward(ctx, gradient):
+        x = ctx.saved_tensors[0].detach().requires_grad_()
+        with torch.enable_grad():
+            ctx.run(x).backward(gradient)
+        return x.grad, None
+
+
+@pytest.mark.parametrize("linked", [False, True])
+def test_a_repetition_that_cannot_be_told_apart_says_so(linked, caplog):
+    criterion, x, y = setting()
+    optimizer = SGD([x], lr=0.01)
+    if linked:
+        criterion.redraw_after(optimizer)
+    criterion(x, y).backward()
+    Home.apply(x, lambda a: criterion(a, y)).backward()
+    told = [record for record in caplog.records if "within a backward pass" in record.message]
+    assert len(told) == (not linked)
+
+
 @pytest.mark.parametrize("reentrant", [True, False])
 def test_a_checkpoint_without_gradients_is_an_evaluation(reentrant):
     criterion, x, y = setting()
