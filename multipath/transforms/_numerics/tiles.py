@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import TypeAlias
 
 import torch
@@ -14,7 +13,7 @@ ACCELERATOR_TILE = 2**27
 # The largest block, in bytes, whose release makes glibc's allocator keep memory.
 KEPT_BLOCK = 2**25 - 2**12
 # Tiles of signals, and of how many signals in each a gradient is wanted.
-SignalTiles: TypeAlias = Iterator[tuple[slice, int]]
+SignalTiles: TypeAlias = list[tuple[slice, int]]
 
 
 def tile_size(numbers: int, device: torch.device) -> int:
@@ -35,12 +34,19 @@ def signal_tiles(n_signals: int, size: int, wanted: int) -> SignalTiles:
         wanted: A gradient is wanted of so many signals, the first ones.
     """
     if n_signals <= size:
-        yield slice(0, n_signals), wanted
-        return
-    for first, last in ((0, wanted), (wanted, n_signals)):
-        for start in range(first, last, size):
-            stop = min(start + size, last)
-            yield slice(start, stop), stop - start if first < wanted else 0
+        return [(slice(0, n_signals), wanted)]
+    tiles = [
+        slice(start, min(start + size, last))
+        for first, last in ((0, wanted), (wanted, n_signals))
+        for start in range(first, last, size)
+    ]
+    return [(tile, tile.stop - tile.start if tile.start < wanted else 0) for tile in tiles]
+
+
+def largest_tile(tiles: SignalTiles) -> int:
+    """The most signals in one of the tiles."""
+    largest: int = max(tile.stop - tile.start for tile, _ in tiles)
+    return largest
 
 
 def keep_freed_memory() -> None:

@@ -72,7 +72,7 @@ class StridedAverage(Reading):
     def project(self, x: Tensor, line: Line | None = None, pairs: bool = False) -> Tensor:
         """Weighted sums of each frame of (..., samples), shape (..., frames, delays)."""
         blocks = self._blocks(line, x.shape[-1])(x, pairs)
-        if line is not None:  # count blocks from the start of the circle
+        if line is not None and line.first:  # count blocks from the start of the circle
             blocks = blocks.roll(line.first // self.unit, dims=-2)
         sums = blocks.reshape(-1, len(self.parts)) @ self.parts
         return sums.reshape(*x.shape[:-1], -1, self.n_delays)
@@ -83,7 +83,7 @@ class StridedAverage(Reading):
         """The adjoint of :meth:`project`."""
         blocks = gradient.reshape(-1, self.n_delays) @ self.parts.mT
         blocks = blocks.reshape(*gradient.shape[:-2], -1, self.shapes.shape[1])
-        if line is not None:
+        if line is not None and line.first:
             blocks = blocks.roll(-(line.first // self.unit), dims=-2)
         return self._blocks(line, blocks.shape[-2] * self.unit).adjoint(blocks, pairs)
 

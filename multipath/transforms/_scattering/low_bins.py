@@ -140,9 +140,9 @@ class SignedBins:
         return unwrapped(self.low_bins(x), range(-self.below, self.low_bins.n_bins))
 
     def empty(self, n_signals: int, n_rows: int, like: Tensor) -> Tensor:
-        """Where projections of moduli of complex signals, such as ``like``, go."""
+        """Where projections of moduli of complex signals, or the bins, go; ``like`` is complex."""
         if not self.low_bins.n_frames:
-            return like.new_empty(n_signals, n_rows, self.low_bins.n_bins)
+            return like.new_empty(n_signals, n_rows, self.below + self.low_bins.n_bins)
         n_numbers = self.low_bins.n_frames * len(self.low_bins.basis)
         # and the level of each row, which comes last
         return like.real.new_empty(n_signals, n_rows, n_numbers + 1)
@@ -153,14 +153,18 @@ class SignedBins:
         The signals change: of several readings, this one comes last.
         """
         projected, level = self.low_bins.project(x, in_place=True)
-        out[..., : projected.shape[-1]] = projected
-        if level is not None:
-            out[..., -1:] = level
+        if level is None:  # these are the bins
+            out[..., self.below :] = projected
+            out[..., : self.below] = projected[..., 1 : self.below + 1].flip(-1).conj()
+        else:
+            out[..., :-1], out[..., -1:] = projected, level
 
     def gather(self, read: Tensor) -> Tensor:
         """Bins of all signals, once all is written."""
-        parts = (read[..., :-1], read[..., -1:]) if self.low_bins.n_frames else (read, None)
-        return unwrapped(self.low_bins.gather(*parts), range(-self.below, self.low_bins.n_bins))
+        if not self.low_bins.n_frames:
+            return read
+        found = self.low_bins.gather(read[..., :-1], read[..., -1:])
+        return unwrapped(found, range(-self.below, self.low_bins.n_bins))
 
     def gather_adjoint(self, gradient: Tensor) -> Tensor:
         """The adjoint of :meth:`gather`."""

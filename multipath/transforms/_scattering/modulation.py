@@ -64,12 +64,26 @@ class Modulation:
         """Number of bins under the wavelet."""
         return self.parts[0].weights.shape[-1]
 
-    def __call__(self, spectra: Sequence[Tensor], signals: slice = ALL) -> Tensor:
-        """Band-pass some of the signals, without gradient."""
+    def scratch(self, spectra: Sequence[Tensor], n_signals: int) -> Tensor:
+        """Buffer for the half spectra of so many signals, zero except where the band goes.
+
+        One buffer serves all tiles, so that the zeros are written once.
+        """
+        step = oversampling(self.width, self.length)
+        shape = (2, self.rows, n_signals, step * self.length // 2 + 1)
+        return half_spectra(spectra[self.parts[0].layer], shape, self.width)
+
+    def __call__(self, spectra: Sequence[Tensor], signals: slice, scratch: Tensor) -> Tensor:
+        """Band-pass some of the signals, without gradient.
+
+        Args:
+            spectra: Spectra of all layers.
+            signals: Which signals.
+            scratch: Buffer from :meth:`scratch` for as many signals or more.
+        """
         step = oversampling(self.width, self.length)
         like = spectra[self.parts[0].layer]
-        shape = (2, self.rows, len(like[signals]), step * self.length // 2 + 1)
-        halves = half_spectra(like, shape, self.width)
+        halves = scratch[:, :, : len(like[signals])]
         for part, rows in self._rows():
             out = halves[:, rows, :, 1 : self.width + 1]
             torch.mul(part.of(spectra, signals), part.weights, out=out)

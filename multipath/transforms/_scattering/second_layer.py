@@ -37,7 +37,7 @@ from multipath.transforms._numerics.analytic import (
     modulus_and_inverse,
     quick_modulus,
 )
-from multipath.transforms._numerics.tiles import SignalTiles, signal_tiles, tile_size
+from multipath.transforms._numerics.tiles import SignalTiles, largest_tile, signal_tiles, tile_size
 
 from .blocks import Line
 from .mixing import Mixing
@@ -195,7 +195,9 @@ def _average(branch: Branch, joint: Sequence[Tensor], wanted: int) -> tuple[Tens
     """Averages of the moduli of a branch, and directions to keep for the gradient."""
     found: list[Tensor] = []
     directions: list[Tensor] = []
-    for signals, n_kept in branch.batches(len(joint[0]), wanted, joint[0].device):
+    batches = branch.batches(len(joint[0]), wanted, joint[0].device)
+    scratch = branch.modulate.scratch(joint, largest_tile(batches))
+    for signals, n_kept in batches:
 
         def moduli(planes: Tensor, n_kept: int = n_kept) -> Tensor:
             if branch.mixing is not None or not n_kept:
@@ -205,7 +207,7 @@ def _average(branch: Branch, joint: Sequence[Tensor], wanted: int) -> tuple[Tens
             directions.append(planes[:, :, :n_kept].mul_(inverse[:, :n_kept]))
             return found
 
-        found.append(branch.read(branch.modulate(joint, signals), moduli))
+        found.append(branch.read(branch.modulate(joint, signals, scratch), moduli))
     return _joined(found), directions
 
 
@@ -245,10 +247,12 @@ def _add_mixed_adjoint(
     """Add the adjoint of an average of mixed rows, which are computed again."""
     average = branch.average
     largest = torch.finfo(gradient.dtype).max
-    for signals, _ in branch.batches(len(gradient), 0, gradient.device):
+    batches = branch.batches(len(gradient), 0, gradient.device)
+    scratch = branch.modulate.scratch(spectra, largest_tile(batches))
+    for signals, _ in batches:
         sums = average.gather_adjoint(gradient[signals].transpose(0, 1))
         tiles = branch.tiles(sums.shape[1], gradient.device)
-        lines = lines_of(tiles, branch.modulate(spectra, signals))
+        lines = lines_of(tiles, branch.modulate(spectra, signals, scratch))
         back = {line: torch.zeros_like(planes) for line, planes in lines.items()}
         for rows, line, pairs in tiles:
             mixed = mixing(lines[line], rows)

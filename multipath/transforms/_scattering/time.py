@@ -305,7 +305,7 @@ class TimeScattering(FilterBuffers):
                 continue
             reach = self._bands(layer.joint.real.dtype).low_pass.reach
             bins = slice(layer.below, layer.below + reach)
-            low = with_others(layer.spectra, layer.joint)[..., bins]
+            low = with_others(layer.spectra[..., bins], layer.joint[..., bins])
             yield layer.rows, self._low_pass(low, layer.level)
 
     def branch(
