@@ -6,11 +6,13 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 Spec = dict[str, Any]
-Side = Literal["ours", "peers"]
+Side = Literal["ours", "peers", "older"]
 
 # Names of the contenders, as the tables show them.
 EXACT, REDUCED = "multipath exact", "multipath reduced"
 STFT, SCATTERING = "multipath MRSTFT", "multipath Scattering1D"
+DRAWS, MSS = "multipath, 8 energy draws", "multipath mss-log"
+IMAGES, OLDER = "multipath Scattering2D", "multipath, older"
 SCRAPL, AURALOSS, KYMATIO = "scrapl-loss", "auraloss", "kymatio"
 
 # By subject, how tables call it and whose interpreter runs it.
@@ -19,6 +21,12 @@ CONTENDERS: dict[str, tuple[str, Side]] = {
     "jtfs-reduced": (REDUCED, "ours"),
     "scattering1d": (SCATTERING, "ours"),
     "mrstft": (STFT, "ours"),
+    "energy-draws": (DRAWS, "ours"),
+    "mss-log": (MSS, "ours"),
+    "scattering2d": (IMAGES, "ours"),
+    "older-jtfs": (OLDER, "older"),
+    "older-scattering1d": (OLDER, "older"),
+    "older-scattering2d": (OLDER, "older"),
     "scrapl": (SCRAPL, "peers"),
     "kymatio-jtfs": (KYMATIO, "peers"),
     "kymatio-scattering1d": (KYMATIO, "peers"),

@@ -71,9 +71,27 @@ def per_rate(plan: Plan) -> list[Case]:
 def scattering1d(plan: Plan) -> list[Case]:
     """The scattering over time, all its paths."""
     what = "Scattering1D, all paths"
-    return [
-        Case("scattering1d/all", what, plan.scattering1d(), plan.repeats, seconds=30 * plan.seconds)
-    ]
+    contenders = (*plan.scattering1d(), *plan.of_older("scattering1d"))
+    seconds = 30 * plan.seconds
+    return [Case("scattering1d/all", what, contenders, 3 * plan.repeats, seconds=seconds)]
+
+
+def scattering2d(plan: Plan) -> list[Case]:
+    """The scattering of images, all its paths, beside an older state of this project."""
+    options: dict[str, Any] = {"settings": plan.images, "batch": 1}
+    contenders = (
+        plan.contender("scattering2d", **options),
+        *plan.of_older("scattering2d", **options),
+    )
+    what = "Scattering2D, all paths, one image"
+    return [Case("scattering2d/all", what, contenders, plan.repeats, seconds=20 * plan.seconds)]
+
+
+def draws(plan: Plan) -> list[Case]:
+    """A step of training as it is recommended, beside the spectrogram loss of DDSP."""
+    contenders = plan.contender("energy-draws"), plan.contender("mss-log")
+    what = "8 energy draws, reduced, targets cached"
+    return [Case("draws/energy", what, contenders, 3 * plan.repeats, seconds=15 * plan.seconds)]
 
 
 def mrstft(plan: Plan) -> list[Case]:
@@ -85,6 +103,7 @@ def mrstft(plan: Plan) -> list[Case]:
 def set_up(plan: Plan) -> list[Case]:
     """Seconds to construct, in fresh processes: nothing is cached."""
     transforms = (*plan.against_scrapl(), plan.contender("kymatio-jtfs"))
+    recording = (plan.contender("scattering1d", settings=plan.recording),)
     return [
         Case(
             f"set-up/{name}",
@@ -98,6 +117,7 @@ def set_up(plan: Plan) -> list[Case]:
         for name, kind, contenders in (
             ("jtfs", "JTFS", transforms),
             ("scattering1d", "Scattering1D", plan.scattering1d()),
+            ("recording", "Scattering1D of a minute", recording),
         )
     ]
 
@@ -185,7 +205,8 @@ def full(plan: Plan) -> list[Case]:
     """All paths against kymatio's whole JTFS."""
     peer = plan.contender("kymatio-jtfs", needs_bytes=plan.full_peer_bytes)
     what = f"all {plan.n_paths} paths"
-    return [Case("full/jtfs", what, (*plan.both(), peer), plan.few, seconds=240 * plan.seconds)]
+    contenders = (*plan.both(), *plan.of_older("jtfs"), peer)
+    return [Case("full/jtfs", what, contenders, plan.repeats, seconds=240 * plan.seconds)]
 
 
 # The longest comes last: an interrupted run has the rest.
@@ -194,7 +215,9 @@ GROUPS: dict[str, Callable[[Plan], list[Case]]] = {
     "k-paths": k_paths,
     "per-rate": per_rate,
     "scattering1d": scattering1d,
+    "scattering2d": scattering2d,
     "mrstft": mrstft,
+    "draws": draws,
     "set-up": set_up,
     "memory": memory,
     "floor": floor,

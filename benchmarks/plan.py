@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any
 
@@ -28,6 +28,9 @@ class Plan:
         lengths: log2 of the numbers of samples of the growth group.
         batches: Batch sizes of the growth group.
         path_settings: What replaces entries of settings, for the growth with P.
+        images: Constructor arguments of Scattering2D.
+        recording: Arguments of Scattering1D for a long recording, which is only constructed.
+        older: Whether an older state of this project takes part.
         seconds: Factor on the guessed durations.
     """
 
@@ -54,8 +57,13 @@ class Plan:
         {"J": 12, "Q": (8, 4), "J_fr": 3, "Q_fr": 4, "F": 8},
         {"J": 12, "Q": (8, 8), "J_fr": 3, "Q_fr": 6, "F": 8},
     )
+    images: dict[str, Any] = field(default_factory=lambda: {"shape": (256, 256), "J": 5, "L": 8})
+    recording: dict[str, Any] = field(
+        default_factory=lambda: {"n_samples": 2646000, "J": 14, "Q": (8, 1), "T": 2**14}
+    )
     full_peer_bytes: float = 18e9
     seconds: float = 1.0
+    older: bool = False
 
     @property
     def n_paths(self) -> int:
@@ -98,9 +106,13 @@ class Plan:
         """Our JTFS and scrapl-loss on the same path."""
         return *self.both(**options), self.contender("scrapl", **options)
 
-    def scattering1d(self) -> tuple[Contender, Contender]:
+    def scattering1d(self) -> tuple[Contender, ...]:
         """All paths of the scattering over time, ours and kymatio's."""
         return self.contender("scattering1d"), self.contender("kymatio-scattering1d")
+
+    def of_older(self, subject: str, **spec: Any) -> tuple[Contender, ...]:
+        """The older state of this project, if one takes part."""
+        return (self.contender(f"older-{subject}", **spec),) if self.older else ()
 
     def stft(self) -> tuple[Contender, Contender]:
         """The multi-resolution STFT loss, ours and auraloss's."""
@@ -134,6 +146,8 @@ QUICK = Plan(
     batches=(1, 4),
     batch_length=11,
     path_settings=FULL.path_settings[1:3],
+    images={"shape": (32, 32), "J": 2, "L": 8},
+    recording={"n_samples": 2**17, "J": 10, "Q": (8, 1), "T": 2**10},
     full_peer_bytes=4e9,
     seconds=0.1,
 )

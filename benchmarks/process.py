@@ -27,9 +27,10 @@ class Worker:
     Args:
         python: Interpreter of its environment.
         threads: Of torch, OpenMP and MKL.
+        library: A folder whose libraries come before those of the interpreter.
     """
 
-    def __init__(self, python: Path | str, threads: int) -> None:
+    def __init__(self, python: Path | str, threads: int, library: Path | str | None = None) -> None:
         free = available_memory()
         limit = max(free - MEMORY_TO_SPARE, 0) if free else 0
         paths = [str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
@@ -37,7 +38,10 @@ class Worker:
         self._pipe, theirs = Pipe()
         with theirs:
             self._process = subprocess.Popen(
-                [str(python), "-m", "benchmarks.worker", str(theirs.fileno()), str(limit)],
+                [
+                    *(str(python), "-m", "benchmarks.worker", str(theirs.fileno()), str(limit)),
+                    *([str(library)] if library else []),
+                ],
                 pass_fds=[theirs.fileno()],
                 stdin=subprocess.DEVNULL,
                 stdout=self._log,
@@ -104,15 +108,19 @@ class Workers:
     Args:
         peers: Interpreter of the peers, or a text that says why there is none.
         threads: Of each worker.
+        older: A checkout of an older state of this project, if one takes part.
     """
 
-    def __init__(self, peers: Path | str, threads: int) -> None:
-        self._pythons: dict[str, Path | str] = {"ours": Path(sys.executable), "peers": peers}
-        self._threads = threads
+    def __init__(self, peers: Path | str, threads: int, older: Path | None = None) -> None:
+        ours = Path(sys.executable)
+        self._pythons: dict[str, Path | str] = {"ours": ours, "peers": peers, "older": ours}
+        self._threads, self._older = threads, older
         self._running: dict[str, Worker] = {}
 
     def ask(self, side: str, function: str, fresh: bool = False, **arguments: Any) -> Any:
-        """Ask the worker of a side (``"ours"`` or ``"peers"``), or a fresh one for this only.
+        """Ask the worker of a side, or a fresh one for this only.
+
+        Sides are ``"ours"``, ``"peers"`` and ``"older"``.
 
         Raises:
             NotMeasuredError: If that side has no interpreter, or as :meth:`Worker.ask`.
@@ -121,13 +129,17 @@ class Workers:
         if isinstance(python, str):
             raise NotMeasuredError(python)
         if fresh:
-            with closing(Worker(python, self._threads)) as alone:
+            with closing(self._start(side)) as alone:
                 return alone.ask(function, **arguments)
         if side in self._running and not self._running[side].alive:
             self._running.pop(side).close()
         if side not in self._running:
-            self._running[side] = Worker(python, self._threads)
+            self._running[side] = self._start(side)
         return self._running[side].ask(function, **arguments)
+
+    def _start(self, side: str) -> Worker:
+        library = self._older if side == "older" else None
+        return Worker(self._pythons[side], self._threads, library)
 
     def rest(self) -> None:
         """End all workers; the next request starts new ones, with memory and caches empty."""

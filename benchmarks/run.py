@@ -23,7 +23,7 @@ from .environment import OUR_PACKAGES, PEER_PACKAGES, describe_machine
 from .groups import GROUPS, select
 from .measure import Record, measure
 from .peers import add_options, find_python
-from .plan import FULL, QUICK, Plan
+from .plan import FULL, QUICK
 from .process import NotMeasuredError, Workers
 from .report import RESULTS, write_report
 from .stages import construction, process_peak
@@ -49,6 +49,9 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--out", type=Path, help="results file (.json); .md and .png beside it")
     parser.add_argument("--threads", type=int, default=2, help="of torch, OpenMP and MKL")
     parser.add_argument("--batch", type=int, default=4)
+    parser.add_argument(
+        "--older", type=Path, help="a checkout of an older state of this project, to compare with"
+    )
     add_options(parser)
     parser.add_argument(
         "--reuse", type=Path, help="take kymatio's minutes-long full JTFS from this results file"
@@ -125,7 +128,8 @@ def outcome(record: Record) -> str:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Measure, write, and print how the targets fare."""
     options = parse(arguments)
-    plan: Plan = replace(QUICK if options.quick else FULL, batch=options.batch)
+    older = options.older.resolve() if options.older else None
+    plan = replace(QUICK if options.quick else FULL, batch=options.batch, older=older is not None)
     cases = select(plan, options.only)
     if options.list:
         for case in cases:
@@ -155,7 +159,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         ]
     say = partial(console.print, markup=False, highlight=False)
     try:
-        with Workers(find_python(options, say), options.threads) as workers:
+        with Workers(find_python(options, say), options.threads, older) as workers:
             store.begin(describe(workers))
             failures = run(cases, store, workers, console)
     except KeyboardInterrupt:

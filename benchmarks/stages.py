@@ -111,3 +111,8 @@ def process_peak(stages: Stages) -> float:
 def construction(stages: Stages) -> float:
     """Seconds to construct."""
     return stages["construct"]["seconds"]
+
+
+def constructed_bytes(stages: Stages) -> float:
+    """Bytes that construction needed on top of what import left behind."""
+    return stages["construct"]["peak_bytes"] - stages["import"]["rest_bytes"]

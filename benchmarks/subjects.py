@@ -69,6 +69,40 @@ def _scattering1d(n_samples: int, J: int, Q: tuple[int, int], T: int, **_: Any) 
     return Loss(lambda x, y, indices: loss(x, y), n_paths=len(loss.paths))
 
 
+def _scattering2d(shape: tuple[int, int], **settings: Any) -> Loss:
+    from multipath import TransformLoss
+    from multipath.transforms import Scattering2D
+
+    loss = TransformLoss(Scattering2D(shape, **settings))
+    return Loss(lambda x, y, indices: loss(x, y), n_paths=len(loss.paths))
+
+
+def _energy_draws(**settings: Any) -> Loss:
+    """As in training: reduced sampling, and what all paths of a target share is kept."""
+    import torch
+
+    from multipath import StochasticLoss, TargetCache, TransformLoss
+    from multipath.transforms import JTFS
+
+    cache = TargetCache(max_bytes=2**30)
+    loss = TransformLoss(JTFS(**settings, sampling="reduced"), cache=cache)
+    targets = torch.randn(4, settings["n_samples"], generator=torch.Generator().manual_seed(1))
+    criterion = StochasticLoss.for_training(loss, targets, n_draws=8, generator=0)
+
+    def value(x: Tensor, y: Tensor, indices: Sequence[int] | None) -> Tensor:
+        with cache.keyed(range(len(y))):
+            return criterion(x, y)
+
+    return Loss(value, n_paths=len(loss.paths))
+
+
+def _mss_log(n_samples: int, **_: Any) -> Loss:
+    from multipath.applications.losses import mss_log
+
+    loss = mss_log(n_samples=n_samples)
+    return Loss(lambda x, y, indices: loss(x, y), n_paths=len(loss.paths))
+
+
 def scrapl_loss(n_samples: int, Q: tuple[int, int], **settings: Any) -> Any:
     """The reference's loss, from the arguments of our JTFS."""
     from scrapl import SCRAPLLoss
@@ -111,6 +145,7 @@ def _stft(module: str, **_: Any) -> Loss:
     return Loss(lambda x, y, indices: loss(x[:, None], y[:, None]), n_paths)
 
 
+LIBRARY = ("multipath", "multipath.transforms")
 OURS = ("multipath", "multipath.transforms", "multipath.compat.auraloss.freq")
 VENDORED = ("scrapl", "kymatio.torch")  # kymatio with JTFS is importable after scrapl only
 
@@ -118,6 +153,12 @@ SUBJECTS = {
     "jtfs": Subject(OURS, _jtfs),
     "jtfs-reduced": Subject(OURS, partial(_jtfs, sampling="reduced")),
     "scattering1d": Subject(OURS, _scattering1d),
+    "scattering2d": Subject(LIBRARY, _scattering2d),
+    "energy-draws": Subject(OURS, _energy_draws),
+    "mss-log": Subject((*OURS, "multipath.applications.losses"), _mss_log),
+    "older-jtfs": Subject(LIBRARY, _jtfs),
+    "older-scattering1d": Subject(LIBRARY, _scattering1d),
+    "older-scattering2d": Subject(LIBRARY, _scattering2d),
     "mrstft": Subject(OURS, partial(_stft, "multipath.compat.auraloss.freq")),
     "scrapl": Subject(("scrapl",), _scrapl),
     "kymatio-jtfs": Subject(VENDORED, _kymatio_jtfs),

@@ -5,8 +5,19 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from .cases import AURALOSS, EXACT, KYMATIO, REDUCED, SCATTERING, SCRAPL
-from .stages import above_filters, construction, process_peak
+from .cases import (
+    AURALOSS,
+    DRAWS,
+    EXACT,
+    IMAGES,
+    KYMATIO,
+    MSS,
+    OLDER,
+    REDUCED,
+    SCATTERING,
+    SCRAPL,
+)
+from .stages import Stages, above_filters, constructed_bytes, construction, process_peak
 from .tables import table
 from .view import Results, cases, faster, faster_per_path, in_processes, middle
 
@@ -61,40 +72,67 @@ def _in(case: str, contender: str, other: str) -> Callable[[Results], float | No
     return lambda results: faster(results, case, contender, other)
 
 
+def _older(case: str, contender: str) -> Callable[[Results], float | None]:
+    return _in(case, contender, OLDER)
+
+
+def _told(
+    case: str, contender: str, what: Callable[[Stages], float], unit: float = 1.0
+) -> Callable[[Results], float | None]:
+    return lambda results: in_processes(results, case, contender, lambda s: what(s) / unit)
+
+
 TARGETS = (
-    Target("one path, exact, against scrapl-loss", 6, 10, FASTER, _on_paths(EXACT, SCRAPL)),
+    Target("one path, exact, against scrapl-loss", 5.5, 8, FASTER, _on_paths(EXACT, SCRAPL)),
     Target(
         "one path, exact, against auraloss's multi-resolution STFT loss",
-        1.5, 1.0, TIMES, _on_paths(AURALOSS, EXACT),
+        1.0, 0.75, TIMES, _on_paths(AURALOSS, EXACT),
     ),
     Target("one path, reduced, against the same", 0.75, 0.5, TIMES, _on_paths(AURALOSS, REDUCED)),
     Target(
         "16 random paths, exact, against one path of scrapl-loss",
-        1, 2, FASTER, _in("k-paths/16", EXACT, SCRAPL),
+        1.2, 2, FASTER, _in("k-paths/16", EXACT, SCRAPL),
+    ),
+    Target(
+        "8 energy draws, reduced, targets cached, against mss-log",
+        2, 1.2, TIMES, _in("draws/energy", MSS, DRAWS),
     ),
     Target(
         "all paths, exact, against kymatio's JTFS",
         30, 60, FASTER, _in("full/jtfs", EXACT, KYMATIO),
     ),
     Target(
-        "all paths, exact: memory of the whole process", 1000, None, MEGABYTES,
-        lambda results: in_processes(
-            results, "memory/full", EXACT, lambda stages: process_peak(stages) / 1e6
-        ),
+        "all paths, exact, against an older state", 1.2, 1.5, FASTER, _older("full/jtfs", EXACT)
+    ),
+    Target(
+        "all paths, exact: memory of the whole process",
+        1000, None, MEGABYTES, _told("memory/full", EXACT, process_peak, 1e6),
     ),
     Target(
         "Scattering1D against kymatio",
         10, 20, FASTER, _in("scattering1d/all", SCATTERING, KYMATIO),
     ),
     Target(
-        "one path, exact: memory above import and filters", 100, 60, MEGABYTES,
-        lambda results: in_processes(
-            results, "memory/one path", EXACT, lambda stages: above_filters(stages) / 1e6
-        ),
+        "Scattering1D against an older state",
+        1.2, 1.5, FASTER, _older("scattering1d/all", SCATTERING),
     ),
     Target(
-        "construction of JTFS", 2, 0.5, SECONDS,
-        lambda results: in_processes(results, "set-up/jtfs", EXACT, construction),
+        "Scattering2D against an older state", 1.5, 3, FASTER, _older("scattering2d/all", IMAGES)
+    ),
+    Target(
+        "one path, exact: memory above import and filters",
+        100, 60, MEGABYTES, _told("memory/one path", EXACT, above_filters, 1e6),
+    ),
+    Target(
+        "construction of JTFS", 2, 0.5, SECONDS, _told("set-up/jtfs", EXACT, construction)
+    ),
+    Target(
+        "construction of Scattering1D for a minute of sound",
+        4, 1, SECONDS, _told("set-up/recording", SCATTERING, construction),
+    ),
+    Target(
+        "the same: memory",
+        800, 200, MEGABYTES, _told("set-up/recording", SCATTERING, constructed_bytes, 1e6),
     ),
 )  # fmt: skip
 

@@ -74,7 +74,9 @@ def step_of(loss: Loss, spec: Spec) -> Callable[[], float]:
     if "at" in spec:
         indices = [int(position * loss.n_paths) for position in spec["at"]]
     generator = torch.Generator().manual_seed(0)
-    shape = (spec["batch"], spec["settings"]["n_samples"])
+    settings = spec["settings"]
+    size = settings["shape"] if "shape" in settings else (settings["n_samples"],)
+    shape = (spec["batch"], *size)
     x = torch.randn(shape, generator=generator).requires_grad_()
     y = torch.randn(shape, generator=generator)
 

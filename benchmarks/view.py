@@ -6,13 +6,27 @@ from collections.abc import Callable, Iterable, Sequence
 from statistics import median, quantiles
 from typing import Any, NamedTuple
 
-from .cases import AURALOSS, EXACT, KYMATIO, REDUCED, SCATTERING, SCRAPL, STFT
+from .cases import (
+    AURALOSS,
+    DRAWS,
+    EXACT,
+    IMAGES,
+    KYMATIO,
+    MSS,
+    OLDER,
+    REDUCED,
+    SCATTERING,
+    SCRAPL,
+    STFT,
+)
 from .stages import Stages
 
 Results = dict[str, Any]
 Record = dict[str, Any]
 
-ORDER = (EXACT, REDUCED, SCATTERING, STFT, SCRAPL, AURALOSS, KYMATIO)
+ORDER = (
+    EXACT, REDUCED, SCATTERING, IMAGES, DRAWS, STFT, MSS, OLDER, SCRAPL, AURALOSS, KYMATIO
+)  # fmt: skip
 
 
 class Spread(NamedTuple):

@@ -1,7 +1,8 @@
 """A process that calls functions of this package on request and sends back what they return.
 
-Started as ``python -m benchmarks.worker PIPE BYTES`` with the interpreter of one environment, once
-for the project and once for its peers; a library is imported by the first function that needs it.
+Started as ``python -m benchmarks.worker PIPE BYTES [FOLDER]`` with the interpreter of one
+environment, once for the project and once for its peers; a library is imported by the first
+function that needs it. With a folder, the libraries in it come before those of the interpreter.
 """
 
 from __future__ import annotations
@@ -37,6 +38,7 @@ def main() -> None:
     """Answer until the requests end."""
     pipe = Connection(int(sys.argv[1]))
     limit_memory(int(sys.argv[2]))
+    sys.path[:0] = sys.argv[3:]
     while True:
         try:
             function, arguments = pipe.recv()
