@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import types
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -444,6 +445,29 @@ def test_a_step_takes_the_paths_of_its_spec(chosen, expected):
     spec = {"settings": {"n_samples": 8}, "batch": 2, **chosen}
     assert step_of(subjects.Loss(value, n_paths=28), spec)() > 0
     assert taken == [expected]
+
+
+OLDER = {
+    "__init__.py": (
+        "class TransformLoss:\n"
+        "    paths = ['the only one']\n"
+        "    def __init__(self, transform): pass\n"
+        "    def __call__(self, x, y): return (x - y).square().sum()\n"
+    ),
+    "transforms.py": "class JTFS:\n    def __init__(self, **settings): pass\n",
+}
+
+
+def test_an_older_state_is_that_of_its_checkout(tmp_path):
+    (tmp_path / "multipath").mkdir()
+    for name, code in OLDER.items():
+        (tmp_path / "multipath" / name).write_text(code)
+    spec = {"subject": "older-jtfs", "settings": {"n_samples": 8}, "batch": 1}
+    with Workers("no peers", threads=1, older=tmp_path) as workers:
+        told = workers.ask("older", "timing:step", spec=spec, warm_up=True, limit=None)
+    assert told["paths"] == 1
+    cases = select(replace(FULL, older=True), ["full", "scattering1d", "scattering2d"])
+    assert all("older" in {member.side for member in case.contenders} for case in cases)
 
 
 def test_the_list_of_cases(capsys):
