@@ -70,7 +70,9 @@ class StochasticLoss(nn.Module):
     mode (``criterion.eval()``) the full loss is computed, or with ``eval_draws`` an estimate from
     the same draw each time. A forward in training mode but without gradients (``torch.no_grad()``)
     is an estimate, with draws from a stream of its own, and warns once. None of these touches
-    :attr:`last_draw`, a draw that waits for its step, or the training stream.
+    :attr:`last_draw`, a draw that waits for its step, or the training stream. A forward that
+    ``torch.utils.checkpoint`` repeats within a backward pass has the draw of the first one; where
+    something else repeats it and no optimizer is linked, it takes the latest draw and warns once.
 
     **A step that is not made** (a loss that is not finite and is left out, an overflow at which
     ``torch.amp.GradScaler`` does not step) leaves the draw waiting, and the next forward takes it
@@ -176,6 +178,7 @@ class StochasticLoss(nn.Module):
             (self.generator.initial_seed() + 1) % 2**63
         )
         self.last_draw: Draw | None = None
+        self._latest: Draw | None = None  # of any forward in training mode
         self._last_values: tuple[Tensor, Tensor] | None = None  # indices, and a row for each
         self._pending: Draw | None = None
         self._n_served = 0  # forwards that the pending draw has served
@@ -368,13 +371,12 @@ class StochasticLoss(nn.Module):
         draw = self._pending if linked else None
         if backward_number() >= 0:  # activation checkpointing repeats a forward
             repeated = draw or self._repetitions.again(regions)
-            if repeated is None and self.last_draw is not None:
-                repeated = self.last_draw
+            if repeated is None and not linked:
+                repeated = self._latest
                 self._warn_once(
-                    "a forward ran within a backward pass, and not by torch.utils.checkpoint, "
-                    "whose repetitions are told apart: it used the latest draw, which is wrong if "
-                    "several forwards preceded this backward. Use torch.utils.checkpoint or "
-                    "redraw_after"
+                    "a forward ran within a backward pass, and the one that it repeats was not "
+                    "seen: its draw may not be that of the other one. Use torch.utils.checkpoint, "
+                    "whose repetitions are told apart, or redraw_after"
                 )
             if repeated is not None:
                 return repeated, repeated in self._unobserved
@@ -383,7 +385,8 @@ class StochasticLoss(nn.Module):
                 "a criterion in training mode was called without gradients: the value is a noisy "
                 "estimate. Call criterion.eval() for the full loss, and criterion.train() after it"
             )
-            return self.new_draw(), False
+            self._latest = self.new_draw()
+            return self._latest, False
         observing = False
         if draw is None:
             self.compare_ranks()
@@ -402,7 +405,7 @@ class StochasticLoss(nn.Module):
                     self._n_served,
                 )
         self._repetitions.record(draw, regions)
-        self.last_draw = draw
+        self.last_draw = self._latest = draw
         return draw, observing
 
     def _warn_once(self, message: str, *arguments: object) -> None:

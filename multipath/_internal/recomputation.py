@@ -48,7 +48,7 @@ def checkpointed_regions() -> list[Region]:
                     with_gradients = True  # around it: within its first run there are none
             elif name == "unpack_hook" and "frame" in local:
                 regions.append(Region(local["frame"], True))
-            elif with_gradients and local.get("gen") is not None:  # by whatever name, which differs
+            elif with_gradients and local.get("gen") is not None:  # releases name it differently
                 regions.append(Region(local["gen"].gi_frame.f_locals["new_frame"], False))
         frame = frame.f_back
     return regions
