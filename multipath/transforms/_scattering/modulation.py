@@ -65,25 +65,27 @@ class Modulation:
         return self.parts[0].weights.shape[-1]
 
     def scratch(self, spectra: Sequence[Tensor], n_signals: int) -> Tensor:
-        """Buffer for the half spectra of so many signals, zero except where the band goes.
-
-        One buffer serves all tiles, so that the zeros are written once.
-        """
+        """Buffer for the half spectra of so many signals, zero except where the band goes."""
         step = oversampling(self.width, self.length)
         shape = (2, self.rows, n_signals, step * self.length // 2 + 1)
         return half_spectra(spectra[self.parts[0].layer], shape, self.width)
 
-    def __call__(self, spectra: Sequence[Tensor], signals: slice, scratch: Tensor) -> Tensor:
+    def __call__(
+        self, spectra: Sequence[Tensor], signals: slice, scratch: Tensor | None = None
+    ) -> Tensor:
         """Band-pass some of the signals, without gradient.
 
         Args:
             spectra: Spectra of all layers.
             signals: Which signals.
-            scratch: Buffer from :meth:`scratch` for as many signals or more.
+            scratch: Buffer from :meth:`scratch` for as many signals or more: one for all tiles, so
+                that its zeros are written once. By default it is made and freed here.
         """
         step = oversampling(self.width, self.length)
-        like = spectra[self.parts[0].layer]
-        halves = scratch[:, :, : len(like[signals])]
+        n_signals = len(spectra[self.parts[0].layer][signals])
+        if scratch is None:
+            scratch = self.scratch(spectra, n_signals)
+        halves = scratch[:, :, :n_signals]
         for part, rows in self._rows():
             out = halves[:, rows, :, 1 : self.width + 1]
             torch.mul(part.of(spectra, signals), part.weights, out=out)

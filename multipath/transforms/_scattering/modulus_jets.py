@@ -91,5 +91,5 @@ def averaged_modulus_jets(branch: Branch, spectra: Sequence[Tensor], order: JetO
 
     # jet by jet, since its components meet in the modulus
     jets = [slice(start, start + len(order)) for start in range(0, len(spectra[0]), len(order))]
-    scratch = branch.modulate.scratch(spectra, len(order))
+    scratch = branch.modulate.scratch(spectra, len(order)) if len(jets) > 1 else None
     return torch.cat([branch.read(branch.modulate(spectra, jet, scratch), moduli) for jet in jets])

@@ -85,6 +85,12 @@ class Branch:
         rows = max(self.rows, self.modulate.rows)
         return signal_tiles(n_signals, tile_size(2 * rows * self.line.length, device), wanted)
 
+    def scratch(self, spectra: Sequence[Tensor], batches: SignalTiles) -> Tensor | None:
+        """Buffer that several batches share; one batch alone frees its own sooner."""
+        if len(batches) == 1:
+            return None
+        return self.modulate.scratch(spectra, largest_tile(batches))
+
     def tiles(self, n_signals: int, device: torch.device) -> list[Tile]:
         """Which rows out of so many signals to treat at once."""
         if self.mixing is None:
@@ -196,7 +202,7 @@ def _average(branch: Branch, joint: Sequence[Tensor], wanted: int) -> tuple[Tens
     found: list[Tensor] = []
     directions: list[Tensor] = []
     batches = branch.batches(len(joint[0]), wanted, joint[0].device)
-    scratch = branch.modulate.scratch(joint, largest_tile(batches))
+    scratch = branch.scratch(joint, batches)
     for signals, n_kept in batches:
 
         def moduli(planes: Tensor, n_kept: int = n_kept) -> Tensor:
@@ -248,7 +254,7 @@ def _add_mixed_adjoint(
     average = branch.average
     largest = torch.finfo(gradient.dtype).max
     batches = branch.batches(len(gradient), 0, gradient.device)
-    scratch = branch.modulate.scratch(spectra, largest_tile(batches))
+    scratch = branch.scratch(spectra, batches)
     for signals, _ in batches:
         sums = average.gather_adjoint(gradient[signals].transpose(0, 1))
         tiles = branch.tiles(sums.shape[1], gradient.device)

@@ -49,7 +49,7 @@ def two_spectra(n, seed=0):
     return [noise(n, rows, 30, seed=seed + rows, dtype=torch.complex128) for rows in (2, 4)]
 
 
-@pytest.mark.parametrize("tile", [1, 500, 1000, 2**12, 2**21])
+@pytest.mark.parametrize("tile", [1, 500, 1000, 2**11, 2**12, 2**21])
 @pytest.mark.parametrize("mixed", [False, True])
 @pytest.mark.parametrize("extra", [None, 0, 2])
 def test_averages_of_moduli(tile, mixed, extra, monkeypatch):
