@@ -76,7 +76,7 @@ class Case:
         what: The same in words.
         contenders: Who takes part, measured in turn.
         repeats: Samples of each.
-        kind: ``steps`` are timed in the two lasting workers; ``stages`` in fresh processes, with
+        kind: ``steps`` are timed in the lasting workers; ``stages`` in fresh processes, with
             their memory; ``count`` and ``throughput`` belong to the floor.
         steps: How many steps a fresh process runs.
         facts: What tables and plots need to know: k, n2, N, ...

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import platform
 import re
+import subprocess
 from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -42,6 +43,24 @@ def describe_interpreter(packages: list[str]) -> dict[str, Any]:
     found["mkl"] = mkl.group(1) if mkl else None
     found["threads"] = torch.get_num_threads()
     return found
+
+
+def describe_checkout(folder: Path) -> str:
+    """The commit of a checkout of this project, or its folder where that is unknown.
+
+    Raises:
+        ValueError: If there is no such project in the folder.
+    """
+    if not (folder / "multipath" / "__init__.py").is_file():
+        raise ValueError(
+            f"{folder} is no checkout of this project: it has no multipath/__init__.py"
+        )
+    command = ["git", "-C", str(folder), "rev-parse", "--short", "HEAD"]
+    try:
+        found = subprocess.run(command, capture_output=True, text=True, check=False)
+    except OSError:  # there is no git
+        return folder.name
+    return found.stdout.strip() or folder.name
 
 
 def here() -> dict[str, Any]:

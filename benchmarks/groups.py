@@ -69,7 +69,7 @@ def per_rate(plan: Plan) -> list[Case]:
 
 
 def scattering1d(plan: Plan) -> list[Case]:
-    """The scattering over time, all its paths."""
+    """The scattering over time, all its paths, beside an older state of this project."""
     what = "Scattering1D, all paths"
     contenders = (*plan.scattering1d(), *plan.of_older("scattering1d"))
     seconds = 30 * plan.seconds
@@ -117,7 +117,7 @@ def set_up(plan: Plan) -> list[Case]:
         for name, kind, contenders in (
             ("jtfs", "JTFS", transforms),
             ("scattering1d", "Scattering1D", plan.scattering1d()),
-            ("recording", "Scattering1D of a minute", recording),
+            ("recording", "Scattering1D of a long recording", recording),
         )
     ]
 
@@ -202,7 +202,7 @@ def floor(plan: Plan) -> list[Case]:
 
 
 def full(plan: Plan) -> list[Case]:
-    """All paths against kymatio's whole JTFS."""
+    """All paths against kymatio's whole JTFS and an older state of this project."""
     peer = plan.contender("kymatio-jtfs", needs_bytes=plan.full_peer_bytes)
     what = f"all {plan.n_paths} paths"
     contenders = (*plan.both(), *plan.of_older("jtfs"), peer)

@@ -7,7 +7,19 @@ from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING
 
-from .cases import AURALOSS, EXACT, KYMATIO, REDUCED, SCATTERING, SCRAPL, STFT
+from .cases import (
+    AURALOSS,
+    DRAWS,
+    EXACT,
+    IMAGES,
+    KYMATIO,
+    MSS,
+    OLDER,
+    REDUCED,
+    SCATTERING,
+    SCRAPL,
+    STFT,
+)
 from .tables import n_paths, number
 from .view import Record, Results, cases, contenders, path_medians, seconds, spread
 
@@ -20,7 +32,11 @@ LOOKS = {
     EXACT: ("#0b6e99", "o"),
     REDUCED: ("#4db6ac", "s"),
     SCATTERING: ("#0b6e99", "D"),
+    IMAGES: ("#0b6e99", "h"),
+    DRAWS: ("#0b6e99", "*"),
     STFT: ("#7e57c2", "^"),
+    MSS: ("#7e57c2", "<"),
+    OLDER: ("#78909c", "d"),
     SCRAPL: ("#c62828", "v"),
     AURALOSS: ("#ef8e19", "X"),
     KYMATIO: ("#6d4c41", "P"),

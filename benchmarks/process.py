@@ -14,7 +14,7 @@ from typing import Any
 from .environment import available_memory
 
 ROOT = Path(__file__).resolve().parents[1]
-MEMORY_TO_SPARE = 3 * 2**29  # 1.5 GB stay free for the system and the other worker
+MEMORY_TO_SPARE = 3 * 2**29  # 1.5 GB stay free for the system and the other workers
 
 
 class NotMeasuredError(Exception):
@@ -113,7 +113,11 @@ class Workers:
 
     def __init__(self, peers: Path | str, threads: int, older: Path | None = None) -> None:
         ours = Path(sys.executable)
-        self._pythons: dict[str, Path | str] = {"ours": ours, "peers": peers, "older": ours}
+        self._pythons: dict[str, Path | str] = {
+            "ours": ours,
+            "peers": peers,
+            "older": ours if older else "no older state was named",
+        }
         self._threads, self._older = threads, older
         self._running: dict[str, Worker] = {}
 

@@ -63,6 +63,8 @@ def conditions(results: Results) -> str:
         "Numbers of one machine compare with each other only: quote ratios.",
         "",
     ]
+    if "older" in common:
+        lines[0] += f" The older state of multipath is that of `{common['older']}`."
     for run in results["runs"]:
         machine = run["machine"]
         lines.append(

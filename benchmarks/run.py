@@ -19,7 +19,7 @@ from rich.markup import escape
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
 from .cases import Case
-from .environment import OUR_PACKAGES, PEER_PACKAGES, describe_machine
+from .environment import OUR_PACKAGES, PEER_PACKAGES, describe_checkout, describe_machine
 from .groups import GROUPS, select
 from .measure import Record, measure
 from .peers import add_options, find_python
@@ -128,7 +128,7 @@ def outcome(record: Record) -> str:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Measure, write, and print how the targets fare."""
     options = parse(arguments)
-    older = options.older.resolve() if options.older else None
+    older: Path | None = options.older.resolve() if options.older else None
     plan = replace(QUICK if options.quick else FULL, batch=options.batch, older=older is not None)
     cases = select(plan, options.only)
     if options.list:
@@ -145,9 +145,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "threads": options.threads,
     }
     try:
+        if older is not None:
+            conditions["older"] = describe_checkout(older)
+            if not any(c.side == "older" for case in cases for c in case.contenders):
+                raise ValueError(f"none of these groups takes an older state: {options.only}")
         store = Store(path, conditions, keep=options.resume or bool(options.only))
         reused = reusable_peer(options.reuse, FULL_CASE) if options.reuse else None
-    except ResultsError as error:
+    except (ResultsError, ValueError) as error:
         console.print(f"[red]{error}[/]", highlight=False)
         return 2
     if not options.resume:

@@ -1,7 +1,7 @@
 """What is timed: how each library is constructed and asked for a loss.
 
-Read by both interpreters, so every import of a library is inside the function that needs it. All
-are constructed from the arguments of JTFS, of which some take a part only.
+Read by every interpreter, so every import of a library is inside the function that needs it. Losses
+of sounds are constructed from the arguments of JTFS, of which some take a part only.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ RESOLUTIONS: dict[str, Any] = {
 
 @dataclass(frozen=True)
 class Loss:
-    """A constructed loss: a scalar from (input, target, path indices), each (batch, samples)."""
+    """A constructed loss: a scalar from (input, target, path indices), batches of signals."""
 
     value: Callable[[Tensor, Tensor, Sequence[int] | None], Tensor]
     n_paths: int = 1
@@ -145,7 +145,7 @@ def _stft(module: str, **_: Any) -> Loss:
     return Loss(lambda x, y, indices: loss(x[:, None], y[:, None]), n_paths)
 
 
-LIBRARY = ("multipath", "multipath.transforms")
+LIBRARY = ("multipath", "multipath.transforms")  # all that an older state need have
 OURS = ("multipath", "multipath.transforms", "multipath.compat.auraloss.freq")
 VENDORED = ("scrapl", "kymatio.torch")  # kymatio with JTFS is importable after scrapl only
 

@@ -21,7 +21,7 @@ from .stages import Stages, above_filters, constructed_bytes, construction, proc
 from .tables import table
 from .view import Results, cases, faster, faster_per_path, in_processes, middle
 
-FASTER, TIMES, MEGABYTES, SECONDS = "{:.1f}x faster", "{:.2f}x its time", "{:.0f} MB", "{:.2f} s"
+FASTER, TIMES, MEGABYTES, SECONDS = "{:.2f}x faster", "{:.2f}x its time", "{:.0f} MB", "{:.2f} s"
 
 
 @dataclass(frozen=True)
@@ -127,7 +127,7 @@ TARGETS = (
         "construction of JTFS", 2, 0.5, SECONDS, _told("set-up/jtfs", EXACT, construction)
     ),
     Target(
-        "construction of Scattering1D for a minute of sound",
+        "construction of Scattering1D for a long recording",
         4, 1, SECONDS, _told("set-up/recording", SCATTERING, construction),
     ),
     Target(

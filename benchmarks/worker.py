@@ -1,8 +1,9 @@
 """A process that calls functions of this package on request and sends back what they return.
 
 Started as ``python -m benchmarks.worker PIPE BYTES [FOLDER]`` with the interpreter of one
-environment, once for the project and once for its peers; a library is imported by the first
-function that needs it. With a folder, the libraries in it come before those of the interpreter.
+environment, once for the project, once for its peers and once for an older state of the project,
+whose FOLDER comes before the libraries of the interpreter. A library is imported by the first
+function that needs it.
 """
 
 from __future__ import annotations

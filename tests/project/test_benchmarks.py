@@ -29,13 +29,28 @@ from benchmarks import (
     subjects,
     theta_importance,
 )
-from benchmarks.cases import AURALOSS, EXACT, KYMATIO, REDUCED, SCRAPL, STFT, Case, Contender
+from benchmarks.cases import (
+    AURALOSS,
+    DRAWS,
+    EXACT,
+    IMAGES,
+    KYMATIO,
+    MSS,
+    OLDER,
+    REDUCED,
+    SCATTERING,
+    SCRAPL,
+    STFT,
+    Case,
+    Contender,
+)
 from benchmarks.groups import GROUPS, select
 from benchmarks.measure import measure
 from benchmarks.plan import FULL, QUICK
 from benchmarks.process import NotMeasuredError, Worker, Workers
 from benchmarks.targets import TARGETS
 from benchmarks.timing import step_of
+from benchmarks.view import ORDER
 from multipath.compat.kymatio.torch import Scattering1D
 from multipath.transforms import JTFS
 from tests import ROOT
@@ -164,18 +179,33 @@ def test_targets_of_made_up_results():
     rows = verdicts(results)
     expected = {
         "one path, exact, against scrapl-loss":
-            ["5.5x faster", "8.0x faster", "6.0x faster", "yes"],
+            ["5.50x faster", "8.00x faster", "6.00x faster", "yes"],
         "one path, exact, against auraloss's multi-resolution STFT loss":
             ["at most 1.00x its time", "at most 0.75x its time", "1.00x its time", "yes"],
         "all paths, exact: memory of the whole process":
             ["at most 1000 MB", "-", "260 MB", "yes"],
-        "Scattering1D against kymatio": ["10.0x faster", "20.0x faster", "-", "not measured"],
+        "Scattering1D against kymatio": ["10.00x faster", "20.00x faster", "-", "not measured"],
         "one path, exact: memory above import and filters":
             ["at most 100 MB", "at most 60 MB", "50 MB", "aim reached"],
         "construction of JTFS": ["at most 2.00 s", "at most 0.50 s", "1.00 s", "yes"],
     }  # fmt: skip
     assert {what: rows[what] for what in expected} == expected
     assert len(rows) == len(TARGETS)
+
+
+@pytest.mark.parametrize(
+    ("what", "case", "ours", "other"),
+    [
+        ("8 energy draws, reduced, targets cached, against mss-log", "draws/energy", DRAWS, MSS),
+        ("all paths, exact, against an older state", "full/jtfs", EXACT, OLDER),
+        ("Scattering1D against an older state", "scattering1d/all", SCATTERING, OLDER),
+        ("Scattering2D against an older state", "scattering2d/all", IMAGES, OLDER),
+    ],
+)
+def test_directions_of_targets(what, case, ours, other):
+    fast = verdicts(made_up_results({case: {ours: [1.0], other: [4.0]}}))[what]
+    slow = verdicts(made_up_results({case: {ours: [4.0], other: [1.0]}}))[what]
+    assert (fast[-1], slow[-1]) == ("aim reached", "no")
 
 
 def test_a_missed_target_says_no():
@@ -202,12 +232,13 @@ def test_report_has_every_number_and_every_gap_with_its_place():
 
 
 def test_plot_of_partial_results():
-    from benchmarks.plots import draw
+    from benchmarks.plots import LOOKS, draw
 
     results = one_path_results()
     assert draw(results).startswith(b"\x89PNG")
     assert draw(results) == draw(results)
     assert len(draw(made_up_results({}))) < len(draw(results))
+    assert set(LOOKS) == set(ORDER)
 
 
 README = f"# Title\n\n{report.START}\nold\n{report.END}\n\nrest\n"
@@ -468,6 +499,20 @@ def test_an_older_state_is_that_of_its_checkout(tmp_path):
     assert told["paths"] == 1
     cases = select(replace(FULL, older=True), ["full", "scattering1d", "scattering2d"])
     assert all("older" in {member.side for member in case.contenders} for case in cases)
+
+
+@pytest.mark.parametrize(
+    ("folder", "groups", "message"),
+    [("nowhere", "full", "is no checkout of this project"), (ROOT, "mrstft", "takes an older")],
+)
+def test_older_states_that_cannot_be_measured(folder, groups, message, tmp_path, capsys):
+    out = tmp_path / "results.json"
+    options = ["--quick", "--only", groups, "--older", str(folder), "--out", str(out)]
+    assert run.main(options) == 2
+    assert message in " ".join(capsys.readouterr().err.split())
+    assert not out.exists()
+    with Workers("no peers", threads=1) as workers, pytest.raises(NotMeasuredError, match="older"):
+        workers.ask("older", "environment:processor")
 
 
 def test_the_list_of_cases(capsys):
