@@ -97,7 +97,7 @@ def _energy_draws(**settings: Any) -> Loss:
 
 
 def _mss_log(n_samples: int, **_: Any) -> Loss:
-    from multipath.applications.losses import mss_log
+    from multipath.applications.losses.multi_scale import mss_log
 
     loss = mss_log(n_samples=n_samples)
     return Loss(lambda x, y, indices: loss(x, y), n_paths=len(loss.paths))
@@ -155,7 +155,7 @@ SUBJECTS = {
     "scattering1d": Subject(OURS, _scattering1d),
     "scattering2d": Subject(LIBRARY, _scattering2d),
     "energy-draws": Subject(OURS, _energy_draws),
-    "mss-log": Subject((*OURS, "multipath.applications.losses"), _mss_log),
+    "mss-log": Subject((*OURS, "multipath.applications.losses.multi_scale"), _mss_log),
     "older-jtfs": Subject(LIBRARY, _jtfs),
     "older-scattering1d": Subject(LIBRARY, _scattering1d),
     "older-scattering2d": Subject(LIBRARY, _scattering2d),

@@ -515,6 +515,15 @@ def test_older_states_that_cannot_be_measured(folder, groups, message, tmp_path,
         workers.ask("older", "environment:processor")
 
 
+def test_a_step_of_training_and_of_a_picture():
+    for case in select(QUICK, ["draws", "scattering2d"]):
+        for contender in case.contenders:
+            subject = subjects.SUBJECTS[contender.spec["subject"]]
+            subject.load()
+            step = step_of(subject.construct(**contender.spec["settings"]), contender.spec)
+            assert step() > 0
+
+
 def test_the_list_of_cases(capsys):
     assert run.main(["--quick", "--list", "--only", "mrstft"]) == 0
     assert "multipath MRSTFT, auraloss" in capsys.readouterr().out
