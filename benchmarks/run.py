@@ -148,7 +148,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if older is not None:
             conditions["older"] = describe_checkout(older)
             if not any(c.side == "older" for case in cases for c in case.contenders):
-                raise ValueError(f"none of these groups takes an older state: {options.only}")
+                raise ValueError(f"no older state takes part in {', '.join(options.only)}")
         store = Store(path, conditions, keep=options.resume or bool(options.only))
         reused = reusable_peer(options.reuse, FULL_CASE) if options.reuse else None
     except (ResultsError, ValueError) as error:

@@ -503,7 +503,10 @@ def test_an_older_state_is_that_of_its_checkout(tmp_path):
 
 @pytest.mark.parametrize(
     ("folder", "groups", "message"),
-    [("nowhere", "full", "is no checkout of this project"), (ROOT, "mrstft", "takes an older")],
+    [
+        ("nowhere", "full", "is no checkout of this project"),
+        (ROOT, "mrstft", "no older state takes part in mrstft"),
+    ],
 )
 def test_older_states_that_cannot_be_measured(folder, groups, message, tmp_path, capsys):
     out = tmp_path / "results.json"
