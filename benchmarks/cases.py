@@ -15,22 +15,22 @@ DRAWS, MSS = "multipath, 8 energy draws", "multipath mss-log"
 IMAGES, OLDER = "multipath Scattering2D", "multipath, older"
 SCRAPL, AURALOSS, KYMATIO = "scrapl-loss", "auraloss", "kymatio"
 
-# By subject, how tables call it and whose interpreter runs it.
+# By subject, how tables call it and whose interpreter runs it, in the order of the tables.
 CONTENDERS: dict[str, tuple[str, Side]] = {
     "jtfs": (EXACT, "ours"),
     "jtfs-reduced": (REDUCED, "ours"),
     "scattering1d": (SCATTERING, "ours"),
-    "mrstft": (STFT, "ours"),
-    "energy-draws": (DRAWS, "ours"),
-    "mss-log": (MSS, "ours"),
     "scattering2d": (IMAGES, "ours"),
+    "energy-draws": (DRAWS, "ours"),
+    "mrstft": (STFT, "ours"),
+    "mss-log": (MSS, "ours"),
     "older-jtfs": (OLDER, "older"),
     "older-scattering1d": (OLDER, "older"),
     "older-scattering2d": (OLDER, "older"),
     "scrapl": (SCRAPL, "peers"),
+    "auraloss": (AURALOSS, "peers"),
     "kymatio-jtfs": (KYMATIO, "peers"),
     "kymatio-scattering1d": (KYMATIO, "peers"),
-    "auraloss": (AURALOSS, "peers"),
 }
 
 # A step that takes longer is measured once, and its larger settings are not waited for.

@@ -106,7 +106,7 @@ class Plan:
         """Our JTFS and scrapl-loss on the same path."""
         return *self.both(**options), self.contender("scrapl", **options)
 
-    def scattering1d(self) -> tuple[Contender, ...]:
+    def scattering1d(self) -> tuple[Contender, Contender]:
         """All paths of the scattering over time, ours and kymatio's."""
         return self.contender("scattering1d"), self.contender("kymatio-scattering1d")
 

@@ -39,7 +39,11 @@ class Worker:
         with theirs:
             self._process = subprocess.Popen(
                 [
-                    *(str(python), "-m", "benchmarks.worker", str(theirs.fileno()), str(limit)),
+                    str(python),
+                    "-m",
+                    "benchmarks.worker",
+                    str(theirs.fileno()),
+                    str(limit),
                     *([str(library)] if library else []),
                 ],
                 pass_fds=[theirs.fileno()],

@@ -6,27 +6,13 @@ from collections.abc import Callable, Iterable, Sequence
 from statistics import median, quantiles
 from typing import Any, NamedTuple
 
-from .cases import (
-    AURALOSS,
-    DRAWS,
-    EXACT,
-    IMAGES,
-    KYMATIO,
-    MSS,
-    OLDER,
-    REDUCED,
-    SCATTERING,
-    SCRAPL,
-    STFT,
-)
+from .cases import CONTENDERS
 from .stages import Stages
 
 Results = dict[str, Any]
 Record = dict[str, Any]
 
-ORDER = (
-    EXACT, REDUCED, SCATTERING, IMAGES, DRAWS, STFT, MSS, OLDER, SCRAPL, AURALOSS, KYMATIO
-)  # fmt: skip
+ORDER = tuple(dict.fromkeys(name for name, _ in CONTENDERS.values()))
 
 
 class Spread(NamedTuple):

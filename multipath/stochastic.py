@@ -735,7 +735,8 @@ class StochasticLoss(nn.Module):
         self._load_sampler(state["sampler"])
         self.generator.set_state(generators[0])
         self._evaluation_generator.set_state(generators[1])
-        self._pending, self.last_draw, self._last_values = pending, last, None
+        self._pending, self._last_values = pending, None
+        self.last_draw = self._latest = last
         saved, own = (n_draws, state["reweight"]), (self.n_draws, self.reweight)
         if pending is not None and saved != own:
             self._pending = None

@@ -426,6 +426,20 @@ def test_a_repetition_that_cannot_be_told_apart(linked, caplog):
     assert len(told) == (not linked)
 
 
+def test_a_repetition_after_loading_takes_the_draw_that_was_loaded():
+    saved, x, y = setting()
+    expected = saved(x, y).item()
+    criterion = setting()[0]
+    criterion(x, y), criterion(x, y)  # draws of its own, until others are loaded
+    criterion.load_state_dict(saved.state_dict())
+    values = []
+    z = x.detach().clone().requires_grad_()
+    hooked = z * 1
+    hooked.register_hook(lambda _: values.append(criterion(x.detach(), y).item()))
+    hooked.sum().backward()
+    assert values == [expected]
+
+
 @pytest.mark.parametrize("reentrant", [True, False])
 def test_a_checkpoint_without_gradients_is_an_evaluation(reentrant):
     criterion, x, y = setting()
