@@ -8,7 +8,7 @@ import torch
 
 # Numbers in a tile. On a CPU they must be few enough to stay in its cache and enough to keep every
 # core busy; an accelerator wants few launches instead.
-CPU_TILE = 2**20
+CPU_TILE = 2**21
 ACCELERATOR_TILE = 2**27
 # The largest block, in bytes, whose release makes glibc's allocator keep memory.
 KEPT_BLOCK = 2**25 - 2**12

@@ -347,9 +347,17 @@ class Blocks(Line):
         yield line[..., self.split :], blocks[:, -1, ..., : self.n_seam]
 
     def room(self, n_signals: int, n_rows: int, step: int, like: Tensor) -> Tensor:
-        """Buffer for :meth:`line_adjoint` of up to so many signals, zero between samples."""
+        """Buffer for :meth:`line_adjoint` of up to so many signals, zero but where samples go."""
         shape = n_signals, self.n_blocks, 2, n_rows, step * self.size
-        return like.new_empty(shape) if self.whole and step == 1 else like.new_zeros(shape)
+        if step > 1:  # between samples, too
+            return like.new_zeros(shape)
+        room = like.new_empty(shape)
+        if not self.whole:
+            n_last = self.split - (self.n_blocks - 2) * self.hop
+            room[..., : self._margin].zero_()
+            for block, n_samples in (slice(-2), self.hop), (-2, n_last), (-1, self.n_seam):
+                room[:, block, ..., self._margin + n_samples :].zero_()
+        return room
 
     def line_adjoint(self, directions: Tensor, line: Tensor, room: Tensor) -> Tensor:
         """The adjoint of :meth:`line`, times directions: blocks (batch, blocks, 2, rows, samples).

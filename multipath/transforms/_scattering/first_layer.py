@@ -212,6 +212,12 @@ def as_sources(spectrum: Tensor) -> Tensor:
     return as_pairs(torch.stack([spectrum, -1j * spectrum], dim=2))
 
 
+def no_sources(spectrum: Tensor) -> Tensor:
+    """Zeros like :func:`as_sources` of a spectrum."""
+    n_signals, n_blocks, n_bins = spectrum.shape
+    return spectrum.real.new_zeros(n_signals, n_blocks, 2, 2 * n_bins)
+
+
 def from_sources(gradient: Tensor) -> Tensor:
     """The adjoint of :func:`as_sources`."""
     real, imaginary = as_complex(gradient).unbind(dim=2)
@@ -323,7 +329,7 @@ class _ReadModuli(torch.autograd.Function):
         remaining = iter(wanted)
         found = []
         for section, spectrum in zip(plan, spectra, strict=True):
-            sources = torch.zeros_like(as_sources(spectrum))
+            sources = no_sources(spectrum)
             for group, readings in section.groups:
                 gathered = [
                     (reading, reading.gather_adjoint(gradient))

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from .blocks import Image, Line
-from .products import product
+from .products import product, products
 
 
 @dataclass(frozen=True)
@@ -64,8 +64,9 @@ class Projection:
 
     def _of_image(self, samples: Tensor, image: Image, pairs: bool) -> Tensor:
         originals = samples[..., self.line.originals(image)]
-        found = product(originals.reshape(-1, self.frame), self.basis.flip(1).mT)
-        return _turned(found.reshape(*samples.shape[:-1], -1, len(self.basis)), pairs)
+        frames = originals.flatten(0, -2).unflatten(-1, (-1, self.frame))
+        found = products(frames, self.basis.flip(1).mT)
+        return _turned(found.unflatten(0, samples.shape[:-1]), pairs)
 
     def adjoint(self, gradient: Tensor, pairs: bool = False) -> Tensor:
         """Gradient with respect to the samples."""
