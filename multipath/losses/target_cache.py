@@ -1,11 +1,11 @@
-"""Targets that recur: what all their paths share is computed once and kept."""
+"""Targets that recur: what all their paths share is computed once and kept, and so are paths."""
 
 from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Hashable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -13,30 +13,54 @@ from torch import Tensor
 
 from multipath._internal.settings import positive, switch
 from multipath.errors import ConfigurationError, InputError
+from multipath.paths import check_indices
 from multipath.transforms.base import Transform
 
 
-@dataclass(frozen=True)
+@dataclass
 class _Item:
-    """One target and what was prepared from it."""
+    """One target, what was prepared from it, and the coefficients of the paths that it was asked.
+
+    Attributes:
+        target: The signal.
+        prepared: What its paths share.
+        coefficients: Those of some paths, by index.
+        size: Bytes of all that.
+    """
 
     target: Tensor
     prepared: list[Tensor]
+    coefficients: dict[int, Tensor] = field(default_factory=dict)
+    size: int = field(init=False)
 
-    @property
-    def size(self) -> int:
-        return sum(t.numel() * t.element_size() for t in (self.target, *self.prepared))
+    def __post_init__(self) -> None:
+        self.size = sum(t.nbytes for t in (self.target, *self.prepared))
+
+    def keep(self, index: int, coefficients: Tensor) -> None:
+        """Add the coefficients of a path."""
+        if index not in self.coefficients:  # a target may come twice in a batch
+            self.coefficients[index] = coefficients
+            self.size += coefficients.nbytes
+
+    def forget(self) -> int:
+        """Let the coefficients go; returns their bytes."""
+        freed = sum(c.nbytes for c in self.coefficients.values())
+        self.coefficients.clear()
+        self.size -= freed
+        return freed
 
 
 class TargetCache:
-    """Keeps what the paths of a target share, for targets that come again, epoch after epoch.
+    """Keeps what is computed of targets that come again, epoch after epoch.
 
-    For a scattering transform that is its first layer, which is most of a path's cost and the
-    same for every path drawn: a target seen before costs little more than its last steps. Give the
-    cache to a :class:`~multipath.TransformLoss` and say, around each call, which targets come.
+    First of all that is what the paths of a target share: for a scattering transform its first
+    layer, which is most of a path's cost and the same for every path drawn. Where there is room,
+    it is also the coefficients of the paths drawn so far, so that a path drawn again of the same
+    target costs nothing. Give the cache to a :class:`~multipath.TransformLoss` and say, around
+    each call, which targets come.
 
     Outside of ``keyed`` nothing is looked up or kept. The targets least recently used make room
-    for new ones.
+    for new ones, and coefficients never take the room of a target.
 
     Args:
         max_bytes: Never hold more than this; a second of sound at 44.1 kHz takes about 4 MB for a
@@ -111,6 +135,39 @@ class TargetCache:
             InputError: If there are not as many keys as targets, or one names another target.
             ConfigurationError: If the cache already serves another transform.
         """
+        return _stacked(self._items_of(transform, targets))
+
+    def coefficients(
+        self, transform: Transform, targets: Tensor, indices: Sequence[int] | Tensor
+    ) -> list[Tensor]:
+        """What ``transform.coefficients(targets, indices)`` returns, computed where it is new.
+
+        Raises:
+            InputError: As :meth:`prepared`, and if an index is out of range.
+            ConfigurationError: As :meth:`prepared`.
+        """
+        chosen = check_indices(indices, len(transform.paths))
+        items = self._items_of(transform, targets)
+        if type(transform).finish is Transform.finish:  # all is prepared
+            return transform.finish(_stacked(items), chosen)
+        known = [dict(item.coefficients) for item in items]
+        lacking = [place for place, found in enumerate(known) if not found.keys() >= {*chosen}]
+        if lacking:
+            new = [i for i in dict.fromkeys(chosen) if any(i not in known[p] for p in lacking)]
+            found = transform.finish(_stacked([items[place] for place in lacking]), new)
+            room = self.max_bytes - self.size
+            for index, rows in zip(new, found, strict=True):
+                for place, row in zip(lacking, rows, strict=True):
+                    if index in known[place]:
+                        continue
+                    known[place][index] = row
+                    if row.nbytes <= room:
+                        items[place].keep(index, row.clone())
+                        room -= row.nbytes
+        return [torch.stack([found[index] for found in known]) for index in chosen]
+
+    def _items_of(self, transform: Transform, targets: Tensor) -> list[_Item]:
+        """What is known of some targets, at least what is prepared from them."""
         if self._owner not in (None, transform):
             raise ConfigurationError("this cache serves another transform; make one for each")
         self._owner = transform
@@ -123,8 +180,7 @@ class TargetCache:
         self.hits += len(found) - len(missing)
         if missing:
             self._compute(transform, targets, keys, missing, found)
-        items = [item for item in found if item is not None]
-        return [torch.stack(parts) for parts in zip(*(i.prepared for i in items), strict=True)]
+        return [item for item in found if item is not None]
 
     def _look_up(self, key: Hashable, target: Tensor) -> _Item | None:
         item = self._items.get(key)
@@ -156,6 +212,10 @@ class TargetCache:
             if item.size <= self.max_bytes:
                 self._items[keys[i]] = item
         held = self.size
+        for item in self._items.values():
+            if held <= self.max_bytes:
+                break
+            held -= item.forget()
         while held > self.max_bytes:
             held -= self._items.popitem(last=False)[1].size
 
@@ -166,3 +226,8 @@ class TargetCache:
     def __repr__(self) -> str:
         """How full it is."""
         return f"TargetCache({len(self)} targets, {self.size} of {self.max_bytes} bytes)"
+
+
+def _stacked(items: Iterable[_Item]) -> list[Tensor]:
+    """What was prepared from some targets, the batch first."""
+    return [torch.stack(parts) for parts in zip(*(i.prepared for i in items), strict=True)]

@@ -110,7 +110,7 @@ class TransformLoss(PathDecomposedLoss):
         weights: :math:`w_p`, default 1/P.
         reduction: Over the batch: ``"mean"``, ``"sum"`` or ``"none"``.
         normalize: None, or ``"target"`` for the relative loss above.
-        cache: Keeps what the paths of a target share, see :class:`TargetCache`.
+        cache: Keeps what was computed of a target, see :class:`TargetCache`.
 
     Raises:
         ConfigurationError: If an argument is unknown or of the wrong type.
@@ -317,10 +317,9 @@ class TransformLoss(PathDecomposedLoss):
         # what is computed under torch.func, or of a dual number, does not outlast it
         if cache is None or target.requires_grad or is_traced(target):
             return self.transform.coefficient_pairs(input, target, indices)
-        prepared = cache.prepared(self.transform, target)
         return (
             self.transform.coefficients(input, indices),
-            self.transform.finish(prepared, indices),
+            cache.coefficients(self.transform, target, indices),
         )
 
     def _flat(self, x: Tensor) -> Tensor:

@@ -77,6 +77,56 @@ def test_first_layer_is_not_computed_again(monkeypatch):
     assert seen == [2]  # the input's alone
 
 
+def test_a_path_of_a_target_is_computed_once(monkeypatch):
+    cache = TargetCache(max_bytes=10**8)
+    loss = TransformLoss(TRANSFORMS["jtfs"](), cache=cache)
+    seen = []
+    finish = loss.transform.finish
+
+    def count(prepared, indices):
+        seen.append((len(prepared[0]), list(indices)))
+        return finish(prepared, indices)
+
+    monkeypatch.setattr(loss.transform, "finish", count)
+    x, target = sounds(3, seed=1), sounds(3)
+    for keys, indices in (
+        ([0, 1], [3, 5]),
+        ([1, 0], [5, 3, 5]),
+        ([0, 2], [3, 7]),  # of target 0 path 3 is known, of target 2 nothing
+        ([2, 0], [7]),
+        ([1, 1], [8]),
+    ):
+        with cache.keyed(keys):
+            value = loss.path_losses(x[keys], target[keys], indices)
+        expected = TransformLoss(loss.transform).path_losses(x[keys], target[keys], indices)
+        torch.testing.assert_close(value, expected, rtol=1e-5, atol=0)
+    assert seen == [(2, [3, 5]), (2, [3, 7]), (2, [8])]
+    assert cache.size == sum(
+        tensor.nbytes
+        for item in cache._items.values()
+        for tensor in (item.target, *item.prepared, *item.coefficients.values())
+    )
+
+
+def test_coefficients_take_no_room_from_targets():
+    transform, target = TRANSFORMS["scattering1d"](), sounds(3)
+    probe = TargetCache(max_bytes=10**9)
+    with probe.keyed([0]):
+        probe.prepared(transform, target[:1])
+    everything = range(len(transform.paths))
+    n_bytes = transform.coefficients(target[0], [0])[0].nbytes
+    cache = TargetCache(max_bytes=2 * probe.size + 3 * n_bytes)
+    for key in (0, 1):
+        with cache.keyed([key]):
+            found = cache.coefficients(transform, target[key : key + 1], everything)
+        for ours, theirs in zip(found, transform(target[key : key + 1]), strict=True):
+            torch.testing.assert_close(ours, theirs, rtol=1e-5, atol=1e-7)
+    assert sorted(cache._items) == [0, 1]
+    assert cache.size <= cache.max_bytes
+    kept = [len(item.coefficients) for item in cache._items.values()]
+    assert sum(kept) > 0
+
+
 def test_nothing_is_kept_outside_of_keyed():
     cache = TargetCache(max_bytes=10**8)
     loss = TransformLoss(TRANSFORMS["scattering1d"](), cache=cache)
