@@ -2,8 +2,9 @@ r"""The second layer of a scattering transform: from spectra of moduli to averag
 
 As in the first layer, forward and adjoint are written by hand, tile by tile, and the gradient needs
 the direction of each complex sample. Directions are kept where rows are not mixed. Mixed rows are
-many more than those of the first layer: nothing is kept of them, and the gradient computes each
-tile again. Derivatives of the gradient go through the same steps in differentiable form.
+many more than those of the first layer: but for those of a few paths nothing is kept of them, and
+the gradient computes each tile again. Derivatives of the gradient go through the same steps in
+differentiable form.
 
 As in the first layer, the mirror image of a signal saves samples. With c the centre of the mirror
 and a wavelet of real spectrum, the modulated rows satisfy
@@ -16,7 +17,7 @@ is the modulus after the conjugate filter: rising and falling patterns change pl
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any, NamedTuple
@@ -43,6 +44,9 @@ from .blocks import Line
 from .mixing import Mixing
 from .modulation import Modulation
 from .readings import Reading
+
+# Of so many numbers at most, directions of mixed rows are kept for the gradient.
+KEPT = 2**23
 
 
 class Tile(NamedTuple):
@@ -79,6 +83,11 @@ class Branch:
     def rows(self) -> int:
         """Number of rows out."""
         return self.modulate.rows if self.mixing is None else self.mixing.rows
+
+    @property
+    def imaged(self) -> bool:
+        """Whether mirror images save computing some of the mixed rows."""
+        return self.mixing is not None and not self.line.whole and self.mixing.n_single < self.rows
 
     def batches(self, n_signals: int, wanted: int, device: torch.device) -> SignalTiles:
         """Which signals to treat at once: as many as fit into a tile, or one."""
@@ -164,7 +173,10 @@ class _AveragedModuli(torch.autograd.Function):
     ) -> tuple[Tensor, ...]:
         ctx.branches, ctx.n_spectra = branches, len(spectra)
         wanted = len(spectra[0]) if any(ctx.needs_input_grad) else 0
-        found = [_average(branch, joint, wanted) for branch in branches]
+        found = [
+            _average(branch, joint, wanted, keeps)
+            for branch, keeps in zip(branches, _kept(branches, wanted), strict=True)
+        ]
         ctx.n_kept = [len(directions) for _, directions in found]
         ctx.save_for_backward(*spectra, *(kept for _, directions in found for kept in directions))
         ctx.set_materialize_grads(False)
@@ -190,15 +202,30 @@ class _AveragedModuli(torch.autograd.Function):
             return None, None, *found
         sums = [torch.zeros_like(s, memory_format=torch.contiguous_format) for s in spectra]
         for branch, gradient, directions in wanted:
-            if branch.mixing is None:
+            if branch.mixing is None or directions:
                 _add_adjoint(branch, directions, gradient, sums)
             else:
-                _add_mixed_adjoint(branch, branch.mixing, spectra, gradient, sums)
+                _add_recomputed_adjoint(branch, branch.mixing, spectra, gradient, sums)
         return None, None, *sums
 
 
-def _average(branch: Branch, joint: Sequence[Tensor], wanted: int) -> tuple[Tensor, list[Tensor]]:
-    """Averages of the moduli of a branch, and directions to keep for the gradient."""
+def _kept(branches: Sequence[Branch], wanted: int) -> Iterator[bool]:
+    """Of which branches to keep directions, if a gradient is wanted of so many signals."""
+    total = 0
+    for branch in branches:
+        if branch.mixing is None:
+            yield True
+            continue
+        numbers = 2 * branch.rows * wanted * branch.line.length
+        keeps = not branch.imaged and total + numbers <= KEPT
+        total += keeps * numbers
+        yield keeps
+
+
+def _average(
+    branch: Branch, joint: Sequence[Tensor], wanted: int, keeps: bool
+) -> tuple[Tensor, list[Tensor]]:
+    """Averages of the moduli of a branch, and directions for the gradient if they are kept."""
     found: list[Tensor] = []
     directions: list[Tensor] = []
     batches = branch.batches(len(joint[0]), wanted, joint[0].device)
@@ -206,7 +233,7 @@ def _average(branch: Branch, joint: Sequence[Tensor], wanted: int) -> tuple[Tens
     for signals, n_kept in batches:
 
         def moduli(planes: Tensor, n_kept: int = n_kept) -> Tensor:
-            if branch.mixing is not None or not n_kept:
+            if not (keeps and n_kept):
                 return quick_modulus(*planes)
             found, inverse = modulus_and_inverse(*planes)
             # the planes are not needed again: their memory holds the directions
@@ -233,17 +260,27 @@ def _differentiable_average(branch: Branch, spectra: Sequence[Tensor]) -> Tensor
 def _add_adjoint(
     branch: Branch, directions: Sequence[Tensor], gradient: Tensor, found: Sequence[Tensor]
 ) -> None:
-    """Add the adjoint of an average of unmixed rows, from directions that were kept."""
-    start = 0
-    for direction in directions:
-        signals = slice(start, start + direction.shape[2])
+    """Add the adjoint of an average, from directions that were kept."""
+    start, remaining = 0, list(directions)
+    while remaining:
+        signals = slice(start, start + remaining[0].shape[2])
         sums = branch.average.gather_adjoint(gradient[signals].transpose(0, 1))
-        moduli = branch.average.project_adjoint(sums)
-        branch.modulate.add_adjoint(direction * moduli, found, signals)
+        if branch.mixing is None:
+            planes = remaining.pop(0) * branch.average.project_adjoint(sums)
+        else:  # in tiles of some rows
+            shape = 2, branch.modulate.rows, *remaining[0].shape[2:]
+            planes, done = remaining[0].new_zeros(shape), 0
+            while done < branch.rows:
+                direction = remaining.pop(0)
+                rows = slice(done, done + direction.shape[1])
+                moduli = branch.average.project_adjoint(sums[rows])
+                branch.mixing.add_adjoint(direction * moduli, rows, planes)
+                done = rows.stop
+        branch.modulate.add_adjoint(planes, found, signals)
         start = signals.stop
 
 
-def _add_mixed_adjoint(
+def _add_recomputed_adjoint(
     branch: Branch,
     mixing: Mixing,
     spectra: Sequence[Tensor],
