@@ -6,6 +6,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from multipath.transforms._numerics.linear_algebra import product, singular_vectors
+
 from .blocks import Line
 from .projection import Projection
 from .readings import Reading
@@ -55,9 +57,9 @@ class StridedAverage(Reading):
         block = min(stride, max(SHORTEST_BLOCK, min(LONGEST_BLOCK, stride // 16)))
         # all delays and blocks side by side, (block, blocks * delays): one basis for all of them
         table = weights.reshape(-1, block, len(delays)).swapaxes(0, 1).reshape(block, -1)
-        shapes, sizes, _ = np.linalg.svd(table, full_matrices=False)
+        shapes, sizes, _ = singular_vectors(table)
         shapes = shapes[:, sizes > NEGLIGIBLE[like.dtype] * sizes[0]]
-        parts = (shapes.T @ table).reshape(shapes.shape[1], -1, len(delays)).swapaxes(0, 1)
+        parts = product(shapes.T, table).reshape(shapes.shape[1], -1, len(delays)).swapaxes(0, 1)
         self.unit = block
         self.shapes = torch.as_tensor(shapes, dtype=like.dtype, device=like.device)
         # what each block's coefficients give to each delay: (blocks * shapes, delays)

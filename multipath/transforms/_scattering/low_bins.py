@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from multipath.transforms._numerics.analytic import adjoint_rfft
+from multipath.transforms._numerics.linear_algebra import least_squares, product, singular_vectors
 from multipath.transforms._numerics.tiles import tile_size
 
 from .bands import unwrapped
@@ -63,10 +64,15 @@ class LowBins:
         cycles = math.ceil(8 * frame * n_bins / length) / 8  # few different ones
         basis = prolate_basis(frame, cycles, NEGLIGIBLE[like.dtype])
         phase = 2 * np.pi / length * np.arange(n_bins)
-        waves = basis @ np.exp(-1j * np.outer(np.arange(frame), phase))
+        angles = np.outer(np.arange(frame), phase)
+        waves = product(basis, np.cos(angles)) - 1j * product(basis, np.sin(angles))
         waves *= np.exp(-1j * phase * blocks.first)
         self.basis = torch.as_tensor(basis, dtype=like.dtype, device=like.device)
-        self._projection = Projection(blocks, self.basis)
+        self._projection = Projection(
+            blocks,
+            self.basis,
+            lambda shift: torch.as_tensor(turning_matrix(basis, cycles, shift)).to(like),
+        )
         self.waves = torch.as_tensor(
             waves[:, None, None], dtype=like.dtype.to_complex(), device=like.device
         )
@@ -182,11 +188,34 @@ class SignedBins:
 @cache
 def prolate_basis(frame: int, cycles: float, tolerance: float) -> NDArray[np.float64]:
     """Orthonormal rows that span all waves of up to some cycles in a frame of samples."""
-    # Chebyshev nodes in frequency, many more than the space has dimensions
-    nodes = cycles * (1 - np.cos(np.pi * (np.arange(64) + 0.5) / 64)) / 2
-    phase = 2 * np.pi * np.outer(nodes, np.arange(frame) / frame)
-    _, sizes, directions = np.linalg.svd(
-        np.concatenate([np.cos(phase), np.sin(phase)]), full_matrices=False
-    )
+    phase = _phases(frame, cycles)
+    _, sizes, directions = singular_vectors(np.concatenate([np.cos(phase), np.sin(phase)]))
     basis: NDArray[np.float64] = directions[sizes > tolerance * sizes[0]]
     return basis
+
+
+def turning_matrix(basis: NDArray[np.float64], cycles: float, shift: int) -> NDArray[np.float64]:
+    r"""What makes projections of a frame from those of its mirror image, so many samples off.
+
+    With samples p[m] of the image and :math:`P_r = \sum_m v_r[m]\, p[m]`, the waves of frequency
+    :math:`\omega` of the basis see
+
+    .. math:: \sum_m e^{-i \omega (D - 1 + s - m)}\, p[m]
+        = \sum_{q, r} \Big(\sum_n e^{-i \omega n}\, v_q[n]\Big)\, M_{q r}\, P_r
+
+    for a shift s. The exponential on the left, as a function of m, is a wave of the basis, too.
+    """
+    phase = _phases(basis.shape[1], cycles)
+    last = phase[:, -1:] + shift * phase[:, 1:2]
+    left, right = (
+        product(np.concatenate([np.cos(angles), np.sin(angles)]), basis.T)
+        for angles in (phase, last - phase)
+    )
+    return least_squares(left, right)
+
+
+def _phases(frame: int, cycles: float) -> NDArray[np.float64]:
+    """Angles of many waves of up to some cycles in a frame, in its samples."""
+    # Chebyshev nodes in frequency, many more than the space has dimensions
+    nodes = cycles * (1 - np.cos(np.pi * (np.arange(64) + 0.5) / 64)) / 2
+    return 2 * np.pi * np.outer(nodes, np.arange(frame) / frame)

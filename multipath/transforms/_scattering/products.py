@@ -35,16 +35,6 @@ def product(left: Tensor, right: Tensor) -> Tensor:
     return _onednn(left, weight)
 
 
-def products(left: Tensor, right: Tensor) -> Tensor:
-    """Products of parts (batch, rows, columns) of larger tensors with one matrix.
-
-    MKL reads them where they are, one after the other; oneDNN, where it is used, wants a copy.
-    """
-    if _pays(left.flatten(0, 1), right):
-        return product(left.flatten(0, 1), right).unflatten(0, left.shape[:2])
-    return left @ right.expand(len(left), -1, -1)
-
-
 def add_product(into: Tensor, left: Tensor, right: Tensor) -> None:
     """Add ``left @ right`` to a matrix, without gradient."""
     if _pays(left, right):

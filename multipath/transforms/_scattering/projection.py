@@ -2,29 +2,54 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from .blocks import Image, Line
-from .products import product, products
+from .products import product
+
+# A frame that is off by more samples than these is too far from one of the grid to be made of it.
+FARTHEST = 2
+
+
+class Turn(NamedTuple):
+    """How projections of the frames of an image follow from those of frames of the run.
+
+    Attributes:
+        frames: Which frames of the run, in reverse.
+        shift: How many samples later than those frames the originals of the image start.
+        matrix: Makes projections of a frame of the image from those of a frame of the run.
+    """
+
+    frames: slice
+    shift: int
+    matrix: Tensor
 
 
 @dataclass(frozen=True)
 class Projection:
     """Frames around a circle, from the first sample of the run on, projected on a few vectors.
 
-    Frames of an image are projected on the vectors in reverse, without being made.
+    Frames of an image are projected on the vectors in reverse, without being made. If the vectors
+    span slow waves, they are not even read: a wave in reverse, a sample earlier or later, is a wave
+    too, so that a small matrix makes projections of a frame of the image from those of the frame
+    that it is an image of. Where the two grids of frames are a sample apart, one frame begins or
+    ends a sample too late, and another one too early, which is corrected.
 
     Attributes:
         line: Which samples are computed. Runs, seams and images hold whole frames.
         basis: The vectors, shape (vectors, samples of a frame).
+        turned: The matrix of a :class:`Turn` by a shift, if the vectors span slow waves.
     """
 
     line: Line
     basis: Tensor
+    turned: Callable[[int], Tensor] | None = None
 
     @property
     def frame(self) -> int:
@@ -40,8 +65,48 @@ class Projection:
             parts.append((line.n_seam // self.frame, None))
         for image in line.images:
             place = 1 if image.start == line.stop else len(parts)
-            parts.insert(place, ((image.stop - image.start) // self.frame, image))
+            parts.insert(place, (self._n_frames(image), image))
         return parts
+
+    @cached_property
+    def turns(self) -> dict[Image, Turn]:
+        """The images whose projections follow from those of the run."""
+        if self.turned is None:
+            return {}
+        turns = {}
+        for image in self.line.images:
+            start, n_frames = self.line.originals(image).start, self._n_frames(image)
+            shift = (start + self.frame // 2) % self.frame - self.frame // 2
+            first = (start - shift) // self.frame
+            within = first >= 0 and first + n_frames <= self.line.split // self.frame
+            if within and abs(shift) <= FARTHEST:
+                turns[image] = Turn(slice(first, first + n_frames), shift, self.turned(shift))
+        return turns
+
+    @cached_property
+    def corrections(self) -> tuple[Tensor, Tensor, Tensor] | None:
+        """What turned frames miss, or have in excess: samples of the line, frames, and vectors."""
+        found, place = [], 0
+        for n_frames, image in self.parts:
+            if image in self.turns:
+                originals, shift = self.line.originals(image), self.turns[image].shift
+                # positions in the image, and whether their samples are missing or in excess
+                edges = [(n, 1) for n in range(shift)]
+                edges += [(originals.stop - originals.start + n, -1) for n in range(shift)]
+                edges += [(n, -1) for n in range(shift, 0)]
+                edges += [(originals.stop - originals.start + n, 1) for n in range(shift, 0)]
+                found += [
+                    (originals.stop - 1 - n, place * self.frame + n, sign) for n, sign in edges
+                ]
+            place += n_frames
+        if not found:
+            return None
+        samples, positions, signs = torch.tensor(found, device=self.basis.device).unbind(dim=1)
+        vectors = self.basis[:, positions % self.frame] * signs
+        return samples, positions // self.frame % place, vectors.mT.contiguous()
+
+    def _n_frames(self, image: Image) -> int:
+        return (image.stop - image.start) // self.frame
 
     def __call__(self, samples: Tensor, pairs: bool = False) -> Tensor:
         """Projections (..., frames, vectors) of lines.
@@ -57,27 +122,39 @@ class Projection:
             return computed
         remaining = iter(computed.split([n for n, image in self.parts if image is None], dim=-2))
         parts = [
-            next(remaining) if image is None else self._of_image(samples, image, pairs)
+            next(remaining) if image is None else self._of_image(samples, image, pairs, computed)
             for _, image in self.parts
         ]
-        return torch.cat(parts, dim=-2)
+        whole = torch.cat(parts, dim=-2)
+        if self.corrections is None:
+            return whole
+        places, frames, vectors = self.corrections
+        return whole.index_add(-2, frames, samples[..., places, None] * vectors)
 
-    def _of_image(self, samples: Tensor, image: Image, pairs: bool) -> Tensor:
+    def _of_image(self, samples: Tensor, image: Image, pairs: bool, computed: Tensor) -> Tensor:
+        turn = self.turns.get(image)
+        if turn is not None:
+            return _turned(computed[..., turn.frames, :], pairs) @ turn.matrix.mT
         originals = samples[..., self.line.originals(image)]
-        frames = originals.flatten(0, -2).unflatten(-1, (-1, self.frame))
-        found = products(frames, self.basis.flip(1).mT)
-        return _turned(found.unflatten(0, samples.shape[:-1]), pairs)
+        found = product(originals.reshape(-1, self.frame), self.basis.flip(1).mT)
+        return _turned(found.reshape(*samples.shape[:-1], -1, len(self.basis)), pairs)
 
     def adjoint(self, gradient: Tensor, pairs: bool = False) -> Tensor:
         """Gradient with respect to the samples."""
         parts = gradient.split([n for n, _ in self.parts], dim=-2)
         both = list(zip(parts, (image for _, image in self.parts), strict=True))
         computed = torch.cat([part for part, image in both if image is None], dim=-2)
+        for image, turn in self.turns.items():
+            (part,) = (part for part, other in both if other is image)
+            computed[..., turn.frames, :] += _turned(part, pairs) @ turn.matrix
         line = self._waves(computed, self.basis)
-        for part, image in both:
-            if image is not None:
-                into = line[..., self.line.originals(image)]
+        for part, other in both:
+            if other is not None and other not in self.turns:
+                into = line[..., self.line.originals(other)]
                 into += self._waves(_turned(part, pairs), self.basis.flip(1))
+        if self.corrections is not None:
+            places, frames, vectors = self.corrections
+            line.index_add_(-1, places, (gradient[..., frames, :] * vectors).sum(dim=-1))
         return line
 
     def _waves(self, projections: Tensor, basis: Tensor) -> Tensor:

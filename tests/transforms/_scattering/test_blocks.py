@@ -111,6 +111,34 @@ def test_low_bins_of_lines_are_those_of_circles(case, n_bins):
     assert gap.abs() <= 1e-13 * line.norm() * back.norm()
 
 
+@pytest.mark.parametrize(
+    ("case", "shifts"),
+    [
+        ((4096, 2048, 0, True), [1, -1]),  # the first sample of an image is the second of a frame
+        ((4096, 2048, 1, True), [1, 0]),
+        ((4096, 2005, 0, True), [1]),  # the other image is too far off: it is read
+        ((4096, 2048, 0, False), []),
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_projections_of_images_follow_from_those_of_their_originals(case, shifts, dtype):
+    blocks, _ = designed(*case, reach=4)
+    low_bins = LowBins(blocks, 20, like=torch.zeros((), dtype=dtype))
+    projection = low_bins._projection
+    assert [turn.shift for turn in projection.turns.values()] == shifts
+    line = noise(2, 3, blocks.width, dtype=dtype)
+    tolerance = 1e-6 if dtype == torch.float32 else 1e-13
+    # only what slow waves see of the frames has to agree
+    bins = low_bins.gather(*low_bins.project(line))
+    whole = torch.fft.rfft(blocks.circle(line).double())[..., :20]
+    assert_near(bins, whole.to(bins.dtype), tolerance)
+    frames = projection(line)
+    weight = noise(*frames.shape, dtype=dtype, seed=5)
+    gap = (frames * weight).sum() - (line * projection.adjoint(weight)).sum()
+    assert gap.abs() <= tolerance * line.norm() * weight.norm()
+
+
 # Whole transforms
 
 TRANSFORMS = {
