@@ -31,6 +31,7 @@ CONTENDERS: dict[str, tuple[str, Side]] = {
     "auraloss": (AURALOSS, "peers"),
     "kymatio-jtfs": (KYMATIO, "peers"),
     "kymatio-scattering1d": (KYMATIO, "peers"),
+    "kymatio-scattering2d": (KYMATIO, "peers"),
 }
 
 # A step that takes longer is measured once, and its larger settings are not waited for.

@@ -77,10 +77,11 @@ def scattering1d(plan: Plan) -> list[Case]:
 
 
 def scattering2d(plan: Plan) -> list[Case]:
-    """The scattering of images, all its paths, beside an older state of this project."""
+    """The scattering of images, all its paths, against kymatio and an older state."""
     options: dict[str, Any] = {"settings": plan.images, "batch": 1}
     contenders = (
         plan.contender("scattering2d", **options),
+        plan.contender("kymatio-scattering2d", **options),
         *plan.of_older("scattering2d", **options),
     )
     what = "Scattering2D, all paths, one image"

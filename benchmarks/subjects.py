@@ -138,6 +138,12 @@ def _kymatio_scattering1d(n_samples: int, J: int, Q: tuple[int, int], T: int, **
     return _distance(Scattering1D(shape=n_samples, J=J, Q=Q, T=T))
 
 
+def _kymatio_scattering2d(shape: tuple[int, int], J: int, L: int) -> Loss:
+    from kymatio.torch import Scattering2D
+
+    return _distance(Scattering2D(J=J, shape=shape, L=L))
+
+
 def _stft(module: str, **_: Any) -> Loss:
     """The loss of auraloss, or of the module that stands in for it."""
     loss = importlib.import_module(module).MultiResolutionSTFTLoss()
@@ -163,5 +169,6 @@ SUBJECTS = {
     "scrapl": Subject(("scrapl",), _scrapl),
     "kymatio-jtfs": Subject(VENDORED, _kymatio_jtfs),
     "kymatio-scattering1d": Subject(VENDORED, _kymatio_scattering1d),
+    "kymatio-scattering2d": Subject(VENDORED, _kymatio_scattering2d),
     "auraloss": Subject(("auraloss.freq",), partial(_stft, "auraloss.freq")),
 }
