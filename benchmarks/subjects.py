@@ -78,7 +78,7 @@ def _scattering2d(shape: tuple[int, int], **settings: Any) -> Loss:
 
 
 def _energy_draws(**settings: Any) -> Loss:
-    """As in training: reduced sampling, and what all paths of a target share is kept."""
+    """As late in training: reduced sampling, and most that is drawn of the targets is known."""
     import torch
 
     from multipath import StochasticLoss, TargetCache, TransformLoss

@@ -19,7 +19,7 @@ from multipath.transforms.base import Transform
 
 @dataclass
 class _Item:
-    """One target, what was prepared from it, and the coefficients of the paths that it was asked.
+    """One target, what was prepared from it, and coefficients of the paths that were asked for.
 
     Attributes:
         target: The signal.
@@ -154,7 +154,8 @@ class TargetCache:
         lacking = [place for place, found in enumerate(known) if not found.keys() >= {*chosen}]
         if lacking:
             new = [i for i in dict.fromkeys(chosen) if any(i not in known[p] for p in lacking)]
-            found = transform.finish(_stacked([items[place] for place in lacking]), new)
+            with torch.no_grad():
+                found = transform.finish(_stacked([items[place] for place in lacking]), new)
             room = self.max_bytes - self.size
             for index, rows in zip(new, found, strict=True):
                 for place, row in zip(lacking, rows, strict=True):

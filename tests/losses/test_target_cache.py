@@ -123,8 +123,8 @@ def test_coefficients_take_no_room_from_targets():
             torch.testing.assert_close(ours, theirs, rtol=1e-5, atol=1e-7)
     assert sorted(cache._items) == [0, 1]
     assert cache.size <= cache.max_bytes
-    kept = [len(item.coefficients) for item in cache._items.values()]
-    assert sum(kept) > 0
+    # those of the first target made room for the second, which found room for three paths
+    assert [len(item.coefficients) for item in cache._items.values()] == [0, 3]
 
 
 def test_nothing_is_kept_outside_of_keyed():
@@ -197,6 +197,24 @@ def test_another_precision_is_computed_anew():
         value = loss(2 * target.double(), target.double())
     expected = TransformLoss(loss.transform)(2 * target.double(), target.double())
     torch.testing.assert_close(value, expected, rtol=1e-12, atol=0)
+
+
+def test_another_precision_of_a_path_is_computed_anew():
+    cache, transform, target = TargetCache(max_bytes=10**8), TRANSFORMS["jtfs"](), sounds(1)
+    with cache.keyed(["kick"]):
+        for _ in range(2):
+            cache.coefficients(transform, target, [3])
+        (found,) = cache.coefficients(transform, target.double(), [3])
+    assert found.dtype == torch.float64
+    (expected,) = transform.coefficients(target.double(), [3])
+    torch.testing.assert_close(found, expected, rtol=1e-12, atol=0)
+
+
+def test_what_is_kept_has_full_precision():
+    cache, transform, target = TargetCache(max_bytes=10**8), TRANSFORMS["jtfs"](), sounds(1)
+    with cache.keyed([0]), torch.autocast("cpu", dtype=torch.bfloat16):
+        (found,) = cache.coefficients(transform, target, [3])
+    torch.testing.assert_close(found, transform.coefficients(target, [3])[0], rtol=1e-5, atol=0)
 
 
 def test_through_estimators_and_copies():

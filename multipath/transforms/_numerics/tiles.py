@@ -6,8 +6,8 @@ from typing import TypeAlias
 
 import torch
 
-# Numbers in a tile. On a CPU they must be few enough to stay in its cache and enough to keep every
-# core busy; an accelerator wants few launches instead.
+# Numbers in a tile. On a CPU they must be few enough to stay in its larger caches and enough to
+# keep every core busy; an accelerator wants few launches instead.
 CPU_TILE = 2**21
 ACCELERATOR_TILE = 2**27
 # The largest block, in bytes, whose release makes glibc's allocator keep memory.

@@ -155,6 +155,7 @@ class Scattering(Transform):
         zeroth = [] if self._zeroth is None else [self.time.zeroth_order(signals)]
         return [scale, *zeroth, *first.joint]
 
+    @full_precision
     def finish(self, prepared: Sequence[Tensor], indices: Sequence[int] | Tensor) -> list[Tensor]:
         """:meth:`coefficients` of prepared signals, without gradient."""
         chosen = check_indices(indices, len(self.paths))

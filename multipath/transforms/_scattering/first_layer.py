@@ -1,9 +1,9 @@
 """The first layer of a scattering transform: from spectra of signals to spectra of moduli.
 
 Nearly all the time of a path is spent here, so forward and adjoint are written by hand, tile by
-tile: what a tile needs stays in the cache. Only the low bins of the moduli's spectra leave a tile
-(second-order wavelets see no others), and, for the gradient, the direction of each analytic sample.
-Derivatives of the gradient go through the same steps in differentiable form.
+tile: what a tile needs stays in the larger caches. Only the low bins of the moduli's spectra leave
+a tile (second-order wavelets see no others), and, for the gradient, the direction of each analytic
+sample. Derivatives of the gradient go through the same steps in differentiable form.
 """
 
 from __future__ import annotations

@@ -41,7 +41,7 @@ class LowBins:
     Where K is not small compared to L, the whole Fourier transform is computed and its upper bins
     are dropped.
 
-    Where a part of the signal is an image of another one, frames of that are projected in reverse.
+    Where a part of the signal is an image of another one, its frames follow from frames of that.
 
     Args:
         blocks: Which of the L samples are computed, and which are images of others.
@@ -71,7 +71,9 @@ class LowBins:
         self._projection = Projection(
             blocks,
             self.basis,
-            lambda shift: torch.as_tensor(turning_matrix(basis, cycles, shift)).to(like),
+            lambda shift: torch.as_tensor(
+                turning_matrix(basis, cycles, shift), dtype=like.dtype, device=like.device
+            ),
         )
         self.waves = torch.as_tensor(
             waves[:, None, None], dtype=like.dtype.to_complex(), device=like.device

@@ -44,7 +44,8 @@ class Projection:
     Attributes:
         line: Which samples are computed. Runs, seams and images hold whole frames.
         basis: The vectors, shape (vectors, samples of a frame).
-        turned: The matrix of a :class:`Turn` by a shift, if the vectors span slow waves.
+        turned: The matrix of a :class:`Turn` by a shift, if the vectors span slow waves. Rows of
+            such projections are not in pairs.
     """
 
     line: Line
@@ -67,6 +68,11 @@ class Projection:
             place = 1 if image.start == line.stop else len(parts)
             parts.insert(place, (self._n_frames(image), image))
         return parts
+
+    def __post_init__(self) -> None:
+        # made together with the filters: a first visit under torch.func must serve later ones
+        if self.turned is not None:
+            _ = self.corrections
 
     @cached_property
     def turns(self) -> dict[Image, Turn]:
@@ -134,7 +140,7 @@ class Projection:
     def _of_image(self, samples: Tensor, image: Image, pairs: bool, computed: Tensor) -> Tensor:
         turn = self.turns.get(image)
         if turn is not None:
-            return _turned(computed[..., turn.frames, :], pairs) @ turn.matrix.mT
+            return computed[..., turn.frames, :].flip(-2) @ turn.matrix.mT
         originals = samples[..., self.line.originals(image)]
         found = product(originals.reshape(-1, self.frame), self.basis.flip(1).mT)
         return _turned(found.reshape(*samples.shape[:-1], -1, len(self.basis)), pairs)
@@ -146,7 +152,7 @@ class Projection:
         computed = torch.cat([part for part, image in both if image is None], dim=-2)
         for image, turn in self.turns.items():
             (part,) = (part for part, other in both if other is image)
-            computed[..., turn.frames, :] += _turned(part, pairs) @ turn.matrix
+            computed[..., turn.frames, :] += part.flip(-2) @ turn.matrix
         line = self._waves(computed, self.basis)
         for part, other in both:
             if other is not None and other not in self.turns:

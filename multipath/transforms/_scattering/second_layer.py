@@ -45,7 +45,7 @@ from .mixing import Mixing
 from .modulation import Modulation
 from .readings import Reading
 
-# Of so many numbers at most, directions of mixed rows are kept for the gradient.
+# Directions of mixed rows are kept for the gradient up to so many numbers.
 KEPT = 2**23
 
 
@@ -236,8 +236,10 @@ def _average(
             if not (keeps and n_kept):
                 return quick_modulus(*planes)
             found, inverse = modulus_and_inverse(*planes)
-            # the planes are not needed again: their memory holds the directions
-            directions.append(planes[:, :, :n_kept].mul_(inverse[:, :n_kept]))
+            kept = planes[:, :, :n_kept]
+            # in place only if all of it is kept: a part would keep all its memory
+            out = planes if n_kept == planes.shape[2] else None
+            directions.append(torch.mul(kept, inverse[:, :n_kept], out=out))
             return found
 
         found.append(branch.read(branch.modulate(joint, signals, scratch), moduli))

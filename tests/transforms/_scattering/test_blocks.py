@@ -116,6 +116,7 @@ def test_low_bins_of_lines_are_those_of_circles(case, n_bins):
     [
         ((4096, 2048, 0, True), [1, -1]),  # the first sample of an image is the second of a frame
         ((4096, 2048, 1, True), [1, 0]),
+        ((4096, 2054, 2, True), [2]),
         ((4096, 2005, 0, True), [1]),  # the other image is too far off: it is read
         ((4096, 2048, 0, False), []),
     ],
@@ -229,3 +230,49 @@ def test_single_precision_by_blocks_as_in_full_length(monkeypatch):
     found = Scattering1D(8192, J=5, Q=(8, 1), T=256).coefficients(x, chosen)
     for a, b in zip(found, exact, strict=True):
         assert_near(a.double(), b, 1e-6)
+
+
+SLOW = 34  # a path that needs few bins of each spectrum
+
+
+def in_inference_mode(transform, x):
+    with torch.inference_mode():
+        transform.coefficients(x, [SLOW])
+
+
+def under_grad(transform, x):
+    torch.func.grad(lambda x: transform.coefficients(x, [SLOW])[0].sum())(x)
+
+
+def under_jvp(transform, x):
+    jvp(lambda x: transform.coefficients(x, [SLOW])[0], (x,), (x,))
+
+
+def on_meta(transform, x):
+    with torch.device("meta"):
+        transform.coefficients(x, [SLOW])
+
+
+@pytest.mark.usefixtures("small")
+@pytest.mark.parametrize("first_visit", [in_inference_mode, under_grad, under_jvp, on_meta])
+def test_a_first_visit_serves_all_others(first_visit):
+    transform = JTFS(2048, J=7, Q=(4, 1), J_fr=2, Q_fr=1, T=256, F=4)
+    x = noise(1, 2048)
+    first_visit(transform, x)
+    gradients = []
+    for jtfs in (transform, JTFS(2048, J=7, Q=(4, 1), J_fr=2, Q_fr=1, T=256, F=4)):
+        moving = x.clone().requires_grad_()
+        total = jtfs.coefficients(moving, [SLOW])[0].square().sum()
+        (gradient,) = torch.autograd.grad(total, moving, create_graph=True)
+        (second,) = torch.autograd.grad(gradient.square().sum(), moving)
+        gradients.append((gradient.detach(), second))
+    for actual, expected in zip(*gradients, strict=True):
+        assert_near(actual, expected, 1e-10)
+    turns = [
+        turn
+        for (key, *_), low_bins in transform.time._derived.items()
+        if key[0] == "low bins" and low_bins.n_frames
+        for turn in low_bins._projection.turns.values()
+    ]
+    assert turns
+    assert not any(turn.matrix.is_inference() for turn in turns)

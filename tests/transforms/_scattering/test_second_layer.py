@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from multipath.transforms._numerics import tiles as _tiles
+from multipath.transforms._scattering import second_layer as _second_layer
 from multipath.transforms._scattering.average import StridedAverage
 from multipath.transforms._scattering.blocks import Line
 from multipath.transforms._scattering.mixing import Mixing
@@ -51,9 +52,11 @@ def two_spectra(n, seed=0):
 
 @pytest.mark.parametrize("tile", [1, 500, 1000, 2**11, 2**12, 2**21])
 @pytest.mark.parametrize("mixed", [False, True])
+@pytest.mark.parametrize("kept", [0, 2**23])
 @pytest.mark.parametrize("extra", [None, 0, 2])
-def test_averages_of_moduli(tile, mixed, extra, monkeypatch):
+def test_averages_of_moduli(tile, mixed, extra, kept, monkeypatch):
     monkeypatch.setattr(_tiles, "CPU_TILE", tile)
+    monkeypatch.setattr(_second_layer, "KEPT", kept)
     branch = branch_of(mixed)
     spectra = [s.requires_grad_() for s in two_spectra(3)]
     joint = None
@@ -74,7 +77,24 @@ def test_averages_of_moduli(tile, mixed, extra, monkeypatch):
             assert_near(a.detach(), b)
 
 
-def test_gradients_of_several_branches_add_up():
+def test_directions_are_kept_as_long_as_there_is_room(monkeypatch):
+    branches = [branch_of(mixed) for mixed in (True, False, True)]
+    spectra = [s.requires_grad_() for s in two_spectra(3)]
+    joint = [torch.cat([s.detach(), s.detach()]) for s in spectra]  # a target in the same tile
+    numbers = 2 * branches[0].rows * 3 * branches[0].line.length
+    n_own = len(spectra)
+    for room, n_directions in ((0, 1), (numbers, 2), (2 * numbers, 3)):
+        monkeypatch.setattr(_second_layer, "KEPT", room)
+        found = averaged_moduli(branches, spectra, joint)
+        kept = found[0].grad_fn.saved_tensors[n_own:]
+        assert len(kept) == n_directions
+        # no part of something larger
+        assert all(k.untyped_storage().nbytes() == k.nbytes for k in kept)
+
+
+@pytest.mark.parametrize("kept", [0, 2**23])
+def test_gradients_of_several_branches_add_up(kept, monkeypatch):
+    monkeypatch.setattr(_second_layer, "KEPT", kept)
     branches = [branch_of(mixed) for mixed in (False, True, False)]
     spectra = [s.requires_grad_() for s in two_spectra(3)]
     first, second, _ = averaged_moduli(branches, spectra)  # the third one gets no gradient
