@@ -8,7 +8,7 @@ import torch
 
 from multipath import StochasticLoss, TargetCache, TransformLoss
 from multipath.errors import ConfigurationError, InputError
-from multipath.transforms import JTFS, MultiResolutionSTFT, Scattering1D
+from multipath.transforms import JTFS, MultiResolutionSTFT, Scattering1D, Transform
 
 N = 1024
 TRANSFORMS = {
@@ -215,6 +215,31 @@ def test_what_is_kept_has_full_precision():
     with cache.keyed([0]), torch.autocast("cpu", dtype=torch.bfloat16):
         (found,) = cache.coefficients(transform, target, [3])
     torch.testing.assert_close(found, transform.coefficients(target, [3])[0], rtol=1e-5, atol=0)
+
+
+class Scaled(Transform):
+    """A path whose last step has a parameter."""
+
+    def __init__(self):
+        super().__init__(1)
+        self.factor = torch.nn.Parameter(torch.ones(()))
+
+    def coefficients(self, x, indices):
+        return self.finish([x], indices)
+
+    def prepare(self, x):
+        return [x]
+
+    def finish(self, prepared, indices):
+        return [self.factor * prepared[0] for _ in indices]
+
+
+def test_what_is_kept_holds_no_graph():
+    cache, transform = TargetCache(max_bytes=10**8), Scaled()
+    with cache.keyed([0, 1]):
+        for _ in range(2):
+            (found,) = cache.coefficients(transform, sounds(2), [0])
+            assert not found.requires_grad
 
 
 def test_through_estimators_and_copies():

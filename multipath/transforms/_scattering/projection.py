@@ -96,14 +96,11 @@ class Projection:
         for n_frames, image in self.parts:
             if image in self.turns:
                 originals, shift = self.line.originals(image), self.turns[image].shift
-                # positions in the image, and whether their samples are missing or in excess
-                edges = [(n, 1) for n in range(shift)]
-                edges += [(originals.stop - originals.start + n, -1) for n in range(shift)]
-                edges += [(n, -1) for n in range(shift, 0)]
-                edges += [(originals.stop - originals.start + n, 1) for n in range(shift, 0)]
-                found += [
-                    (originals.stop - 1 - n, place * self.frame + n, sign) for n, sign in edges
-                ]
+                # at one end of the image, samples are missing, at the other one, as many in excess
+                at_start = 1 if shift > 0 else -1
+                for first, sign in (0, at_start), (n_frames * self.frame, -at_start):
+                    for n in range(first + min(shift, 0), first + max(shift, 0)):
+                        found.append((originals.stop - 1 - n, place * self.frame + n, sign))
             place += n_frames
         if not found:
             return None
@@ -150,14 +147,13 @@ class Projection:
         parts = gradient.split([n for n, _ in self.parts], dim=-2)
         both = list(zip(parts, (image for _, image in self.parts), strict=True))
         computed = torch.cat([part for part, image in both if image is None], dim=-2)
+        images = {image: part for part, image in both if image is not None}
         for image, turn in self.turns.items():
-            (part,) = (part for part, other in both if other is image)
-            computed[..., turn.frames, :] += part.flip(-2) @ turn.matrix
+            computed[..., turn.frames, :] += images.pop(image).flip(-2) @ turn.matrix
         line = self._waves(computed, self.basis)
-        for part, other in both:
-            if other is not None and other not in self.turns:
-                into = line[..., self.line.originals(other)]
-                into += self._waves(_turned(part, pairs), self.basis.flip(1))
+        for image, part in images.items():
+            into = line[..., self.line.originals(image)]
+            into += self._waves(_turned(part, pairs), self.basis.flip(1))
         if self.corrections is not None:
             places, frames, vectors = self.corrections
             line.index_add_(-1, places, (gradient[..., frames, :] * vectors).sum(dim=-1))

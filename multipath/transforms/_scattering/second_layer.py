@@ -217,6 +217,7 @@ def _kept(branches: Sequence[Branch], wanted: int) -> Iterator[bool]:
             yield True
             continue
         numbers = 2 * branch.rows * wanted * branch.line.length
+        # where images save computing rows, there are many
         keeps = not branch.imaged and total + numbers <= KEPT
         total += keeps * numbers
         yield keeps
