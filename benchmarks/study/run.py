@@ -4,6 +4,10 @@ python -m benchmarks.study.run
 
 Every run that is done is a line of ``benchmarks/results/study.jsonl``; started again, it goes on
 with what is missing. ``python -m benchmarks.study.report`` makes tables and plots of the file.
+
+Where the speed of the machine varies, a second of the processor's time is no measure. With
+``--as SCHEME``, each scheme gets as many steps as take the time that the runs of another one had,
+which are in the file already: what they cost is compared in turns, in one process.
 """
 
 from __future__ import annotations
@@ -11,13 +15,16 @@ from __future__ import annotations
 import argparse
 import json
 import multiprocessing
-from collections.abc import Iterable
+import statistics
+from collections.abc import Callable, Iterable
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from rich.progress import Progress
+
+from multipath.errors import InputError
 
 from .problems import PROBLEMS
 
@@ -27,6 +34,8 @@ ALL_PROBLEMS = (QUADRATIC, *PROBLEMS)
 TUNING_SEED = 1000
 OTHER_RATE = "other rate"
 """Stage of runs at a learning rate given by hand, shown apart."""
+COST = "cost"
+"""Stage of measurements of what a scheme costs, relative to another."""
 BUDGET = 16.0
 PATIENCE = {"granular": 3.0}
 """Problems that take longer to learn at all get so many times the budget."""
@@ -45,6 +54,8 @@ class Run:
     lr: float
     seed: int
     budget: float
+    steps: int | None = None
+    relative_to: str | None = None
 
 
 def load(path: Path) -> list[Record]:
@@ -77,11 +88,17 @@ def entries(problems: Iterable[str], only: Iterable[str] | None) -> list[Pair]:
 
 
 def planned(
-    stage: str, rates_of: dict[Pair, Iterable[float]], budget: float, seeds: Iterable[int]
+    stage: str,
+    rates_of: dict[Pair, Iterable[float]],
+    budget: float,
+    seeds: Iterable[int],
+    steps_of: Callable[[Pair, float], int | None] = lambda pair, budget: None,
 ) -> list[Run]:
     """All seeds with all learning rates of each pair of scheme and problem."""
+    budgets = {pair: budget * PATIENCE.get(pair[1], 1.0) for pair in rates_of}
+    steps = {pair: steps_of(pair, budgets[pair]) for pair in rates_of}
     return [
-        Run(stage, problem, scheme, lr, seed, budget * PATIENCE.get(problem, 1.0))
+        Run(stage, problem, scheme, lr, seed, budgets[scheme, problem], steps[scheme, problem])
         for seed in seeds
         for (scheme, problem), lrs in rates_of.items()
         for lr in lrs
@@ -98,6 +115,30 @@ def best_rate(records: Iterable[Record], scheme: str, problem: str) -> float:
     return min(tried)[1]
 
 
+def allowance(records: Iterable[Record], pair: Pair, reference: str, budget: float) -> int:
+    """Steps that a scheme can take in the time that another has had, set-ups included.
+
+    Args:
+        records: Runs of the other scheme on the problem, and what this one costs relative to it.
+        pair: The scheme and the problem.
+        reference: The other scheme.
+        budget: Seconds, of those in which the other scheme was timed.
+
+    Raises:
+        InputError: If there are no runs of the other scheme.
+    """
+    scheme, problem = pair
+    there = [r for r in records if r["run"]["problem"] == problem]
+    timed = [r for r in there if (r["run"]["stage"], r["run"]["scheme"]) == ("final", reference)]
+    if not timed:
+        raise InputError(f"the results have no runs of {reference!r} on {problem}; run them first")
+    measured = {"scheme": scheme, "relative_to": reference}
+    cost = next(r for r in there if measured.items() <= r["run"].items())
+    setup = statistics.fmean(r["curve"][0][0] for r in timed)
+    step = statistics.fmean((r["run"]["budget"] - setup) / r["steps"] for r in timed)
+    return max(1, round((budget - setup * cost["setup"]) / (step * cost["step"])))
+
+
 def _start() -> None:
     import torch
 
@@ -107,21 +148,24 @@ def _start() -> None:
 def _work(run: Run) -> Record:
     from . import quadratic
     from .schemes import SCHEMES
-    from .train import train
+    from .train import relative_cost, train
 
+    if run.relative_to is not None:
+        compared = SCHEMES[run.scheme], SCHEMES[run.relative_to]
+        return {"run": asdict(run), **relative_cost(PROBLEMS[run.problem](), *compared)}
     if run.problem == QUADRATIC:
         found = quadratic.train(quadratic.SCHEMES[run.scheme], run.lr, run.seed)
     else:
         problem, scheme = PROBLEMS[run.problem](), SCHEMES[run.scheme]
         test = run.stage != "tune"
-        found = train(problem, scheme, run.lr, run.seed, run.budget, test)
+        found = train(problem, scheme, run.lr, run.seed, run.budget, test, run.steps)
     return {"run": asdict(run), **found}
 
 
 def execute(runs: Iterable[Run], path: Path, workers: int) -> None:
     """Do what the file lacks; each result is written as it comes."""
-    done = [record["run"] for record in load(path)]
-    missing = [run for run in runs if asdict(run) not in done]
+    done = {Run(**record["run"]) for record in load(path)}
+    missing = [run for run in runs if run not in done]
     if not missing:
         return
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -138,15 +182,20 @@ def execute(runs: Iterable[Run], path: Path, workers: int) -> None:
                 record = future.result()
                 file.write(json.dumps(record) + "\n")
                 file.flush()
-                errors = record["test"] or record["validation"]
-                label = " ".join(f"{error:.3g}" for error in errors)
-                run = Run(**record["run"])
-                what = f"{run.problem}, {run.scheme}, lr {run.lr:g}, seed {run.seed}"
-                bar.console.print(f"{what}: {label}", highlight=False)
+                bar.console.print(_line(record), highlight=False)
                 bar.advance(task)
         except BaseException:
             pool.shutdown(cancel_futures=True)
             raise
+
+
+def _line(record: Record) -> str:
+    run = Run(**record["run"])
+    if run.relative_to is not None:
+        costs = f"set-up {record['setup']:.2f}, step {record['step']:.2f}"
+        return f"{run.problem}, {run.scheme} / {run.relative_to}: {costs}"
+    errors = " ".join(f"{error:.3g}" for error in record["test"] or record["validation"])
+    return f"{run.problem}, {run.scheme}, lr {run.lr:g}, seed {run.seed}: {errors}"
 
 
 def main() -> None:
@@ -159,18 +208,39 @@ def main() -> None:
     parser.add_argument("--problems", nargs="+", choices=ALL_PROBLEMS, default=ALL_PROBLEMS)
     parser.add_argument("--schemes", nargs="+", metavar="NAME", help="default: all")
     parser.add_argument("--lr", type=float, help="instead of tuning; shown apart in the report")
+    parser.add_argument(
+        "--as", dest="reference", metavar="SCHEME", help="steps that take the time of its runs"
+    )
     options = parser.parse_args()
     pairs = entries(options.problems, options.schemes)
     if not pairs:
         parser.error("no scheme of that name; the names are in schemes.py and quadratic.py")
+
+    def steps_of(pair: Pair, budget: float) -> int | None:
+        if options.reference is None:
+            return None
+        try:
+            return allowance(load(options.out), pair, options.reference, budget)
+        except InputError as error:
+            parser.error(str(error))
+
+    if options.reference is not None:
+        from .schemes import SCHEMES
+
+        if options.reference not in SCHEMES or QUADRATIC in options.problems:
+            parser.error("--as takes a scheme of schemes.py, and other --problems than quadratic")
+        costs = [Run(COST, p, s, 0.0, 0, 0.0, None, options.reference) for s, p in pairs]
+        execute(costs, options.out, 1)  # one alone, since they are timed
     stage, chosen = OTHER_RATE, {pair: [options.lr] for pair in pairs}
     if options.lr is None:
         # every learning rate once, on a seed that is not used again, in half the time
-        tried = planned("tune", {p: rates(*p) for p in pairs}, options.budget / 2, [TUNING_SEED])
+        tried = planned(
+            "tune", {p: rates(*p) for p in pairs}, options.budget / 2, [TUNING_SEED], steps_of
+        )
         execute(tried, options.out, options.workers)
         records = load(options.out)
         stage, chosen = "final", {pair: [best_rate(records, *pair)] for pair in pairs}
-    runs = planned(stage, chosen, options.budget, range(options.seeds))
+    runs = planned(stage, chosen, options.budget, range(options.seeds), steps_of)
     execute(runs, options.out, options.workers)
 
 

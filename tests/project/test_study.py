@@ -1,5 +1,6 @@
 """The study of samplers and optimizers: its problem with a known answer, its tables, its resume."""
 
+import itertools
 import json
 import shutil
 from pathlib import Path
@@ -11,7 +12,8 @@ from benchmarks.study import quadratic, run
 from benchmarks.study.problems import PROBLEMS
 from benchmarks.study.report import Row, rows, write
 from benchmarks.study.schemes import SCHEMES
-from benchmarks.study.train import train
+from benchmarks.study.train import relative_cost, train
+from multipath.errors import InputError
 
 
 def test_the_minimum_of_the_quadratic_problem():
@@ -38,6 +40,47 @@ def test_schemes_train(name):
     assert found["steps"] >= 1
     assert found["test"] is None
     assert all(0 < error < 1000 for error in found["validation"])
+
+
+def test_a_run_takes_the_steps_it_is_given_and_counts_as_its_budget():
+    given = {"lr": 1e-3, "seed": 0, "budget": 8.0, "test": False, "steps": 5}
+    found = train(PROBLEMS["granular"](), SCHEMES["energy 1"], **given)
+    assert found["steps"] == 5
+    assert found["milliseconds"] == 8000 / 5
+    assert [check[1] for check in found["curve"]] == [0, 2, 3, 4, 5]
+
+
+def _timed(scheme, steps, setup, problem="granular"):
+    where = run.Run("final", problem, scheme, 0.1, 0, 48.0)
+    return {"run": run.asdict(where), "steps": steps, "curve": [[setup, 0, 250.0]]}
+
+
+def _cost(scheme, setup, step, reference="energy 8", problem="granular"):
+    where = run.Run(run.COST, problem, scheme, 0.0, 0, 0.0, None, reference)
+    return {"run": run.asdict(where), "setup": setup, "step": step}
+
+
+def test_steps_that_take_the_time_of_another_scheme():
+    records = [
+        _timed("energy 8", 460, 2.0),  # steps of 0.1 s
+        _timed("energy 8", 1, 47.0, problem="slow-slow"),
+        _timed("uniform 8", 1, 47.0),
+        _cost("combined 8", 4.0, 1.25, reference="uniform 8"),
+        _cost("combined 8", 2.0, 1.25),
+    ]
+    pair = ("combined 8", "granular")
+    assert run.allowance(records, pair, "energy 8", 48.0) == round((48 - 4) / 0.125)
+    assert run.allowance(records, pair, "energy 8", 24.0) == round((24 - 4) / 0.125)
+    with pytest.raises(InputError, match="no runs of 'scrapl' on granular"):
+        run.allowance(records, pair, "scrapl", 48.0)
+
+
+def test_what_a_step_costs_relative_to_another(monkeypatch):
+    clock = itertools.count()
+    monkeypatch.setattr("benchmarks.study.train.process_time", lambda: next(clock))
+    monkeypatch.setattr("benchmarks.study.train.TURNS", 1)
+    same = SCHEMES["energy 1"], SCHEMES["uniform 1"]
+    assert relative_cost(PROBLEMS["granular"](), *same) == {"setup": 1.0, "step": 1.0}
 
 
 def test_learning_rates_come_from_tuning():
