@@ -5,7 +5,7 @@ python -m benchmarks.pareto RUNS
 RUNS is the folder of ``multipath reproduce pareto``, whose runs give the errors. What a step takes
 is measured here, all losses in turns on one thread, so that a machine of varying speed slows all of
 them alike; and once more for the draws of ``kpaths-8`` with targets that a cache has seen before,
-which changes no gradient. Tables and picture go to ``benchmarks/results`` (``--out``).
+which changes no gradient. Numbers go to ``benchmarks/results``, the picture to ``docs/plots``.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from multipath.applications.matching.config import MatchConfig
 
 RESULTS = Path(__file__).parent / "results"
+PICTURE = RESULTS.parent.parent / "docs" / "plots" / "pareto.png"
 BASELINE = "mss-log"
 """What times are divided by."""
 CACHED, OF = "kpaths-8-cached", "kpaths-8"
@@ -34,6 +35,7 @@ CACHED, OF = "kpaths-8-cached", "kpaths-8"
 TURNS = 15
 BURST_SECONDS = 0.3
 """Steps of a loss are repeated until they fill this time, and their mean is its turn."""
+MIDDLE, OURS = 250, "#0b6e6e"
 BATCHES = 8
 """Batches of targets, again and again."""
 
@@ -133,7 +135,17 @@ def as_markdown(report: Mapping[str, Any]) -> str:
     )
 
 
-LABELS = {CACHED: "8, cached", "kpaths-8-reduced": "8, reduced", "jtfs": "all paths"}
+LABELS = {
+    "ploss": ("distance of parameters,\nwhich are known", (-6, 13), "left"),
+    "mss-linear": ("mss-linear", (7, 4), "left"),
+    "mss-random": ("mss-random", (-7, -4), "right"),
+    "mss-revisited": ("mss-revisited", (-7, -4), "right"),
+    "scrapl": ("scrapl", (-7, 6), "right"),
+    "kpaths-8-reduced": ("8, reduced", (-7, -9), "right"),
+    CACHED: ("8, cached", (4, -24), "left"),
+    "jtfs": ("all paths", (0, 9), "center"),
+}
+"""What is written at a point, how far from it, and on which side; elsewhere to the right."""
 
 
 def draw(rows: Sequence[Mapping[str, Any]]) -> Figure:
@@ -144,27 +156,32 @@ def draw(rows: Sequence[Mapping[str, Any]]) -> Figure:
     axes = figure.subplots()
     counted = [row for row in rows if row["loss"].removeprefix("kpaths-").isdecimal()]
     counted.sort(key=lambda row: int(row["loss"].removeprefix("kpaths-")))
-    axes.plot(*_points(counted), color="#0b6e6e", linewidth=1, zorder=1)
+    axes.plot(*_points(counted), color=OURS, linewidth=1, zorder=1)
     for row in rows:
-        ours = row["loss"].startswith(("kpaths", "jtfs"))
-        color = "#0b6e6e" if ours else "#b0602c" if row["loss"] == "scrapl" else "#666666"
-        hollow = "white" if row["loss"] == CACHED else color
+        loss, place = row["loss"], (row["ratio"], row["error"])
+        ours = loss.startswith(("kpaths", "jtfs"))
+        color = OURS if ours else "#b0602c" if loss == "scrapl" else "#666666"
         axes.errorbar(
-            row["ratio"], row["error"], row["margin"], fmt="o", markersize=6, capsize=2,
-            elinewidth=1, color=color, markerfacecolor=hollow,
+            *place, row["margin"], fmt="o", markersize=6, capsize=2, elinewidth=1, color=color,
+            markerfacecolor="white" if loss == CACHED else color,
         )  # fmt: skip
-        label = LABELS.get(row["loss"], row["loss"].removeprefix("kpaths-"))
-        axes.annotate(
-            label, (row["ratio"], row["error"]), (5, 5), textcoords="offset points", fontsize=8
-        )
-    axes.axhline(250, color="#bbbbbb", linestyle=":", zorder=0)
+        text, offset, side = LABELS.get(loss, (loss.removeprefix("kpaths-"), (7, 3), "left"))
+        axes.annotate(text, place, offset, textcoords="offset points", ha=side, fontsize=8)
+    axes.axhline(MIDDLE, color="#bbbbbb", linestyle=":", zorder=0)
     axes.set_xscale("log")
-    axes.xaxis.set_major_formatter("{x:g}")
-    axes.set_ylim(bottom=0)
+    axes.set_yscale("log")
+    for axis, ticks in (
+        (axes.xaxis, (0.5, 1, 2, 5, 10, 20, 50)),
+        (axes.yaxis, (50, 100, 200, 400)),
+    ):
+        axis.set_ticks(ticks, labels=[f"{tick:g}" for tick in ticks])
+        axis.set_minor_formatter("")
+    axes.grid(color="#eeeeee")
     axes.set_xlabel(f"time of a training step / that with {BASELINE}")
     axes.set_ylabel("error of the parameters (per mille)")
-    axes.set_title("Numbers: scattering paths drawn a step; dotted: always guessing the middle")
-    axes.title.set_fontsize(9)
+    axes.set_title(
+        "Numbers: scattering paths drawn in a step. Dotted: always guessing the middle", fontsize=9
+    )
     return figure
 
 
@@ -179,6 +196,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--turns", type=int, default=TURNS)
     parser.add_argument("--out", type=Path, default=RESULTS)
+    parser.add_argument("--plot", type=Path, default=PICTURE)
     options = parser.parse_args()
     import torch
 
@@ -208,7 +226,7 @@ def main() -> None:
     rows = summary(seconds, errors)
     report = {"environment": here(), "turns": options.turns, "rows": rows, "seconds": seconds}
     write_report(options.out, "pareto", report, as_markdown(report))
-    write_figure(options.out / "pareto.png", draw(rows), dpi=110)
+    write_figure(options.plot, draw(rows), dpi=110)
 
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
 """Error against cost: its rows, its picture, and that a cache of targets changes no step."""
 
+import json
 import math
 
 import pytest
@@ -42,3 +43,12 @@ def test_targets_seen_before_change_no_step():
         assert math.isfinite(value)
         assert cached(number) == pytest.approx(value, rel=1e-3)
     assert plain(0) != pytest.approx(value, rel=1e-3)
+
+
+def test_the_committed_table_is_that_of_the_committed_numbers():
+    report = json.loads((pareto.RESULTS / "pareto.json").read_text())
+    assert report["rows"] == pareto.summary(
+        report["seconds"],
+        {r["loss"]: (r["error"], r["margin"], r["seeds"]) for r in report["rows"]},
+    )
+    assert (pareto.RESULTS / "pareto.md").read_text() == pareto.as_markdown(report)
