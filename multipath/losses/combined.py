@@ -136,6 +136,7 @@ class CombinedLoss(PathDecomposedLoss):
         batches = _of_one_shape(next(iter(losses.values())), targets)
         if sum(map(len, batches)) < 2:
             raise InputError("sizes are measured between targets: pass at least two of them")
+        first = next(iter(losses.values()))
         before: list[Tensor] = []
 
         def between_neighbours(batch: Tensor) -> Tensor:
@@ -143,7 +144,15 @@ class CombinedLoss(PathDecomposedLoss):
             before[:] = [row[-1:]]
             if len(row) == 1:  # the first target alone: it has no neighbour yet
                 return row.new_zeros(len(losses), 0)
-            return torch.stack([loss(row[1:], row[:-1], "none") for loss in losses.values()])
+            # both sides of all pairs and losses are the coefficients of one row
+            found, flat = first._wanted(row, list(range(len(first.paths))))
+            width = len(flat) // len(row)  # signals of one target
+            ahead, behind = (
+                [c[part] for c in found] for part in (slice(width, None), slice(-width))
+            )
+            return torch.stack(
+                [loss._full(ahead, behind, flat[:-width]) for loss in losses.values()]
+            )
 
         sizes = average_over_targets(batches, between_neighbours).tolist()
         if not all(size > 0 for size in sizes):

@@ -21,7 +21,7 @@ from multipath.transforms._numerics.analytic import norms, peak_scale
 from multipath.transforms.base import Transform, working_dtype
 
 from ._white_noise import WhiteNoise
-from .base import Indices, PathDecomposedLoss, Reduction
+from .base import Indices, PathDecomposedLoss, Reduction, weighted_sum
 from .target_cache import TargetCache
 
 STRAY = 10**-0.5
@@ -181,6 +181,12 @@ class TransformLoss(PathDecomposedLoss):
         scale, units = self._yardstick(target, wanted, indices)
         distances = self._apart(predicted, wanted, indices, units)
         return distances if scale is None else distances / scale
+
+    def _full(self, predicted: list[Tensor], wanted: list[Tensor], target: Tensor) -> Tensor:
+        """The full loss of each item, from the coefficients on all paths."""
+        counting, weights = self._paths_that_count()
+        ours, theirs = ([found[path] for path in counting] for found in (predicted, wanted))
+        return weighted_sum(weights, self._compare(ours, theirs, target, counting))
 
     def path_loss_jets(
         self, jets: Tensor, target: Tensor, indices: Indices, order: JetOrder

@@ -137,15 +137,23 @@ def test_zeros_are_no_coefficients_of_the_targets():
     assert loss.losses[1].rho.eps == pytest.approx(wanted)
 
 
-def test_sizes_are_losses_between_neighbours_however_targets_are_batched():
-    y = sounds(5)
-    parts = losses(stft())
+@pytest.mark.parametrize("normalize", [None, "target"])
+@pytest.mark.parametrize("channels", [(), (2,)])
+def test_sizes_are_losses_between_neighbours_however_targets_are_batched(channels, normalize):
+    y = sounds(10).reshape(5, *channels, -1)
+    parts = losses(stft(), normalize=normalize, weights=[0.5, 0.0, 0.2])
     whole = CombinedLoss.from_targets(parts, y, SHARES)
     assert whole.sizes == pytest.approx(
         {name: float(part(y[1:], y[:-1])) for name, part in parts.items()}
     )
     for batches in (y.split(1), iter(y.split(2)), y.split(4)):
         assert CombinedLoss.from_targets(parts, batches).sizes == pytest.approx(whole.sizes)
+
+
+def test_sizes_take_the_coefficients_of_each_target_once():
+    transform = Counted()
+    CombinedLoss.from_targets(losses(transform), sounds(5), SHARES)
+    assert transform.asked == [list(range(len(transform.paths)))]
 
 
 def test_both_losses_are_drawn_and_the_estimate_is_unbiased():
