@@ -113,14 +113,30 @@ def average_table(tables: dict[str, list[Row]]) -> str:
     return table(["scheme", "mean", *tables], lines)
 
 
+def _given_steps(finals: Sequence[Record]) -> list[str]:
+    """Which schemes had a number of steps and not a time, and why."""
+    given = [r["run"]["scheme"] for r in finals if r["run"].get("steps") is not None]
+    if not given:
+        return []
+    names = ", ".join(f"`{name}`" for name in dict.fromkeys(given))
+    return [
+        f"Runs of {names} are of another day and machine, where a second does less: they had as "
+        "many steps as take the time that those of `energy 8` had, by costs compared in turns "
+        "with it. Their milliseconds follow from that."
+    ]
+
+
 def plot(tables: dict[str, list[Row]], path: Path) -> None:
     """Errors with their intervals, a panel a problem."""
     from matplotlib.figure import Figure
 
     longest = max(len(found) for found in tables.values())
     figure = Figure(figsize=(5.2 * len(tables), 1.5 + 0.26 * longest), layout="constrained")
-    colors = {"balanced": "#0b6e6e", "energy": "#2c6fb0", "scrapl": "#b0602c"}
-    for axis, (problem, found) in zip(figure.subplots(1, len(tables)), tables.items(), strict=True):
+    colors = {
+        "balanced": "#0b6e6e", "combined": "#7a3b8f", "energy": "#2c6fb0", "scrapl": "#b0602c"
+    }  # fmt: skip
+    panels = figure.subplots(1, len(tables), squeeze=False)[0]
+    for axis, (problem, found) in zip(panels, tables.items(), strict=True):
         for place, row in enumerate(reversed(found)):
             color = next(
                 (c for name, c in colors.items() if row.scheme.startswith(name)), "#777777"
@@ -157,6 +173,7 @@ each scheme and problem among two, in half the time on a seed of its own; pilot 
 range. {n_seeds} other seeds were then trained. Errors are of the parameters, in per mille, on 512
 sounds that neither training nor tuning saw, with 95 % intervals of the mean (Student). Always
 answering the middle scores 250. `python -m benchmarks.study.run` repeats it.""",
+        *_given_steps(finals),
         "![errors with intervals](study.png)",
         "## All sound problems together",
         "Errors relative to `energy 8`, and their geometric mean.",

@@ -120,6 +120,19 @@ def test_rows_are_ranked_and_diverged_schemes_left_out():
     assert [row.scheme for row in rows(records, "granular")] == ["a", "b"]
 
 
+def test_the_report_says_which_schemes_were_given_their_steps(tmp_path):
+    def record(scheme, steps):
+        where = run.Run("final", "granular", scheme, 0.1, 0, 48.0, steps)
+        return {"run": run.asdict(where), "test": [20.0, 30.0], "steps": 9, "milliseconds": 2.0}
+
+    for schemes, said in ((["energy 8"], False), (["energy 8", "combined 8"], True)):
+        file = tmp_path / "study.jsonl"
+        lines = [json.dumps(record(name, 9 if name == "combined 8" else None)) for name in schemes]
+        file.write_text("\n".join(lines))
+        write(file)
+        assert ("Runs of `combined 8` are" in file.with_suffix(".md").read_text()) is said
+
+
 def test_the_committed_tables_are_those_of_the_committed_runs(tmp_path):
     copy = shutil.copy(run.RESULTS, tmp_path)
     write(Path(copy))
