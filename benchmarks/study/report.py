@@ -113,16 +113,19 @@ def average_table(tables: dict[str, list[Row]]) -> str:
     return table(["scheme", "mean", *tables], lines)
 
 
-def _given_steps(finals: Sequence[Record]) -> list[str]:
+def _given_steps(records: Sequence[Record]) -> list[str]:
     """Which schemes had a number of steps and not a time, and why."""
-    given = [r["run"]["scheme"] for r in finals if r["run"].get("steps") is not None]
+    finals = [r["run"] for r in records if r["run"]["stage"] == "final"]
+    given = [run["scheme"] for run in finals if run.get("steps") is not None]
     if not given:
         return []
     names = ", ".join(f"`{name}`" for name in dict.fromkeys(given))
+    costs = [r["run"]["relative_to"] for r in records if r["run"].get("relative_to")]
+    references = ", ".join(f"`{name}`" for name in dict.fromkeys(costs))
     return [
-        f"Runs of {names} are of another day and machine, where a second does less: they had as "
-        "many steps as take the time that those of `energy 8` had, by costs compared in turns "
-        "with it. Their milliseconds follow from that."
+        f"Runs of {names} had a number of steps instead of a time: as many as fit into the time "
+        f"of the runs of {references}, by costs measured in turns (`--as`). Their ms/step is that "
+        "time divided by the steps."
     ]
 
 
@@ -173,7 +176,7 @@ each scheme and problem among two, in half the time on a seed of its own; pilot 
 range. {n_seeds} other seeds were then trained. Errors are of the parameters, in per mille, on 512
 sounds that neither training nor tuning saw, with 95 % intervals of the mean (Student). Always
 answering the middle scores 250. `python -m benchmarks.study.run` repeats it.""",
-        *_given_steps(finals),
+        *_given_steps(records),
         "![errors with intervals](study.png)",
         "## All sound problems together",
         "Errors relative to `energy 8`, and their geometric mean.",

@@ -6,8 +6,8 @@ Every run that is done is a line of ``benchmarks/results/study.jsonl``; started 
 with what is missing. ``python -m benchmarks.study.report`` makes tables and plots of the file.
 
 Where the speed of the machine varies, a second of the processor's time is no measure. With
-``--as SCHEME``, each scheme gets as many steps as take the time that the runs of another one had,
-which are in the file already: what they cost is compared in turns, in one process.
+``--as SCHEME``, the others get as many steps as take the time that the runs of that one had, which
+are in the file already: what they cost is compared in turns, in one process.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import multiprocessing
 import statistics
 from collections.abc import Callable, Iterable
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -116,7 +116,7 @@ def best_rate(records: Iterable[Record], scheme: str, problem: str) -> float:
 
 
 def allowance(records: Iterable[Record], pair: Pair, reference: str, budget: float) -> int:
-    """Steps that a scheme can take in the time that another has had, set-ups included.
+    """Steps that a scheme can take in the time that another has had, the set-up included.
 
     Args:
         records: Runs of the other scheme on the problem, and what this one costs relative to it.
@@ -125,18 +125,34 @@ def allowance(records: Iterable[Record], pair: Pair, reference: str, budget: flo
         budget: Seconds, of those in which the other scheme was timed.
 
     Raises:
-        InputError: If there are no runs of the other scheme.
+        InputError: If there are no timed runs of the other scheme, or the set-up takes it all.
     """
     scheme, problem = pair
     there = [r for r in records if r["run"]["problem"] == problem]
-    timed = [r for r in there if (r["run"]["stage"], r["run"]["scheme"]) == ("final", reference)]
-    if not timed:
-        raise InputError(f"the results have no runs of {reference!r} on {problem}; run them first")
+    step = statistics.median(seconds_per_step(there, reference, problem))
     measured = {"scheme": scheme, "relative_to": reference}
     cost = next(r for r in there if measured.items() <= r["run"].items())
-    setup = statistics.fmean(r["curve"][0][0] for r in timed)
-    step = statistics.fmean((r["run"]["budget"] - setup) / r["steps"] for r in timed)
-    return max(1, round((budget - setup * cost["setup"]) / (step * cost["step"])))
+    steps = round((budget / step - cost["setup"]) / cost["step"])
+    if steps < 1:
+        raise InputError(f"{budget:g} s are not enough to set up {scheme!r} on {problem}")
+    return steps
+
+
+def seconds_per_step(records: Iterable[Record], scheme: str, problem: str) -> list[float]:
+    """What a step took in the timed runs of a scheme, which had as many steps as fitted.
+
+    Raises:
+        InputError: If there are none.
+    """
+    runs = [(Run(**r["run"]), r) for r in records]
+    timed = [
+        (run.budget - record["curve"][0][0]) / record["steps"]
+        for run, record in runs
+        if (run.stage, run.scheme, run.problem, run.steps) == ("final", scheme, problem, None)
+    ]
+    if not timed:
+        raise InputError(f"the results have no timed runs of {scheme!r} on {problem}")
+    return timed
 
 
 def _start() -> None:
@@ -164,8 +180,8 @@ def _work(run: Run) -> Record:
 
 def execute(runs: Iterable[Run], path: Path, workers: int) -> None:
     """Do what the file lacks; each result is written as it comes."""
-    done = {Run(**record["run"]) for record in load(path)}
-    missing = [run for run in runs if run not in done]
+    done = {_one(Run(**record["run"])) for record in load(path)}
+    missing = [run for run in runs if _one(run) not in done]
     if not missing:
         return
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -187,6 +203,11 @@ def execute(runs: Iterable[Run], path: Path, workers: int) -> None:
         except BaseException:
             pool.shutdown(cancel_futures=True)
             raise
+
+
+def _one(run: Run) -> Run:
+    """The run as it is known: a second one with a time instead of steps would count twice."""
+    return replace(run, steps=None)
 
 
 def _line(record: Record) -> str:
@@ -213,6 +234,8 @@ def main() -> None:
     )
     options = parser.parse_args()
     pairs = entries(options.problems, options.schemes)
+    if options.reference is not None:  # quadratic paths have a price and not a time
+        pairs = [p for p in pairs if p[0] != options.reference and p[1] != QUADRATIC]
     if not pairs:
         parser.error("no scheme of that name; the names are in schemes.py and quadratic.py")
 
@@ -225,10 +248,11 @@ def main() -> None:
             parser.error(str(error))
 
     if options.reference is not None:
-        from .schemes import SCHEMES
-
-        if options.reference not in SCHEMES or QUADRATIC in options.problems:
-            parser.error("--as takes a scheme of schemes.py, and other --problems than quadratic")
+        try:
+            for problem in {problem for _, problem in pairs}:
+                seconds_per_step(load(options.out), options.reference, problem)
+        except InputError as error:
+            parser.error(str(error))
         costs = [Run(COST, p, s, 0.0, 0, 0.0, None, options.reference) for s, p in pairs]
         execute(costs, options.out, 1)  # one alone, since they are timed
     stage, chosen = OTHER_RATE, {pair: [options.lr] for pair in pairs}

@@ -18,7 +18,7 @@ CHECKS = 4
 """How often the validation error is measured along a run; that time is not counted."""
 MEASURED = 16
 """Training sounds on which a scheme may measure energies; that time is counted."""
-TURNS, TURN = 4, 6
+TURNS, TURN = 4, 8
 SETUPS = 3
 """Costs are compared in so many turns of so many steps each, after each of so many set-ups."""
 
@@ -122,7 +122,7 @@ def train(
     curve.append([used, training.steps, *training.error("validation")])
     return {
         "steps": training.steps,
-        "milliseconds": 1000 * (used if steps is None else budget) / training.steps,
+        "milliseconds": 1000 * (used / training.steps if steps is None else budget / steps),
         "curve": curve,
         "validation": curve[-1][2:],
         "test": training.error("test") if test else None,
@@ -130,18 +130,19 @@ def train(
 
 
 def relative_cost(problem: Problem, scheme: Scheme, reference: Scheme) -> dict[str, float]:
-    """What a scheme takes of the processor's time, divided by what another takes in turns with it.
+    """What a scheme takes of the processor's time, by what steps of another take in turns with it.
 
     Returns:
-        ``setup`` and ``step``, medians over the turns: what slows both does not change them.
+        ``setup`` and ``step``, both in steps of the reference: medians over the turns, which what
+        slows both does not change.
     """
     ratios: dict[str, list[float]] = {"setup": [], "step": []}
     for _ in range(SETUPS):
         ours, theirs = (Training(problem, each, 1e-3, 0) for each in (scheme, reference))
-        ratios["setup"].append(ours.setup / theirs.setup)
         spent = [
             [sum(each.step(0.0)[1] for _ in range(TURN)) for each in (ours, theirs)]
             for _ in range(1 + TURNS)
-        ]
-        ratios["step"] += [mine / other for mine, other in spent[1:]]  # the first is warm-up
+        ][1:]  # the first is warm-up
+        ratios["step"] += [mine / other for mine, other in spent]
+        ratios["setup"].append(TURN * ours.setup / statistics.median(other for _, other in spent))
     return {name: statistics.median(found) for name, found in ratios.items()}

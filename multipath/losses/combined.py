@@ -3,7 +3,7 @@ r"""Several distances between the coefficients of one transform, as paths of one
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from math import inf, sqrt
+from math import inf, prod, sqrt
 
 import torch
 from torch import Tensor, nn
@@ -133,25 +133,28 @@ class CombinedLoss(PathDecomposedLoss):
                 they are not batches of finite numbers.
         """
         _check_losses(losses)
-        batches = _of_one_shape(next(iter(losses.values())), targets)
+        first = next(iter(losses.values()))
+        batches = _of_one_shape(first, targets)
         if sum(map(len, batches)) < 2:
             raise InputError("sizes are measured between targets: pass at least two of them")
-        first = next(iter(losses.values()))
-        before: list[Tensor] = []
+        counting = {path for loss in losses.values() for path in loss._paths_that_count()[0]}
+        paths = sorted(counting)
+        before: list[tuple[list[Tensor], Tensor]] = []  # the last target of the batch before
 
         def between_neighbours(batch: Tensor) -> Tensor:
-            row = torch.cat([*before, batch])
-            before[:] = [row[-1:]]
-            if len(row) == 1:  # the first target alone: it has no neighbour yet
+            # both sides of all pairs, and all losses, look at the same coefficients
+            found, row = first._wanted(batch, paths)
+            width = prod(batch.shape[1 : batch.ndim - first.transform.signal_ndim])
+            for last, sound in before:
+                found = [torch.cat(pair) for pair in zip(last, found, strict=True)]
+                row = torch.cat([sound, row])
+            before[:] = [([c[-width:] for c in found], row[-width:])]
+            if len(row) <= width:  # the first target alone: it has no neighbour yet
                 return row.new_zeros(len(losses), 0)
-            # both sides of all pairs and losses are the coefficients of one row
-            found, flat = first._wanted(row, list(range(len(first.paths))))
-            width = len(flat) // len(row)  # signals of one target
-            ahead, behind = (
-                [c[part] for c in found] for part in (slice(width, None), slice(-width))
-            )
+            ahead = {path: c[width:] for path, c in zip(paths, found, strict=True)}
+            behind = {path: c[:-width] for path, c in zip(paths, found, strict=True)}
             return torch.stack(
-                [loss._full(ahead, behind, flat[:-width]) for loss in losses.values()]
+                [loss._full(ahead, behind, row[:-width]) for loss in losses.values()]
             )
 
         sizes = average_over_targets(batches, between_neighbours).tolist()

@@ -3,7 +3,7 @@ r"""The loss between the coefficients of a transform, path by path."""
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any, Literal
 
@@ -182,8 +182,10 @@ class TransformLoss(PathDecomposedLoss):
         distances = self._apart(predicted, wanted, indices, units)
         return distances if scale is None else distances / scale
 
-    def _full(self, predicted: list[Tensor], wanted: list[Tensor], target: Tensor) -> Tensor:
-        """The full loss of each item, from the coefficients on all paths."""
+    def _full(
+        self, predicted: Mapping[int, Tensor], wanted: Mapping[int, Tensor], target: Tensor
+    ) -> Tensor:
+        """The full loss of each item, from the coefficients on its paths."""
         counting, weights = self._paths_that_count()
         ours, theirs = ([found[path] for path in counting] for found in (predicted, wanted))
         return weighted_sum(weights, self._compare(ours, theirs, target, counting))

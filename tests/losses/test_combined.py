@@ -39,14 +39,15 @@ def stft():
 
 
 class Counted(WaveletTransform):
-    """Remembers which paths were asked for."""
+    """Remembers which paths were asked for, and of how many signals."""
 
     def __init__(self):
         super().__init__("db2", level=3)
-        self.asked = []
+        self.asked, self.signals = [], []
 
     def coefficients(self, x, indices):
         self.asked.append(list(indices))
+        self.signals.append(len(x))
         return super().coefficients(x, indices)
 
 
@@ -152,8 +153,11 @@ def test_sizes_are_losses_between_neighbours_however_targets_are_batched(channel
 
 def test_sizes_take_the_coefficients_of_each_target_once():
     transform = Counted()
-    CombinedLoss.from_targets(losses(transform), sounds(5), SHARES)
-    assert transform.asked == [list(range(len(transform.paths)))]
+    n = len(transform.paths)
+    parts = losses(transform, weights=[0.0, *[1 / (n - 1)] * (n - 1)])
+    CombinedLoss.from_targets(parts, sounds(5).split(2), SHARES)
+    assert transform.asked == [list(range(1, n))] * 3
+    assert transform.signals == [2, 2, 1]
 
 
 def test_both_losses_are_drawn_and_the_estimate_is_unbiased():

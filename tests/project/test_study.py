@@ -3,6 +3,7 @@
 import itertools
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -50,8 +51,8 @@ def test_a_run_takes_the_steps_it_is_given_and_counts_as_its_budget():
     assert [check[1] for check in found["curve"]] == [0, 2, 3, 4, 5]
 
 
-def _timed(scheme, steps, setup, problem="granular"):
-    where = run.Run("final", problem, scheme, 0.1, 0, 48.0)
+def _timed(scheme, steps, setup, problem="granular", given=None):
+    where = run.Run("final", problem, scheme, 0.1, 0, 48.0, given)
     return {"run": run.asdict(where), "steps": steps, "curve": [[setup, 0, 250.0]]}
 
 
@@ -62,17 +63,20 @@ def _cost(scheme, setup, step, reference="energy 8", problem="granular"):
 
 def test_steps_that_take_the_time_of_another_scheme():
     records = [
-        _timed("energy 8", 460, 2.0),  # steps of 0.1 s
+        *[_timed("energy 8", steps, 2.0) for steps in (100, 460, 900)],  # the median: 0.1 s a step
         _timed("energy 8", 1, 47.0, problem="slow-slow"),
+        _timed("energy 8", 1, 47.0, given=1),
         _timed("uniform 8", 1, 47.0),
         _cost("combined 8", 4.0, 1.25, reference="uniform 8"),
-        _cost("combined 8", 2.0, 1.25),
+        _cost("combined 8", 40.0, 1.25),
     ]
     pair = ("combined 8", "granular")
-    assert run.allowance(records, pair, "energy 8", 48.0) == round((48 - 4) / 0.125)
-    assert run.allowance(records, pair, "energy 8", 24.0) == round((24 - 4) / 0.125)
-    with pytest.raises(InputError, match="no runs of 'scrapl' on granular"):
+    assert run.allowance(records, pair, "energy 8", 48.0) == (480 - 40) / 1.25
+    assert run.allowance(records, pair, "energy 8", 24.0) == (240 - 40) / 1.25
+    with pytest.raises(InputError, match="no timed runs of 'scrapl' on granular"):
         run.allowance(records, pair, "scrapl", 48.0)
+    with pytest.raises(InputError, match="4 s are not enough to set up 'combined 8'"):
+        run.allowance(records, pair, "energy 8", 4.0)
 
 
 def test_what_a_step_costs_relative_to_another(monkeypatch):
@@ -93,12 +97,13 @@ def test_learning_rates_come_from_tuning():
     assert run.best_rate(records, "s", "p") == 0.2
 
 
-def test_what_is_done_is_not_done_again(tmp_path, monkeypatch):
-    wanted = run.Run("tune", run.QUADRATIC, "energy 8, Adam", 0.03, 1000, 8.0)
+@pytest.mark.parametrize("steps", [None, 700])
+def test_what_is_done_is_not_done_again(tmp_path, monkeypatch, steps):
+    wanted = run.Run("tune", run.QUADRATIC, "energy 8, Adam", 0.03, 1000, 8.0, steps)
     path = tmp_path / "study.jsonl"
     path.write_text(json.dumps({"run": run.asdict(wanted)}) + "\n" + '{"cut sho')
     monkeypatch.setattr(run, "ProcessPoolExecutor", lambda *_: pytest.fail("ran again"))
-    run.execute([wanted], path, workers=1)
+    run.execute([replace(wanted, steps=None)], path, workers=1)
     assert len(run.load(path)) == 1
 
 
@@ -125,12 +130,15 @@ def test_the_report_says_which_schemes_were_given_their_steps(tmp_path):
         where = run.Run("final", "granular", scheme, 0.1, 0, 48.0, steps)
         return {"run": run.asdict(where), "test": [20.0, 30.0], "steps": 9, "milliseconds": 2.0}
 
-    for schemes, said in ((["energy 8"], False), (["energy 8", "combined 8"], True)):
+    timed, given = record("energy 8", None), record("combined 8", 9)
+    for records, said in (([timed], False), ([timed, given, _cost("combined 8", 9.0, 1.1)], True)):
         file = tmp_path / "study.jsonl"
-        lines = [json.dumps(record(name, 9 if name == "combined 8" else None)) for name in schemes]
-        file.write_text("\n".join(lines))
+        file.write_text("\n".join(map(json.dumps, records)))
         write(file)
-        assert ("Runs of `combined 8` are" in file.with_suffix(".md").read_text()) is said
+        words = "Runs of `combined 8` had a number of steps instead of a time: as many as fit into "
+        assert (
+            f"{words}the time of the runs of `energy 8`" in file.with_suffix(".md").read_text()
+        ) is said
 
 
 def test_the_committed_tables_are_those_of_the_committed_runs(tmp_path):
