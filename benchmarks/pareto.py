@@ -5,7 +5,7 @@ python -m benchmarks.pareto RUNS
 RUNS is the folder of ``multipath reproduce pareto``, whose runs give the errors. What a step takes
 is measured here, all losses in turns on one thread, so that a machine of varying speed slows all of
 them alike; and once more for the draws of ``kpaths-8`` with targets that a cache has seen before,
-which changes no gradient. Numbers go to ``benchmarks/results``, the picture to ``docs/plots``.
+which changes no gradient. Numbers and picture go to ``docs/results`` (``--out``).
 """
 
 from __future__ import annotations
@@ -26,8 +26,7 @@ if TYPE_CHECKING:
 
     from multipath.applications.matching.config import MatchConfig
 
-RESULTS = Path(__file__).parent / "results"
-PICTURE = RESULTS.parent.parent / "docs" / "plots" / "pareto.png"
+RESULTS = Path(__file__).parent.parent / "docs" / "results"
 BASELINE = "mss-log"
 """What times are divided by."""
 CACHED, OF = "kpaths-8-cached", "kpaths-8"
@@ -196,8 +195,9 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--turns", type=int, default=TURNS)
     parser.add_argument("--out", type=Path, default=RESULTS)
-    parser.add_argument("--plot", type=Path, default=PICTURE)
     options = parser.parse_args()
+    if options.seeds < 2:
+        parser.error("an interval takes at least two --seeds")
     import torch
 
     from multipath.applications.reproduction.grid import TABLES
@@ -209,7 +209,7 @@ def main() -> None:
     torch.set_num_threads(1)
     try:
         plan = make_plan(TABLES["pareto"], "quick", options.runs, options.seeds)
-        lines = [line for line in collect(plan) if "theta" in line.values]
+        lines = [line for line in collect(plan) if line.seeds == line.planned]
     except MultipathError as error:
         parser.error(str(error))
     errors = {
@@ -217,7 +217,10 @@ def main() -> None:
         for line in lines
     }
     if BASELINE not in errors:
-        parser.error(f"{options.runs} has no run of {BASELINE}: see multipath reproduce pareto")
+        parser.error(
+            f"{options.runs} lacks {options.seeds} runs of {BASELINE}: multipath reproduce pareto "
+            f"--seeds {options.seeds} --out {options.runs} makes them"
+        )
     configs = {line.row.method: line.row.config("quick", 0) for line in lines}
     steppers = {name: stepper(config) for name, config in configs.items()}
     if OF in configs:
@@ -226,7 +229,7 @@ def main() -> None:
     rows = summary(seconds, errors)
     report = {"environment": here(), "turns": options.turns, "rows": rows, "seconds": seconds}
     write_report(options.out, "pareto", report, as_markdown(report))
-    write_figure(options.plot, draw(rows), dpi=110)
+    write_figure(options.out / "pareto.png", draw(rows), dpi=110)
 
 
 if __name__ == "__main__":
