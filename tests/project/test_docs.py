@@ -42,6 +42,7 @@ def run_sphinx(source, *options):
         [sys.executable, "-m", "sphinx", "-q", "--keep-going", *options, *folders],
         capture_output=True,
         text=True,
+        cwd=source,  # code on a page may write files
         env=os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
     )
 
