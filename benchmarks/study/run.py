@@ -16,7 +16,7 @@ import argparse
 import json
 import multiprocessing
 import statistics
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -115,7 +115,7 @@ def best_rate(records: Iterable[Record], scheme: str, problem: str) -> float:
     return min(tried)[1]
 
 
-def allowance(records: Iterable[Record], pair: Pair, reference: str, budget: float) -> int:
+def allowance(records: Sequence[Record], pair: Pair, reference: str, budget: float) -> int:
     """Steps that a scheme can take in the time that another has had, the set-up included.
 
     Args:
@@ -128,18 +128,17 @@ def allowance(records: Iterable[Record], pair: Pair, reference: str, budget: flo
         InputError: If there are no timed runs of the other scheme, or the set-up takes it all.
     """
     scheme, problem = pair
-    there = [r for r in records if r["run"]["problem"] == problem]
-    step = statistics.median(seconds_per_step(there, reference, problem))
-    measured = {"scheme": scheme, "relative_to": reference}
-    cost = next(r for r in there if measured.items() <= r["run"].items())
+    step = seconds_per_step(records, reference, problem)
+    measured = {"scheme": scheme, "problem": problem, "relative_to": reference}
+    cost = next(r for r in records if measured.items() <= r["run"].items())
     steps = round((budget / step - cost["setup"]) / cost["step"])
     if steps < 1:
         raise InputError(f"{budget:g} s are not enough to set up {scheme!r} on {problem}")
     return steps
 
 
-def seconds_per_step(records: Iterable[Record], scheme: str, problem: str) -> list[float]:
-    """What a step took in the timed runs of a scheme, which had as many steps as fitted.
+def seconds_per_step(records: Iterable[Record], scheme: str, problem: str) -> float:
+    """What a step took in the timed runs of a scheme, which had as many as fitted: the median.
 
     Raises:
         InputError: If there are none.
@@ -152,7 +151,7 @@ def seconds_per_step(records: Iterable[Record], scheme: str, problem: str) -> li
     ]
     if not timed:
         raise InputError(f"the results have no timed runs of {scheme!r} on {problem}")
-    return timed
+    return statistics.median(timed)
 
 
 def _start() -> None:
@@ -238,34 +237,31 @@ def main() -> None:
         pairs = [p for p in pairs if p[0] != options.reference and p[1] != QUADRATIC]
     if not pairs:
         parser.error("no scheme of that name; the names are in schemes.py and quadratic.py")
+    try:
+        _study(pairs, options)
+    except InputError as error:
+        parser.error(str(error))
+
+
+def _study(pairs: Sequence[Pair], options: argparse.Namespace) -> None:
+    out, workers, reference = options.out, options.workers, options.reference
 
     def steps_of(pair: Pair, budget: float) -> int | None:
-        if options.reference is None:
-            return None
-        try:
-            return allowance(load(options.out), pair, options.reference, budget)
-        except InputError as error:
-            parser.error(str(error))
+        return None if reference is None else allowance(load(out), pair, reference, budget)
 
-    if options.reference is not None:
-        try:
-            for problem in {problem for _, problem in pairs}:
-                seconds_per_step(load(options.out), options.reference, problem)
-        except InputError as error:
-            parser.error(str(error))
-        costs = [Run(COST, p, s, 0.0, 0, 0.0, None, options.reference) for s, p in pairs]
-        execute(costs, options.out, 1)  # one alone, since they are timed
+    if reference is not None:
+        for _, problem in pairs:
+            seconds_per_step(load(out), reference, problem)  # before anything is measured
+        costs = [Run(COST, p, s, 0.0, 0, 0.0, None, reference) for s, p in pairs]
+        execute(costs, out, 1)  # one alone, since they are timed
     stage, chosen = OTHER_RATE, {pair: [options.lr] for pair in pairs}
     if options.lr is None:
         # every learning rate once, on a seed that is not used again, in half the time
-        tried = planned(
-            "tune", {p: rates(*p) for p in pairs}, options.budget / 2, [TUNING_SEED], steps_of
-        )
-        execute(tried, options.out, options.workers)
-        records = load(options.out)
+        both, half = {pair: rates(*pair) for pair in pairs}, options.budget / 2
+        execute(planned("tune", both, half, [TUNING_SEED], steps_of), out, workers)
+        records = load(out)
         stage, chosen = "final", {pair: [best_rate(records, *pair)] for pair in pairs}
-    runs = planned(stage, chosen, options.budget, range(options.seeds), steps_of)
-    execute(runs, options.out, options.workers)
+    execute(planned(stage, chosen, options.budget, range(options.seeds), steps_of), out, workers)
 
 
 if __name__ == "__main__":

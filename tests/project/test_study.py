@@ -79,6 +79,15 @@ def test_steps_that_take_the_time_of_another_scheme():
         run.allowance(records, pair, "energy 8", 4.0)
 
 
+def test_without_runs_to_compare_with_nothing_is_measured(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(run, "execute", lambda *_: pytest.fail("measured"))
+    out = str(tmp_path / "study.jsonl")
+    monkeypatch.setattr("sys.argv", ["run", "--out", out, "--as", "energy 8", "--schemes", "mss"])
+    with pytest.raises(SystemExit):
+        run.main()
+    assert "no timed runs of 'energy 8' on fast-moderate" in capsys.readouterr().err
+
+
 def test_what_a_step_costs_relative_to_another(monkeypatch):
     clock = itertools.count()
     monkeypatch.setattr("benchmarks.study.train.process_time", lambda: next(clock))
