@@ -13,11 +13,13 @@ from __future__ import annotations
 import argparse
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING, Any
 
 from .environment import here, in_words
+from .pareto import stepper
 from .store import write_report
 from .tables import table
 
@@ -104,28 +106,15 @@ def measure_metrics(quick: bool) -> dict[str, Any]:
 
 def measure_steps(quick: bool) -> dict[str, Any]:
     """Milliseconds of a training step with either loss, in turns."""
-    import torch
-
-    from multipath.applications.matching.module import SoundMatching
     from multipath.applications.matching.presets import preset
 
-    models = {}
-    for loss in ("ploss", "pnp"):
-        torch.manual_seed(0)
-        model = SoundMatching(preset("quick", loss=loss, n_targets=40))
-        model.measure()
-        models[loss] = model, model.configure_optimizers()["optimizer"]
-    times: dict[str, list[float]] = {loss: [] for loss in models}
+    steppers = {
+        loss: stepper(preset("quick", loss=loss, n_targets=40)) for loss in ("ploss", "pnp")
+    }
+    times: dict[str, list[float]] = {loss: [] for loss in steppers}
     for number in range(10 if quick else 200):
-        for loss, (model, optimizer) in models.items():
-            batch = model.batches.training_batch(number)
-
-            def step(model: Any = model, optimizer: Any = optimizer, batch: Any = batch) -> None:
-                model.training_step(batch, 0).backward()
-                optimizer.step()
-                optimizer.zero_grad()
-
-            times[loss].append(clock(step)[1]["processor"])
+        for loss, step in steppers.items():
+            times[loss].append(clock(partial(step, number))[1]["processor"])
     found = {loss: 1000 * median(each[2:]) for loss, each in times.items()}
     return {**found, "ratio": found["pnp"] / found["ploss"], "steps": len(times["pnp"])}
 

@@ -53,6 +53,7 @@ def stepper(config: MatchConfig, cached: bool = False) -> Callable[[int], float]
 
     torch.manual_seed(config.seed)
     model = SoundMatching(config)
+    model.measure()
     optimizer = model.configure_optimizers()["optimizer"]
     cache = TargetCache(max_bytes=2**30)
     if cached:
